@@ -1,0 +1,193 @@
+package bundle
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Apply merges edits into b.Spec, in order, and adds them to b.Applied. It is
+// all or nothing: where one edit is wrong, b stays as it was and the error
+// names that edit. These are the rules, and they are nowhere else:
+//
+//   - A variable replaces the one of the same name where it stands, else it is
+//     appended; the last edit wins. Names that config.json has more than once
+//     are collapsed to their last entry, which keeps its place. That happens
+//     with no edits too.
+//   - A mount replaces the one at the same cleaned destination where it stands
+//     in the order of mounting (the last one, where the spec stacks several),
+//     else it is appended. Those that one edit appends are ordered by depth
+//     among themselves, parents first, and otherwise kept in order; they are
+//     not ordered against the spec's, so a mount appended above one of the
+//     spec's hides it.
+//   - What is to be mounted first goes before every mount that is there.
+//   - A namespace replaces the one of the same type where it stands, else it
+//     is appended.
+//   - Mappings, user and root path are replaced, annotations are set by key.
+//
+// Nothing of an edit is shared with b.Spec or b.Applied afterwards. A wrong entry
+// in the spec's own environment is an error as Validate has it: once collapsed,
+// its index would no longer be that of the file.
+func (b *Bundle) Apply(edits ...Edit) error {
+	if b.Spec == nil {
+		return errors.New("apply edits: the bundle has no spec")
+	}
+	rootfs := b.Rootfs
+	for _, e := range edits {
+		found, err := b.check(e)
+		if err != nil {
+			return fmt.Errorf("apply edit %s: %w", printable(e.From), err)
+		}
+		if found != "" {
+			rootfs = found
+		}
+	}
+	if err := b.applyEnv(edits); err != nil {
+		return err
+	}
+	for _, e := range edits {
+		b.merge(e)
+		b.Applied = append(b.Applied, e.clone())
+	}
+	b.Rootfs = rootfs
+	return nil
+}
+
+// check says what is wrong with an edit, and resolves its root path if it has one.
+func (b *Bundle) check(e Edit) (rootfs string, err error) {
+	for _, bad := range []*ConfigError{
+		checkEnv("env", e.Env),
+		checkEnv("envDefault", e.EnvDefault),
+		checkEnv("envPrepend", e.EnvPrepend),
+		checkMounts("mounts", e.Mounts),
+		checkMounts("mountsFirst", e.MountsFirst),
+		checkNamespaces("namespaces", e.Namespaces),
+		checkMappings("uidMappings", e.UIDMappings),
+		checkMappings("gidMappings", e.GIDMappings),
+	} {
+		if bad != nil {
+			return "", bad
+		}
+	}
+	if b.Spec.Process == nil && (e.User != nil || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend) > 0) {
+		return "", invalid("process", "missing, so it cannot be edited")
+	}
+	if e.RootPath == "" {
+		return "", nil
+	}
+	if !path.IsAbs(e.RootPath) {
+		return "", invalid("rootPath", "%s is not an absolute path", printable(e.RootPath))
+	}
+	rootfs, err = resolveRootfs("", e.RootPath)
+	if err != nil {
+		return "", invalid("rootPath", "%w", err)
+	}
+	return rootfs, nil
+}
+
+// applyEnv merges the environments of all edits at once: building the index of
+// names costs more than anything else here.
+func (b *Bundle) applyEnv(edits []Edit) error {
+	if b.Spec.Process == nil {
+		return nil
+	}
+	// After collapsing, the index of a wrong entry would not be the file's.
+	if bad := checkEnv("process.env", b.Spec.Process.Env); bad != nil {
+		return b.blame(bad)
+	}
+	if len(b.Spec.Process.Env) == 0 && len(edits) == 0 {
+		return nil
+	}
+	env := newEnviron(b.Spec.Process.Env)
+	for _, e := range edits {
+		for _, entry := range e.Env {
+			env.set(entry)
+		}
+		for _, entry := range e.EnvDefault {
+			env.setDefault(entry)
+		}
+		for _, entry := range e.EnvPrepend {
+			env.prepend(entry)
+		}
+	}
+	b.Spec.Process.Env = env.entries
+	return nil
+}
+
+// merge applies everything of a checked edit but its environment.
+func (b *Bundle) merge(e Edit) {
+	e = e.clone()
+	spec := b.Spec
+	if e.User != nil {
+		spec.Process.User = *e.User
+	}
+	if e.RootPath != "" {
+		if spec.Root == nil {
+			spec.Root = new(specs.Root)
+		}
+		spec.Root.Path = e.RootPath
+	}
+	spec.Mounts = append(e.MountsFirst, mergeMounts(spec.Mounts, e.Mounts)...)
+	if len(e.Annotations) > 0 {
+		if spec.Annotations == nil {
+			spec.Annotations = make(map[string]string, len(e.Annotations))
+		}
+		maps.Copy(spec.Annotations, e.Annotations)
+	}
+	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings) == 0 {
+		return
+	}
+	if spec.Linux == nil {
+		spec.Linux = new(specs.Linux)
+	}
+	spec.Linux.Namespaces = mergeNamespaces(spec.Linux.Namespaces, e.Namespaces)
+	if len(e.UIDMappings) > 0 {
+		spec.Linux.UIDMappings = e.UIDMappings
+	}
+	if len(e.GIDMappings) > 0 {
+		spec.Linux.GIDMappings = e.GIDMappings
+	}
+}
+
+// mergeMounts replaces by destination and appends the rest, parents first.
+func mergeMounts(mounts, edits []specs.Mount) []specs.Mount {
+	if len(edits) == 0 {
+		return mounts
+	}
+	index := make(map[string]int, len(mounts)+len(edits))
+	for i, m := range mounts {
+		index[destination(m)] = i // the last one, which hides the others
+	}
+	own := len(mounts) // from here on they are the edit's
+	for _, m := range edits {
+		if i, ok := index[destination(m)]; ok {
+			mounts[i] = m
+			continue
+		}
+		index[destination(m)] = len(mounts)
+		mounts = append(mounts, m)
+	}
+	slices.SortStableFunc(mounts[own:], func(a, b specs.Mount) int {
+		return cmp.Compare(strings.Count(destination(a), "/"), strings.Count(destination(b), "/"))
+	})
+	return mounts
+}
+
+// mergeNamespaces replaces by type and appends the rest.
+func mergeNamespaces(namespaces, edits []specs.LinuxNamespace) []specs.LinuxNamespace {
+	for _, ns := range edits {
+		same := func(other specs.LinuxNamespace) bool { return other.Type == ns.Type }
+		if i := slices.IndexFunc(namespaces, same); i >= 0 {
+			namespaces[i] = ns
+			continue
+		}
+		namespaces = append(namespaces, ns)
+	}
+	return namespaces
+}

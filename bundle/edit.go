@@ -1,0 +1,96 @@
+package bundle
+
+import (
+	"maps"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Edit is one change to a configuration, as data: it can be printed, checked by
+// policy, compared in tests and recorded. The zero value changes nothing, and
+// so does every empty field. Apply has the rules by which it is merged.
+type Edit struct {
+	// From says who asks for the change, such as "slurm" or "gpu"; for people.
+	From string `json:"from"`
+
+	// Env sets variables, each "NAME=value", over the container's own.
+	Env []string `json:"env,omitempty"`
+
+	// EnvDefault sets variables, each "NAME=value", that the container does
+	// not have yet, after Env.
+	EnvDefault []string `json:"envDefault,omitempty"`
+
+	// EnvPrepend puts elements, each "NAME=element", before those of a
+	// variable that holds a list separated by colons, after Env and
+	// EnvDefault. Each goes to the front in turn, so the last of a name is
+	// searched first. Where the variable is absent or empty it becomes the
+	// element alone: an empty element would mean the working directory.
+	EnvPrepend []string `json:"envPrepend,omitempty"`
+
+	// Namespaces are created or joined (config-linux.md, Namespaces); each
+	// replaces the container's of the same type.
+	Namespaces []specs.LinuxNamespace `json:"namespaces,omitempty"`
+
+	// UIDMappings and GIDMappings replace the container's as a whole
+	// (config-linux.md, User namespace mappings).
+	UIDMappings []specs.LinuxIDMapping `json:"uidMappings,omitempty"`
+	GIDMappings []specs.LinuxIDMapping `json:"gidMappings,omitempty"`
+
+	// User replaces process.user as a whole (config.md, User).
+	User *specs.User `json:"user,omitempty"`
+
+	// Mounts are added, or replace the container's at the same destination
+	// (config.md, Mounts).
+	Mounts []specs.Mount `json:"mounts,omitempty"`
+
+	// MountsFirst are mounted before all others, in their order: what the
+	// container's mounts then find in their places.
+	MountsFirst []specs.Mount `json:"mountsFirst,omitempty"`
+
+	// RootPath replaces root.path: an absolute path of an existing directory
+	// on the host. It may lead through symlinks.
+	RootPath string `json:"rootPath,omitempty"`
+
+	// Annotations are set by key (config.md, Annotations).
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// clone returns a copy that shares no memory with e that could be written to.
+func (e Edit) clone() Edit {
+	e.Env = slices.Clone(e.Env)
+	e.EnvDefault = slices.Clone(e.EnvDefault)
+	e.EnvPrepend = slices.Clone(e.EnvPrepend)
+	e.Namespaces = slices.Clone(e.Namespaces)
+	e.UIDMappings = slices.Clone(e.UIDMappings)
+	e.GIDMappings = slices.Clone(e.GIDMappings)
+	e.User = cloneUser(e.User)
+	e.Mounts = cloneMounts(e.Mounts)
+	e.MountsFirst = cloneMounts(e.MountsFirst)
+	e.Annotations = maps.Clone(e.Annotations)
+	return e
+}
+
+func cloneUser(u *specs.User) *specs.User {
+	if u == nil {
+		return nil
+	}
+	c := *u
+	c.AdditionalGids = slices.Clone(u.AdditionalGids)
+	if u.Umask != nil {
+		umask := *u.Umask
+		c.Umask = &umask
+	}
+	return &c
+}
+
+func cloneMounts(mounts []specs.Mount) []specs.Mount {
+	mounts = slices.Clone(mounts)
+	for i, m := range mounts {
+		m.Options = slices.Clone(m.Options)
+		m.UIDMappings = slices.Clone(m.UIDMappings)
+		m.GIDMappings = slices.Clone(m.GIDMappings)
+		mounts[i] = m
+	}
+	return mounts
+}

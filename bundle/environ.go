@@ -1,0 +1,93 @@
+package bundle
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// environ is an environment in which every name stands once, in order.
+type environ struct {
+	entries []string
+	index   map[string]int // of the entry of a name
+}
+
+// newEnviron collapses names that stand more than once to their last entry.
+// Slurm 22.05 writes such environments, and who wins in them depends on who
+// reads: glibc's getenv finds the first, bash the last.
+func newEnviron(entries []string) *environ {
+	last := make(map[string]int, len(entries))
+	for i, entry := range entries {
+		last[envName(entry)] = i
+	}
+	env := &environ{
+		entries: make([]string, 0, len(entries)),
+		index:   make(map[string]int, len(last)),
+	}
+	for i, entry := range entries {
+		if last[envName(entry)] == i {
+			env.set(entry)
+		}
+	}
+	return env
+}
+
+// set replaces the entry of the same name where it stands, or appends.
+func (env *environ) set(entry string) {
+	name := envName(entry)
+	if i, ok := env.index[name]; ok {
+		env.entries[i] = entry
+		return
+	}
+	env.index[name] = len(env.entries)
+	env.entries = append(env.entries, entry)
+}
+
+// setDefault appends entry where its name is absent.
+func (env *environ) setDefault(entry string) {
+	if _, ok := env.index[envName(entry)]; !ok {
+		env.set(entry)
+	}
+}
+
+// prepend puts the value of entry before the list of the same name; doing so
+// again changes nothing.
+func (env *environ) prepend(entry string) {
+	name, element, _ := strings.Cut(entry, "=")
+	list := ""
+	if i, ok := env.index[name]; ok {
+		_, list, _ = strings.Cut(env.entries[i], "=")
+	}
+	switch {
+	case list == "":
+		env.set(name + "=" + element)
+	case list != element && !strings.HasPrefix(list, element+":"):
+		env.set(name + "=" + element + ":" + list)
+	}
+}
+
+// envName is what stands before the first "=".
+func envName(entry string) string {
+	name, _, _ := strings.Cut(entry, "=")
+	return name
+}
+
+// checkEnv finds the first entry that is not "NAME=value" (config.md, process.env).
+func checkEnv(field string, entries []string) *ConfigError {
+	for i, entry := range entries {
+		var reason error
+		name, _, found := strings.Cut(entry, "=")
+		switch {
+		case !found:
+			reason = errors.New("has no '='")
+		case name == "":
+			reason = errors.New("has no name before its '='")
+		case strings.ContainsRune(entry, 0):
+			reason = errors.New("contains a NUL byte")
+		default:
+			continue
+		}
+		return &ConfigError{Field: at(field, i), Err: fmt.Errorf("entry %s %w", printable(entry), reason)}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// MaxConfigSize is the largest config.json that Load reads, in bytes (16 MiB).
+// Real ones have ten thousand bytes, and one with an environment of the
+// kernel's maximum for execve a few million.
+const MaxConfigSize = 16 << 20
+
+// pathMax is the kernel's PATH_MAX: a longer path, with its final NUL, names nothing.
+const pathMax = 4096
+
+// Load reads dir/config.json and resolves the root filesystem (bundle.md,
+// config.md: root).
+//
+// dir is made absolute against the working directory; nothing else depends on
+// that, and nothing is written. Unknown properties are ignored, as config.md
+// (Extensibility) demands. As with every runtime that uses encoding/json, names
+// of properties match without regard to case, and bytes in a string that are
+// not UTF-8 become U+FFFD.
+//
+// Every error is a *ConfigError. Load checks only what it needs itself: the
+// rest is Validate's, after the edits.
+func Load(dir string) (*Bundle, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, &ConfigError{File: filepath.Join(dir, ConfigName), Err: err}
+	}
+	file := filepath.Join(abs, ConfigName)
+	data, err := readConfig(file)
+	if err != nil {
+		return nil, &ConfigError{File: file, Err: err}
+	}
+	spec, bad := decode(data)
+	if bad != nil {
+		bad.File = file
+		return nil, bad
+	}
+	rootfs, bad := rootfsOf(abs, spec)
+	if bad != nil {
+		bad.File = file
+		return nil, bad
+	}
+	return &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec}, nil
+}
+
+// readConfig returns the content of a regular file of at most MaxConfigSize bytes.
+func readConfig(file string) ([]byte, error) {
+	// O_NONBLOCK: opening a fifo that nobody writes to must not wait for ever.
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, openError(file, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is a %s", ErrNotRegular, kind(info.Mode()))
+	}
+	tooLarge := fmt.Errorf("%w: the limit is %d MiB", ErrTooLarge, MaxConfigSize>>20)
+	if info.Size() > MaxConfigSize {
+		return nil, tooLarge
+	}
+	// The file can grow while we read it, and some file systems say 0.
+	var buf bytes.Buffer
+	buf.Grow(int(info.Size()) + bytes.MinRead)
+	if _, err := buf.ReadFrom(io.LimitReader(f, MaxConfigSize+1)); err != nil {
+		return nil, withoutPath(err)
+	}
+	if buf.Len() > MaxConfigSize {
+		return nil, tooLarge
+	}
+	return buf.Bytes(), nil
+}
+
+// openError tells the ways of not being there from the ways of not being allowed.
+func openError(file string, err error) error {
+	reason := withoutPath(err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, dirErr := os.Stat(filepath.Dir(file)); errors.Is(dirErr, fs.ErrNotExist) {
+			return fmt.Errorf("%w: the bundle directory does not exist: %w", ErrNoConfig, reason)
+		}
+		return fmt.Errorf("%w: %w", ErrNoConfig, reason)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%w: the bundle is not a directory: %w", ErrNoConfig, reason)
+	case errors.Is(err, syscall.ENXIO):
+		// A socket, or a device node without a device.
+		return fmt.Errorf("%w: %w", ErrNotRegular, reason)
+	}
+	return reason
+}
+
+// withoutPath drops the path of a fs.PathError where our own error names it.
+func withoutPath(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// kind names the type of a file that is not a regular one.
+func kind(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "fifo"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+// rootfsOf resolves the root filesystem that spec names.
+func rootfsOf(dir string, spec *specs.Spec) (string, *ConfigError) {
+	if bad := checkRoot(spec); bad != nil {
+		return "", bad
+	}
+	rootfs, err := resolveRootfs(dir, spec.Root.Path)
+	if err != nil {
+		return "", &ConfigError{Field: "root.path", Err: err}
+	}
+	return rootfs, nil
+}
+
+// resolveRootfs returns the absolute path without symlinks of the directory
+// that path, relative to dir, leads to.
+func resolveRootfs(dir, path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		// Not filepath.Join: it resolves ".." before symlinks, the kernel after.
+		path = dir + "/" + path
+	}
+	switch {
+	case strings.ContainsRune(path, 0):
+		return "", fmt.Errorf("%s contains a NUL byte", printable(path))
+	case len(path) >= pathMax:
+		return "", fmt.Errorf("%s: %w", printable(path), syscall.ENAMETOOLONG)
+	}
+	rootfs, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", rootfsError(path, err)
+	}
+	info, err := os.Stat(rootfs)
+	if err != nil {
+		return "", rootfsError(path, err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, printable(path))
+	}
+	return rootfs, nil
+}
+
+// rootfsError names the path that failed, which can be a directory above.
+func rootfsError(path string, err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		path, err = pathErr.Path, pathErr.Err
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %s: %w", ErrNoRootfs, printable(path), err)
+	}
+	return fmt.Errorf("%s: %w", printable(path), err)
+}

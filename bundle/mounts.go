@@ -1,0 +1,42 @@
+package bundle
+
+import (
+	"path"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// destination is where m is mounted, cleaned, as an absolute path in the
+// container: relative ones are deprecated but mean relative to / (config.md, Mounts).
+func destination(m specs.Mount) string {
+	return path.Clean("/" + m.Destination)
+}
+
+// checkMounts follows config.md, Mounts.
+func checkMounts(field string, mounts []specs.Mount) *ConfigError {
+	for i, m := range mounts {
+		field := at(field, i)
+		switch {
+		case m.Destination == "":
+			return invalid(field+".destination", "missing")
+		case destination(m) == "/":
+			// It would hide the root file system after it was made.
+			return invalid(field+".destination", "%s is the root of the container", printable(m.Destination))
+		case m.Source == "" && IsBind(m):
+			return invalid(field+".source", "missing: a bind mount needs one")
+		}
+		if bad := checkMappings(field+".uidMappings", m.UIDMappings); bad != nil {
+			return bad
+		}
+		if bad := checkMappings(field+".gidMappings", m.GIDMappings); bad != nil {
+			return bad
+		}
+	}
+	return nil
+}
+
+// IsBind tells whether m is a bind mount. It follows config.md: the options say so, the type does not count.
+func IsBind(m specs.Mount) bool {
+	return slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+}
