@@ -1,0 +1,122 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// globalFlags are those of runc and crun together, so that either can be
+// replaced by changing the program's name only.
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "root", Usage: "`DIR` for the state of containers (default: the first that can be used of $XDG_RUNTIME_DIR/ocishim, /run/user/UID/ocishim, /run/ocishim/UID, /tmp/ocishim-UID)"},
+		&cli.StringFlag{Name: "log", Usage: "append messages to `FILE`, too"},
+		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log file: text or json"},
+		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error"},
+		&cli.BoolFlag{Name: "debug", Usage: "same as --log-level=debug"},
+		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "go without a cgroup where none can be made: true, false or auto"},
+		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make cgroups"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's spelling: cgroupfs, systemd or disabled"},
+	}
+}
+
+// launchFlags are those of create and run.
+func launchFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
+		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the first process to `FILE`"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root"},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
+		&cli.BoolFlag{Name: "no-subreaper", Usage: "accepted and ignored"},
+	}, more...)
+}
+
+// permute moves the options of a verb before its arguments, where urfave/cli
+// wants them: Slurm's documentation and the engines write them on both sides.
+// What follows "--" stays as it is.
+func permute(app *cli.App, args []string) []string {
+	args = optionalValue(args, "rootless")
+	at := verbIndex(app, args)
+	if at < 0 {
+		return args
+	}
+	command := app.Command(args[at])
+	if command == nil {
+		return args
+	}
+	var options, arguments []string
+	rest := args[at+1:]
+	for len(rest) > 0 {
+		arg := rest[0]
+		rest = rest[1:]
+		if arg == "--" {
+			arguments = append(arguments, rest...)
+			break
+		}
+		if !isOption(arg) {
+			arguments = append(arguments, arg)
+			continue
+		}
+		options = append(options, arg)
+		if takesValue(command.Flags, arg) && len(rest) > 0 {
+			options = append(options, rest[0])
+			rest = rest[1:]
+		}
+	}
+	permuted := append(slices.Clone(args[:at+1]), options...)
+	return append(append(permuted, "--"), arguments...)
+}
+
+// optionalValue spells out the value of a global option that crun lets be
+// absent: --rootless, --rootless true and --rootless=true are all in use.
+func optionalValue(args []string, name string) []string {
+	out := slices.Clone(args)
+	for i := 1; i < len(out) && isOption(out[i]); i++ {
+		if strings.TrimLeft(out[i], "-") != name {
+			continue
+		}
+		out[i] = "--" + name + "=true"
+		if i+1 < len(out) && slices.Contains([]string{"true", "false", "auto"}, out[i+1]) {
+			out[i] = "--" + name + "=" + out[i+1]
+			out = slices.Delete(out, i+1, i+2)
+		}
+	}
+	return out
+}
+
+// verbIndex finds the verb: the first argument that is no global option nor
+// the value of one.
+func verbIndex(app *cli.App, args []string) int {
+	for i := 1; i < len(args); i++ {
+		switch {
+		case args[i] == "--":
+			return -1
+		case !isOption(args[i]):
+			return i
+		case takesValue(app.Flags, args[i]):
+			i++
+		}
+	}
+	return -1
+}
+
+func isOption(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+
+// takesValue tells whether the option's value is the next argument.
+func takesValue(flags []cli.Flag, option string) bool {
+	name := strings.TrimLeft(option, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/moby/sys/userns"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func createCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "create",
+		Usage:     "create a container that waits for start",
+		ArgsUsage: "ID",
+		Description: "For a Slurm task (an ID as %n.%u.%j.%s.%t makes it, in a Slurm job) the output goes\n" +
+			"to a file that `state` names as org.ocishim.output, since Slurm gives create no place for it.",
+		Flags: launchFlags(
+			&cli.StringFlag{Name: "output", Usage: "`FILE` for the output of a Slurm task, patterns allowed (default: kept beside the state until delete)"},
+		),
+		Action: create,
+	}
+}
+
+func runCommand(inv *invocation) *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "create a container, start it, and wait for its end",
+		ArgsUsage: "ID",
+		Flags: launchFlags(
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait: create and start"},
+			&cli.BoolFlag{Name: "keep", Usage: "keep the state after the end, until delete"},
+		),
+		Action: func(c *cli.Context) error { return runContainer(c, inv) },
+	}
+}
+
+func create(c *cli.Context) error {
+	l, err := readLaunch(c)
+	if err != nil {
+		return err
+	}
+	if l.options.Step && l.options.ConsoleSocket == "" {
+		return runtime.CreateSupervised(l.store, l.bundle, l.options)
+	}
+	_, err = runtime.Create(l.store, l.bundle, l.options)
+	return err
+}
+
+func runContainer(c *cli.Context, inv *invocation) error {
+	l, err := readLaunch(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("detach") {
+		created, err := runtime.Create(l.store, l.bundle, l.options)
+		if err != nil {
+			return err
+		}
+		if err := created.Start(); err != nil {
+			return errors.Join(err, created.Delete(true))
+		}
+		return nil
+	}
+	if l.options.ConsoleSocket != "" {
+		return usageError{errors.New("--console-socket is for create and run --detach: run holds the terminal itself")}
+	}
+	inv.status, err = runtime.Run(l.store, l.bundle, l.options)
+	return err
+}
+
+// launchArgs is what create and run work on.
+type launchArgs struct {
+	store   *runtime.Store
+	bundle  *bundle.Bundle
+	options runtime.LaunchOptions
+}
+
+func readLaunch(c *cli.Context) (*launchArgs, error) {
+	if c.Args().Len() != 1 {
+		return nil, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
+	}
+	env := slurm.FromEnv(os.Environ())
+	dir, err := slurm.Expand(c.String("bundle"), env.Values())
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Validate(); err != nil {
+		return nil, err
+	}
+	env = slurm.FromEnv(os.Environ(), b.Spec.Process.Env)
+	t, err := readTarget(c, c.Args().First(), env, b)
+	if err != nil {
+		return nil, err
+	}
+	b.ID = t.id
+	options, err := launchOptions(c, t)
+	if err != nil {
+		return nil, err
+	}
+	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
+	store, err := t.makeStore()
+	if err != nil {
+		return nil, err
+	}
+	return &launchArgs{store: store, bundle: b, options: options}, nil
+}
+
+func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
+	o := runtime.LaunchOptions{
+		NoPivot:      c.Bool("no-pivot"),
+		NoNewKeyring: c.Bool("no-new-keyring"),
+		PreserveFDs:  c.Int("preserve-fds"),
+		Keep:         c.Bool("keep"),
+	}
+	if o.PreserveFDs < 0 {
+		return o, usageError{fmt.Errorf("--preserve-fds %d: it cannot be negative", o.PreserveFDs)}
+	}
+	for _, path := range []struct {
+		flag string
+		to   *string
+	}{{"pid-file", &o.PidFile}, {"console-socket", &o.ConsoleSocket}, {"output", &o.Output}} {
+		expanded, err := slurm.Expand(c.String(path.flag), t.values)
+		if err != nil {
+			return o, fmt.Errorf("--%s: %w", path.flag, err)
+		}
+		*path.to = expanded
+	}
+	var err error
+	if o.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {
+		return o, err
+	}
+	switch manager := c.String("cgroup-manager"); manager {
+	case "", "cgroupfs":
+		o.SystemdCgroup = c.Bool("systemd-cgroup")
+	case "systemd":
+		o.SystemdCgroup = true
+	case "disabled":
+		o.RootlessCgroups = true
+	default:
+		return o, usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
+	}
+	return o, nil
+}
+
+// rootlessCgroups reads --rootless as runc does: auto is true without root in
+// the machine's own user namespace.
+func rootlessCgroups(value string) (bool, error) {
+	if value == "auto" {
+		return os.Geteuid() != 0 || userns.RunningInUserNS(), nil
+	}
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, usageError{fmt.Errorf("--rootless %q: choose true, false or auto", value)}
+	}
+	return b, nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "start",
+		Usage:     "start a container that was created",
+		ArgsUsage: "ID",
+		Action: func(c *cli.Context) error {
+			t, found, err := find(c, 1)
+			if err != nil {
+				return err
+			}
+			if t.everyTask() {
+				return usageError{errors.New("start takes one task, not all of a step")}
+			}
+			return found[0].Start()
+		},
+	}
+}
+
+func killCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "kill",
+		Usage:     "send a signal to a container's first process",
+		ArgsUsage: "ID [SIGNAL]",
+		Description: "SIGNAL is a name or number, TERM without one. Task -1 in the ID of a Slurm task stands\n" +
+			"for all tasks of the step on this node.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container"},
+		},
+		Action: kill,
+	}
+}
+
+func kill(c *cli.Context) error {
+	name := c.Args().Get(1)
+	if name == "" {
+		name = "TERM"
+	}
+	sig, err := runtime.ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	t, found, err := find(c, 2)
+	if err != nil {
+		return err
+	}
+	return killAll(t, found, sig, c.Bool("all"))
+}
+
+// killAll signals the containers. That one has ended is no error where several
+// are addressed, nor with --all: the caller wants none to run.
+func killAll(t *target, found []*runtime.Container, sig unix.Signal, all bool) error {
+	var failures []error
+	for _, container := range found {
+		err := container.Kill(sig, all)
+		if errors.Is(err, runtime.ErrNotRunning) && (all || t.everyTask()) {
+			err = nil
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+func deleteCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "delete",
+		Usage:     "remove a container that has ended",
+		ArgsUsage: "ID",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first when it runs; an unknown ID is no error"},
+		},
+		Action: remove,
+	}
+}
+
+func remove(c *cli.Context) error {
+	force := c.Bool("force")
+	_, found, err := find(c, 1)
+	if force && errors.Is(err, runtime.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, container := range found {
+		failures = append(failures, container.Delete(force))
+	}
+	return errors.Join(failures...)
+}
+
+// find returns the containers that the first of at most `most` arguments
+// stands for.
+func find(c *cli.Context, most int) (*target, []*runtime.Container, error) {
+	if n := c.Args().Len(); n == 0 || n > most {
+		return nil, nil, usageError{fmt.Errorf("%s takes %s, not %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
+	}
+	t, err := readTarget(c, c.Args().First(), slurm.FromEnv(os.Environ()), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := t.containers()
+	return t, found, err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+	goruntime "runtime"
+)
+
+// setUpLog directs messages: to stderr in one line each, errors only unless
+// more is asked for, since a Slurm user's stderr is theirs; and to the file
+// that --log names, in the form that runc gives it, which the engines read.
+func setUpLog(c *cli.Context) error {
+	level := logrus.ErrorLevel
+	if name := c.String("log-level"); name != "" {
+		parsed, err := logrus.ParseLevel(name)
+		if err != nil {
+			return usageError{fmt.Errorf("--log-level %q: choose debug, info, warning or error", name)}
+		}
+		level = parsed
+	}
+	if c.Bool("debug") {
+		level = logrus.DebugLevel
+	}
+	logrus.SetLevel(level)
+	logrus.SetFormatter(lineFormatter{})
+	format, err := logFormat(c.String("log-format"))
+	if err != nil {
+		return err
+	}
+	path, err := expandPath(c.String("log"))
+	if err != nil || path == "" {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	logFile = &logrus.Logger{Out: f, Formatter: format, Level: level, Hooks: logrus.LevelHooks{}}
+	logrus.AddHook(copyToLog{logFile})
+	return nil
+}
+
+func logFormat(name string) (logrus.Formatter, error) {
+	switch name {
+	case "text", "":
+		return &logrus.TextFormatter{DisableColors: true}, nil
+	case "json":
+		return new(logrus.JSONFormatter), nil
+	}
+	return nil, usageError{fmt.Errorf("--log-format %q: choose text or json", name)}
+}
+
+// lineFormatter prints `ocishim: level: message`.
+type lineFormatter struct{}
+
+// Format implements logrus.Formatter.
+func (lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	return fmt.Appendf(nil, "ocishim: %s: %s\n", e.Level, strings.TrimSpace(e.Message)), nil
+}
+
+// copyToLog writes what goes to stderr to the log file, too.
+type copyToLog struct{ log *logrus.Logger }
+
+// Levels implements logrus.Hook.
+func (copyToLog) Levels() []logrus.Level { return logrus.AllLevels }
+
+// Fire implements logrus.Hook.
+func (h copyToLog) Fire(e *logrus.Entry) error {
+	h.log.WithFields(e.Data).Log(e.Level, e.Message)
+	return nil
+}
+
+// printVersion prints what runc's --version prints, which Podman shows.
+func printVersion() {
+	fmt.Printf("ocishim version %s\nspec: %s\ngo: %s\n", version, specs.Version, goruntime.Version())
+	if major, minor, micro := seccomp.Version(); major+minor+micro > 0 {
+		fmt.Printf("libseccomp: %d.%d.%d\n", major, minor, micro)
+	}
+}

@@ -1,0 +1,92 @@
+// Command ocishim is an OCI container runtime for Slurm clusters, and a drop-in
+// for runc and crun. This package holds argv, environment, logging, exit codes
+// and printing, one file per group of verbs; the rules are elsewhere.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// version is set by the Makefile.
+var version = "0.1.0-dev"
+
+// searchPath is where we look for the host's own programs (newuidmap) when the
+// caller gives no PATH: Slurm starts a runtime with an empty environment.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func init() {
+	runtime.InitProcess()
+}
+
+func main() {
+	if os.Getenv("PATH") == "" {
+		os.Setenv("PATH", searchPath)
+	}
+	os.Exit(run(os.Args))
+}
+
+// run runs the command line and returns the exit status.
+func run(args []string) int {
+	inv := new(invocation)
+	app := newApp(inv)
+	if err := app.Run(permute(app, args)); err != nil {
+		return inv.fail(err)
+	}
+	return inv.status
+}
+
+// An invocation is one call of the program.
+type invocation struct {
+	verb   string
+	status int // of the application, for run
+}
+
+func newApp(inv *invocation) *cli.App {
+	cli.VersionPrinter = func(*cli.Context) { printVersion() }
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}
+	return &cli.App{
+		Name:                   "ocishim",
+		Usage:                  "run OCI containers for Slurm, Docker, containerd and Podman",
+		UsageText:              "ocishim [global options] VERB [options] [ID]",
+		Version:                version,
+		Description:            description,
+		Flags:                  globalFlags(),
+		UseShortOptionHandling: false,
+		HideHelpCommand:        true,
+		Before: func(c *cli.Context) error {
+			inv.verb = c.Args().First()
+			return setUpLog(c)
+		},
+		Commands: []*cli.Command{
+			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
+			runCommand(inv), listCommand(), specCommand(), featuresCommand(),
+		},
+		Action:         noVerb,
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		ExitErrHandler: func(*cli.Context, error) {}, // run prints and exits
+		ErrWriter:      os.Stderr,
+	}
+}
+
+const description = `Slurm calls ocishim for each task of a step that asked for --container, by the
+RunTime* lines of oci.conf; ready files for it are in oci.conf.d. Docker,
+containerd and Podman call it as they call runc.
+
+Options may stand before and after the ID. Patterns of oci.conf (%n %u %U %j %s
+%t %b %r %Z %%) in the ID and in paths are replaced from SLURM_* variables.
+
+Exit status of run: the application's; 128+n when signal n killed it; 125 when
+ocishim failed, 126 when the command cannot be executed, 127 when it is not
+found. All other verbs exit with 0 or 1.`
+
+func noVerb(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("unknown verb %q", c.Args().First())}
+	}
+	return cli.ShowAppHelp(c)
+}

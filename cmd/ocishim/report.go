@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// Exit statuses of our own for run, as env(1) and other programs that become
+// another one have them. Every other verb has 1.
+const (
+	exitFailed        = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// fail reports the error, and what to do where we know, on stderr and in the
+// log, and returns the exit status.
+func (inv *invocation) fail(err error) int {
+	if logFile != nil {
+		logFile.Error(err)
+	}
+	fmt.Fprintf(os.Stderr, "ocishim: error: %v\n", err)
+	if h := hint(err); h != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", h)
+	}
+	switch {
+	case inv.verb != "run":
+		return 1
+	case errors.Is(err, runtime.ErrCommandNotFound):
+		return exitNotFound
+	case errors.Is(err, runtime.ErrNotExecutable):
+		return exitNotExecutable
+	}
+	return exitFailed
+}
+
+// hint says what to do about the error, where we know.
+func hint(err error) string {
+	hints := []struct {
+		is   error
+		hint string
+	}{
+		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to begin with"},
+		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this node"},
+		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
+		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
+		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
+		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
+		{runtime.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
+		{slurm.ErrUnknownPattern, "known patterns are %n %u %U %j %s %t %b %r %Z and %%"},
+		{slurm.ErrNoValue, "patterns are replaced from SLURM_* variables: is this a Slurm job?"},
+	}
+	for _, h := range hints {
+		if errors.Is(err, h.is) {
+			return h.hint
+		}
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
+		return "`ocishim --help` and `ocishim VERB --help` list what is known"
+	}
+	return ""
+}
+
+// logFile is the log that --log names, nil without.
+var logFile *logrus.Logger

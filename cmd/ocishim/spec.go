@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+func specCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "spec",
+		Usage: "write a config.json to begin with",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` to write it to"},
+			&cli.BoolFlag{Name: "rootless", Usage: "for the user who calls, with a user namespace"},
+		},
+		Action: writeSpec,
+	}
+}
+
+func writeSpec(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("spec takes no argument, not %q", c.Args().First())}
+	}
+	spec := specconv.Example()
+	if c.Bool("rootless") {
+		specconv.ToRootless(spec)
+	}
+	data, err := json.MarshalIndent(spec, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write spec: %w", err)
+	}
+	dir, err := expandPath(c.String("bundle"))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, bundle.ConfigName)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("write spec: %s exists; remove it first", path)
+	}
+	if err != nil {
+		return fmt.Errorf("write spec: %w", err)
+	}
+	_, werr := f.Write(append(data, '\n'))
+	if err := errors.Join(werr, f.Close()); err != nil {
+		return fmt.Errorf("write spec: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func stateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "state",
+		Usage:     "print the state of a container as one JSON object",
+		ArgsUsage: "ID",
+		Description: "Nothing else is ever printed on success: Slurm reads stdout and stderr as one.\n" +
+			"Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
+		Action: func(c *cli.Context) error {
+			t, found, err := find(c, 1)
+			if err != nil {
+				return err
+			}
+			return printJSON(stateOf(t, found))
+		},
+	}
+}
+
+// stateOf is the state of the one container, or the common one of all tasks of
+// a step: running while any runs, stopped when all are.
+func stateOf(t *target, found []*runtime.Container) runtime.State {
+	rank := map[runtime.Status]int{runtime.Stopped: 0, runtime.Creating: 1, runtime.Created: 2, runtime.Running: 3}
+	state := found[0].State()
+	for _, c := range found[1:] {
+		if other := c.State(); rank[other.Status] > rank[state.Status] {
+			state = other
+		}
+	}
+	if t.everyTask() {
+		state.ID = t.id
+	}
+	state.Owner = userName()
+	return state
+}
+
+func userName() string {
+	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Geteuid())
+}
+
+func printJSON(v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	_, err = os.Stdout.Write(append(data, '\n'))
+	return err
+}
+
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "list the caller's containers",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "`FORMAT`: table or json"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
+		},
+		Action: list,
+	}
+}
+
+func list(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
+	}
+	states, err := allStates(c)
+	if err != nil {
+		return err
+	}
+	switch format := c.String("format"); {
+	case c.Bool("quiet"):
+		for _, s := range states {
+			fmt.Println(s.ID)
+		}
+		return nil
+	case format == "json":
+		return printJSON(states)
+	case format == "table":
+		return printTable(states)
+	default:
+		return usageError{fmt.Errorf("--format %q: choose table or json", format)}
+	}
+}
+
+func allStates(c *cli.Context) ([]runtime.State, error) {
+	t := &target{values: slurm.FromEnv(os.Environ()).Values()}
+	if t.values.UID == "" {
+		t.values.UID = strconv.Itoa(os.Geteuid())
+	}
+	if err := t.findRoots(c, os.Geteuid(), os.Getegid()); err != nil {
+		return nil, err
+	}
+	states := []runtime.State{}
+	stores, err := runtime.OpenStores(t.roots...)
+	if errors.Is(err, runtime.ErrNotFound) {
+		return states, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range stores {
+		all, err := s.All()
+		if err != nil {
+			return nil, err
+		}
+		for _, container := range all {
+			state := container.State()
+			state.Owner = userName()
+			states = append(states, state)
+		}
+	}
+	return states, nil
+}
+
+func printTable(states []runtime.State) error {
+	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
+	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
+	for _, s := range states {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
+	}
+	return w.Flush()
+}

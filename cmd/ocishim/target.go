@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+
+	"github.com/moby/sys/userns"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// A target is what an ID on the command line stands for, and where its state
+// lies.
+type target struct {
+	id     string
+	isStep bool       // the ID is one of a Slurm task
+	step   slurm.Step // valid with isStep
+	values slurm.Values
+	roots  []string
+}
+
+// readTarget works out the target of the ID as given. It gives up root where
+// the state is a user's: from then on nothing that the user wrote can do more
+// than the user.
+func readTarget(c *cli.Context, given string, env slurm.Environment, b *bundle.Bundle) (*target, error) {
+	values := env.Values()
+	if b != nil {
+		values.Bundle, values.Rootfs = b.Dir, b.Rootfs
+	}
+	id, err := slurm.Expand(given, values)
+	if err != nil {
+		return nil, err
+	}
+	if err := runtime.CheckID(id); err != nil {
+		return nil, err
+	}
+	t := &target{id: id, values: values}
+	if step, err := slurm.ParseID(id); err == nil {
+		t.isStep, t.step = true, step
+		t.values = values.FromStep(step)
+	}
+	uid, gid, err := t.owner()
+	if err != nil {
+		return nil, err
+	}
+	if t.values.UID == "" {
+		t.values.UID = strconv.Itoa(uid)
+	}
+	return t, t.findRoots(c, uid, gid)
+}
+
+// owner is the user whose state it is: of a Slurm task the one that its ID
+// names, when root asks, else the caller.
+func (t *target) owner() (uid, gid int, err error) {
+	uid, gid = os.Geteuid(), os.Getegid()
+	if uid != 0 || !t.isStep || t.values.UID != "" && t.values.UID == "0" {
+		return uid, gid, nil
+	}
+	return lookUp(t.step.UserNames())
+}
+
+// findRoots decides where the state lies, and becomes its owner.
+func (t *target) findRoots(c *cli.Context, uid, gid int) error {
+	if c.IsSet("root") {
+		root, err := slurm.Expand(c.String("root"), t.values)
+		if err != nil {
+			return fmt.Errorf("--root: %w", err)
+		}
+		if root == "" {
+			return usageError{errors.New("--root is empty")}
+		}
+		t.roots = []string{root}
+		return becomeOwner(root)
+	}
+	t.roots = runtime.DefaultRoots(uid, runtimeDir(t.isStep))
+	if os.Geteuid() == 0 && uid != 0 {
+		return runtime.Become(uid, gid)
+	}
+	return nil
+}
+
+// becomeOwner gives up root when the path is a user's.
+func becomeOwner(root string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, gid, err := runtime.PathOwner(root)
+	if err != nil || uid == 0 {
+		return err
+	}
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		gid, _ = strconv.Atoi(u.Gid)
+	}
+	if gid == 0 {
+		gid = 65534 // nobody's: never keep root's group
+	}
+	return runtime.Become(uid, gid)
+}
+
+// runtimeDir is $XDG_RUNTIME_DIR where it counts: not for a Slurm task, since
+// Slurm sets it for no verb, and not for root itself, as in runc.
+func runtimeDir(isStep bool) string {
+	if isStep || os.Geteuid() == 0 && !userns.RunningInUserNS() {
+		return ""
+	}
+	return os.Getenv("XDG_RUNTIME_DIR")
+}
+
+// makeStore opens the store for a new container.
+func (t *target) makeStore() (*runtime.Store, error) { return runtime.MakeStore(t.roots...) }
+
+// containers finds the containers that the ID stands for: one, or all tasks of
+// a Slurm step on this node.
+func (t *target) containers() ([]*runtime.Container, error) {
+	stores, err := runtime.OpenStores(t.roots...)
+	if errors.Is(err, runtime.ErrNotFound) {
+		return nil, fmt.Errorf("find container %q: %w", t.id, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []*runtime.Container
+	for _, s := range stores {
+		if t.everyTask() {
+			tasks, ferr := s.WithPrefix(t.step.Prefix())
+			found, err = append(found, tasks...), ferr
+		} else if one, ferr := s.Get(t.id); ferr == nil {
+			return []*runtime.Container{one}, nil
+		} else {
+			err = ferr
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	return nil, err
+}
+
+// everyTask tells whether the ID stands for all tasks of a step.
+func (t *target) everyTask() bool { return t.isStep && t.step.Task == slurm.AllTasks }
+
+// expandPath replaces patterns in a path that is needed before anything else
+// is known.
+func expandPath(path string) (string, error) {
+	return slurm.Expand(path, slurm.FromEnv(os.Environ()).Values())
+}
+
+// lookUp finds the first user that exists under one of the names: in
+// /etc/passwd, else by getent(1), since a static program cannot load the
+// site's name services.
+func lookUp(names []string) (uid, gid int, err error) {
+	for _, name := range names {
+		if u, err := user.Lookup(name); err == nil {
+			return ids(u.Uid, u.Gid)
+		}
+	}
+	for _, name := range names {
+		cmd := exec.Command("/usr/bin/getent", "passwd", name)
+		cmd.Env = []string{"PATH=" + searchPath}
+		line, err := cmd.Output()
+		fields := bytes.Split(bytes.TrimSpace(line), []byte(":"))
+		if err == nil && len(fields) >= 4 {
+			return ids(string(fields[2]), string(fields[3]))
+		}
+	}
+	return 0, 0, fmt.Errorf("find user %q of the container: %w", names[0], user.UnknownUserError(names[0]))
+}
+
+func ids(uid, gid string) (int, int, error) {
+	u, err := strconv.Atoi(uid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read uid: %w", err)
+	}
+	g, err := strconv.Atoi(gid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read gid: %w", err)
+	}
+	return u, g, nil
+}

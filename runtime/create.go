@@ -1,0 +1,202 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// Create makes the container of the bundle and leaves its first process
+// waiting for Start. The caller's stdin, stdout and stderr are the container's,
+// as engines expect; CreateSupervised is for callers who have none to give.
+func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
+	if b.Spec.Process.Terminal && o.ConsoleSocket == "" {
+		return nil, errors.New("create container with a terminal: nobody would hold the terminal; pass --console-socket")
+	}
+	if !b.Spec.Process.Terminal && o.ConsoleSocket != "" {
+		return nil, errors.New("create container: --console-socket is given, but process.terminal is not set")
+	}
+	l, err := newLaunch(s, b, o)
+	if err != nil {
+		return nil, err
+	}
+	defer l.c.unlock()
+	if err := l.create(); err != nil {
+		l.abort()
+		return nil, err
+	}
+	return l.c, nil
+}
+
+// A launch is one attempt to make a container run. Until it is done its entry
+// is locked; abort takes back whatever there is.
+type launch struct {
+	c       *Container
+	b       *bundle.Bundle
+	o       LaunchOptions
+	lc      *libcontainer.Container
+	process *libcontainer.Process
+}
+
+// newLaunch claims the container's id.
+func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
+	s.Sweep()
+	self, err := identify(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	r := Record{
+		ID:          b.ID,
+		Bundle:      b.Dir,
+		Rootfs:      b.Rootfs,
+		Created:     time.Now().UTC(),
+		Annotations: b.Spec.Annotations,
+		Boot:        bootID(),
+		Launcher:    self,
+		Step:        o.Step,
+		Kept:        o.Keep,
+	}
+	if o.Step {
+		r.Watched = stepDaemons()
+	}
+	c, err := s.claim(r)
+	if err != nil {
+		return nil, err
+	}
+	return &launch{c: c, b: b, o: o}, nil
+}
+
+// prepare plans the launch and makes libcontainer's side of the container.
+func (l *launch) prepare() error {
+	if err := plan(l.b, filepath.Join(l.c.dir, "scaffold"), l.o); err != nil {
+		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
+	}
+	if err := checkCommand(l.b); err != nil {
+		return err
+	}
+	var err error
+	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	if err := preserve(l.process, l.o.PreserveFDs); err != nil {
+		return err
+	}
+	l.lc, err = l.c.newContainer(l.b, l.o)
+	return err
+}
+
+// create makes the container for an engine: it is on its own once we return.
+func (l *launch) create() error {
+	if err := l.prepare(); err != nil {
+		return err
+	}
+	if l.b.Spec.Process.Terminal {
+		closeSocket, err := l.connectConsole()
+		if err != nil {
+			return err
+		}
+		defer closeSocket()
+	} else {
+		l.inheritStdio()
+	}
+	return l.start()
+}
+
+func (l *launch) inheritStdio() {
+	l.process.Stdin, l.process.Stdout, l.process.Stderr = os.Stdin, os.Stdout, os.Stderr
+}
+
+// connectConsole connects to the socket over which the container's first
+// process sends its terminal's master.
+func (l *launch) connectConsole() (func(), error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: l.o.ConsoleSocket, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("connect console socket: %w", err)
+	}
+	defer conn.Close()
+	socket, err := conn.File()
+	if err != nil {
+		return nil, fmt.Errorf("connect console socket: %w", err)
+	}
+	l.process.ConsoleSocket = socket
+	return func() { socket.Close() }, nil
+}
+
+// start brings the container to the created state and records it.
+func (l *launch) start() error {
+	if err := l.lc.Start(l.process); err != nil {
+		return l.explain(err)
+	}
+	pid, err := l.process.Pid()
+	if err != nil {
+		return fmt.Errorf("read pid of container: %w", err)
+	}
+	l.c.Init, err = identify(pid)
+	if err != nil {
+		return err
+	}
+	l.c.Edits = l.b.Applied
+	if l.o.PidFile != "" {
+		if err := writePidFile(l.o.PidFile, pid); err != nil {
+			return err
+		}
+	}
+	return l.c.Record.write(l.c.dir)
+}
+
+// explain tells from libcontainer's text, in which os/exec.Error is the last
+// link, whether the command was the problem.
+func (l *launch) explain(err error) error {
+	command := l.process.Args[0]
+	_, reason, found := strings.Cut(err.Error(), fmt.Sprintf("exec: %q: ", command))
+	if !found {
+		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+	}
+	reason = strings.TrimPrefix(reason, "stat "+command+": ")
+	sentinel := ErrCommandNotFound
+	if strings.HasPrefix(reason, unix.EACCES.Error()) || strings.HasPrefix(reason, "is a directory") || strings.HasPrefix(reason, unix.EISDIR.Error()) {
+		sentinel = ErrNotExecutable
+	}
+	return fmt.Errorf("execute %q: %w: %s", command, sentinel, reason)
+}
+
+// abort removes what a failed launch left, the entry included; only a Slurm
+// task leaves a tombstone, for the cleanup that will ask for it.
+func (l *launch) abort() {
+	if l.process != nil && l.c.Init.Pid != 0 {
+		_ = l.process.Signal(unix.SIGKILL)
+		_, _ = l.process.Wait()
+	}
+	if l.lc != nil {
+		_ = l.lc.Destroy()
+	}
+	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
+		_ = os.Remove(l.o.PidFile)
+	}
+	if l.o.Step {
+		_ = l.c.bury(ExitLaunchFailed)
+		return
+	}
+	_ = l.c.discard()
+}
+
+// ExitLaunchFailed is the status recorded for a container that never ran.
+const ExitLaunchFailed = 125
+
+// bury turns the entry into a tombstone: it answers `stopped` until delete.
+func (c *Container) bury(status int) error {
+	c.Ended, c.ExitStatus = time.Now().UTC(), status
+	for _, name := range []string{libcontainerDir, "scaffold"} {
+		_ = os.RemoveAll(filepath.Join(c.dir, name))
+	}
+	return c.Record.write(c.dir)
+}

@@ -1,0 +1,20 @@
+package runtime
+
+import "errors"
+
+// Errors that callers tell apart; they come wrapped with the container's id or
+// the path they are about.
+var (
+	ErrInvalidID       = errors.New("invalid container id")
+	ErrExists          = errors.New("container already exists")
+	ErrNotFound        = errors.New("container does not exist")
+	ErrNotCreated      = errors.New("container is not in the created state")
+	ErrNotRunning      = errors.New("container is not running")
+	ErrStillRunning    = errors.New("container is still running")
+	ErrBusy            = errors.New("container is being worked on by another process")
+	ErrUnsafeRoot      = errors.New("unsafe state directory")
+	ErrNoRoot          = errors.New("no usable state directory")
+	ErrUnknownSignal   = errors.New("unknown signal")
+	ErrCommandNotFound = errors.New("command not found")
+	ErrNotExecutable   = errors.New("command cannot be executed")
+)

@@ -1,0 +1,52 @@
+package runtime
+
+import (
+	"fmt"
+	"strings"
+)
+
+// maxEntryName is the longest file name Linux allows (NAME_MAX), in bytes.
+const maxEntryName = 255
+
+// CheckID tells whether id can name a container: one to 255 printable bytes,
+// escaped form included, without '/' or blanks, and neither "." nor "..".
+func CheckID(id string) error {
+	_, err := entryName(id)
+	return err
+}
+
+// entryName maps an id to the name of its directory, losslessly: libcontainer
+// allows only [A-Za-z0-9_.-] and '+', while a Slurm id holds a user name such
+// as alice@realm. Any other byte, and '+' itself, becomes '+' and two
+// hexadecimal digits.
+func entryName(id string) (string, error) {
+	switch {
+	case id == "":
+		return "", fmt.Errorf("%w: it is empty", ErrInvalidID)
+	case id == "." || id == "..":
+		return "", fmt.Errorf("%w %q: it is a directory of the file system", ErrInvalidID, id)
+	}
+	var name strings.Builder
+	for i := 0; i < len(id); i++ {
+		switch c := id[i]; {
+		case plain(c):
+			name.WriteByte(c)
+		case c == '/':
+			return "", fmt.Errorf("%w %q: it holds a '/'", ErrInvalidID, id)
+		case c <= ' ' || c == 0x7f:
+			return "", fmt.Errorf("%w %q: it holds a blank or control character", ErrInvalidID, id)
+		default:
+			fmt.Fprintf(&name, "+%02x", c)
+		}
+	}
+	if name.Len() > maxEntryName {
+		return "", fmt.Errorf("%w: %d bytes as a file name, at most %d are allowed", ErrInvalidID, name.Len(), maxEntryName)
+	}
+	return name.String(), nil
+}
+
+// plain tells whether c stands for itself in an entry's name.
+func plain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c == '_' || c == '-' || c == '.'
+}

@@ -1,0 +1,216 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// libcontainerDir is the part of an entry that libcontainer writes.
+const libcontainerDir = "libcontainer"
+
+// LaunchOptions says how to create a container, beside its bundle. The zero
+// value is what an engine gets by default.
+type LaunchOptions struct {
+	NoPivot         bool // chroot instead of pivot_root
+	NoNewKeyring    bool // keep the caller's session keyring
+	SystemdCgroup   bool // have systemd make the cgroup
+	RootlessCgroups bool // go without a cgroup where none can be made
+
+	PidFile       string // takes the pid of the first process, in decimal
+	ConsoleSocket string // unix socket that takes the terminal's master
+	PreserveFDs   int    // descriptors from 3 on that the container keeps
+
+	// Step marks a task of a Slurm step, see Record.Step. Its unhandled
+	// signals have their default effect, and nothing is written to its image.
+	Step bool
+	// Keep leaves a tombstone after the end, as for a Slurm task.
+	Keep bool
+	// Output is where CreateSupervised puts the output of a Slurm task; the entry's
+	// own file when empty.
+	Output string
+}
+
+// plan applies to the bundle what its launch here needs, as edits.
+func plan(b *bundle.Bundle, scaffoldDir string, o LaunchOptions) error {
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid != 0 {
+		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
+			return err
+		}
+	}
+	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
+		edit, err := planScaffold(b, scaffoldDir)
+		if err != nil {
+			return err
+		}
+		edit.From = "mount points"
+		if len(edit.MountsFirst) > 0 || edit.RootPath != "" {
+			return b.Apply(edit)
+		}
+	}
+	return nil
+}
+
+// newContainer makes libcontainer's container from the planned bundle.
+func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
+	name := filepath.Base(c.dir)
+	spec := *b.Spec
+	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
+	spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
+		CgroupName:       name,
+		UseSystemdCgroup: o.SystemdCgroup,
+		NoPivotRoot:      o.NoPivot,
+		NoNewKeyring:     o.NoNewKeyring,
+		Spec:             &spec,
+		RootlessEUID:     os.Geteuid() != 0,
+		RootlessCgroups:  o.RootlessCgroups,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
+	}
+	// libcontainer takes the process's working directory for the bundle.
+	config.Labels[len(config.Labels)-1] = "bundle=" + b.Dir
+	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
+	if err != nil {
+		return nil, fmt.Errorf("create container: %w", err)
+	}
+	return lc, nil
+}
+
+// absoluteSources makes sources of binds absolute: they are relative to the
+// bundle (config.md, Mounts).
+func absoluteSources(mounts []specs.Mount, dir string) []specs.Mount {
+	absolute := make([]specs.Mount, len(mounts))
+	for i, m := range mounts {
+		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
+			m.Source = filepath.Join(dir, m.Source)
+		}
+		absolute[i] = m
+	}
+	return absolute
+}
+
+// newProcess converts the spec's process to libcontainer's.
+func newProcess(p *specs.Process) (*libcontainer.Process, error) {
+	lp := &libcontainer.Process{
+		Init:            true,
+		Args:            p.Args,
+		Env:             p.Env,
+		UID:             int(p.User.UID),
+		GID:             int(p.User.GID),
+		Cwd:             p.Cwd,
+		Label:           p.SelinuxLabel,
+		NoNewPrivileges: &p.NoNewPrivileges,
+		AppArmorProfile: p.ApparmorProfile,
+		Scheduler:       p.Scheduler,
+		IOPriority:      p.IOPriority,
+		LogLevel:        strconv.Itoa(int(logrus.GetLevel())),
+	}
+	if size := p.ConsoleSize; size != nil {
+		lp.ConsoleWidth, lp.ConsoleHeight = uint16(size.Width), uint16(size.Height)
+	}
+	if caps := p.Capabilities; caps != nil {
+		lp.Capabilities = &configs.Capabilities{
+			Bounding:    caps.Bounding,
+			Effective:   caps.Effective,
+			Inheritable: caps.Inheritable,
+			Permitted:   caps.Permitted,
+			Ambient:     caps.Ambient,
+		}
+	}
+	for _, gid := range p.User.AdditionalGids {
+		lp.AdditionalGroups = append(lp.AdditionalGroups, int(gid))
+	}
+	for _, limit := range p.Rlimits {
+		number, ok := rlimitNumber(limit.Type)
+		if !ok {
+			return nil, fmt.Errorf("set rlimit: unknown type %q", limit.Type)
+		}
+		lp.Rlimits = append(lp.Rlimits, configs.Rlimit{Type: number, Hard: limit.Hard, Soft: limit.Soft})
+	}
+	affinity, err := configs.ConvertCPUAffinity(p.ExecCPUAffinity)
+	if err != nil {
+		return nil, fmt.Errorf("read CPU affinity: %w", err)
+	}
+	lp.CPUAffinity = affinity
+	return lp, nil
+}
+
+// rlimitNumber maps the names of config.md (POSIX process) to those of
+// setrlimit(2).
+func rlimitNumber(name string) (int, bool) {
+	switch name {
+	case "RLIMIT_AS":
+		return unix.RLIMIT_AS, true
+	case "RLIMIT_CORE":
+		return unix.RLIMIT_CORE, true
+	case "RLIMIT_CPU":
+		return unix.RLIMIT_CPU, true
+	case "RLIMIT_DATA":
+		return unix.RLIMIT_DATA, true
+	case "RLIMIT_FSIZE":
+		return unix.RLIMIT_FSIZE, true
+	case "RLIMIT_LOCKS":
+		return unix.RLIMIT_LOCKS, true
+	case "RLIMIT_MEMLOCK":
+		return unix.RLIMIT_MEMLOCK, true
+	case "RLIMIT_MSGQUEUE":
+		return unix.RLIMIT_MSGQUEUE, true
+	case "RLIMIT_NICE":
+		return unix.RLIMIT_NICE, true
+	case "RLIMIT_NOFILE":
+		return unix.RLIMIT_NOFILE, true
+	case "RLIMIT_NPROC":
+		return unix.RLIMIT_NPROC, true
+	case "RLIMIT_RSS":
+		return unix.RLIMIT_RSS, true
+	case "RLIMIT_RTPRIO":
+		return unix.RLIMIT_RTPRIO, true
+	case "RLIMIT_RTTIME":
+		return unix.RLIMIT_RTTIME, true
+	case "RLIMIT_SIGPENDING":
+		return unix.RLIMIT_SIGPENDING, true
+	case "RLIMIT_STACK":
+		return unix.RLIMIT_STACK, true
+	}
+	return 0, false
+}
+
+// preserve hands the n descriptors from 3 on to the container, at the same
+// numbers.
+func preserve(p *libcontainer.Process, n int) error {
+	for fd := 3; fd < 3+n; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return fmt.Errorf("preserve descriptor %d of %d: %w", fd, n, err)
+		}
+		p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "preserved:"+strconv.Itoa(fd)))
+	}
+	return nil
+}
+
+// writePidFile writes the pid in decimal, by rename.
+func writePidFile(path string, pid int) error {
+	next := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+	if err := os.WriteFile(next, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("write pid file: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		_ = os.Remove(next)
+		return fmt.Errorf("write pid file: %w", err)
+	}
+	return nil
+}

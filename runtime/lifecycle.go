@@ -1,0 +1,145 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+)
+
+// Start lets a created container's first process become the application.
+func (c *Container) Start() error {
+	if err := c.lockWithin(lockPatience); err != nil {
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	defer c.unlock()
+	if status := c.Status(); status != Created {
+		return fmt.Errorf("start container %q: %w: it is %s", c.ID, ErrNotCreated, status)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	if err := lc.Exec(); err != nil {
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (c *Container) libcontainer() (*libcontainer.Container, error) {
+	return libcontainer.Load(filepath.Join(c.dir, libcontainerDir), filepath.Base(c.dir))
+}
+
+// Kill sends the signal to the container's first process; to every process of
+// the container when all is set, or when it is SIGKILL and the end of the first
+// process would not end the others. A container that does not run is
+// ErrNotRunning.
+func (c *Container) Kill(sig unix.Signal, all bool) error {
+	if !c.alive() {
+		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+	}
+	own := hasOwnPidNamespace(c.Init.Pid)
+	if all || sig == unix.SIGKILL && !own {
+		for _, p := range c.others(own) {
+			_ = p.signal(sig)
+		}
+	}
+	if err := c.signal(sig); err != nil && !gone(err) {
+		return fmt.Errorf("kill container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (c *Container) signal(sig unix.Signal) error {
+	if !c.Step {
+		return c.Init.signal(sig)
+	}
+	_, err := deliver(c.Init, sig)
+	return err
+}
+
+// others lists the container's processes beside the first: those of its pid
+// namespace, else those of its cgroup.
+func (c *Container) others(ownNamespace bool) []Process {
+	var pids []int
+	if ownNamespace {
+		pids = inPidNamespaceOf(c.Init)
+	} else if lc, err := c.libcontainer(); err == nil {
+		pids, _ = lc.Processes()
+	}
+	var found []Process
+	for _, pid := range pids {
+		if p, err := identify(pid); err == nil && pid != c.Init.Pid && pid != os.Getpid() {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// endPatience is how long delete waits for processes that got SIGKILL; one in
+// an uninterruptible call of a dead file server may take longer.
+const endPatience = 10 * time.Second
+
+// Delete removes the container. One that runs is ErrStillRunning, unless force
+// kills it first. One that is only created is killed either way, as runc does.
+func (c *Container) Delete(force bool) error {
+	err := c.lockWithin(lockPatience)
+	if errors.Is(err, ErrBusy) && force {
+		// Its launcher hangs, on a dead file server for example.
+		_ = c.Launcher.signal(unix.SIGKILL)
+		err = c.lockWithin(lockPatience)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil // another delete was faster
+	}
+	if err != nil {
+		return fmt.Errorf("delete container %q: %w", c.ID, err)
+	}
+	defer c.unlock()
+	if c.alive() {
+		if !force && !c.waiting() {
+			return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)
+		}
+		if err := c.end(); err != nil {
+			return fmt.Errorf("delete container %q: %w", c.ID, err)
+		}
+	}
+	return c.remove()
+}
+
+// end kills the container and waits until its first process is gone.
+func (c *Container) end() error {
+	for deadline := time.Now().Add(endPatience); ; time.Sleep(time.Millisecond) {
+		if err := c.Kill(unix.SIGKILL, false); err != nil && !errors.Is(err, ErrNotRunning) {
+			return err
+		}
+		if !c.alive() {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("process %d did not end %v after SIGKILL: %w", c.Init.Pid, endPatience, ErrStillRunning)
+		}
+	}
+}
+
+// remove undoes what the launch made: libcontainer's part (cgroups, poststop
+// hooks) and the entry. A launcher that was killed may have left a first
+// process that our record does not know yet.
+func (c *Container) remove() error {
+	if lc, err := c.libcontainer(); err == nil {
+		if state, err := lc.State(); err == nil && c.Init.Pid == 0 && c.sameBoot() {
+			c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
+			if err := c.end(); err != nil {
+				return fmt.Errorf("delete container %q: %w", c.ID, err)
+			}
+		}
+		if err := lc.Destroy(); err != nil {
+			return fmt.Errorf("delete container %q: %w", c.ID, err)
+		}
+	}
+	return c.discard()
+}

@@ -1,0 +1,115 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// recordFile is the name of the record within an entry.
+const recordFile = "record.json"
+
+// A Record is what we keep of a container, from before anything is created
+// until delete. It is written by rename: a reader sees all of it or the last
+// one.
+type Record struct {
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Edits       []bundle.Edit     `json:"edits,omitempty"` // what was changed in the bundle's spec
+
+	// Step marks a task of a Slurm step: it stays as a tombstone after its end,
+	// since Slurm's cleanup asks for its state before it deletes it.
+	Step bool `json:"step,omitempty"`
+	// Kept makes any other container stay after its end, until delete.
+	Kept bool `json:"kept,omitempty"`
+	// Output is the file that takes the output of a container for which the
+	// caller of create has no place.
+	Output string `json:"output,omitempty"`
+
+	Boot     string    `json:"boot"`              // boot id of the machine the processes belong to
+	Launcher Process   `json:"launcher"`          // our process that creates or supervises
+	Watched  []Process `json:"watched,omitempty"` // the slurmstepd above us
+	Init     Process   `json:"init"`              // zero until there is one
+	// Supervised says that Launcher lives as long as Init.
+	Supervised bool `json:"supervised,omitempty"`
+
+	Ended      time.Time `json:"ended,omitzero"`
+	ExitStatus int       `json:"exitStatus,omitempty"` // as run returns it, with Ended
+}
+
+func readRecord(dir string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return nil, err
+	}
+	r := new(Record)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, recordFile), err)
+	}
+	return r, nil
+}
+
+// write replaces the record in dir. That dir is gone is not an error: delete
+// ran in the meantime and has the last word.
+func (r *Record) write(dir string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write record of %s: %w", r.ID, err)
+	}
+	name := filepath.Join(dir, recordFile)
+	next := name + ".new"
+	if err := os.WriteFile(next, data, 0o600); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("write record of %s: %w", r.ID, err)
+	}
+	if err := os.Rename(next, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("write record of %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// sameBoot tells whether the record's processes can still exist.
+func (r *Record) sameBoot() bool { return r.Boot == bootID() }
+
+// alive tells whether the container's first process runs.
+func (r *Record) alive() bool { return r.sameBoot() && r.Ended.IsZero() && r.Init.Alive() }
+
+// launching tells whether our process that creates the container still works.
+func (r *Record) launching() bool {
+	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && r.Launcher.Alive()
+}
+
+// abandoned tells whether nobody will ask for or remove the entry any more:
+// its launcher was killed before it could clean up, or the Slurm step that
+// would have deleted its tombstone is gone.
+func (r *Record) abandoned() bool {
+	if r.alive() || r.launching() {
+		return false
+	}
+	if r.Kept {
+		return false
+	}
+	if r.Step {
+		return !r.sameBoot() || !anyAlive(r.Watched)
+	}
+	return r.Init.Pid == 0 || r.Supervised
+}
+
+func anyAlive(processes []Process) bool {
+	for _, p := range processes {
+		if p.Alive() {
+			return true
+		}
+	}
+	return false
+}

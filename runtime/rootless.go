@@ -1,0 +1,103 @@
+package runtime
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// rootlessEdit is what a spec needs to run without root, as crun and `runc spec
+// --rootless` have it: a user namespace in which the caller is root, no ids but
+// that one, and binds of the host's kernel file systems where the container
+// shares the namespace they belong to.
+//
+// A spec that brings its own mappings keeps them and its user: it was made for
+// a user with subordinate ids.
+func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
+	e := bundle.Edit{From: "rootless"}
+	joined := false
+	if ns := namespace(spec, specs.UserNamespace); ns == nil {
+		e.Namespaces = []specs.LinuxNamespace{{Type: specs.UserNamespace}}
+	} else {
+		joined = ns.Path != ""
+	}
+	own := !joined && (spec.Linux == nil || len(spec.Linux.UIDMappings) == 0)
+	if own {
+		e.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}}
+		e.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}}
+	}
+	user := spec.Process.User
+	if own && (user.UID != 0 || user.GID != 0) || len(user.AdditionalGids) > 0 {
+		// Supplementary groups stay those of the caller: an unprivileged
+		// process may not set them (user_namespaces(7)).
+		user.AdditionalGids = nil
+		if own {
+			user.UID, user.GID = 0, 0
+		}
+		e.User = &user
+	}
+	for _, m := range spec.Mounts {
+		if changed, ok := rootlessMount(spec, m, own); ok {
+			e.Mounts = append(e.Mounts, changed)
+		}
+	}
+	return e
+}
+
+// rootlessMount is the mount as it can be made without root.
+func rootlessMount(spec *specs.Spec, m specs.Mount, own bool) (specs.Mount, bool) {
+	shared := func(t specs.LinuxNamespaceType) bool {
+		ns := namespace(spec, t)
+		return ns == nil || ns.Path != ""
+	}
+	var source string
+	switch {
+	case m.Type == "sysfs" && shared(specs.NetworkNamespace):
+		source = "/sys"
+	case m.Type == "proc" && shared(specs.PIDNamespace):
+		source = "/proc"
+	case m.Type == "mqueue" && shared(specs.IPCNamespace):
+		source = "/dev/mqueue"
+	}
+	if source != "" {
+		options := []string{"rbind", "nosuid", "noexec", "nodev"}
+		if slices.Contains(m.Options, "ro") {
+			options = append(options, "ro")
+		}
+		return specs.Mount{Destination: m.Destination, Type: "bind", Source: source, Options: options}, true
+	}
+	options := slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return own && foreignID(o) })
+	if len(options) == len(m.Options) {
+		return m, false
+	}
+	m.Options = options
+	return m, true
+}
+
+// foreignID tells whether the option names an id other than root's, such as
+// gid=5 of /dev/pts: it does not exist in a namespace with one id.
+func foreignID(option string) bool {
+	name, value, ok := strings.Cut(option, "=")
+	if !ok || name != "uid" && name != "gid" {
+		return false
+	}
+	id, err := strconv.Atoi(value)
+	return err == nil && id != 0
+}
+
+// namespace returns the spec's namespace of the type, nil when it has none.
+func namespace(spec *specs.Spec, t specs.LinuxNamespaceType) *specs.LinuxNamespace {
+	if spec.Linux == nil {
+		return nil
+	}
+	for i := range spec.Linux.Namespaces {
+		if spec.Linux.Namespaces[i].Type == t {
+			return &spec.Linux.Namespaces[i]
+		}
+	}
+	return nil
+}

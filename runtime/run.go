@@ -1,0 +1,110 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	goruntime "runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// Run makes the container, starts it, and returns when it has ended: with the
+// application's exit status, or 128 plus the number of the signal that killed
+// it. Signals that the caller gets meanwhile go to the application.
+//
+// Nothing outlives the caller: if it is killed the container is, too.
+func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
+	sup := newSupervisor()
+	defer sup.release()
+	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {
+		return 0, err
+	}
+	if err := sup.l.lc.Exec(); err != nil {
+		sup.stop()
+		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
+	}
+	return sup.supervise(), nil
+}
+
+// newSupervisor readies the process to be a container's parent. The main
+// thread must fork: the container dies with the thread that did.
+func newSupervisor() *supervisor {
+	goruntime.LockOSThread()
+	os.Args[0] = supervisedName
+	// Processes that the application leaves behind come to us when it shares
+	// our pid namespace.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	return &supervisor{signals: catchSignals()}
+}
+
+// launch brings the container to the created state, with the given files as
+// its output and input or as the far end of its terminal.
+func (sup *supervisor) launch(s *Store, b *bundle.Bundle, o LaunchOptions, stdin, stdout, stderr *os.File) error {
+	l, err := newLaunch(s, b, o)
+	if err != nil {
+		return err
+	}
+	sup.l = l
+	l.c.Supervised = true
+	defer l.c.unlock()
+	if err := sup.create(stdin, stdout, stderr); err != nil {
+		l.abort()
+		return err
+	}
+	return nil
+}
+
+func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
+	l := sup.l
+	if err := l.prepare(); err != nil {
+		return err
+	}
+	if !l.b.Spec.Process.Terminal {
+		l.process.Stdin, l.process.Stdout, l.process.Stderr = stdin, stdout, stderr
+		return l.start()
+	}
+	t, err := newTerminal(l.process, stdin, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	sup.terminal = t
+	if err := l.start(); err != nil {
+		return err
+	}
+	return t.connect()
+}
+
+// stop ends a container that was created but shall not run.
+func (sup *supervisor) stop() {
+	_ = sup.l.c.Init.signal(unix.SIGKILL)
+	_, _ = sup.l.process.Wait()
+	sup.finish(ExitLaunchFailed)
+}
+
+// finish removes what is left of the container that has ended; a Slurm task
+// leaves a tombstone, unless nobody is left to ask for it. Delete may have
+// been faster.
+func (sup *supervisor) finish(status int) {
+	c := sup.l.c
+	self := c.Launcher
+	if err := c.lockWithin(lockPatience); err != nil {
+		return
+	}
+	defer c.unlock()
+	if c.Launcher != self {
+		return // the id has a new owner
+	}
+	_ = sup.l.lc.Destroy()
+	if (c.Step || c.Kept) && !sup.orphaned {
+		_ = c.bury(status)
+		return
+	}
+	_ = c.discard()
+}
+
+// lockPatience is how long a verb waits for another one to finish its work on
+// the same container.
+const lockPatience = 5 * time.Second

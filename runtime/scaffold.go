@@ -1,0 +1,273 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// maxCovered bounds the entries of a directory that is covered: each becomes a
+// mount.
+const maxCovered = 1000
+
+// planScaffold plans mount points for those mounts whose target the rootfs
+// lacks, without touching the rootfs: it may be read-only, another user's, or
+// shared by a thousand tasks. The deepest directory that exists on the way to
+// such a target, its base, is covered by one of the same look, made under dir,
+// in which the target exists and into which everything else is bound from
+// below. A base that is a place for temporary files gets a tmpfs instead.
+//
+// Mounts below what an earlier mount brings are left alone: their targets
+// appear, or are made, there.
+func planScaffold(b *bundle.Bundle, dir string) (bundle.Edit, error) {
+	s := scaffold{rootfs: b.Rootfs, dir: dir, readonly: b.Spec.Root.Readonly}
+	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return bundle.Edit{}, fmt.Errorf("open rootfs: %w", err)
+	}
+	defer root.Close()
+	if err := s.find(root, b.Spec.Mounts); err != nil {
+		return bundle.Edit{}, err
+	}
+	for _, base := range s.bases() {
+		if err := s.cover(root, base); err != nil {
+			return bundle.Edit{}, fmt.Errorf("make mount points in %s without writing to the image: %w", base, err)
+		}
+	}
+	return s.edit, nil
+}
+
+// scaffold is the work of planScaffold.
+type scaffold struct {
+	rootfs   string
+	dir      string
+	readonly bool
+	targets  []target        // all mounts, in their order
+	mounted  map[string]bool // their paths
+	edit     bundle.Edit
+}
+
+// A target is where a mount goes: a clean path within the rootfs, in which the
+// links of the image are resolved.
+type target struct {
+	path string
+	file bool   // a file, else a directory
+	base string // where it is missing: the directory to cover
+}
+
+// find works out the target of every mount and which the rootfs lacks.
+func (s *scaffold) find(root *os.File, mounts []specs.Mount) error {
+	s.mounted = map[string]bool{}
+	for _, m := range mounts {
+		full, err := securejoin.SecureJoin(s.rootfs, m.Destination)
+		if err != nil {
+			return fmt.Errorf("resolve mount target %s: %w", m.Destination, err)
+		}
+		t := target{path: filepath.Clean("/" + strings.TrimPrefix(full, s.rootfs)), file: isFile(m)}
+		if !s.below(t.path) && !exists(root, t.path) {
+			t.base = filepath.Dir(t.path)
+			for t.base != "/" && !exists(root, t.base) {
+				t.base = filepath.Dir(t.base)
+			}
+		}
+		s.targets = append(s.targets, t)
+		s.mounted[t.path] = true
+	}
+	return nil
+}
+
+// below tells whether the path lies below the target of a mount found so far.
+func (s *scaffold) below(path string) bool {
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+		if s.mounted[dir] {
+			return true
+		}
+	}
+	return false
+}
+
+// bases lists the directories to cover, each once, parents first.
+func (s *scaffold) bases() []string {
+	var bases []string
+	for _, t := range s.targets {
+		if t.base != "" {
+			bases = append(bases, t.base)
+		}
+	}
+	slices.Sort(bases)
+	return slices.Compact(bases)
+}
+
+// exists tells whether the path leads to something inside the rootfs.
+func exists(root *os.File, path string) bool {
+	f, err := pathrs.OpenatInRoot(root, path)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// cover puts a directory that looks like base over it: with the missing mount
+// points, and with everything that base holds.
+func (s *scaffold) cover(root *os.File, base string) error {
+	below, err := pathrs.OpenatInRoot(root, base)
+	if err != nil {
+		return err
+	}
+	defer below.Close()
+	info, err := below.Stat()
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", below.Fd()))
+	switch {
+	case !info.IsDir():
+		return errors.New("it is not a directory")
+	case errors.Is(err, os.ErrPermission):
+		entries = nil // nobody inside could list it either
+	case err != nil:
+		return err
+	case len(entries) > maxCovered:
+		return fmt.Errorf("it holds %d entries, more than %d", len(entries), maxCovered)
+	}
+	if temporary(info, entries) {
+		s.mount(specs.Mount{Destination: base, Type: "tmpfs", Source: "tmpfs", Options: s.tmpfsOptions()})
+		s.bindAll(base, entries)
+		return nil
+	}
+	return s.coverWithCopy(below, base, info, entries)
+}
+
+// temporary tells whether the directory is one that everybody may write in,
+// as /tmp; one with links in it is copied instead, since a link cannot be
+// bound.
+func temporary(info os.FileInfo, entries []os.DirEntry) bool {
+	return info.Mode()&os.ModeSticky != 0 && info.Mode().Perm()&0o002 != 0 &&
+		!slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Type() == os.ModeSymlink })
+}
+
+func (s *scaffold) tmpfsOptions() []string {
+	options := []string{"nosuid", "nodev", "mode=1777"}
+	if s.readonly {
+		options = append(options, "ro")
+	}
+	return options
+}
+
+func (s *scaffold) bindOptions() []string {
+	if s.readonly {
+		return []string{"rbind", "ro"}
+	}
+	return []string{"rbind"}
+}
+
+func (s *scaffold) mount(m specs.Mount) {
+	s.edit.MountsFirst = append(s.edit.MountsFirst, m)
+}
+
+// bindAll binds what base holds over the same names of its cover. A name that
+// another mount will cover needs no mount of its own.
+func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
+	for _, e := range entries {
+		path := filepath.Join(base, e.Name())
+		if e.Type() == os.ModeSymlink || s.mounted[path] {
+			continue
+		}
+		s.mount(specs.Mount{Destination: path, Type: "bind", Source: filepath.Join(s.rootfs, path), Options: s.bindOptions()})
+	}
+}
+
+// coverWithCopy makes the cover as a directory of ours: links are made again,
+// all else becomes an empty file or directory with the original bound over it.
+// The cover of the root becomes the rootfs.
+func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, entries []os.DirEntry) error {
+	made := filepath.Join(s.dir, strings.ReplaceAll(base, "/", "+"))
+	if err := os.MkdirAll(made, 0o700); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := imitate(below, e, filepath.Join(made, e.Name())); err != nil {
+			return err
+		}
+	}
+	for _, t := range s.targets {
+		if t.base != base {
+			continue
+		}
+		if err := makeTarget(made, strings.TrimPrefix(t.path, base), t.file); err != nil {
+			return fmt.Errorf("mount point %s: %w", t.path, err)
+		}
+	}
+	if err := os.Chmod(made, info.Mode().Perm()|info.Mode()&os.ModeSticky|0o700); err != nil {
+		return err
+	}
+	if base == "/" {
+		s.edit.RootPath = made
+	} else {
+		s.mount(specs.Mount{Destination: base, Type: "bind", Source: made, Options: s.bindOptions()})
+	}
+	s.bindAll(base, entries)
+	return nil
+}
+
+// imitate makes an entry of the kind of e.
+func imitate(dir *os.File, e os.DirEntry, path string) error {
+	switch e.Type() {
+	case os.ModeSymlink:
+		buf := make([]byte, unix.PathMax)
+		n, err := unix.Readlinkat(int(dir.Fd()), e.Name(), buf)
+		if err != nil {
+			return &os.PathError{Op: "readlink", Path: e.Name(), Err: err}
+		}
+		return os.Symlink(string(buf[:n]), path)
+	case os.ModeDir:
+		return os.Mkdir(path, 0o755)
+	}
+	return os.WriteFile(path, nil, 0o600)
+}
+
+// makeTarget makes the mount point rel below made, following no link out of it.
+func makeTarget(made, rel string, file bool) error {
+	root, err := os.OpenFile(made, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	parent := rel
+	if file {
+		parent = filepath.Dir(rel)
+	}
+	dir, err := pathrs.MkdirAllHandle(root, parent, 0o755)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if !file {
+		return nil
+	}
+	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// isFile tells whether the mount puts a file at its target.
+func isFile(m specs.Mount) bool {
+	if !bundle.IsBind(m) {
+		return false
+	}
+	info, err := os.Stat(m.Source)
+	return err == nil && !info.IsDir()
+}

@@ -1,0 +1,128 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ParseSignal reads a signal by number or by name, with or without SIG, in any
+// case: 9, KILL, SIGKILL, sigkill. Numbers 1 to 64 exist on Linux.
+func ParseSignal(s string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > 64 {
+			return 0, fmt.Errorf("%w %q: numbers go from 1 to 64", ErrUnknownSignal, s)
+		}
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, fmt.Errorf("%w %q", ErrUnknownSignal, s)
+}
+
+// launchName is what libcontainer's first process is called until it becomes
+// the application (nsexec.c, PR_SET_NAME).
+const launchName = "runc:[2:INIT]"
+
+// deliver sends sig to the container's first process with the effect that it
+// would have without a container. The kernel drops a signal for the first
+// process of a pid namespace when its action is the default one
+// (pid_namespaces(7)); an application that does not know that it is process 1
+// would ignore Ctrl-C and scancel, so we carry the default action out.
+// The signal that then really was sent is returned.
+func deliver(p Process, sig unix.Signal) (unix.Signal, error) {
+	if sig != unix.SIGKILL && sig != unix.SIGSTOP && dropped(p.Pid, sig) {
+		sig = defaultAction(sig)
+	}
+	return sig, p.signal(sig)
+}
+
+// dropped tells whether the process is the first of its pid namespace and
+// neither catches, ignores nor blocks the signal. A blocked one stays pending:
+// init programs take their signals so.
+func dropped(pid int, sig unix.Signal) bool {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	bit := uint64(1) << (uint(sig) - 1)
+	first := false
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "NSpid":
+			ids := strings.Fields(value)
+			first = len(ids) > 1 && ids[len(ids)-1] == "1"
+		case "SigBlk", "SigIgn", "SigCgt":
+			mask, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			if err != nil || mask&bit != 0 {
+				return false
+			}
+		}
+	}
+	return first
+}
+
+// defaultAction is the signal that does to process 1 what sig by default does
+// to any process (signal(7)).
+func defaultAction(sig unix.Signal) unix.Signal {
+	switch sig {
+	case unix.SIGCHLD, unix.SIGURG, unix.SIGWINCH, unix.SIGCONT:
+		return sig
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return unix.SIGSTOP
+	}
+	return unix.SIGKILL
+}
+
+// inPidNamespaceOf lists the processes that share the pid namespace of p, p
+// last, so that the first process is not told before the others.
+func inPidNamespaceOf(p Process) []int {
+	own, err := os.Readlink("/proc/" + strconv.Itoa(p.Pid) + "/ns/pid")
+	if err != nil {
+		return []int{p.Pid}
+	}
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		return []int{p.Pid}
+	}
+	var pids []int
+	for _, e := range names {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == p.Pid {
+			continue
+		}
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err == nil && ns == own {
+			pids = append(pids, pid)
+		}
+	}
+	return append(pids, p.Pid)
+}
+
+// hasOwnPidNamespace tells whether the process is the first of a pid namespace
+// below ours, so that its end is the end of all processes in it.
+func hasOwnPidNamespace(pid int) bool {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			ids := strings.Fields(value)
+			return len(ids) > 1 && ids[len(ids)-1] == "1"
+		}
+	}
+	return false
+}
+
+// gone tells whether an error of a signal says that the process has ended.
+func gone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrProcessDone) }

@@ -1,0 +1,227 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of what is being made or removed; no container's entry begins so,
+// since ids are escaped, not prefixed, and a root may hold files of others.
+const (
+	newPrefix  = ".ocishim-new-"
+	gonePrefix = ".ocishim-gone-"
+)
+
+// sweepAge is how long an abandoned entry is left alone: Slurm's cleanup may
+// still be on its way, and a young entry need not be read at all.
+const sweepAge = time.Minute
+
+// A Store is a state root: a directory with an entry per container.
+type Store struct{ dir string }
+
+// Dir is the store's absolute path.
+func (s *Store) Dir() string { return s.dir }
+
+// A Container is a handle on an entry of a Store. Its Record is what the entry
+// held when it was read.
+type Container struct {
+	Record
+
+	store *Store
+	dir   string   // the entry
+	lock  *os.File // the locked entry, nil when not locked
+}
+
+// Get returns the container with the id, or ErrNotFound.
+func (s *Store) Get(id string) (*Container, error) {
+	name, err := entryName(id)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.load(name)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("find container %q in %s: %w", id, s.dir, ErrNotFound)
+	}
+	return c, err
+}
+
+// WithPrefix returns the containers whose id is prefix followed by a number:
+// the tasks of a Slurm step. None is ErrNotFound.
+func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
+	all, err := s.All()
+	if err != nil {
+		return nil, err
+	}
+	var found []*Container
+	for _, c := range all {
+		if rest, ok := strings.CutPrefix(c.ID, prefix); ok && rest != "" && strings.Trim(rest, "0123456789") == "" {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("find containers %s* in %s: %w", prefix, s.dir, ErrNotFound)
+	}
+	return found, nil
+}
+
+// All returns every container of the store, by name. Other files that lie in
+// the directory are none of ours and are passed over.
+func (s *Store) All() ([]*Container, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var all []*Container
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if c, err := s.load(e.Name()); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// load reads the entry; what is no entry of ours is os.ErrNotExist.
+func (s *Store) load(name string) (*Container, error) {
+	dir := filepath.Join(s.dir, name)
+	r, err := readRecord(dir)
+	if err != nil {
+		return nil, err
+	}
+	if own, err := entryName(r.ID); err != nil || own != name {
+		return nil, fmt.Errorf("read %s: it is the record of %q", dir, r.ID)
+	}
+	return &Container{Record: *r, store: s, dir: dir}, nil
+}
+
+// claim makes the entry of r, complete from its first moment, and locks it.
+// An entry that nobody needs any more gives way: a requeued Slurm job comes
+// back with the same id.
+func (s *Store) claim(r Record) (*Container, error) {
+	name, err := entryName(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := os.MkdirTemp(s.dir, newPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
+	}
+	c := &Container{Record: r, store: s, dir: fresh}
+	if err := c.settle(name); err != nil {
+		c.unlock()
+		_ = os.RemoveAll(fresh)
+		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
+	}
+	return c, nil
+}
+
+// settle writes the record and moves the new entry to its name.
+func (c *Container) settle(name string) error {
+	if err := c.Record.write(c.dir); err != nil {
+		return err
+	}
+	if err := c.tryLock(); err != nil {
+		return err
+	}
+	dir := filepath.Join(c.store.dir, name)
+	err := unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		old, lerr := c.store.load(name)
+		if lerr != nil || !old.replaceableBy(c.Record) || old.Delete(true) != nil {
+			return fmt.Errorf("%w in %s", ErrExists, c.store.dir)
+		}
+		err = unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%w in %s", ErrExists, c.store.dir)
+	}
+	if err != nil {
+		return err
+	}
+	c.dir = dir
+	return nil
+}
+
+func (c *Container) replaceableBy(r Record) bool {
+	if c.alive() || c.launching() {
+		return false
+	}
+	return c.abandoned() || c.Step && r.Step
+}
+
+// tryLock takes the entry's lock without waiting: a flock on the directory
+// itself, which the kernel drops with its holder.
+func (c *Container) tryLock() error {
+	f, err := os.Open(c.dir)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return ErrBusy
+		}
+		return fmt.Errorf("lock %s: %w", c.dir, err)
+	}
+	c.lock = f
+	return nil
+}
+
+// lockWithin takes the entry's lock and reads its record again, or gives
+// ErrBusy after the time.
+func (c *Container) lockWithin(patience time.Duration) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		err := c.tryLock()
+		if err == nil {
+			break
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			return ErrNotFound
+		}
+		if !errors.Is(err, ErrBusy) || time.Now().After(deadline) {
+			return err
+		}
+	}
+	r, err := readRecord(c.dir)
+	if err != nil {
+		c.unlock()
+		if errors.Is(err, os.ErrNotExist) {
+			return ErrNotFound // removed while we waited
+		}
+		return err
+	}
+	c.Record = *r
+	return nil
+}
+
+func (c *Container) unlock() {
+	if c.lock != nil {
+		c.lock.Close()
+		c.lock = nil
+	}
+}
+
+// discard removes the entry: it is gone from the store at once, its files soon.
+func (c *Container) discard() error {
+	gone, err := os.MkdirTemp(c.store.dir, gonePrefix)
+	if err != nil {
+		return fmt.Errorf("remove container %q: %w", c.ID, err)
+	}
+	err = os.Rename(c.dir, filepath.Join(gone, "entry"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove(gone)
+		return fmt.Errorf("remove container %q: %w", c.ID, err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		return fmt.Errorf("remove container %q: %w", c.ID, err)
+	}
+	return nil
+}
