@@ -32,6 +32,7 @@ func TestApplyEnv(t *testing.T) {
 		"prepend to none":     {nil, []Edit{{EnvPrepend: []string{"P=/a"}}}, []string{"P=/a"}},
 		"prepend to empty":    {[]string{"P="}, []Edit{{EnvPrepend: []string{"P=/a"}}}, []string{"P=/a"}},
 		"prepend again":       {[]string{"P=/a:/b"}, []Edit{{EnvPrepend: []string{"P=/a"}}}, []string{"P=/a:/b"}},
+		"prepend the same":    {[]string{"P=/a"}, []Edit{{EnvPrepend: []string{"P=/a"}}}, []string{"P=/a"}},
 		"prepend a prefix":    {[]string{"P=/ab"}, []Edit{{EnvPrepend: []string{"P=/a"}}}, []string{"P=/a:/ab"}},
 		"prepend after set":   {[]string{"P=/a"}, []Edit{{Env: []string{"P=/x"}, EnvPrepend: []string{"P=/y"}}}, []string{"P=/y:/x"}},
 		"prepend is not lost": {nil, []Edit{{EnvPrepend: []string{"P=/y"}}, {EnvDefault: []string{"P=/z"}}}, []string{"P=/y"}},
@@ -78,6 +79,24 @@ func TestApplyMounts(t *testing.T) {
 				t.Errorf("got %v, want %v", b.Spec.Mounts, want)
 			}
 		})
+	}
+}
+
+// What is mounted first comes before the container's own, in the edit's order,
+// and replaces nothing.
+func TestApplyMountsFirst(t *testing.T) {
+	b := loadMinimal(t, func(s *specs.Spec) { s.Mounts = []specs.Mount{{Destination: "/a", Source: "spec"}} })
+	first := []specs.Mount{{Destination: "/b/c"}, {Destination: "/b"}, {Destination: "/a", Source: "first"}}
+	if err := b.Apply(Edit{MountsFirst: first, Mounts: []specs.Mount{{Destination: "/z"}}}); err != nil {
+		t.Fatal(err)
+	}
+	// A later edit replaces what is seen at /a, not what lies below it.
+	if err := b.Apply(Edit{Mounts: []specs.Mount{{Destination: "/a", Source: "later"}}}); err != nil {
+		t.Fatal(err)
+	}
+	want := append(slices.Clone(first), specs.Mount{Destination: "/a", Source: "later"}, specs.Mount{Destination: "/z"})
+	if !reflect.DeepEqual(b.Spec.Mounts, want) {
+		t.Errorf("got %v, want %v", b.Spec.Mounts, want)
 	}
 }
 
@@ -135,6 +154,7 @@ func TestApplyRefuses(t *testing.T) {
 		"env default":   {Edit{EnvDefault: []string{"=B"}}, "envDefault[0]: entry =B has no name"},
 		"env prepend":   {Edit{EnvPrepend: []string{"B=\x00"}}, `envPrepend[0]: entry "B=\x00" contains a NUL byte`},
 		"mount":         {Edit{Mounts: []specs.Mount{{}}}, "mounts[0].destination: missing"},
+		"mount first":   {Edit{MountsFirst: []specs.Mount{{}}}, "mountsFirst[0].destination: missing"},
 		"mount of root": {Edit{Mounts: []specs.Mount{{Destination: "/.."}}}, "mounts[0].destination: /.. is the root"},
 		"namespace":     {Edit{Namespaces: []specs.LinuxNamespace{{Type: "net"}}}, "namespaces[0].type: unknown type"},
 		"mapping":       {Edit{GIDMappings: []specs.LinuxIDMapping{{}}}, "gidMappings[0].size: missing or 0"},
@@ -189,7 +209,8 @@ func fullEdit() Edit {
 		User: &specs.User{UID: 1, Umask: ptr(uint32(2)), AdditionalGids: []uint32{3}},
 		Mounts: []specs.Mount{{Destination: "/d", Source: "/s", Options: []string{"bind"},
 			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}}},
-		RootPath: "/", Annotations: map[string]string{"a": "b"},
+		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
+		RootPath:    "/", Annotations: map[string]string{"a": "b"},
 	}
 }
 

@@ -1,0 +1,131 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDefaultRoots(t *testing.T) {
+	got := strings.Join(DefaultRoots(1000, ""), " ")
+	want := "/run/user/1000/ocishim /run/ocishim/1000 /tmp/ocishim-1000"
+	if got != want {
+		t.Errorf("DefaultRoots = %q, want %q", got, want)
+	}
+	if got := DefaultRoots(1000, "/x")[0]; got != "/x/ocishim" {
+		t.Errorf("with $XDG_RUNTIME_DIR the first root is %q", got)
+	}
+	if got := DefaultRoots(1000, "relative")[0]; got != "/run/user/1000/ocishim" {
+		t.Errorf("with a relative $XDG_RUNTIME_DIR the first root is %q", got)
+	}
+}
+
+func TestMakeStore(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := MakeStore(filepath.Join(file, "below"), filepath.Join(dir, "a", "b"), filepath.Join(dir, "c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Dir() != filepath.Join(dir, "a", "b") {
+		t.Errorf("store in %s", s.Dir())
+	}
+	info, err := os.Stat(s.Dir())
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v, want 0700", info.Mode(), err)
+	}
+	if _, err := MakeStore(filepath.Join(file, "below")); !errors.Is(err, ErrNoRoot) {
+		t.Errorf("no root can be made: %v, want ErrNoRoot", err)
+	}
+}
+
+func TestUnsafeRoots(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"link": func(p string) error { return os.Symlink(os.TempDir(), p) },
+		"file": func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		"open": func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o777)) },
+	} {
+		path := filepath.Join(t.TempDir(), "root")
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := MakeStore(path, filepath.Join(t.TempDir(), "next")); !errors.Is(err, ErrUnsafeRoot) {
+			t.Errorf("%s: %v, %v, want ErrUnsafeRoot and not the next root", name, s, err)
+		}
+	}
+}
+
+func TestForeignRoot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "root")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		path = "/" // root's, for anybody else
+	} else if err := os.Chown(path, 4242, 4242); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := MakeStore(path); !errors.Is(err, ErrUnsafeRoot) {
+		t.Errorf("a root of another user: %v, want ErrUnsafeRoot", err)
+	}
+}
+
+// The owner of the first step that is not root's decides, however the path
+// goes on; root must not follow a user's link.
+func TestPathOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make files of other users; the suite runs as root, too")
+	}
+	dir := t.TempDir()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p := dir; p != "/" && p != "/tmp"; p = filepath.Dir(p) {
+		do(os.Chown(p, 0, 0))
+	}
+	user := filepath.Join(dir, "user")
+	do(os.MkdirAll(filepath.Join(user, "inner"), 0o755))
+	do(os.Chown(user, 4242, 4243))
+	do(os.MkdirAll(filepath.Join(dir, "root", "deep"), 0o755))
+	do(os.Symlink("user", filepath.Join(dir, "rootlink")))
+	do(os.Symlink(filepath.Join(dir, "root"), filepath.Join(dir, "userlink")))
+	do(os.Lchown(filepath.Join(dir, "userlink"), 4244, 4244))
+	do(os.Symlink("loop", filepath.Join(dir, "loop")))
+	for path, want := range map[string]int{
+		"user":               4242,
+		"user/inner":         4242,
+		"user/missing/x":     4242,
+		"root":               0,
+		"root/deep":          0,
+		"root/missing":       0,
+		"rootlink":           4242,
+		"rootlink/inner":     4242,
+		"root/../user/inner": 4242,
+		"userlink":           4244,
+		"userlink/deep":      4244,
+	} {
+		uid, _, err := PathOwner(dir + "/" + path)
+		if err != nil || uid != want {
+			t.Errorf("PathOwner(%s) = %d, %v, want %d", path, uid, err, want)
+		}
+	}
+	if _, _, err := PathOwner(dir + "/loop"); err == nil {
+		t.Error("PathOwner of a loop of links: no error")
+	}
+}
+
+func TestBecomeRefusesRoot(t *testing.T) {
+	for _, ids := range [][2]int{{0, 1000}, {1000, 0}, {-1, 1000}} {
+		if err := Become(ids[0], ids[1]); err == nil {
+			t.Errorf("Become(%d, %d): no error", ids[0], ids[1])
+		}
+	}
+}

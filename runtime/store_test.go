@@ -1,0 +1,306 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+func testStore(t *testing.T) *Store {
+	t.Helper()
+	s, err := MakeStore(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// liveProcess is a process that lives until the test ends.
+func liveProcess(t *testing.T) Process {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	p, err := identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// deadProcess is one that has ended, whose pid somebody else may have.
+func deadProcess(t *testing.T) Process {
+	t.Helper()
+	p := self(t)
+	p.Start++ // the pid is taken, by us
+	return p
+}
+
+func self(t *testing.T) Process {
+	t.Helper()
+	p, err := identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestProcessIsNotItsPid(t *testing.T) {
+	p := self(t)
+	if !p.Alive() {
+		t.Error("this process is not alive")
+	}
+	p.Start++
+	if p.Alive() {
+		t.Error("a process with our pid and another start time is alive")
+	}
+	if err := p.signal(9); !gone(err) {
+		t.Errorf("signal to a reused pid: %v, want ESRCH", err)
+	}
+	if (Process{}).Alive() {
+		t.Error("no process is alive")
+	}
+}
+
+func TestStatus(t *testing.T) {
+	boot := bootID()
+	live, dead := liveProcess(t), deadProcess(t)
+	for name, test := range map[string]struct {
+		record Record
+		want   Status
+	}{
+		"creator at work":             {Record{Boot: boot, Launcher: live}, Creating},
+		"creator killed":              {Record{Boot: boot, Launcher: dead}, Stopped},
+		"first process runs":          {Record{Boot: boot, Launcher: dead, Init: live}, Running},
+		"first process ended":         {Record{Boot: boot, Launcher: live, Init: dead}, Stopped},
+		"tombstone, pid reused by us": {Record{Boot: boot, Launcher: live, Init: live, Ended: time.Now()}, Stopped},
+		"before the reboot":           {Record{Boot: "other", Launcher: live, Init: live}, Stopped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testStore(t)
+			test.record.ID = "c"
+			c, err := s.claim(test.record)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.unlock()
+			got, err := s.Get("c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Status() != test.want {
+				t.Errorf("status %s, want %s", got.Status(), test.want)
+			}
+		})
+	}
+}
+
+// Of many that want the same id at once, one gets it.
+func TestClaimOnce(t *testing.T) {
+	s := testStore(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for range 32 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			_, err := s.claim(Record{ID: "same", Boot: bootID(), Launcher: self(t)})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				won++
+			} else if !errors.Is(err, ErrExists) {
+				t.Error(err)
+			}
+		}()
+	}
+	wg.Wait()
+	if won != 1 {
+		t.Errorf("%d of 32 claimed the id, want 1", won)
+	}
+	assertNames(t, s, "same")
+}
+
+// A requeued Slurm job, and a launch whose process was killed, do not block
+// their id; a container that engines left for its state does.
+func TestClaimAgain(t *testing.T) {
+	boot, dead := bootID(), deadProcess(t)
+	for name, test := range map[string]struct {
+		old, next Record
+		want      error
+	}{
+		"requeued task":      {Record{Boot: boot, Step: true, Ended: time.Now()}, Record{Step: true}, nil},
+		"killed in creation": {Record{Boot: boot, Launcher: dead}, Record{}, nil},
+		"killed supervisor":  {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true}, Record{}, nil},
+		"engine's stopped":   {Record{Boot: boot, Launcher: dead, Init: dead}, Record{}, ErrExists},
+		"kept":               {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true, Ended: time.Now()}, Record{}, ErrExists},
+		"running task":       {Record{Boot: boot, Step: true, Init: self(t)}, Record{Step: true}, ErrExists},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testStore(t)
+			test.old.ID, test.next.ID = "c", "c"
+			old, err := s.claim(test.old)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.unlock()
+			if _, err := s.claim(test.next); !errors.Is(err, test.want) {
+				t.Errorf("second claim: %v, want %v", err, test.want)
+			}
+			assertNames(t, s, "c")
+		})
+	}
+}
+
+func TestSweep(t *testing.T) {
+	s := testStore(t)
+	boot, dead, live := bootID(), deadProcess(t), liveProcess(t)
+	for id, r := range map[string]Record{
+		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Watched: []Process{dead}},
+		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Watched: []Process{live}},
+		"debris":        {Boot: boot, Launcher: dead},
+		"orphan":        {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
+		"engine":        {Boot: boot, Launcher: dead, Init: dead},
+		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true},
+		"running":       {Boot: boot, Launcher: live, Init: live, Supervised: true},
+		"creating":      {Boot: boot, Launcher: live},
+		"other-boot":    {Boot: "x", Step: true, Watched: []Process{live}},
+		"young-orphan":  {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
+		"young-running": {Boot: boot, Launcher: live, Init: live},
+	} {
+		r.ID = id
+		c, err := s.claim(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.unlock()
+		if id != "young-orphan" && id != "young-running" {
+			age(t, c.dir)
+		}
+	}
+	for _, name := range []string{newPrefix + "1", gonePrefix + "2", "not-ours"} {
+		dir := filepath.Join(s.dir, name)
+		if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		age(t, dir)
+	}
+	s.Sweep()
+	assertNames(t, s, "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
+}
+
+// age makes the directory older than Sweep leaves alone.
+func age(t *testing.T, dir string) {
+	t.Helper()
+	old := time.Now().Add(-2 * sweepAge)
+	if err := os.Chtimes(dir, old, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func assertNames(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if len(got) != len(want) {
+		t.Fatalf("store holds %q, want %q", got, want)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("store holds %q, want %q", got, want)
+		}
+	}
+}
+
+func TestWithPrefix(t *testing.T) {
+	s := testStore(t)
+	for _, id := range []string{"n1.alice.5.0.0", "n1.alice.5.0.1", "n1.alice.5.0.10", "n1.alice.5.1.0", "n1.alice.50.0.0", "n2.alice.5.0.0", "n1.alice.5.0.0.x"} {
+		c, err := s.claim(Record{ID: id, Step: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.unlock()
+	}
+	tasks, err := s.WithPrefix("n1.alice.5.0.")
+	if err != nil || len(tasks) != 3 {
+		t.Errorf("WithPrefix gives %d containers, %v, want 3", len(tasks), err)
+	}
+	if _, err := s.WithPrefix("n3."); !errors.Is(err, ErrNotFound) {
+		t.Errorf("WithPrefix of nothing: %v, want ErrNotFound", err)
+	}
+}
+
+// A record that was moved, or copied from another store, is not believed.
+func TestForeignRecord(t *testing.T) {
+	s := testStore(t)
+	c, err := s.claim(Record{ID: "real"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.unlock()
+	if err := os.Rename(c.dir, filepath.Join(s.dir, "other")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get("other"); err == nil {
+		t.Errorf("Get gives %+v", got.Record)
+	}
+}
+
+// Delete waits for the one who works on a container, and kills one who hangs.
+func TestDeleteOfLocked(t *testing.T) {
+	s := testStore(t)
+	holder := exec.Command("sleep", "1000")
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := identify(holder.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.claim(Record{ID: "c", Boot: bootID(), Launcher: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = holder.Wait() // the lock goes with its holder, as flock does
+		c.unlock()
+		close(ended)
+	}()
+	other, err := s.Get("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Delete(true); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	assertNames(t, s)
+}
+
+func TestSupervisorYieldsToDelete(t *testing.T) {
+	s := testStore(t)
+	c, err := s.claim(Record{ID: "c", Boot: bootID(), Launcher: self(t), Step: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.unlock()
+	if err := os.RemoveAll(c.dir); err != nil {
+		t.Fatal(err)
+	}
+	(&supervisor{l: &launch{c: c}}).finish(0)
+	assertNames(t, s)
+}
