@@ -207,8 +207,10 @@ func fullEdit() Edit {
 		Namespaces:  []specs.LinuxNamespace{{Type: "pid"}},
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		User: &specs.User{UID: 1, Umask: ptr(uint32(2)), AdditionalGids: []uint32{3}},
-		Mounts: []specs.Mount{{Destination: "/d", Source: "/s", Options: []string{"bind"},
-			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}}},
+		Mounts: []specs.Mount{{
+			Destination: "/d", Source: "/s", Options: []string{"bind"},
+			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
+		}},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
 		RootPath:    "/", Annotations: map[string]string{"a": "b"},
 	}

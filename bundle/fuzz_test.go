@@ -17,8 +17,10 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(config))
 		f.Add([]byte(config[:len(config)/2]))
 	}
-	for _, config := range []string{minimal, "", "null", "[]", "{", `{"root":{"path":"/"}}`, `{"process":{"args":[1]}}`, minimal + "x",
-		`{"root":{"path":"rootfs"},"windows":{},"mounts":[{"destination":"..","uidMappings":[{"size":4294967295}]}]}`} {
+	for _, config := range []string{
+		minimal, "", "null", "[]", "{", `{"root":{"path":"/"}}`, `{"process":{"args":[1]}}`, minimal + "x",
+		`{"root":{"path":"rootfs"},"windows":{},"mounts":[{"destination":"..","uidMappings":[{"size":4294967295}]}]}`,
+	} {
 		f.Add([]byte(config))
 	}
 	dir := makeBundle(f, minimal)

@@ -121,8 +121,10 @@ func TestValidateRefuses(t *testing.T) {
 			"console width":  {func(s *specs.Spec) { s.Process.ConsoleSize = &specs.Box{Width: 65536} }, "process.consoleSize.width", "65536"},
 			"rlimit unknown": {withRlimits(specs.POSIXRlimit{Type: "RLIMIT_X"}), "process.rlimits[0].type", `unknown type "RLIMIT_X"`},
 			"rlimit no type": {withRlimits(specs.POSIXRlimit{}), "process.rlimits[0].type", `unknown type ""`},
-			"rlimit twice": {withRlimits(specs.POSIXRlimit{Type: "RLIMIT_CPU"}, specs.POSIXRlimit{Type: "RLIMIT_CPU"}),
-				"process.rlimits[1].type", "RLIMIT_CPU is already set by process.rlimits[0]"},
+			"rlimit twice": {
+				withRlimits(specs.POSIXRlimit{Type: "RLIMIT_CPU"}, specs.POSIXRlimit{Type: "RLIMIT_CPU"}),
+				"process.rlimits[1].type", "RLIMIT_CPU is already set by process.rlimits[0]",
+			},
 			"rlimit soft": {withRlimits(specs.POSIXRlimit{Type: "RLIMIT_CPU", Soft: 2, Hard: 1}), "process.rlimits[0].soft", "2 is more than the hard limit 1"},
 		},
 		"mounts": {
@@ -130,24 +132,32 @@ func TestValidateRefuses(t *testing.T) {
 			"root":           {withMount(specs.Mount{Destination: "/"}), "mounts[1].destination", "/ is the root"},
 			"cleans to root": {withMount(specs.Mount{Destination: "a/../../b/.."}), "mounts[1].destination", "is the root"},
 			"bind of none":   {withMount(specs.Mount{Destination: "/d", Options: []string{"ro", "bind"}}), "mounts[1].source", "missing"},
-			"mapping": {withMount(specs.Mount{Destination: "/d", UIDMappings: []specs.LinuxIDMapping{{}}}),
-				"mounts[1].uidMappings[0].size", "missing or 0"},
+			"mapping": {
+				withMount(specs.Mount{Destination: "/d", UIDMappings: []specs.LinuxIDMapping{{}}}),
+				"mounts[1].uidMappings[0].size", "missing or 0",
+			},
 		},
 		"linux": {
 			"namespace unknown":  {withNamespaces(specs.LinuxNamespace{Type: "net"}), "linux.namespaces[0].type", `unknown type "net"`},
 			"namespace relative": {withNamespaces(specs.LinuxNamespace{Type: "pid", Path: "ns"}), "linux.namespaces[0].path", "not an absolute path"},
-			"namespace twice": {withNamespaces(specs.LinuxNamespace{Type: "pid"}, specs.LinuxNamespace{Type: "pid", Path: "/x"}),
-				"linux.namespaces[1].type", "pid is already set by linux.namespaces[0]"},
+			"namespace twice": {
+				withNamespaces(specs.LinuxNamespace{Type: "pid"}, specs.LinuxNamespace{Type: "pid", Path: "/x"}),
+				"linux.namespaces[1].type", "pid is already set by linux.namespaces[0]",
+			},
 			"mapping of 0":     {withMappings(specs.LinuxIDMapping{ContainerID: 1}), "linux.uidMappings[0].size", "missing or 0"},
 			"mapping overflow": {withMappings(specs.LinuxIDMapping{ContainerID: 1, Size: 4294967295}), "linux.uidMappings[0].size", "4294967295 reaches beyond"},
 			"mapping overflow of host": {withLinux(func(l *specs.Linux) {
 				l.GIDMappings = []specs.LinuxIDMapping{{HostID: 4294967294, Size: 2}}
 			}), "linux.gidMappings[0].size", "reaches beyond"},
 			"341 mappings": {withMappings(manyMappings(341)...), "linux.uidMappings", "341 mappings are more than the kernel's 340"},
-			"overlap in the container": {withMappings(specs.LinuxIDMapping{ContainerID: 5, HostID: 0, Size: 1}, specs.LinuxIDMapping{ContainerID: 0, HostID: 10, Size: 6}),
-				"linux.uidMappings[1]", "overlaps linux.uidMappings[0] on the container side"},
-			"overlap on the host": {withMappings(specs.LinuxIDMapping{ContainerID: 0, HostID: 7, Size: 2}, specs.LinuxIDMapping{ContainerID: 9, HostID: 8, Size: 2}),
-				"linux.uidMappings[1]", "on the host side"},
+			"overlap in the container": {
+				withMappings(specs.LinuxIDMapping{ContainerID: 5, HostID: 0, Size: 1}, specs.LinuxIDMapping{ContainerID: 0, HostID: 10, Size: 6}),
+				"linux.uidMappings[1]", "overlaps linux.uidMappings[0] on the container side",
+			},
+			"overlap on the host": {
+				withMappings(specs.LinuxIDMapping{ContainerID: 0, HostID: 7, Size: 2}, specs.LinuxIDMapping{ContainerID: 9, HostID: 8, Size: 2}),
+				"linux.uidMappings[1]", "on the host side",
+			},
 			"propagation":       {withLinux(func(l *specs.Linux) { l.RootfsPropagation = "some" }), "linux.rootfsPropagation", `unknown value "some"`},
 			"masked relative":   {withLinux(func(l *specs.Linux) { l.MaskedPaths = []string{"/a", "b"} }), "linux.maskedPaths[1]", "not an absolute path"},
 			"readonly relative": {withLinux(func(l *specs.Linux) { l.ReadonlyPaths = []string{""} }), "linux.readonlyPaths[0]", "missing"},

@@ -122,7 +122,7 @@ func (l *launch) connectConsole() (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect console socket: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	socket, err := conn.File()
 	if err != nil {
 		return nil, fmt.Errorf("connect console socket: %w", err)

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,7 +44,7 @@ func checkCommand(b *bundle.Bundle) error {
 	case foreignFormats():
 		return nil
 	case !bytes.HasPrefix(head, []byte("\x7fELF")):
-		return fmt.Errorf("execute %q: %w: it is neither a program nor a script that begins with #!", command, ErrNotExecutable)
+		return fmt.Errorf("execute %q: %w: it is neither a program nor a script with #! at its beginning", command, ErrNotExecutable)
 	case !nativeMachine(head):
 		return fmt.Errorf("execute %q: %w: it is a program for another kind of processor, not for %s", command, ErrNotExecutable, goruntime.GOARCH)
 	}
@@ -101,7 +102,7 @@ func readHead(handle *os.File) []byte {
 	defer f.Close()
 	head := make([]byte, 256)
 	n, err := io.ReadFull(f, head)
-	if n == 0 || err != nil && err != io.ErrUnexpectedEOF {
+	if n == 0 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil
 	}
 	return head[:n]

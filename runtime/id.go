@@ -20,10 +20,10 @@ func CheckID(id string) error {
 // as alice@realm. Any other byte, and '+' itself, becomes '+' and two
 // hexadecimal digits.
 func entryName(id string) (string, error) {
-	switch {
-	case id == "":
+	switch id {
+	case "":
 		return "", fmt.Errorf("%w: it is empty", ErrInvalidID)
-	case id == "." || id == "..":
+	case ".", "..":
 		return "", fmt.Errorf("%w %q: it is a directory of the file system", ErrInvalidID, id)
 	}
 	var name strings.Builder

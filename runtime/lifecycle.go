@@ -13,7 +13,7 @@ import (
 
 // Start lets a created container's first process become the application.
 func (c *Container) Start() error {
-	if err := c.lockWithin(lockPatience); err != nil {
+	if err := c.lockPatiently(); err != nil {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
 	defer c.unlock()
@@ -87,11 +87,11 @@ const endPatience = 10 * time.Second
 // Delete removes the container. One that runs is ErrStillRunning, unless force
 // kills it first. One that is only created is killed either way, as runc does.
 func (c *Container) Delete(force bool) error {
-	err := c.lockWithin(lockPatience)
+	err := c.lockPatiently()
 	if errors.Is(err, ErrBusy) && force {
 		// Its launcher hangs, on a dead file server for example.
 		_ = c.Launcher.signal(unix.SIGKILL)
-		err = c.lockWithin(lockPatience)
+		err = c.lockPatiently()
 	}
 	if errors.Is(err, ErrNotFound) {
 		return nil // another delete was faster

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,7 +89,7 @@ func (sup *supervisor) stop() {
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
-	if err := c.lockWithin(lockPatience); err != nil {
+	if err := c.lockPatiently(); err != nil {
 		return
 	}
 	defer c.unlock()
@@ -104,7 +103,3 @@ func (sup *supervisor) finish(status int) {
 	}
 	_ = c.discard()
 }
-
-// lockPatience is how long a verb waits for another one to finish its work on
-// the same container.
-const lockPatience = 5 * time.Second

@@ -22,6 +22,10 @@ const (
 // still be on its way, and a young entry need not be read at all.
 const sweepAge = time.Minute
 
+// lockPatience is how long a verb waits for another one to finish its work on
+// the same container.
+const lockPatience = 5 * time.Second
+
 // A Store is a state root: a directory with an entry per container.
 type Store struct{ dir string }
 
@@ -175,10 +179,10 @@ func (c *Container) tryLock() error {
 	return nil
 }
 
-// lockWithin takes the entry's lock and reads its record again, or gives
-// ErrBusy after the time.
-func (c *Container) lockWithin(patience time.Duration) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+// lockPatiently takes the entry's lock and reads its record again. It gives
+// ErrBusy after a while, and ErrNotFound when the entry is removed meanwhile.
+func (c *Container) lockPatiently() error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(2 * time.Millisecond) {
 		err := c.tryLock()
 		if err == nil {
 			break
