@@ -1,16 +1,95 @@
-# Everything a developer or a packager calls; `make help` lists it.
-.DEFAULT_GOAL := help
+# Everything a developer, a packager or CI calls; `make help` lists it.
 SHELL := /bin/bash
+.DEFAULT_GOAL := help
 
 VERSION ?= 0.1.0-dev
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-# Go as hack/deps finds or brings it.
-GO      := $(shell command -v build/go 2>/dev/null || echo go)
-TAGS    := netgo osusergo seccomp
-LDFLAGS := -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
-SOURCES := $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
+# The go that hack/deps found or brought, else the one in PATH.
+GO      = $(or $(wildcard build/go),go)
+TAGS    = netgo osusergo seccomp
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
+GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
+SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
+TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/...
 
-build/bin/ocishim: $(SOURCES)
-	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim
+# The tools that lint uses, pinned.
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+##@ For users
+
+.PHONY: demo
+demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as root, else as slurmstepd would call it
+	hack/demo
+
+.PHONY: test
+test: ## all that CI runs; as root on Debian, installs what is missing
+	hack/deps test
+	$(MAKE) build unit integration
+
+.PHONY: build
+build: build/bin/ocishim ## the static binary, build/bin/ocishim
+
+.PHONY: install
+install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
+	install -D -m 755 build/bin/ocishim $(DESTDIR)$(PREFIX)/bin/ocishim
+	install -D -m 644 docs/ocishim.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim.8
+	install -d $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d
+	install -m 644 oci.conf.d/* $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
+
+##@ For developers
+
+.PHONY: unit
+unit: build/bin/ocishim ## unit and command-line tests: no root, no Slurm, under a minute
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' $(TESTED)
+
+.PHONY: integration
+integration: build/bin/ocishim ## the scenarios on real Slurm, as root; REPORT=1 writes docs/slurm-table.md
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 40m ./test/integration $(if $(REPORT),-args -report=$(CURDIR)/docs/slurm-table.md -runtime=ocishim$(comma)runc$(comma)crun)
+
+.PHONY: fuzz
+fuzz: ## fuzz what reads hostile input, 30 s each
+	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
+	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./runtime -run '^$$' -fuzz '^FuzzEntryName$$' -fuzztime 30s
+
+.PHONY: lint
+lint: ## gofumpt, golangci-lint, shellcheck where installed
+	CGO_ENABLED=1 $(GO) run $(GOLANGCI_LINT) run ./...
+	! command -v shellcheck >/dev/null || shellcheck hack/* .ci/run
+
+.PHONY: cluster-up
+cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=host|24.11 NODES=N
+	hack/deps test
+	hack/cluster up --name dev --slurm $(or $(SLURM),24.11) --nodes $(or $(NODES),3) \
+		--oci oci.conf.d/$(if $(filter host,$(SLURM)),$(or $(OCI),22.05),run).conf
+	@echo 'try: hack/cluster exec --user alice -- srun hostname'
+
+.PHONY: cluster-down
+cluster-down: ## take that cluster down
+	hack/cluster down --name dev
+
+.PHONY: clean
+clean: ## remove build/, except the cached Debian root of the clusters
+	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -exec rm -rf {} +
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+# ---- what the above are made of -------------------------------------------------
+
+comma := ,
+
+# As root the demo needs Slurm; without root only what builds.
+.PHONY: deps-for-demo
+deps-for-demo:
+	if [ "$$(id -u)" = 0 ]; then hack/deps test; else hack/deps build; fi
+
+# The flags are part of what is built: the same sources give the same bytes.
+build/bin/ocishim: $(SOURCES) Makefile
+	@[ -x build/go ] || command -v go >/dev/null || hack/deps build
+	CGO_ENABLED=1 $$(command -v build/go || command -v go) build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim

@@ -66,7 +66,7 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Kept:        o.Keep,
 	}
 	if o.Step {
-		r.Watched = stepDaemons()
+		r.Daemon = stepDaemon()
 	}
 	c, err := s.claim(r)
 	if err != nil {

@@ -88,19 +88,20 @@ func (p Process) signal(sig unix.Signal) error {
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
-// stepDaemons lists the nearest unbroken run of ancestors that are slurmstepd: the
-// process that runs this step, and where there is one its child that plays the
-// task. When one of them is gone nobody will end the container for us.
-func stepDaemons() []Process {
-	var found []Process
+// stepDaemon finds the slurmstepd that runs our step: the outermost of the
+// nearest ancestors of that name, since one of its children may play the task.
+// When it is gone nobody will end or clean up the container for us. Zero means
+// that there is none.
+func stepDaemon() Process {
+	var found Process
 	for pid := os.Getppid(); pid > 1; {
 		st, err := readStat(pid)
 		if err != nil {
 			break
 		}
 		if strings.HasPrefix(st.comm, "slurmstepd") {
-			found = append(found, Process{Pid: pid, Start: st.start})
-		} else if len(found) > 0 {
+			found = Process{Pid: pid, Start: st.start}
+		} else if found.Pid != 0 {
 			break
 		}
 		pid = st.parent

@@ -34,10 +34,10 @@ type Record struct {
 	// caller of create has no place.
 	Output string `json:"output,omitempty"`
 
-	Boot     string    `json:"boot"`              // boot id of the machine the processes belong to
-	Launcher Process   `json:"launcher"`          // our process that creates or supervises
-	Watched  []Process `json:"watched,omitempty"` // the slurmstepd above us
-	Init     Process   `json:"init"`              // zero until there is one
+	Boot     string  `json:"boot"`            // boot id of the machine the processes belong to
+	Launcher Process `json:"launcher"`        // our process that creates or supervises
+	Daemon   Process `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
+	Init     Process `json:"init"`            // zero until there is one
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
@@ -100,16 +100,7 @@ func (r *Record) abandoned() bool {
 		return false
 	}
 	if r.Step {
-		return !r.sameBoot() || !anyAlive(r.Watched)
+		return !r.sameBoot() || !r.Daemon.Alive()
 	}
 	return r.Init.Pid == 0 || r.Supervised
-}
-
-func anyAlive(processes []Process) bool {
-	for _, p := range processes {
-		if p.Alive() {
-			return true
-		}
-	}
-	return false
 }

@@ -163,15 +163,15 @@ func TestSweep(t *testing.T) {
 	s := testStore(t)
 	boot, dead, live := bootID(), deadProcess(t), liveProcess(t)
 	for id, r := range map[string]Record{
-		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Watched: []Process{dead}},
-		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Watched: []Process{live}},
+		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: dead},
+		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: live},
 		"debris":        {Boot: boot, Launcher: dead},
 		"orphan":        {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"engine":        {Boot: boot, Launcher: dead, Init: dead},
 		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true},
 		"running":       {Boot: boot, Launcher: live, Init: live, Supervised: true},
 		"creating":      {Boot: boot, Launcher: live},
-		"other-boot":    {Boot: "x", Step: true, Watched: []Process{live}},
+		"other-boot":    {Boot: "x", Step: true, Daemon: live},
 		"young-orphan":  {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"young-running": {Boot: boot, Launcher: live, Init: live},
 	} {

@@ -50,7 +50,7 @@ func (sup *supervisor) release() {
 // supervise runs until the application has ended, cleans up, and returns its
 // status.
 func (sup *supervisor) supervise() int {
-	orphaned := watch(sup.l.c.Watched)
+	orphaned := watch(sup.l.c.Daemon)
 	if sup.terminal != nil {
 		sup.terminal.resize()
 	}
@@ -189,19 +189,17 @@ func children() []int {
 	return pids
 }
 
-// watch returns a channel that is closed when one of the processes has ended:
-// nil, which blocks for ever, when there is none to watch.
-func watch(processes []Process) <-chan struct{} {
-	if len(processes) == 0 {
+// watch returns a channel that is closed when the process has ended: nil, which
+// blocks for ever, when there is none to watch.
+func watch(p Process) <-chan struct{} {
+	if p.Pid == 0 {
 		return nil
 	}
-	ended := make(chan struct{}, len(processes))
-	for _, p := range processes {
-		go func() {
-			awaitEnd(p)
-			ended <- struct{}{}
-		}()
-	}
+	ended := make(chan struct{})
+	go func() {
+		awaitEnd(p)
+		close(ended)
+	}()
 	return ended
 }
 
