@@ -75,7 +75,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 			return "", bad
 		}
 	}
-	if b.Spec.Process == nil && (e.User != nil || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend) > 0) {
+	if b.Spec.Process == nil && (e.User != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend) > 0) {
 		return "", invalid("process", "missing, so it cannot be edited")
 	}
 	if e.RootPath == "" {
@@ -126,6 +126,9 @@ func (b *Bundle) merge(e Edit) {
 	spec := b.Spec
 	if e.User != nil {
 		spec.Process.User = *e.User
+	}
+	if e.Terminal {
+		spec.Process.Terminal = true
 	}
 	if e.RootPath != "" {
 		if spec.Root == nil {

@@ -212,7 +212,7 @@ func fullEdit() Edit {
 			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		}},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
-		RootPath:    "/", Annotations: map[string]string{"a": "b"},
+		RootPath:    "/", Annotations: map[string]string{"a": "b"}, Terminal: true,
 	}
 }
 

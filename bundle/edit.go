@@ -40,6 +40,9 @@ type Edit struct {
 	// User replaces process.user as a whole (config.md, User).
 	User *specs.User `json:"user,omitempty"`
 
+	// Terminal sets process.terminal (config.md, Process).
+	Terminal bool `json:"terminal,omitempty"`
+
 	// Mounts are added, or replace the container's at the same destination
 	// (config.md, Mounts).
 	Mounts []specs.Mount `json:"mounts,omitempty"`

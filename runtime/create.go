@@ -77,7 +77,7 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 
 // prepare plans the launch and makes libcontainer's side of the container.
 func (l *launch) prepare() error {
-	if err := plan(l.b, filepath.Join(l.c.dir, "scaffold"), l.o); err != nil {
+	if err := plan(l.b, filepath.Join(l.c.dir, scaffoldDir), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := checkCommand(l.b); err != nil {
@@ -195,7 +195,7 @@ const ExitLaunchFailed = 125
 // bury turns the entry into a tombstone: it answers `stopped` until delete.
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
-	for _, name := range []string{libcontainerDir, "scaffold"} {
+	for _, name := range []string{libcontainerDir, scaffoldDir} {
 		_ = os.RemoveAll(filepath.Join(c.dir, name))
 	}
 	return c.Record.write(c.dir)

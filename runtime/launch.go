@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -43,16 +44,23 @@ type LaunchOptions struct {
 	Output string
 }
 
-// plan applies to the bundle what its launch here needs, as edits.
-func plan(b *bundle.Bundle, scaffoldDir string, o LaunchOptions) error {
+// plan applies to the bundle what its launch here needs, as edits; what they
+// refer to is made in dir.
+func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 {
 		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
 			return err
 		}
 	}
+	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
+		// Slurm 22.05 gives the task a terminal and does not say so.
+		if err := b.Apply(bundle.Edit{From: "terminal", Terminal: true}); err != nil {
+			return err
+		}
+	}
 	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		edit, err := planScaffold(b, scaffoldDir)
+		edit, err := planScaffold(b, dir)
 		if err != nil {
 			return err
 		}
@@ -62,6 +70,12 @@ func plan(b *bundle.Bundle, scaffoldDir string, o LaunchOptions) error {
 		}
 	}
 	return nil
+}
+
+// isTerminal tells whether the file is a terminal (isatty(3)).
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // newContainer makes libcontainer's container from the planned bundle.
@@ -82,6 +96,9 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
 	}
+	if o.Step && os.Geteuid() != 0 {
+		stayInCgroup(config.Cgroups)
+	}
 	// libcontainer takes the process's working directory for the bundle.
 	config.Labels[len(config.Labels)-1] = "bundle=" + b.Dir
 	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
@@ -89,6 +106,17 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 		return nil, fmt.Errorf("create container: %w", err)
 	}
 	return lc, nil
+}
+
+// stayInCgroup keeps a Slurm task in the cgroup that Slurm made for it, and its
+// limits with Slurm. libcontainer cannot be told to make none: it is sent to a
+// place where no user can make one, and goes without, as it does for every
+// rootless container. Slurm 22.05 lets the user write in the step's own cgroup,
+// and loses sight of processes that leave it.
+func stayInCgroup(c *cgroups.Cgroup) {
+	c.Rootless = true
+	c.Path, c.Parent = "", "/.ocishim-no-cgroup"
+	c.Resources = &cgroups.Resources{}
 }
 
 // absoluteSources makes sources of binds absolute: they are relative to the

@@ -86,7 +86,25 @@ const endPatience = 10 * time.Second
 
 // Delete removes the container. One that runs is ErrStillRunning, unless force
 // kills it first. One that is only created is killed either way, as runc does.
-func (c *Container) Delete(force bool) error {
+func (c *Container) Delete(force bool) error { return c.delete(force, c.discard) }
+
+// DeleteTask deletes one task of a Slurm step. By create/start Slurm first has
+// each task deleted, then asks for the state of the step, and prints the
+// runtime's error into the job's output when there is none; so while the step
+// goes on a mark stays that only a question about all its tasks finds.
+func (c *Container) DeleteTask(force bool) error {
+	return c.delete(force, func() error {
+		if !c.Step || !c.Daemon.Alive() {
+			return c.discard()
+		}
+		c.Deleted = true
+		return c.bury(c.ExitStatus)
+	})
+}
+
+// delete kills the container where it may, takes down what the launch made,
+// and leaves the entry to finish.
+func (c *Container) delete(force bool, finish func() error) error {
 	err := c.lockPatiently()
 	if errors.Is(err, ErrBusy) && force {
 		// Its launcher hangs, on a dead file server for example.
@@ -108,7 +126,10 @@ func (c *Container) Delete(force bool) error {
 			return fmt.Errorf("delete container %q: %w", c.ID, err)
 		}
 	}
-	return c.remove()
+	if err := c.dismantle(); err != nil {
+		return fmt.Errorf("delete container %q: %w", c.ID, err)
+	}
+	return finish()
 }
 
 // end kills the container and waits until its first process is gone.
@@ -126,20 +147,19 @@ func (c *Container) end() error {
 	}
 }
 
-// remove undoes what the launch made: libcontainer's part (cgroups, poststop
-// hooks) and the entry. A launcher that was killed may have left a first
-// process that our record does not know yet.
-func (c *Container) remove() error {
-	if lc, err := c.libcontainer(); err == nil {
-		if state, err := lc.State(); err == nil && c.Init.Pid == 0 && c.sameBoot() {
-			c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
-			if err := c.end(); err != nil {
-				return fmt.Errorf("delete container %q: %w", c.ID, err)
-			}
-		}
-		if err := lc.Destroy(); err != nil {
-			return fmt.Errorf("delete container %q: %w", c.ID, err)
+// dismantle undoes libcontainer's part of the launch: cgroups, and poststop
+// hooks. A launcher that was killed may have left a first process that our
+// record does not know yet.
+func (c *Container) dismantle() error {
+	lc, err := c.libcontainer()
+	if err != nil {
+		return nil // it never came to that, or it is done
+	}
+	if state, err := lc.State(); err == nil && c.Init.Pid == 0 && c.sameBoot() {
+		c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
+		if err := c.end(); err != nil {
+			return err
 		}
 	}
-	return c.discard()
+	return lc.Destroy()
 }

@@ -34,6 +34,10 @@ type Record struct {
 	// caller of create has no place.
 	Output string `json:"output,omitempty"`
 
+	// Deleted marks a Slurm task that was deleted while its step goes on: it is
+	// there only for a question about all tasks of the step.
+	Deleted bool `json:"deleted,omitempty"`
+
 	Boot     string  `json:"boot"`            // boot id of the machine the processes belong to
 	Launcher Process `json:"launcher"`        // our process that creates or supervises
 	Daemon   Process `json:"daemon,omitzero"` // the slurmstepd of a Slurm step

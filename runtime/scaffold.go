@@ -16,6 +16,9 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
+// scaffoldDir is the part of an entry that holds mount points.
+const scaffoldDir = "scaffold"
+
 // maxCovered bounds the entries of a directory that is covered: each becomes a
 // mount.
 const maxCovered = 1000

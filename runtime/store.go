@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,16 +50,17 @@ func (s *Store) Get(id string) (*Container, error) {
 		return nil, err
 	}
 	c, err := s.load(name)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || err == nil && c.Deleted {
 		return nil, fmt.Errorf("find container %q in %s: %w", id, s.dir, ErrNotFound)
 	}
 	return c, err
 }
 
 // WithPrefix returns the containers whose id is prefix followed by a number:
-// the tasks of a Slurm step. None is ErrNotFound.
+// the tasks of a Slurm step, those included that were deleted one by one. None
+// is ErrNotFound.
 func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
-	all, err := s.All()
+	all, err := s.loadAll()
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +76,15 @@ func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
 	return found, nil
 }
 
-// All returns every container of the store, by name. Other files that lie in
-// the directory are none of ours and are passed over.
+// All returns every container of the store, by name.
 func (s *Store) All() ([]*Container, error) {
+	all, err := s.loadAll()
+	return slices.DeleteFunc(all, func(c *Container) bool { return c.Deleted }), err
+}
+
+// loadAll reads every entry. Other files that lie in the directory are none of
+// ours and are passed over.
+func (s *Store) loadAll() ([]*Container, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)

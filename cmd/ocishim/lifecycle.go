@@ -88,7 +88,7 @@ func deleteCommand() *cli.Command {
 
 func remove(c *cli.Context) error {
 	force := c.Bool("force")
-	_, found, err := find(c, 1)
+	t, found, err := find(c, 1)
 	if force && errors.Is(err, runtime.ErrNotFound) {
 		return nil
 	}
@@ -97,7 +97,11 @@ func remove(c *cli.Context) error {
 	}
 	var failures []error
 	for _, container := range found {
-		failures = append(failures, container.Delete(force))
+		if t.everyTask() {
+			failures = append(failures, container.Delete(force))
+		} else {
+			failures = append(failures, container.DeleteTask(force))
+		}
 	}
 	return errors.Join(failures...)
 }
