@@ -90,11 +90,12 @@ func (c *Container) Delete(force bool) error { return c.delete(force, c.discard)
 
 // DeleteTask deletes one task of a Slurm step. By create/start Slurm first has
 // each task deleted, then asks for the state of the step, and prints the
-// runtime's error into the job's output when there is none; so while the step
-// goes on a mark stays that only a question about all its tasks finds.
+// runtime's error into the job's output when there is none; so of a container
+// made that way a mark stays, while the step goes on, that only a question
+// about all its tasks finds.
 func (c *Container) DeleteTask(force bool) error {
 	return c.delete(force, func() error {
-		if !c.Step || !c.Daemon.Alive() {
+		if c.Output == "" || !c.Daemon.Alive() {
 			return c.discard()
 		}
 		c.Deleted = true
