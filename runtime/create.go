@@ -77,11 +77,11 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 
 // prepare plans the launch and makes libcontainer's side of the container.
 func (l *launch) prepare() error {
+	if err := checkInterpreter(l.b); err != nil {
+		return err
+	}
 	if err := plan(l.b, filepath.Join(l.c.dir, scaffoldDir), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
-	}
-	if err := checkCommand(l.b); err != nil {
-		return err
 	}
 	var err error
 	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
@@ -196,7 +196,7 @@ const ExitLaunchFailed = 125
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir} {
-		_ = os.RemoveAll(filepath.Join(c.dir, name))
+		removeTree(filepath.Join(c.dir, name))
 	}
-	return c.Record.write(c.dir)
+	return c.write(c.dir)
 }

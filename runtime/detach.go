@@ -32,6 +32,9 @@ const outputFile = "output"
 // with the same arguments and waits; the second, in which InBackground is
 // true, becomes the supervisor and never returns.
 func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) error {
+	if o.PreserveFDs > 0 {
+		return errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave --preserve-fds away, or use run")
+	}
 	if InBackground() {
 		os.Exit(superviseInBackground(s, b, o))
 	}
@@ -77,6 +80,7 @@ func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
 	if err != nil {
 		return 1
 	}
+	_ = os.Unsetenv(reportVariable) // it is not for hooks
 	unix.CloseOnExec(fd)
 	report := os.NewFile(uintptr(fd), "report")
 	sup := newSupervisor()

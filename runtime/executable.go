@@ -2,13 +2,11 @@ package runtime
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
+	"debug/elf"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -18,42 +16,31 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// checkCommand tells before anything is created that the kernel will refuse to
-// execute the bundle's command, where that can be told from the rootfs:
-// libcontainer finds a missing command in time, but the refusal of execve(2)
-// comes too late for it to be told from the application's own status.
-//
-// What lies on a mount, or cannot be read, is left to execve.
-func checkCommand(b *bundle.Bundle) error {
+// checkInterpreter tells before anything is created that the command's
+// interpreter, that of a script or the loader of a program, is not in the
+// image. execve(2) says "no such file" then, which sends people looking for the
+// command. What lies on a mount, or cannot be read, is left to execve.
+func checkInterpreter(b *bundle.Bundle) error {
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
-	head := commandHead(root, b.Spec)
-	command := b.Spec.Process.Args[0]
-	switch {
-	case head == nil:
+	command := openCommand(root, b.Spec)
+	if command == nil {
 		return nil
-	case bytes.HasPrefix(head, []byte("#!")):
-		interpreter := interpreterOf(head)
-		if interpreter != "" && filepath.IsAbs(interpreter) && !mountedOver(b.Spec, interpreter) && !exists(root, interpreter) {
-			return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image", command, ErrCommandNotFound, interpreter)
-		}
-		return nil
-	case foreignFormats():
-		return nil
-	case !bytes.HasPrefix(head, []byte("\x7fELF")):
-		return fmt.Errorf("execute %q: %w: it is neither a program nor a script with #! at its beginning", command, ErrNotExecutable)
-	case !nativeMachine(head):
-		return fmt.Errorf("execute %q: %w: it is a program for another kind of processor, not for %s", command, ErrNotExecutable, goruntime.GOARCH)
 	}
-	return nil
+	defer command.Close()
+	interpreter := interpreterOf(command)
+	if !filepath.IsAbs(interpreter) || mountedOver(b.Spec, interpreter) || exists(root, interpreter) {
+		return nil
+	}
+	return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image", b.Spec.Process.Args[0], ErrCommandNotFound, interpreter)
 }
 
-// commandHead reads the beginning of the command's file, nil when it does not
-// lie in the rootfs itself.
-func commandHead(root *os.File, spec *specs.Spec) []byte {
+// openCommand opens the command's file, nil when it does not lie in the rootfs
+// itself.
+func openCommand(root *os.File, spec *specs.Spec) *os.File {
 	for _, path := range commandPaths(spec.Process) {
 		if mountedOver(spec, path) {
 			return nil
@@ -62,9 +49,16 @@ func commandHead(root *os.File, spec *specs.Spec) []byte {
 		if err != nil {
 			continue
 		}
-		head := readHead(handle)
-		handle.Close()
-		return head
+		defer handle.Close()
+		info, err := handle.Stat()
+		if err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
+		file, err := pathrs.Reopen(handle, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK)
+		if err != nil {
+			return nil
+		}
+		return file
 	}
 	return nil
 }
@@ -72,10 +66,10 @@ func commandHead(root *os.File, spec *specs.Spec) []byte {
 // commandPaths lists where execvp(3) would look.
 func commandPaths(p *specs.Process) []string {
 	command := p.Args[0]
+	if filepath.IsAbs(command) {
+		return []string{filepath.Clean(command)}
+	}
 	if strings.Contains(command, "/") {
-		if filepath.IsAbs(command) {
-			return []string{filepath.Clean(command)}
-		}
 		return []string{filepath.Join("/", p.Cwd, command)}
 	}
 	var paths []string
@@ -90,60 +84,29 @@ func commandPaths(p *specs.Process) []string {
 	return paths
 }
 
-func readHead(handle *os.File) []byte {
-	info, err := handle.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-		return nil
-	}
-	f, err := pathrs.Reopen(handle, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	head := make([]byte, 256)
-	n, err := io.ReadFull(f, head)
-	if n == 0 || err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil
-	}
-	return head[:n]
-}
-
-// interpreterOf reads the interpreter of a script's first line (execve(2)).
-func interpreterOf(head []byte) string {
-	line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-	fields := strings.Fields(string(line))
-	if len(fields) == 0 {
+// interpreterOf reads the interpreter from a script's first line, or the loader
+// from a program's headers (execve(2)); empty when there is none.
+func interpreterOf(f *os.File) string {
+	head := make([]byte, 256) // what the kernel looks at
+	n, _ := io.ReadFull(f, head)
+	if line, isScript := bytes.CutPrefix(head[:n], []byte("#!")); isScript {
+		line, _, _ = bytes.Cut(line, []byte("\n"))
+		if fields := strings.Fields(string(line)); len(fields) > 0 {
+			return fields[0]
+		}
 		return ""
 	}
-	return fields[0]
-}
-
-// nativeMachine tells from an ELF header (elf(5), e_machine) whether this
-// kernel's processor runs the program; 32-bit variants count as native.
-func nativeMachine(head []byte) bool {
-	if len(head) < 20 {
-		return false
+	program, err := elf.NewFile(f)
+	if err != nil {
+		return ""
 	}
-	machine := binary.LittleEndian.Uint16(head[18:20])
-	if head[5] == 2 { // ELFDATA2MSB
-		machine = binary.BigEndian.Uint16(head[18:20])
-	}
-	const i386, ppc64, s390, arm, amd64, arm64, riscv = 3, 21, 22, 40, 62, 183, 243
-	native := map[string][]uint16{
-		"amd64": {amd64, i386}, "arm64": {arm64, arm}, "ppc64le": {ppc64}, "s390x": {s390}, "riscv64": {riscv},
-	}[goruntime.GOARCH]
-	for _, m := range native {
-		if m == machine {
-			return true
+	for _, p := range program.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz <= unix.PathMax {
+			path, _ := io.ReadAll(p.Open())
+			return string(bytes.TrimRight(path, "\x00"))
 		}
 	}
-	return native == nil
-}
-
-// foreignFormats tells whether the kernel runs other formats by binfmt_misc.
-func foreignFormats() bool {
-	entries, err := os.ReadDir("/proc/sys/fs/binfmt_misc")
-	return err == nil && len(entries) > 2 // beside register and status
+	return ""
 }
 
 // mountedOver tells whether the path lies on one of the spec's mounts.

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +44,28 @@ func entryName(id string) (string, error) {
 		return "", fmt.Errorf("%w: %d bytes as a file name, at most %d are allowed", ErrInvalidID, name.Len(), maxEntryName)
 	}
 	return name.String(), nil
+}
+
+// entryID is the id of an entry; its name itself when it is none that entryName
+// makes.
+func entryID(name string) string {
+	var id strings.Builder
+	for i := 0; i < len(name); i++ {
+		if name[i] != '+' {
+			id.WriteByte(name[i])
+			continue
+		}
+		if i+2 >= len(name) {
+			return name
+		}
+		c, err := strconv.ParseUint(name[i+1:i+3], 16, 8)
+		if err != nil {
+			return name
+		}
+		id.WriteByte(byte(c))
+		i += 2
+	}
+	return id.String()
 }
 
 // plain tells whether c stands for itself in an entry's name.

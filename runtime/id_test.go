@@ -25,6 +25,9 @@ func TestEntryName(t *testing.T) {
 		if got, err := entryName(id); err != nil || got != want {
 			t.Errorf("entryName(%q) = %q, %v, want %q", id, got, err, want)
 		}
+		if got := entryID(want); got != id {
+			t.Errorf("entryID(%q) = %q, want %q", want, got, id)
+		}
 	}
 }
 

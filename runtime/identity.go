@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/opencontainers/runc/libcontainer/utils"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,11 +65,27 @@ func PathOwner(path string) (uid, gid int, err error) {
 	return 0, 0, nil
 }
 
+// gaveUpRoot says that this process was root, and works for a user now. It has
+// still root's surroundings: cgroup, limits, priority. So it must not run what
+// the user's state asks for.
+var gaveUpRoot bool
+
+// nobodysGroup takes the place of root's group, which is never kept.
+const nobodysGroup = 65534
+
 // Become gives up root for good: all ids become the user's, no other group and
-// no capability is kept. It is an error when any of that did not take effect.
+// no capability is kept, and no open file is passed on. It is an error when any
+// of that did not take effect.
 func Become(uid, gid int) error {
-	if uid <= 0 || gid <= 0 {
+	if uid <= 0 || gid < 0 {
 		return fmt.Errorf("become uid %d gid %d: both must be an ordinary user's", uid, gid)
+	}
+	if gid == 0 {
+		gid = nobodysGroup
+	}
+	gaveUpRoot = true
+	if err := utils.CloseExecFrom(3); err != nil {
+		return fmt.Errorf("become uid %d: %w", uid, err)
 	}
 	// The syscall package's calls act on every thread of the process.
 	if err := syscall.Setgroups([]int{gid}); err != nil {

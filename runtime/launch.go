@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
+	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
@@ -47,6 +48,7 @@ type LaunchOptions struct {
 // plan applies to the bundle what its launch here needs, as edits; what they
 // refer to is made in dir.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
+	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 {
 		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
@@ -83,7 +85,11 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	name := filepath.Base(c.dir)
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
-	spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
+	// libcontainer takes the working directory for the bundle; a task's own may
+	// be gone.
+	if err := os.Chdir(b.Dir); err != nil {
+		return nil, fmt.Errorf("enter bundle: %w", err)
+	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName:       name,
 		UseSystemdCgroup: o.SystemdCgroup,
@@ -99,13 +105,27 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	if o.Step && os.Geteuid() != 0 {
 		stayInCgroup(config.Cgroups)
 	}
-	// libcontainer takes the process's working directory for the bundle.
-	config.Labels[len(config.Labels)-1] = "bundle=" + b.Dir
+	if err := c.recordCgroups(config); err != nil {
+		return nil, err
+	}
 	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)
 	}
 	return lc, nil
+}
+
+// recordCgroups notes which cgroups will be made, where we may make any.
+func (c *Container) recordCgroups(config *configs.Config) error {
+	if config.RootlessCgroups || config.Cgroups.Systemd {
+		return nil
+	}
+	m, err := manager.New(config.Cgroups)
+	if err != nil {
+		return fmt.Errorf("find cgroups: %w", err)
+	}
+	c.Cgroups = m.GetPaths()
+	return c.write(c.dir)
 }
 
 // stayInCgroup keeps a Slurm task in the cgroup that Slurm made for it, and its
@@ -222,8 +242,13 @@ func rlimitNumber(name string) (int, bool) {
 // numbers.
 func preserve(p *libcontainer.Process, n int) error {
 	for fd := 3; fd < 3+n; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			return fmt.Errorf("preserve descriptor %d of %d: %w", fd, n, err)
+		// What the caller passes is open across exec; all else is ours.
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF
+		}
+		if err != nil {
+			return fmt.Errorf("preserve %d descriptors from 3 on: descriptor %d: %w", n, fd, err)
 		}
 		p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "preserved:"+strconv.Itoa(fd)))
 	}

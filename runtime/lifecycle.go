@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +35,20 @@ func (c *Container) Start() error {
 	return nil
 }
 
+// maxLibcontainerState bounds what is read of libcontainer's state, in bytes.
+const maxLibcontainerState = 64 << 20
+
+// libcontainerState is the directory that libcontainer makes for the container.
+func (c *Container) libcontainerState() string {
+	return filepath.Join(c.dir, libcontainerDir, filepath.Base(c.dir))
+}
+
+// libcontainer loads libcontainer's container. Its state is checked before: it
+// opens whatever lies there.
 func (c *Container) libcontainer() (*libcontainer.Container, error) {
+	if _, err := readRegular(filepath.Join(c.libcontainerState(), "state.json"), maxLibcontainerState); err != nil {
+		return nil, err
+	}
 	return libcontainer.Load(filepath.Join(c.dir, libcontainerDir), filepath.Base(c.dir))
 }
 
@@ -55,11 +73,40 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 }
 
 func (c *Container) signal(sig unix.Signal) error {
+	if !c.waiting() {
+		awaitExec(c.Init)
+	}
 	if !c.Step {
 		return c.Init.signal(sig)
 	}
-	_, err := deliver(c.Init, sig)
-	return err
+	sent := effective(c.Init, sig)
+	if sent == unix.SIGKILL && sig != sent {
+		c.noteImposed(sig)
+	}
+	return c.Init.signal(sent)
+}
+
+// imposedFile is the part of an entry that tells the supervisor which signal a
+// SIGKILL stands for.
+const imposedFile = "imposed"
+
+// noteImposed lets the supervisor give the status that the signal would have
+// given; without the note it is that of SIGKILL.
+func (c *Container) noteImposed(sig unix.Signal) {
+	_ = os.WriteFile(filepath.Join(c.dir, imposedFile), []byte(strconv.Itoa(int(sig))), 0o600)
+}
+
+// imposed is the signal that another process noted, 0 when none did.
+func (c *Container) imposed() unix.Signal {
+	data, err := readRegular(filepath.Join(c.dir, imposedFile), 8)
+	if err != nil {
+		return 0
+	}
+	sig, err := ParseSignal(string(data))
+	if err != nil {
+		return 0
+	}
+	return sig
 }
 
 // others lists the container's processes beside the first: those of its pid
@@ -154,7 +201,13 @@ func (c *Container) end() error {
 func (c *Container) dismantle() error {
 	lc, err := c.libcontainer()
 	if err != nil {
-		return nil // it never came to that, or it is done
+		// It never came to that, it is done, or nothing can be told from it.
+		return c.removeCgroups()
+	}
+	if gaveUpRoot {
+		// With root's surroundings none of the user's programs may run. The
+		// map is libcontainer's own.
+		delete(lc.Config().Hooks, configs.Poststop)
 	}
 	if state, err := lc.State(); err == nil && c.Init.Pid == 0 && c.sameBoot() {
 		c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
@@ -162,5 +215,32 @@ func (c *Container) dismantle() error {
 			return err
 		}
 	}
-	return lc.Destroy()
+	return c.destroy(lc)
+}
+
+// removeCgroups removes those that a killed launcher made; they are empty, since
+// the processes of a launch end with it.
+func (c *Container) removeCgroups() error {
+	if len(c.Cgroups) == 0 || gaveUpRoot {
+		return nil
+	}
+	m, err := manager.NewWithPaths(&cgroups.Cgroup{Resources: &cgroups.Resources{}}, c.Cgroups)
+	if err != nil {
+		return err
+	}
+	return m.Destroy()
+}
+
+// destroy lets libcontainer remove its part. That a poststop hook fails is no
+// reason to keep the rest (runtime.md, Lifecycle).
+func (c *Container) destroy(lc *libcontainer.Container) error {
+	err := lc.Destroy()
+	if err == nil {
+		return nil
+	}
+	if _, serr := os.Lstat(c.libcontainerState()); errors.Is(serr, os.ErrNotExist) {
+		logrus.Warnf("container %q: %v", c.ID, err)
+		return nil
+	}
+	return err
 }

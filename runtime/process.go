@@ -19,10 +19,12 @@ type Process struct {
 
 // stat is what proc(5) says of a process in /proc/PID/stat.
 type stat struct {
-	comm   string
-	state  byte
-	parent int
-	start  uint64
+	comm     string
+	state    byte
+	parent   int
+	threads  int
+	start    uint64
+	exitCode int // as wait(2) has it; 0 where we may not see it
 }
 
 func readStat(pid int) (stat, error) {
@@ -43,11 +45,24 @@ func readStat(pid int) (stat, error) {
 	if err != nil {
 		return stat{}, fmt.Errorf("read parent of process %d: %w", pid, err)
 	}
+	threads, err := strconv.Atoi(fields[17])
+	if err != nil {
+		return stat{}, fmt.Errorf("read threads of process %d: %w", pid, err)
+	}
 	start, err := strconv.ParseUint(fields[19], 10, 64)
 	if err != nil {
 		return stat{}, fmt.Errorf("read start time of process %d: %w", pid, err)
 	}
-	return stat{comm: text[open+1 : end], state: fields[0][0], parent: parent, start: start}, nil
+	return stat{comm: text[open+1 : end], state: fields[0][0], parent: parent, threads: threads, start: start, exitCode: exitCode(fields)}, nil
+}
+
+// exitCode is field 52, the last.
+func exitCode(fields []string) int {
+	if len(fields) < 50 {
+		return 0
+	}
+	code, _ := strconv.Atoi(fields[49])
+	return code
 }
 
 // identify returns the process that has the pid now.
@@ -59,13 +74,17 @@ func identify(pid int) (Process, error) {
 	return Process{Pid: pid, Start: st.start}, nil
 }
 
-// Alive tells whether the very process still runs; a zombie does not.
+// ended tells whether nothing of the process runs any more. A zombie whose
+// first thread alone has exited has others.
+func (s stat) ended() bool { return s.state == 'X' || s.state == 'Z' && s.threads <= 1 }
+
+// Alive tells whether the very process still runs.
 func (p Process) Alive() bool {
 	if p.Pid <= 0 {
 		return false
 	}
 	st, err := readStat(p.Pid)
-	return err == nil && st.start == p.Start && st.state != 'Z' && st.state != 'X'
+	return err == nil && st.start == p.Start && !st.ended()
 }
 
 // signal sends sig to the very process, never to one that took over its pid.

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
 )
@@ -45,20 +48,53 @@ type Record struct {
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
+	// Cgroups are the directories that libcontainer makes for the container,
+	// by controller, recorded before it does: it keeps no state that early.
+	Cgroups map[string]string `json:"cgroups,omitempty"`
+
 	Ended      time.Time `json:"ended,omitzero"`
 	ExitStatus int       `json:"exitStatus,omitempty"` // as run returns it, with Ended
 }
 
+// maxRecord bounds what is read of a record, in bytes: root reads it, and a user
+// may have written it.
+const maxRecord = 8 << 20
+
 func readRecord(dir string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	data, err := readRegular(filepath.Join(dir, recordFile), maxRecord)
 	if err != nil {
 		return nil, err
 	}
 	r := new(Record)
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, recordFile), err)
+		return nil, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
 	return r, nil
+}
+
+// errGarbage says that a record is no record: what a crash of the machine, or
+// somebody's hand, made of it.
+var errGarbage = errors.New("not a record")
+
+// readRegular reads a file that may be hostile: no link is followed, nothing
+// that could block is opened, and no more than limit bytes are taken.
+func readRegular(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		return nil, fmt.Errorf("read %s: %w: %w", path, errGarbage, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("read %s: %w: %v of %d bytes", path, errGarbage, info.Mode().Type(), info.Size())
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // write replaces the record in dir. That dir is gone is not an error: delete
@@ -93,17 +129,25 @@ func (r *Record) launching() bool {
 	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && r.Launcher.Alive()
 }
 
+// unsupervised tells whether the container should have a supervisor, and has
+// none: it was killed. Its container dies with it, but a program that gains
+// capabilities by execve loses the signal that does it (prctl(2)).
+func (r *Record) unsupervised() bool {
+	return r.Supervised && !(r.sameBoot() && r.Launcher.Alive())
+}
+
 // abandoned tells whether nobody will ask for or remove the entry any more:
 // its launcher was killed before it could clean up, or the Slurm step that
 // would have deleted its tombstone is gone.
 func (r *Record) abandoned() bool {
-	if r.alive() || r.launching() {
+	switch {
+	case r.launching(), r.Supervised && !r.unsupervised():
 		return false
-	}
-	if r.Kept {
+	case r.alive():
+		return r.unsupervised()
+	case r.Kept:
 		return false
-	}
-	if r.Step {
+	case r.Step:
 		return !r.sameBoot() || !r.Daemon.Alive()
 	}
 	return r.Init.Pid == 0 || r.Supervised

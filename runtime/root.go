@@ -16,24 +16,35 @@ import (
 const sharedRoot = "/run/ocishim"
 
 // DefaultRoots lists where the state of the user's containers may lie when no
-// --root says so, in the order of preference. The list is the same for every
-// verb: a query as root finds what run wrote as the user.
-// runtimeDir is $XDG_RUNTIME_DIR of a caller who is that user, else "".
+// --root says so, in the order of preference. runtimeDir is $XDG_RUNTIME_DIR of
+// a caller who is that user, else "".
 func DefaultRoots(uid int, runtimeDir string) []string {
 	id := strconv.Itoa(uid)
 	var roots []string
 	if filepath.IsAbs(runtimeDir) {
 		roots = append(roots, filepath.Join(runtimeDir, "ocishim"))
 	}
-	return append(roots,
-		filepath.Join("/run/user", id, "ocishim"),
-		filepath.Join(sharedRoot, id),
-		filepath.Join("/tmp", "ocishim-"+id))
+	if uid != 0 {
+		roots = append(roots, filepath.Join("/run/user", id, "ocishim"))
+	}
+	return append(roots, filepath.Join(sharedRoot, id), filepath.Join("/tmp", "ocishim-"+id))
+}
+
+// StepRoots is DefaultRoots for Slurm tasks. The list is the same for every
+// verb: a query as root finds what run wrote as the user. Where the site has
+// made the shared directory it comes first: /run/user/UID goes with the user's
+// last login session on the node, in the middle of a job.
+func StepRoots(uid int) []string {
+	roots := DefaultRoots(uid, "")
+	if shared := filepath.Join(sharedRoot, strconv.Itoa(uid)); roots[0] != shared {
+		roots[0], roots[1] = roots[1], roots[0]
+	}
+	return roots
 }
 
 // MakeStore opens the first root that exists or can be made, making it with
-// mode 0700. A root that exists but is not safe is an error, not a reason to
-// try the next: somebody may be waiting for us to look elsewhere.
+// mode 0700. One that is not safe is passed over where there are others: each
+// of them is checked, and anybody can put a directory where users share one.
 func MakeStore(roots ...string) (*Store, error) {
 	var failures []error
 	for _, root := range roots {
@@ -46,35 +57,53 @@ func MakeStore(roots ...string) (*Store, error) {
 		if err == nil {
 			return s, nil
 		}
-		if errors.Is(err, ErrUnsafeRoot) {
+		if len(roots) == 1 && errors.Is(err, ErrUnsafeRoot) {
 			return nil, err
 		}
 		failures = append(failures, err)
 	}
-	return nil, fmt.Errorf("%w: %w", ErrNoRoot, errors.Join(failures...))
+	return nil, fmt.Errorf("%w: %s", ErrNoRoot, inOneLine(failures))
 }
 
-// OpenStores opens those of the roots that exist; none is ErrNotFound.
+// OpenStores opens those of the roots that can be used; none is ErrNotFound.
+// What is wrong with a single root that exists is an error of its own.
 func OpenStores(roots ...string) ([]*Store, error) {
 	var stores []*Store
+	var failures []error
 	for _, root := range roots {
 		s, err := openStore(root)
 		switch {
 		case err == nil:
 			stores = append(stores, s)
-		case !errors.Is(err, os.ErrNotExist):
+		case len(roots) == 1 && !errors.Is(err, os.ErrNotExist):
 			return nil, err
+		default:
+			failures = append(failures, err)
 		}
 	}
 	if len(stores) == 0 {
-		return nil, fmt.Errorf("open state directory %s: %w", strings.Join(roots, " or "), ErrNotFound)
+		return nil, fmt.Errorf("%s: %w", inOneLine(failures), ErrNotFound)
 	}
 	return stores, nil
 }
 
-// makeRoot makes a state root. A root of several levels is made whole, as runc
-// does, except below directories that only the system makes.
+// inOneLine joins messages; errors.Join would break the line.
+func inOneLine(failures []error) string {
+	var messages []string
+	for _, err := range failures {
+		messages = append(messages, err.Error())
+	}
+	return strings.Join(messages, "; ")
+}
+
+// makeRoot makes a state root, of several levels when need be, as runc does.
 func makeRoot(root string) error {
+	if filepath.Dir(root) == sharedRoot && os.Geteuid() == 0 {
+		// Not 0700: the users' roots lie beside root's.
+		if err := os.Mkdir(sharedRoot, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("make state directory: %w", err)
+		}
+	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}

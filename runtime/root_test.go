@@ -14,6 +14,12 @@ func TestDefaultRoots(t *testing.T) {
 	if got != want {
 		t.Errorf("DefaultRoots = %q, want %q", got, want)
 	}
+	if got := strings.Join(StepRoots(1000), " "); got != "/run/ocishim/1000 /run/user/1000/ocishim /tmp/ocishim-1000" {
+		t.Errorf("StepRoots = %q", got)
+	}
+	if got := strings.Join(StepRoots(0), " "); got != "/run/ocishim/0 /tmp/ocishim-0" {
+		t.Errorf("StepRoots of root = %q", got)
+	}
 	if got := DefaultRoots(1000, "/x")[0]; got != "/x/ocishim" {
 		t.Errorf("with $XDG_RUNTIME_DIR the first root is %q", got)
 	}
@@ -54,8 +60,19 @@ func TestUnsafeRoots(t *testing.T) {
 		if err := make(path); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := MakeStore(path, filepath.Join(t.TempDir(), "next")); !errors.Is(err, ErrUnsafeRoot) {
-			t.Errorf("%s: %v, %v, want ErrUnsafeRoot and not the next root", name, s, err)
+		if s, err := MakeStore(path); !errors.Is(err, ErrUnsafeRoot) {
+			t.Errorf("make %s: %v, %v, want ErrUnsafeRoot", name, s, err)
+		}
+		if s, err := OpenStores(path); !errors.Is(err, ErrUnsafeRoot) {
+			t.Errorf("open %s: %v, %v, want ErrUnsafeRoot", name, s, err)
+		}
+		// Anybody could have put it there: it must not stop the user.
+		next := filepath.Join(t.TempDir(), "next")
+		if s, err := MakeStore(path, next); err != nil || s.Dir() != next {
+			t.Errorf("make %s, or the next: %v, %v", name, s, err)
+		}
+		if stores, err := OpenStores(path, next); err != nil || len(stores) != 1 {
+			t.Errorf("open %s and the next: %v, %v", name, stores, err)
 		}
 	}
 }
@@ -123,7 +140,7 @@ func TestPathOwner(t *testing.T) {
 }
 
 func TestBecomeRefusesRoot(t *testing.T) {
-	for _, ids := range [][2]int{{0, 1000}, {1000, 0}, {-1, 1000}} {
+	for _, ids := range [][2]int{{0, 1000}, {1000, -1}, {-1, 1000}} {
 		if err := Become(ids[0], ids[1]); err == nil {
 			t.Errorf("Become(%d, %d): no error", ids[0], ids[1])
 		}

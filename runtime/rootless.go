@@ -31,13 +31,10 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 		e.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}}
 	}
 	user := spec.Process.User
-	if own && (user.UID != 0 || user.GID != 0) || len(user.AdditionalGids) > 0 {
-		// Supplementary groups stay those of the caller: an unprivileged
-		// process may not set them (user_namespaces(7)).
-		user.AdditionalGids = nil
-		if own {
-			user.UID, user.GID = 0, 0
-		}
+	if own && (user.UID != 0 || user.GID != 0 || len(user.AdditionalGids) > 0) {
+		// No other id exists in there. Supplementary groups stay those of the
+		// caller: an unprivileged process may not set them (user_namespaces(7)).
+		user.UID, user.GID, user.AdditionalGids = 0, 0, nil
 		e.User = &user
 	}
 	for _, m := range spec.Mounts {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -25,7 +27,11 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		sup.stop()
 		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
 	}
-	return sup.supervise(), nil
+	status := sup.supervise()
+	if sup.refused {
+		return 0, fmt.Errorf("execute %q: %w", b.Spec.Process.Args[0], ErrNotExecutable)
+	}
+	return status, nil
 }
 
 // newSupervisor readies the process to be a container's parent. The main
@@ -33,10 +39,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 func newSupervisor() *supervisor {
 	goruntime.LockOSThread()
 	os.Args[0] = supervisedName
-	// Processes that the application leaves behind come to us when it shares
-	// our pid namespace.
-	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	return &supervisor{signals: catchSignals()}
+	return &supervisor{signals: catchSignals(), ended: catchEnds()}
 }
 
 // launch brings the container to the created state, with the given files as
@@ -61,6 +64,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
+	sup.adoptLeftovers()
 	if !l.b.Spec.Process.Terminal {
 		l.process.Stdin, l.process.Stdout, l.process.Stderr = stdin, stdout, stderr
 		return l.start()
@@ -89,14 +93,21 @@ func (sup *supervisor) stop() {
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
-	if err := c.lockPatiently(); err != nil {
+	err := c.lockPatiently()
+	defer c.unlock()
+	if err != nil || c.Launcher != self {
+		// Somebody deleted the entry, and with it our right to it; what
+		// libcontainer has in memory is still ours to remove.
+		_ = sup.l.lc.Destroy()
 		return
 	}
-	defer c.unlock()
-	if c.Launcher != self {
-		return // the id has a new owner
+	if err := c.destroy(sup.l.lc); err != nil {
+		// What is left, a busy cgroup, can be removed by delete.
+		logrus.Debugf("container %q: %v", c.ID, err)
+		c.Ended, c.ExitStatus = time.Now().UTC(), status
+		_ = c.write(c.dir)
+		return
 	}
-	_ = sup.l.lc.Destroy()
 	if (c.Step || c.Kept) && !sup.orphaned {
 		_ = c.bury(status)
 		return

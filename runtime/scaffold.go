@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -57,6 +58,7 @@ type scaffold struct {
 	readonly bool
 	targets  []target        // all mounts, in their order
 	mounted  map[string]bool // their paths
+	covers   int             // made so far
 	edit     bundle.Edit
 }
 
@@ -137,8 +139,6 @@ func (s *scaffold) cover(root *os.File, base string) error {
 	switch {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
-	case errors.Is(err, os.ErrPermission):
-		entries = nil // nobody inside could list it either
 	case err != nil:
 		return err
 	case len(entries) > maxCovered:
@@ -195,7 +195,8 @@ func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 // all else becomes an empty file or directory with the original bound over it.
 // The cover of the root becomes the rootfs.
 func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, entries []os.DirEntry) error {
-	made := filepath.Join(s.dir, strings.ReplaceAll(base, "/", "+"))
+	made := filepath.Join(s.dir, strconv.Itoa(s.covers))
+	s.covers++
 	if err := os.MkdirAll(made, 0o700); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,17 +34,28 @@ func ParseSignal(s string) (unix.Signal, error) {
 // the application (nsexec.c, PR_SET_NAME).
 const launchName = "runc:[2:INIT]"
 
-// deliver sends sig to the container's first process with the effect that it
-// would have without a container. The kernel drops a signal for the first
-// process of a pid namespace when its action is the default one
+// effective is the signal that has on the container's first process the effect
+// that sig would have without a container. The kernel drops a signal for the
+// first process of a pid namespace when its action is the default one
 // (pid_namespaces(7)); an application that does not know that it is process 1
 // would ignore Ctrl-C and scancel, so we carry the default action out.
-// The signal that then really was sent is returned.
-func deliver(p Process, sig unix.Signal) (unix.Signal, error) {
+func effective(p Process, sig unix.Signal) unix.Signal {
 	if sig != unix.SIGKILL && sig != unix.SIGSTOP && dropped(p.Pid, sig) {
-		sig = defaultAction(sig)
+		return defaultAction(sig)
 	}
-	return sig, p.signal(sig)
+	return sig
+}
+
+// awaitExec waits, for a second at most, until the first process of a container
+// that is started has executed the application: before, a signal would meet
+// libcontainer's part of it.
+func awaitExec(p Process) {
+	for range 1000 {
+		if st, err := readStat(p.Pid); err != nil || st.start != p.Start || st.comm != launchName {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // dropped tells whether the process is the first of its pid namespace and

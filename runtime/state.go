@@ -75,8 +75,11 @@ func (c *Container) Status() Status {
 }
 
 // waiting tells whether the first process still waits for start: libcontainer
-// removes its fifo when it goes on.
+// removes its fifo when it goes on, unless whoever started it is killed first.
 func (c *Container) waiting() bool {
-	_, err := os.Lstat(filepath.Join(c.dir, libcontainerDir, filepath.Base(c.dir), "exec.fifo"))
-	return err == nil
+	if _, err := os.Lstat(filepath.Join(c.libcontainerState(), "exec.fifo")); err != nil {
+		return false
+	}
+	st, err := readStat(c.Init.Pid)
+	return err == nil && st.comm == launchName
 }

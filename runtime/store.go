@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -101,10 +102,15 @@ func (s *Store) loadAll() ([]*Container, error) {
 	return all, nil
 }
 
-// load reads the entry; what is no entry of ours is os.ErrNotExist.
+// load reads the entry; what is no entry of ours is os.ErrNotExist. An entry
+// whose record is garbage is one of which nothing is known but that it is to
+// be deleted.
 func (s *Store) load(name string) (*Container, error) {
 	dir := filepath.Join(s.dir, name)
 	r, err := readRecord(dir)
+	if errors.Is(err, errGarbage) {
+		return &Container{Record: Record{ID: entryID(name), Boot: bootID()}, store: s, dir: dir}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +153,7 @@ func (c *Container) settle(name string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EEXIST) {
 		old, lerr := c.store.load(name)
-		if lerr != nil || !old.replaceableBy(c.Record) || old.Delete(true) != nil {
+		if lerr != nil || old.removeIf(func(r *Record) bool { return r.replaceableBy(&c.Record) }) != nil {
 			return fmt.Errorf("%w in %s", ErrExists, c.store.dir)
 		}
 		err = unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
@@ -162,11 +168,35 @@ func (c *Container) settle(name string) error {
 	return nil
 }
 
-func (c *Container) replaceableBy(r Record) bool {
-	if c.alive() || c.launching() {
-		return false
+// replaceableBy tells whether the entry gives way to a new one of its id: when
+// nobody needs it, and when a requeued Slurm task finds its own tombstone.
+func (r *Record) replaceableBy(next *Record) bool {
+	tombstone := r.Step && next.Step && !r.alive() && !r.launching() && !(r.Supervised && !r.unsupervised())
+	return tombstone || r.abandoned()
+}
+
+// removeIf removes the entry when the condition holds of what its record says
+// under the lock. It waits for nobody: who holds the lock needs the entry.
+func (c *Container) removeIf(condition func(*Record) bool) error {
+	if err := c.tryLock(); err != nil {
+		return err
 	}
-	return c.abandoned() || c.Step && r.Step
+	defer c.unlock()
+	if err := c.reload(); err != nil {
+		return err
+	}
+	if !condition(&c.Record) {
+		return ErrBusy
+	}
+	if c.alive() {
+		if err := c.end(); err != nil {
+			return err
+		}
+	}
+	if err := c.dismantle(); err != nil {
+		return err
+	}
+	return c.discard()
 }
 
 // tryLock takes the entry's lock without waiting: a flock on the directory
@@ -184,6 +214,33 @@ func (c *Container) tryLock() error {
 		return fmt.Errorf("lock %s: %w", c.dir, err)
 	}
 	c.lock = f
+	if !c.lockedEntry() {
+		c.unlock()
+		return os.ErrNotExist // removed, and perhaps made anew, before we had the lock
+	}
+	return nil
+}
+
+// lockedEntry tells whether what we locked still has the entry's name.
+func (c *Container) lockedEntry() bool {
+	locked, err := c.lock.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(c.dir)
+	return err == nil && os.SameFile(locked, named)
+}
+
+// reload reads the record again, under the lock.
+func (c *Container) reload() error {
+	again, err := c.store.load(filepath.Base(c.dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	c.Record = again.Record
 	return nil
 }
 
@@ -202,15 +259,10 @@ func (c *Container) lockPatiently() error {
 			return err
 		}
 	}
-	r, err := readRecord(c.dir)
-	if err != nil {
+	if err := c.reload(); err != nil {
 		c.unlock()
-		if errors.Is(err, os.ErrNotExist) {
-			return ErrNotFound // removed while we waited
-		}
 		return err
 	}
-	c.Record = *r
 	return nil
 }
 
@@ -232,8 +284,24 @@ func (c *Container) discard() error {
 		_ = os.Remove(gone)
 		return fmt.Errorf("remove container %q: %w", c.ID, err)
 	}
-	if err := os.RemoveAll(gone); err != nil {
-		return fmt.Errorf("remove container %q: %w", c.ID, err)
-	}
+	removeTree(gone)
 	return nil
+}
+
+// removeTree removes what it can of a directory that a container may have
+// written in: directories without permissions for their owner included. What
+// stays behind (files of subordinate ids) is tried again by Sweep.
+func removeTree(dir string) {
+	if os.RemoveAll(dir) == nil {
+		return
+	}
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		logrus.Debugf("remove %s: %v", dir, err)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func testStore(t *testing.T) *Store {
@@ -291,16 +293,55 @@ func TestDeleteOfLocked(t *testing.T) {
 	assertNames(t, s)
 }
 
-func TestSupervisorYieldsToDelete(t *testing.T) {
-	s := testStore(t)
-	c, err := s.claim(Record{ID: "c", Boot: bootID(), Launcher: self(t), Step: true})
-	if err != nil {
+// What a crash of the machine makes of a record does not block its id.
+func TestGarbage(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"truncated": func(p string) error { return os.Truncate(p, 3) },
+		"a link":    func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/dev/zero", p)) },
+		"a pipe":    func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o600)) },
+		"huge":      func(p string) error { return os.Truncate(p, maxRecord+1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testStore(t)
+			c, err := s.claim(Record{ID: "a@b", Boot: bootID(), Launcher: self(t), Init: self(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.unlock()
+			if err := spoil(filepath.Join(c.dir, recordFile)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := s.Get("a@b")
+			if err != nil || got.ID != "a@b" || got.Status() != Stopped {
+				t.Fatalf("Get: %+v, %v, want a stopped container", got, err)
+			}
+			again, err := s.claim(Record{ID: "a@b"})
+			if err != nil {
+				t.Fatalf("claim: %v", err)
+			}
+			again.unlock()
+			if err := again.Delete(false); err != nil {
+				t.Fatal(err)
+			}
+			assertNames(t, s)
+		})
+	}
+}
+
+// A tree that its container closed to its owner is removed all the same.
+func TestRemoveTree(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tree")
+	deep := filepath.Join(dir, "a", "b")
+	if err := os.MkdirAll(deep, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c.unlock()
-	if err := os.RemoveAll(c.dir); err != nil {
-		t.Fatal(err)
+	for _, d := range []string{deep, filepath.Dir(deep)} {
+		if err := os.Chmod(d, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
-	(&supervisor{l: &launch{c: c}}).finish(0)
-	assertNames(t, s)
+	removeTree(dir)
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the tree is still there: %v", err)
+	}
 }

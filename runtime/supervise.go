@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
@@ -19,53 +20,82 @@ type supervisor struct {
 	l        *launch
 	terminal *terminal // nil without
 	signals  chan os.Signal
-	imposed  unix.Signal // the signal whose default action we carried out
-	executed bool        // the first process has become the application
-	orphaned bool        // the Slurm step is gone
+	ended    chan os.Signal   // SIGCHLD, apart: none of it may be lost
+	imposed  unix.Signal      // the signal whose default action we carried out
+	orphaned bool             // the Slurm step is gone
+	refused  bool             // the kernel would not execute the command
+	adopting bool             // what the application leaves behind comes to us
+	siblings map[Process]bool // children that we had before
 }
 
 // catchSignals takes every signal that can be meant for the application, from
 // before there is one. Left alone are those that cannot be caught, that report
-// a fault of our own, or that tell a terminal's background process to stop.
+// a fault of our own, that tell a terminal's background process to stop, and
+// those that our caller ignores, as nohup(1) has it.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 128)
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
 		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL,
-			syscall.SIGPIPE, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPROF, syscall.SIGURG, 32, 33:
+			syscall.SIGCHLD, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGPROF, syscall.SIGURG, 32, 33:
 			continue
 		}
-		signal.Notify(signals, n)
+		if !signal.Ignored(n) {
+			signal.Notify(signals, n)
+		}
 	}
 	return signals
 }
 
+// catchEnds takes the news that a child has ended. One place is enough: all
+// that have are collected at once.
+func catchEnds() chan os.Signal {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	return ended
+}
+
 func (sup *supervisor) release() {
 	signal.Stop(sup.signals)
+	signal.Stop(sup.ended)
 	if sup.terminal != nil {
 		sup.terminal.close()
+	}
+}
+
+// adoptLeftovers has processes come to us that the application leaves behind,
+// where its end is not theirs, and remembers which children are none of it: a
+// shell that became us by exec may have had some.
+func (sup *supervisor) adoptLeftovers() {
+	if ns := namespace(sup.l.b.Spec, specs.PIDNamespace); ns != nil && ns.Path == "" {
+		return
+	}
+	sup.adopting = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil
+	sup.siblings = map[Process]bool{}
+	for _, p := range children() {
+		sup.siblings[p] = true
 	}
 }
 
 // supervise runs until the application has ended, cleans up, and returns its
 // status.
 func (sup *supervisor) supervise() int {
+	_ = os.Chdir("/") // all paths are absolute by now; keep no directory busy
 	orphaned := watch(sup.l.c.Daemon)
+	var typed <-chan unix.Signal
 	if sup.terminal != nil {
 		sup.terminal.resize()
+		typed = sup.terminal.typed
 	}
 	var end syscall.WaitStatus
 	for ended := false; !ended; {
 		select {
+		case <-sup.ended:
+			end, ended = sup.reap()
 		case s := <-sup.signals:
-			switch s {
-			case unix.SIGCHLD:
-				end, ended = sup.reap()
-			case unix.SIGWINCH:
-				sup.windowChanged()
-			default:
-				sup.forward(s.(syscall.Signal))
-			}
+			sup.pass(s.(syscall.Signal))
+		case sig := <-typed:
+			sup.typed(sig)
 		case <-orphaned:
 			orphaned = nil
 			sup.orphaned = true
@@ -82,6 +112,25 @@ func (sup *supervisor) supervise() int {
 	return status
 }
 
+// pass does with a signal what is to be done: most go on to the application.
+func (sup *supervisor) pass(sig syscall.Signal) {
+	switch sig {
+	case unix.SIGPIPE: // ours: the reader of the terminal's output is gone
+	case unix.SIGWINCH:
+		sup.windowChanged()
+	default:
+		sup.forward(sig)
+	}
+}
+
+// typed carries out a signal of the terminal that the kernel will drop.
+func (sup *supervisor) typed(sig unix.Signal) {
+	init := sup.l.c.Init
+	if sup.l.o.Step && sup.terminal.inForeground(init) && effective(init, sig) != sig {
+		sup.forward(sig)
+	}
+}
+
 // windowChanged tells the container's terminal, or its application, the news.
 func (sup *supervisor) windowChanged() {
 	if sup.terminal != nil {
@@ -93,53 +142,52 @@ func (sup *supervisor) windowChanged() {
 
 // forward passes the signal on to the application, once it is one.
 func (sup *supervisor) forward(sig unix.Signal) {
-	sup.awaitExec()
-	init := sup.l.c.Init
-	if !sup.l.o.Step {
-		if err := init.signal(sig); err != nil && !gone(err) {
-			logrus.Errorf("forward signal %d: %v", sig, err)
-		}
-		return
-	}
-	sent, err := deliver(init, sig)
-	if err != nil && !gone(err) {
-		logrus.Errorf("forward signal %d: %v", sig, err)
+	init, sent := sup.l.c.Init, sig
+	awaitExec(init)
+	if sup.l.o.Step {
+		sent = effective(init, sig)
 	}
 	if sent == unix.SIGKILL && sup.imposed == 0 {
 		sup.imposed = sig
 	}
-}
-
-// awaitExec waits, for a second at most, until the first process has executed
-// the application: before, a signal would end libcontainer's part of it.
-func (sup *supervisor) awaitExec() {
-	for range 1000 {
-		if sup.executed {
-			return
-		}
-		st, err := readStat(sup.l.c.Init.Pid)
-		if err != nil || st.comm != launchName {
-			break
-		}
-		time.Sleep(time.Millisecond)
+	if err := init.signal(sent); err != nil && !gone(err) {
+		logrus.Errorf("forward signal %d: %v", sig, err)
 	}
-	sup.executed = true
 }
 
 // reap collects ended children; ended says that the application is among them.
 func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
-	for {
-		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case err != nil || pid <= 0:
-			return status, ended
-		case pid == sup.l.c.Init.Pid:
-			status, ended = ws, true
+	init := sup.l.c.Init.Pid
+	for _, p := range children() {
+		if p.Pid != init {
+			collect(p.Pid)
 		}
 	}
+	st, err := readStat(init)
+	if err == nil && !st.ended() {
+		return 0, false
+	}
+	sup.refused = err == nil && st.neverExecuted()
+	return collect(init)
+}
+
+// collect takes the status of a child, if it has ended.
+func collect(pid int) (status syscall.WaitStatus, ended bool) {
+	for {
+		got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return status, got == pid
+		}
+	}
+}
+
+// neverExecuted tells of a container's first process that has ended, and is not
+// collected yet, whether it ended before it became the application: the kernel
+// refused to execute the command. Its status, libcontainer's, looks like any
+// other.
+func (s stat) neverExecuted() bool {
+	const libcontainerFailed = 255
+	return s.comm == launchName && s.exitCode == libcontainerFailed<<8
 }
 
 // exitStatus is the application's status as a shell has it.
@@ -147,8 +195,13 @@ func (sup *supervisor) exitStatus(ws syscall.WaitStatus) int {
 	if !ws.Signaled() {
 		return ws.ExitStatus()
 	}
-	if ws.Signal() == unix.SIGKILL && sup.imposed != 0 {
-		return 128 + int(sup.imposed)
+	if ws.Signal() == unix.SIGKILL {
+		if sup.imposed == 0 {
+			sup.imposed = sup.l.c.imposed()
+		}
+		if sup.imposed != 0 {
+			return 128 + int(sup.imposed)
+		}
 	}
 	return 128 + int(ws.Signal())
 }
@@ -156,37 +209,47 @@ func (sup *supervisor) exitStatus(ws syscall.WaitStatus) int {
 // killLeftovers ends the processes that a container without a pid namespace of
 // its own leaves behind. They are our children by now.
 func (sup *supervisor) killLeftovers() {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		left := children()
-		if len(left) == 0 {
-			return
+	if !sup.adopting {
+		return
+	}
+	for deadline := time.Now().Add(endPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		left := false
+		for _, p := range children() {
+			if !sup.siblings[p] {
+				left = true
+				_ = p.signal(unix.SIGKILL)
+			}
 		}
-		for _, pid := range left {
-			_ = unix.Kill(pid, unix.SIGKILL)
+		if !left {
+			return
 		}
 		_, _ = sup.reap()
 	}
 }
 
 // children lists our children (proc(5), /proc/PID/task/TID/children).
-func children() []int {
+func children() []Process {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil
 	}
-	var pids []int
+	var found []Process
 	for _, t := range threads {
 		data, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		if err != nil {
 			continue
 		}
 		for _, field := range strings.Fields(string(data)) {
-			if pid, err := strconv.Atoi(field); err == nil {
-				pids = append(pids, pid)
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				continue
+			}
+			if p, err := identify(pid); err == nil {
+				found = append(found, p)
 			}
 		}
 	}
-	return pids
+	return found
 }
 
 // watch returns a channel that is closed when the process has ended: nil, which

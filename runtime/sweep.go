@@ -28,14 +28,14 @@ func (s *Store) Sweep() {
 
 func (s *Store) sweepEntry(name string) {
 	if strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, gonePrefix) {
-		_ = os.RemoveAll(filepath.Join(s.dir, name))
+		removeTree(filepath.Join(s.dir, name))
 		return
 	}
 	c, err := s.load(name)
 	if err != nil || !c.abandoned() {
 		return
 	}
-	if err := c.Delete(true); err != nil {
+	if err := c.removeIf((*Record).abandoned); err != nil {
 		logrus.Debugf("sweep container %q: %v", c.ID, err)
 	}
 }

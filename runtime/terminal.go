@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/console"
@@ -22,9 +23,14 @@ type terminal struct {
 	stdin, stdout *os.File
 	outer         console.Console // the caller's terminal, nil when it has none
 	master        console.Console
-	socket        *os.File // our end of the socket that brings the master
-	output        chan struct{}
+	socket        *os.File      // our end of the socket that brings the master
+	output        chan struct{} // closed when all output is copied
+	reading       atomic.Bool   // no output is on its way
+	typed         chan unix.Signal
 }
+
+// typedNow is how many signals typed at once are kept.
+const typedNow = 16
 
 // newTerminal readies the process to have a terminal, of the size of the one
 // that the caller has.
@@ -33,7 +39,7 @@ func newTerminal(p *libcontainer.Process, stdin, stdout, stderr *os.File) (*term
 	if err != nil {
 		return nil, fmt.Errorf("make console socket: %w", err)
 	}
-	t := &terminal{stdin: stdin, stdout: stdout, socket: os.NewFile(uintptr(fds[0]), "console"), output: make(chan struct{})}
+	t := &terminal{stdin: stdin, stdout: stdout, socket: os.NewFile(uintptr(fds[0]), "console"), output: make(chan struct{}), typed: make(chan unix.Signal, typedNow)}
 	p.ConsoleSocket = os.NewFile(uintptr(fds[1]), "console-container")
 	for _, f := range []*os.File{stdin, stdout, stderr} {
 		if c, err := console.ConsoleFromFile(f); err == nil {
@@ -78,18 +84,85 @@ func (t *terminal) connect() error {
 	return nil
 }
 
-// copyInput ends the application's input where ours ends.
+// copyInput ends the application's input where ours ends: by the character for
+// that, twice when the last line is not complete, which the first one passes
+// on (termios(3), VEOF).
 func (t *terminal) copyInput() {
-	_, err := io.Copy(t.master, t.stdin)
-	if err == nil {
-		_, _ = t.master.Write([]byte{endOfTransmission})
+	last := lastByte{'\n'}
+	if _, err := io.Copy(io.MultiWriter(t.master, &last, signalKeys{t}), t.stdin); err != nil {
+		return
 	}
+	end := []byte{endOfTransmission}
+	if last.is != '\n' {
+		end = append(end, endOfTransmission)
+	}
+	_, _ = t.master.Write(end)
 }
 
-// copyOutput ends with EIO, when nobody has the container's terminal open.
+// signalKeys looks for the characters with which a terminal sends signals to
+// its foreground processes (termios(3), ISIG). The kernel drops them for the
+// container's first process when that has no handler, as it drops every other.
+type signalKeys struct{ t *terminal }
+
+func (k signalKeys) Write(p []byte) (int, error) {
+	settings, err := unix.IoctlGetTermios(int(k.t.master.Fd()), unix.TCGETS)
+	if err != nil || settings.Lflag&unix.ISIG == 0 {
+		return len(p), nil
+	}
+	for _, key := range p {
+		var sig unix.Signal
+		switch key {
+		case 0: // stands for a key that is switched off
+			continue
+		case settings.Cc[unix.VINTR]:
+			sig = unix.SIGINT
+		case settings.Cc[unix.VQUIT]:
+			sig = unix.SIGQUIT
+		default:
+			continue
+		}
+		select {
+		case k.t.typed <- sig:
+		default:
+		}
+	}
+	return len(p), nil
+}
+
+// inForeground tells whether the process leads the terminal's foreground group.
+func (t *terminal) inForeground(p Process) bool {
+	group, err := unix.IoctlGetInt(int(t.master.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == p.Pid
+}
+
+// lastByte remembers the last byte written to it.
+type lastByte struct{ is byte }
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if len(p) > 0 {
+		l.is = p[len(p)-1]
+	}
+	return len(p), nil
+}
+
+// copyOutput ends with EIO, when nobody has the container's terminal open, or
+// when nobody takes the output.
 func (t *terminal) copyOutput() {
-	_, _ = io.Copy(t.stdout, t.master)
-	close(t.output)
+	defer close(t.output)
+	buffer := make([]byte, 32<<10)
+	for {
+		t.reading.Store(true)
+		n, err := t.master.Read(buffer)
+		t.reading.Store(false)
+		if n > 0 {
+			if _, werr := t.stdout.Write(buffer[:n]); werr != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // resize passes the outer terminal's size on; the kernel tells the application.
@@ -99,12 +172,19 @@ func (t *terminal) resize() {
 	}
 }
 
-// drain waits until all output is copied. A process that has left the
-// container's pid namespace out, and keeps the terminal, is not waited for.
+// drain waits until all output is copied, however slowly it is taken. What
+// keeps the terminal open and writes nothing for two seconds, a process without
+// a pid namespace of the container's, is not waited for.
 func (t *terminal) drain() {
-	select {
-	case <-t.output:
-	case <-time.After(2 * time.Second):
+	for quiet := 0; quiet < 20; quiet++ {
+		select {
+		case <-t.output:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if !t.reading.Load() {
+			quiet = 0
+		}
 	}
 }
 

@@ -39,7 +39,6 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 // wants them: Slurm's documentation and the engines write them on both sides.
 // What follows "--" stays as it is.
 func permute(app *cli.App, args []string) []string {
-	args = optionalValue(args, "rootless")
 	at := verbIndex(app, args)
 	if at < 0 {
 		return args
@@ -62,10 +61,14 @@ func permute(app *cli.App, args []string) []string {
 			continue
 		}
 		options = append(options, arg)
-		if takesValue(command.Flags, arg) && len(rest) > 0 {
-			options = append(options, rest[0])
-			rest = rest[1:]
+		if !takesValue(command.Flags, arg) {
+			continue
 		}
+		if len(rest) == 0 {
+			return append(slices.Clone(args[:at+1]), options...) // urfave/cli says that its value is missing
+		}
+		options = append(options, rest[0])
+		rest = rest[1:]
 	}
 	permuted := append(slices.Clone(args[:at+1]), options...)
 	return append(append(permuted, "--"), arguments...)
@@ -73,10 +76,13 @@ func permute(app *cli.App, args []string) []string {
 
 // optionalValue spells out the value of a global option that crun lets be
 // absent: --rootless, --rootless true and --rootless=true are all in use.
-func optionalValue(args []string, name string) []string {
+func optionalValue(app *cli.App, args []string, name string) []string {
 	out := slices.Clone(args)
 	for i := 1; i < len(out) && isOption(out[i]); i++ {
 		if strings.TrimLeft(out[i], "-") != name {
+			if takesValue(app.Flags, out[i]) {
+				i++
+			}
 			continue
 		}
 		out[i] = "--" + name + "=true"

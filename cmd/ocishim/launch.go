@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/moby/sys/userns"
@@ -89,7 +90,10 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 	env := slurm.FromEnv(os.Environ())
 	dir, err := slurm.Expand(c.String("bundle"), env.Values())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--bundle: %w", err)
+	}
+	if dir == "" {
+		return nil, usageError{errors.New("--bundle is empty")}
 	}
 	b, err := bundle.Load(dir)
 	if err != nil {
@@ -134,7 +138,12 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 		if err != nil {
 			return o, fmt.Errorf("--%s: %w", path.flag, err)
 		}
-		*path.to = expanded
+		if expanded == "" {
+			continue
+		}
+		if *path.to, err = filepath.Abs(expanded); err != nil {
+			return o, fmt.Errorf("--%s: %w", path.flag, err)
+		}
 	}
 	var err error
 	if o.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {

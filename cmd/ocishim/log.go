@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strings"
 
-	"github.com/opencontainers/runc/libcontainer/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
-	goruntime "runtime"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/runtime"
 )
 
 // setUpLog directs messages: to stderr in one line each, errors only unless
@@ -37,13 +39,28 @@ func setUpLog(c *cli.Context) error {
 	if err != nil || path == "" {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	f, err := openLog(path)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
 	logFile = &logrus.Logger{Out: f, Formatter: format, Level: level, Hooks: logrus.LevelHooks{}}
 	logrus.AddHook(copyToLog{logFile})
 	return nil
+}
+
+// openLog opens the log for appending. Root does not write where a user decides
+// what lies there; nobody follows a link or waits for the reader of a pipe.
+func openLog(path string) (*os.File, error) {
+	if isRoot() {
+		uid, _, err := runtime.PathOwner(path)
+		if err != nil {
+			return nil, err
+		}
+		if uid != 0 {
+			return nil, fmt.Errorf("%s lies where uid %d decides what it is, and root does not write there", path, uid)
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 }
 
 func logFormat(name string) (logrus.Formatter, error) {
@@ -79,7 +96,7 @@ func (h copyToLog) Fire(e *logrus.Entry) error {
 // printVersion prints what runc's --version prints, which Podman shows.
 func printVersion() {
 	fmt.Printf("ocishim version %s\nspec: %s\ngo: %s\n", version, specs.Version, goruntime.Version())
-	if major, minor, micro := seccomp.Version(); major+minor+micro > 0 {
-		fmt.Printf("libseccomp: %d.%d.%d\n", major, minor, micro)
+	if v := runtime.SeccompVersion(); v != "" {
+		fmt.Printf("libseccomp: %s\n", v)
 	}
 }

@@ -34,6 +34,10 @@ func main() {
 func run(args []string) int {
 	inv := new(invocation)
 	app := newApp(inv)
+	args = optionalValue(app, args, "rootless")
+	if at := verbIndex(app, args); at > 0 {
+		inv.verb = args[at]
+	}
 	if err := app.Run(permute(app, args)); err != nil {
 		return inv.fail(err)
 	}
@@ -49,7 +53,7 @@ type invocation struct {
 func newApp(inv *invocation) *cli.App {
 	cli.VersionPrinter = func(*cli.Context) { printVersion() }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}
-	return &cli.App{
+	app := &cli.App{
 		Name:                   "ocishim",
 		Usage:                  "run OCI containers for Slurm, Docker, containerd and Podman",
 		UsageText:              "ocishim [global options] VERB [options] [ID]",
@@ -58,10 +62,7 @@ func newApp(inv *invocation) *cli.App {
 		Flags:                  globalFlags(),
 		UseShortOptionHandling: false,
 		HideHelpCommand:        true,
-		Before: func(c *cli.Context) error {
-			inv.verb = c.Args().First()
-			return setUpLog(c)
-		},
+		Before:                 setUpLog,
 		Commands: []*cli.Command{
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), listCommand(), specCommand(), featuresCommand(),
@@ -71,6 +72,11 @@ func newApp(inv *invocation) *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // run prints and exits
 		ErrWriter:      os.Stderr,
 	}
+	for _, command := range app.Commands {
+		command.HideHelpCommand = true // or "help" could be no container's id
+		command.OnUsageError = app.OnUsageError
+	}
+	return app
 }
 
 const description = `Slurm calls ocishim for each task of a step that asked for --container, by the

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime"
 )
 
 func specCommand() *cli.Command {
@@ -29,11 +29,7 @@ func writeSpec(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("spec takes no argument, not %q", c.Args().First())}
 	}
-	spec := specconv.Example()
-	if c.Bool("rootless") {
-		specconv.ToRootless(spec)
-	}
-	data, err := json.MarshalIndent(spec, "", "\t")
+	data, err := json.MarshalIndent(runtime.ExampleSpec(c.Bool("rootless")), "", "\t")
 	if err != nil {
 		return fmt.Errorf("write spec: %w", err)
 	}

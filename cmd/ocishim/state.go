@@ -103,10 +103,7 @@ func list(c *cli.Context) error {
 
 func allStates(c *cli.Context) ([]runtime.State, error) {
 	t := &target{values: slurm.FromEnv(os.Environ()).Values()}
-	if t.values.UID == "" {
-		t.values.UID = strconv.Itoa(os.Geteuid())
-	}
-	if err := t.findRoots(c, os.Geteuid(), os.Getegid()); err != nil {
+	if err := t.findRoots(c); err != nil {
 		return nil, err
 	}
 	states := []runtime.State{}

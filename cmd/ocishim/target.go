@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"strconv"
+	"strings"
 
 	"github.com/moby/sys/userns"
 	"github.com/urfave/cli/v2"
@@ -24,7 +24,7 @@ type target struct {
 	isStep bool       // the ID is one of a Slurm task
 	step   slurm.Step // valid with isStep
 	values slurm.Values
-	roots  []string
+	roots  []string // where the state may lie, likeliest first
 }
 
 // readTarget works out the target of the ID as given. It gives up root where
@@ -47,49 +47,35 @@ func readTarget(c *cli.Context, given string, env slurm.Environment, b *bundle.B
 		t.isStep, t.step = true, step
 		t.values = values.FromStep(step)
 	}
-	uid, gid, err := t.owner()
-	if err != nil {
-		return nil, err
+	return t, t.findRoots(c)
+}
+
+// isRoot tells whether we are root of the machine, not of a user namespace,
+// where files of the machine's root look like nobody's.
+func isRoot() bool { return os.Geteuid() == 0 && !userns.RunningInUserNS() }
+
+// findRoots decides where the state lies, and becomes its owner where root
+// asks for a user's.
+func (t *target) findRoots(c *cli.Context) error {
+	if !c.IsSet("root") {
+		return t.findDefaultRoots()
 	}
-	if t.values.UID == "" {
+	if strings.Contains(c.String("root"), "%U") && t.values.UID == "" {
+		uid, _, err := t.owner()
+		if err != nil {
+			return err
+		}
 		t.values.UID = strconv.Itoa(uid)
 	}
-	return t, t.findRoots(c, uid, gid)
-}
-
-// owner is the user whose state it is: of a Slurm task the one that its ID
-// names, when root asks, else the caller.
-func (t *target) owner() (uid, gid int, err error) {
-	uid, gid = os.Geteuid(), os.Getegid()
-	if uid != 0 || !t.isStep || t.values.UID != "" && t.values.UID == "0" {
-		return uid, gid, nil
+	root, err := slurm.Expand(c.String("root"), t.values)
+	if err != nil {
+		return fmt.Errorf("--root: %w", err)
 	}
-	return lookUp(t.step.UserNames())
-}
-
-// findRoots decides where the state lies, and becomes its owner.
-func (t *target) findRoots(c *cli.Context, uid, gid int) error {
-	if c.IsSet("root") {
-		root, err := slurm.Expand(c.String("root"), t.values)
-		if err != nil {
-			return fmt.Errorf("--root: %w", err)
-		}
-		if root == "" {
-			return usageError{errors.New("--root is empty")}
-		}
-		t.roots = []string{root}
-		return becomeOwner(root)
+	if root == "" {
+		return usageError{errors.New("--root is empty")}
 	}
-	t.roots = runtime.DefaultRoots(uid, runtimeDir(t.isStep))
-	if os.Geteuid() == 0 && uid != 0 {
-		return runtime.Become(uid, gid)
-	}
-	return nil
-}
-
-// becomeOwner gives up root when the path is a user's.
-func becomeOwner(root string) error {
-	if os.Geteuid() != 0 {
+	t.roots = []string{root}
+	if !isRoot() {
 		return nil
 	}
 	uid, gid, err := runtime.PathOwner(root)
@@ -99,16 +85,38 @@ func becomeOwner(root string) error {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		gid, _ = strconv.Atoi(u.Gid)
 	}
-	if gid == 0 {
-		gid = 65534 // nobody's: never keep root's group
-	}
 	return runtime.Become(uid, gid)
 }
 
-// runtimeDir is $XDG_RUNTIME_DIR where it counts: not for a Slurm task, since
-// Slurm sets it for no verb, and not for root itself, as in runc.
-func runtimeDir(isStep bool) string {
-	if isStep || os.Geteuid() == 0 && !userns.RunningInUserNS() {
+func (t *target) findDefaultRoots() error {
+	uid, gid, err := t.owner()
+	if err != nil {
+		return err
+	}
+	if t.isStep {
+		t.roots = runtime.StepRoots(uid)
+	} else {
+		t.roots = runtime.DefaultRoots(uid, runtimeDir())
+	}
+	if isRoot() && uid != 0 {
+		return runtime.Become(uid, gid)
+	}
+	return nil
+}
+
+// owner is the user whose state it is: of a Slurm task the one that its ID
+// names, when root asks, else the caller.
+func (t *target) owner() (uid, gid int, err error) {
+	if !t.isStep || !isRoot() {
+		return os.Geteuid(), os.Getegid(), nil
+	}
+	return lookUp(t.step.UserNames())
+}
+
+// runtimeDir is $XDG_RUNTIME_DIR where it counts: not for root itself, as in
+// runc.
+func runtimeDir() string {
+	if isRoot() {
 		return ""
 	}
 	return os.Getenv("XDG_RUNTIME_DIR")
@@ -153,25 +161,24 @@ func expandPath(path string) (string, error) {
 	return slurm.Expand(path, slurm.FromEnv(os.Environ()).Values())
 }
 
-// lookUp finds the first user that exists under one of the names: in
-// /etc/passwd, else by getent(1), since a static program cannot load the
-// site's name services.
+// lookUp finds the first user that exists under one of the names, likeliest
+// first: in /etc/passwd, else by getent(1), since a static program cannot load
+// the site's name services.
 func lookUp(names []string) (uid, gid int, err error) {
 	for _, name := range names {
 		if u, err := user.Lookup(name); err == nil {
 			return ids(u.Uid, u.Gid)
 		}
-	}
-	for _, name := range names {
 		cmd := exec.Command("/usr/bin/getent", "passwd", name)
 		cmd.Env = []string{"PATH=" + searchPath}
 		line, err := cmd.Output()
-		fields := bytes.Split(bytes.TrimSpace(line), []byte(":"))
-		if err == nil && len(fields) >= 4 {
-			return ids(string(fields[2]), string(fields[3]))
+		fields := strings.Split(strings.TrimSpace(string(line)), ":")
+		// getent takes a number for a uid; a name is meant.
+		if err == nil && len(fields) >= 4 && fields[0] == name {
+			return ids(fields[2], fields[3])
 		}
 	}
-	return 0, 0, fmt.Errorf("find user %q of the container: %w", names[0], user.UnknownUserError(names[0]))
+	return 0, 0, fmt.Errorf("find user of the container: %w", user.UnknownUserError(names[0]))
 }
 
 func ids(uid, gid string) (int, int, error) {

@@ -1,0 +1,181 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// userName is the ordinary user as whom everything is tested once more when
+// the tests run as root.
+const userName = "nobody"
+
+// fixtureVariable hands the directory of the fixture to the tests' second run.
+const fixtureVariable = "OCISHIM_TEST_FIXTURE"
+
+// A fixture is what all tests share, and none changes: in bin/ the program as
+// the Makefile builds it, hack-bundle, testdata/, and per user a bundle.
+type fixture struct{ dir string }
+
+var shared fixture
+
+func (f fixture) program() string { return filepath.Join(f.dir, "bin", "ocishim") }
+func (f fixture) scripts() string { return filepath.Join(f.dir, "testdata", "script") }
+
+// bundle belongs to the user who runs the tests.
+func (f fixture) bundle() string {
+	return filepath.Join(f.dir, "bundles", strconv.Itoa(os.Getuid()))
+}
+
+func TestMain(m *testing.M) {
+	status, err := testMain(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "prepare tests:", err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func testMain(m *testing.M) (int, error) {
+	if dir := os.Getenv(fixtureVariable); dir != "" {
+		shared = fixture{dir}
+		return m.Run(), nil
+	}
+	dir, err := os.MkdirTemp("", "ocishim")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	shared = fixture{dir}
+	if err := shared.make(); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// make is careful that an ordinary user can read the fixture, wherever the
+// repository lies: below a home directory of root, perhaps.
+func (f fixture) make() error {
+	if err := os.Chmod(f.dir, 0o755); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp",
+		"-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build ocishim: %w: %s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
+		return err
+	}
+	if err := f.makeBundle(nil); err != nil {
+		return err
+	}
+	if os.Getuid() != 0 {
+		return nil
+	}
+	return f.makeBundle(ordinaryUser())
+}
+
+// makeBundle makes the bundle of the user, of the caller for nil. The script
+// is handed to bash as text, since the user may not be able to read its file.
+func (f fixture) makeBundle(u *syscall.Credential) error {
+	script, err := os.ReadFile(filepath.Join("..", "..", "hack", "bundle"))
+	if err != nil {
+		return err
+	}
+	uid := os.Getuid()
+	if u != nil {
+		uid = int(u.Uid)
+	}
+	parent := filepath.Join(f.dir, "bundles")
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return err
+	}
+	// Sticky as /tmp: the user makes a directory of their own in it.
+	if err := os.Chmod(parent, 0o777|os.ModeSticky); err != nil {
+		return err
+	}
+	cmd := exec.Command("bash", "-c", string(script), "bundle", filepath.Join(parent, strconv.Itoa(uid)))
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: u}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make bundle: %w: %s", err, out)
+	}
+	return nil
+}
+
+// ordinaryUser is userName for a new process. It is for root only.
+func ordinaryUser() *syscall.Credential {
+	u, err := user.Lookup(userName)
+	if err != nil {
+		panic(err) // the name is in /etc/passwd of every distribution
+	}
+	uid, uerr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gerr := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(uerr, gerr); err != nil {
+		panic(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{uint32(gid)}}
+}
+
+// TestAsUser runs all tests of this package again as an ordinary user. To run
+// one of them so: -run TestAsUser/TestScripts/NAME.
+func TestAsUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become an ordinary user; as one, the other tests are all there is")
+	}
+	t.Parallel()
+	credential := ordinaryUser()
+	home := filepath.Join(shared.dir, "user")
+	if err := errors.Join(os.Mkdir(home, 0o700), os.Chown(home, int(credential.Uid), int(credential.Gid))); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(shared.dir, "bin", "tests")
+	if err := copyFile("/proc/self/exe", program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.timeout=5m", "-test.run="+patternBelow("TestAsUser"))
+	if testing.Short() {
+		cmd.Args = append(cmd.Args, "-test.short")
+	}
+	if testing.Verbose() {
+		cmd.Args = append(cmd.Args, "-test.v")
+	}
+	cmd.Dir = home
+	cmd.Env = []string{
+		fixtureVariable + "=" + shared.dir, "HOME=" + home, "TMPDIR=" + home, "USER=" + userName,
+		"PATH=" + os.Getenv("PATH"),
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	out, err := cmd.CombinedOutput()
+	t.Logf("as %s:\n%s", userName, out)
+	if err != nil {
+		t.Errorf("as %s: %v", userName, err)
+	}
+}
+
+// patternBelow is what -run asks for below the test with the name.
+func patternBelow(name string) string {
+	for _, arg := range os.Args[1:] {
+		pattern, ok := strings.CutPrefix(strings.TrimLeft(arg, "-"), "test.run=")
+		if _, below, found := strings.Cut(pattern, "/"); ok && found && strings.Contains(pattern, name) {
+			return below
+		}
+	}
+	return ""
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, mode)
+}

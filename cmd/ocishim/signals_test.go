@@ -1,0 +1,152 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// output collects what a program prints while it runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// startRun starts `ocishim run` of the command and waits until it says ready.
+func startRun(t *testing.T, id string, env string, command ...string) (*exec.Cmd, *output) {
+	t.Helper()
+	state := filepath.Join(t.TempDir(), "state")
+	mark := "OCISHIM_TEST=" + state
+	t.Cleanup(func() {
+		_ = ocishim("--root", state, "delete", "--force", id).Run()
+		checkNothingLeft(t, state, mark)
+	})
+	out := new(output)
+	cmd := ocishim("--root", state, "run", "-b", bundleOf(t, env, mark, command...), id)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	if !wait(15*time.Second, func() bool { return strings.Contains(out.String(), "ready") }) {
+		t.Fatalf("it does not begin: %q", out)
+	}
+	return cmd, out
+}
+
+// counter is a shell script that counts the signals it gets and tells at TERM.
+const counter = `n=0; trap 'n=$((n+1))' USR1; trap 'echo got $n; exit 9' TERM; echo ready; while :; do sleep 0.02; done`
+
+// A signal that the caller gets reaches the application once, in a Slurm task
+// as in any other container.
+func TestSignalsAreForwardedOnce(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds(t) {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			cmd, out := startRun(t, kind.id(), kind.env, "sh", "-c", counter)
+			for range 3 {
+				if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(200 * time.Millisecond) // else the kernel merges them
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			err := cmd.Wait()
+			if statusOf(err) != 9 || !strings.Contains(out.String(), "got 3\n") {
+				t.Errorf("%v, output %q", err, out)
+			}
+		})
+	}
+}
+
+// A signal that comes while the container is being made is not lost, and ends
+// nothing of ours.
+func TestEarlySignal(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	dir := bundleOf(t, "SLURM_JOB_ID=1", "OCISHIM_TEST="+state, "sleep", "600")
+	for round := range 8 {
+		id := fmt.Sprintf("n1.%s.%d.%d.0", currentUser(t), os.Getpid(), 1000+round)
+		cmd := ocishim("--root", state, "run", "-b", dir, id)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(20+10*round) * time.Millisecond)
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		status := make(chan error, 1)
+		go func() { status <- cmd.Wait() }()
+		select {
+		case err := <-status:
+			// 1000: the signal itself, before there was anything to tell.
+			if got := statusOf(err); got != 143 && got != 1000 {
+				t.Errorf("round %d: %v, want 143", round, err)
+			}
+		case <-time.After(15 * time.Second):
+			_ = cmd.Process.Kill()
+			t.Fatalf("round %d: the signal is lost", round)
+		}
+		_ = ocishim("--root", state, "delete", "--force", id).Run()
+	}
+	checkNothingLeft(t, state, "OCISHIM_TEST="+state)
+}
+
+// A kind of container: a Slurm task's, or an engine's.
+type kind struct {
+	name, env string
+	id        func() string
+}
+
+func kinds(t *testing.T) []kind {
+	t.Helper()
+	user := currentUser(t)
+	return []kind{
+		{"slurm", "SLURM_JOB_ID=1", func() string {
+			return "n1." + user + "." + strings.TrimPrefix(uniqueID(), "test-") + ".0.0"
+		}},
+		{"engine", "A=", uniqueID},
+	}
+}
+
+// Without a handler TERM ends a Slurm task. In an engine's container process 1
+// does not hear it, as with runc; KILL comes through for both.
+func TestDefaultAction(t *testing.T) {
+	t.Parallel()
+	for _, kind := range kinds(t) {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			cmd, _ := startRun(t, kind.id(), kind.env, "sh", "-c", "echo ready; exec sleep 3")
+			time.Sleep(200 * time.Millisecond) // until it is sleep
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{"slurm": 143, "engine": 0}[kind.name]
+			if got := statusOf(cmd.Wait()); got != want {
+				t.Errorf("exit status %d, want %d", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,193 @@
+package house_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A ban says what a package may never import, directly or by another package of
+// ours, and why. A name that ends in /... stands for the package and all below
+// it. The package need not exist yet.
+type ban struct {
+	pkg    string
+	never  []string
+	reason string
+}
+
+const (
+	libcontainer = "github.com/opencontainers/runc/..."
+	cli          = "github.com/urfave/cli/..."
+)
+
+// bans has our packages by their directory and all others by import path.
+var bans = []ban{
+	{
+		"bundle",
+		[]string{"./...", "os/exec"},
+		"the domain: it knows the spec as data and nothing of who calls, so that every edit can be printed and compared",
+	},
+	{
+		"runtime",
+		[]string{"./gpu/...", "./internal/slurm/...", cli},
+		"the life of a container does not depend on what is put into it, nor on who calls or how the command line is spelt",
+	},
+	{
+		"runtime/inplace",
+		[]string{libcontainer},
+		"it is there to do without: libcontainer alone costs more than the whole launch may",
+	},
+	{
+		"gpu",
+		[]string{"./runtime/...", "os/exec"},
+		"what a node has is read from its files: no host helper runs, and a fake tree is enough for a test",
+	},
+	{
+		"internal/host",
+		[]string{"./bundle/..."},
+		"a view of the node, for whoever wants one: what is made of it is the providers' business",
+	},
+	{
+		"internal/mpi",
+		[]string{"os/exec"},
+		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image",
+	},
+	{
+		"internal/slurm",
+		[]string{"os/exec"},
+		"it reads what it is given, so that root can use it on a user's job",
+	},
+	{
+		"internal/scrun",
+		[]string{"./runtime/..."},
+		"its containers run elsewhere: nothing of theirs is on this node",
+	},
+	{
+		"internal/image",
+		[]string{"./runtime/...", "./gpu/..."},
+		"an image becomes a bundle; what runs it, and on what, comes later",
+	},
+	{
+		"internal/config",
+		[]string{"./gpu/...", "./internal/mpi/...", "./internal/slurm/..."},
+		"policy judges edits, whoever made them",
+	},
+	{
+		"internal/plan",
+		[]string{"./runtime/...", cli},
+		"composition only: `explain` prints a plan without launching it",
+	},
+}
+
+func TestBans(t *testing.T) {
+	imports := importsOf(t, moduleRoot)
+	for _, b := range bans {
+		for _, broken := range b.broken(imports) {
+			t.Errorf("%s\n\tbanned because: %s", broken, b.reason)
+		}
+	}
+}
+
+func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
+	for pkg, imported := range importsOf(t, moduleRoot) {
+		for _, path := range imported {
+			if !matches(path, libcontainer) || pkg == "runtime" {
+				continue
+			}
+			t.Errorf("%s imports %s: only runtime uses libcontainer, so that it can be replaced", pkg, path)
+		}
+	}
+}
+
+// broken lists the chains of imports by which the ban is broken.
+func (b ban) broken(imports map[string][]string) []string {
+	var broken []string
+	seen := map[string]bool{}
+	var visit func(pkg, chain string)
+	visit = func(pkg, chain string) {
+		if seen[pkg] {
+			return
+		}
+		seen[pkg] = true
+		for _, path := range imports[pkg] {
+			if path != "./"+b.pkg && slices.ContainsFunc(b.never, func(never string) bool { return matches(path, never) }) {
+				broken = append(broken, chain+" imports "+path)
+			} else if ours, ok := strings.CutPrefix(path, "./"); ok {
+				visit(ours, chain+" imports "+ours+", which")
+			}
+		}
+	}
+	visit(b.pkg, b.pkg)
+	return broken
+}
+
+func matches(path, pattern string) bool {
+	parent, all := strings.CutSuffix(pattern, "/...")
+	return path == parent || all && strings.HasPrefix(path, parent+"/")
+}
+
+// importsOf lists what each package of the module imports, without its tests.
+// Our own packages are named by their directory, as ./runtime.
+func importsOf(t *testing.T, root string) map[string][]string {
+	t.Helper()
+	module := moduleName(t, root)
+	all := map[string]map[string]bool{}
+	for _, f := range parseAll(t, root) {
+		if f.test {
+			continue
+		}
+		if all[f.dir] == nil {
+			all[f.dir] = map[string]bool{}
+		}
+		for _, spec := range f.syntax.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			if ours, ok := strings.CutPrefix(path, module+"/"); ok {
+				path = "./" + ours
+			}
+			all[f.dir][path] = true
+		}
+	}
+	imports := map[string][]string{}
+	for pkg, set := range all {
+		imports[pkg] = slices.Sorted(maps.Keys(set))
+	}
+	return imports
+}
+
+func moduleName(t *testing.T, root string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.TrimSpace(strings.TrimPrefix(line, "module"))
+}
+
+// A ban holds for a package that does not exist yet, and through another one.
+func TestBansBite(t *testing.T) {
+	imports := map[string][]string{
+		"bundle":        {"os", "./internal/new"},
+		"gpu":           {"./internal/host"},
+		"internal/host": {"os/exec", "./bundle"},
+		"internal/new":  {"fmt"},
+		"internal/plan": {"./gpu", "github.com/urfave/cli/v2"},
+		"runtime":       {"./internal/slurmish", "./runtime/inplace", "github.com/opencontainers/runc/libcontainer"},
+	}
+	want := []string{
+		"bundle imports ./internal/new",
+		"gpu imports internal/host, which imports os/exec",
+		"internal/host imports ./bundle",
+		"internal/plan imports github.com/urfave/cli/v2",
+	}
+	var got []string
+	for _, b := range bans {
+		got = append(got, b.broken(imports)...)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("broken bans:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

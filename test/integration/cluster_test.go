@@ -1,0 +1,129 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const nodes = 3
+
+// skip skips a test that cannot run here; on CI nothing may be skipped unnoticed.
+func skip(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("cannot run: %s", why)
+	}
+	t.Skip(why)
+}
+
+// prepare makes what all columns share.
+func prepare(t *testing.T) {
+	if os.Getuid() != 0 {
+		skip(t, "clusters need root")
+	}
+	mustRun(t, "hack/bundle", sourceBundle)
+}
+
+// prepareColumn sees to what one column needs.
+func prepareColumn(t *testing.T, col column) {
+	if col.runtime == "ocishim" {
+		if _, err := os.Stat(filepath.Join(repo, "build/bin/ocishim")); err != nil {
+			skip(t, "build/bin/ocishim is missing: run make build")
+		}
+	}
+	if col.slurm == "24.11" {
+		mustRun(t, "hack/cluster", "root")
+		return
+	}
+	out, err := exec.Command("/usr/sbin/slurmd", "-V").Output()
+	if err != nil || !strings.Contains(string(out), " "+col.slurm+".") {
+		skip(t, fmt.Sprintf("this machine's own Slurm is not %s but %q (%v): hack/deps test installs it on Debian 12", col.slurm, out, err))
+	}
+}
+
+// sourceBundle is what every bundle of the tests is a copy of.
+const sourceBundle = "build/test-bundle"
+
+func mustRun(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(repo, name), args...)
+	cmd.Dir = repo
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// cluster is one cluster of hack/cluster.
+type cluster struct {
+	column
+	name string
+	oci  string // the oci.conf
+	root string // the cluster's / as this process sees it
+}
+
+func newCluster(t *testing.T, col column, which string) *cluster {
+	c := &cluster{column: col}
+	c.name = strings.ReplaceAll(fmt.Sprintf("it-%s-%s-%s-%s", col.runtime, col.slurm, col.mode, which), ".", "")
+	c.oci = filepath.Join(t.TempDir(), "oci.conf")
+	conf, err := ociConf(col)
+	if err == nil {
+		err = os.WriteFile(c.oci, []byte(conf), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// up starts the cluster, afresh if it runs, and puts the users' bundles into it.
+func (c *cluster) up(t *testing.T) {
+	t.Helper()
+	slurm := c.slurm
+	if slurm != "24.11" {
+		slurm = "host"
+	}
+	mustRun(t, "hack/cluster", "up", "--name", c.name, "--slurm", slurm, "--nodes", strconv.Itoa(nodes), "--oci", c.oci)
+	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))
+	c.root = "/proc/" + pid + "/root"
+	if err := c.makeBundles(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *cluster) down() {
+	cmd := exec.Command(filepath.Join(repo, "hack/cluster"), "down", "--name", c.name)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v: %s\n", c.name, err, out)
+	}
+}
+
+// command is one that runs inside as user; killing it kills what it started.
+func (c *cluster) command(ctx context.Context, user string, args ...string) *exec.Cmd {
+	all := append([]string{"exec", "--name", c.name, "--user", user, "--"}, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack/cluster"), all...)
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// asRoot runs a command inside and returns what it wrote.
+func (c *cluster) asRoot(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := c.command(ctx, "root", args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}

@@ -1,0 +1,97 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// crashScenarios: what ends in another way than it should.
+var crashScenarios = []scenario{
+	{name: "setsid orphans", run: orphans},
+	{name: "slurmstepd killed", noisy: true, run: stepdKilled},
+	{name: "runtime killed at random moments, 50 times", noisy: true, limit: 2 * time.Minute, run: runtimeKilled},
+}
+
+func orphans(s *session) {
+	r := s.as("alice", s.srun("ro", "setsid sleep 1000 </dev/null >/dev/null 2>&1 & (setsid sleep 1001 >/dev/null 2>&1 &); echo left")...)
+	s.wantSaid(r, "left\n")
+	s.wantStatus(r, 0)
+}
+
+// stepdKilled: nobody is left to clean up, and still no process may stay. Slurm itself
+// leaves its spool directory; a state entry goes with the user's next container.
+func stepdKilled(s *session) {
+	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; setsid sleep 1000 & exec sleep 1001")...)
+	s.started("ready")
+	id := s.job("alice")
+	for _, p := range s.stepds(id) {
+		s.admin("kill", "-KILL", p.pid)
+	}
+	s.until("container outlives slurmstepd", 5*time.Second, func() bool {
+		left := s.leftProcess()
+		return left == "" || strings.Contains(left, "srun")
+	})
+	s.admin("scancel", id)
+	t.kill()
+	s.admin("bash", "-c", "rm -rf /var/spool/slurmd/*/oci-job* /var/spool/slurmd/*/*."+id+".*")
+	s.wantStatus(s.as("alice", s.srun("ro", "true")...), 0)
+}
+
+// stepds are the slurmstepd processes of a job.
+func (s *session) stepds(job string) []process {
+	var all []process
+	for _, p := range s.processes() {
+		if strings.HasPrefix(p.cmdline, "slurmstepd: ["+job+".") && p.uid == "0" {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// runtimeKilled: 50 steps of one job that would run for ever, and a killer that
+// strikes at the processes that slurmstepd started, whatever these are doing.
+func runtimeKilled(s *session) {
+	const rounds = 50
+	step := strings.Join(quote(s.srun("ro", "exec sleep 1000", "-n1", "--exact")), " ")
+	all := fmt.Sprintf("for i in $(seq %d); do %s & pids+=($!); [ $((i%%5)) != 0 ] || wait ${pids[i-5]}; done; "+
+		"for p in ${pids[@]}; do wait $p; s=$?; [ $s != 0 ] || echo status $s; done; echo all ended", rounds, step)
+	t := s.begin("alice", nil, nil, "salloc", "-N1", "-n64", "bash", "-c", all)
+	killed := 0
+	for !ended(t) && s.ctx.Err() == nil {
+		time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+		if victims := s.runtimes(); len(victims) > 0 {
+			if _, err := s.asRoot("kill", "-KILL", victims[rand.IntN(len(victims))].pid); err == nil {
+				killed++
+			}
+		}
+	}
+	r := s.wait(t)
+	if killed < rounds {
+		s.failf("test error", "only %d kills", killed)
+	}
+	if !strings.Contains(r.stdout, "all ended") || strings.Contains(r.stdout, "status 0") && s.mode != "create" {
+		s.failf("a killed runtime counts as success", "%s", r.stdout)
+	}
+}
+
+// runtimes are the processes that a slurmstepd started for a user's tasks.
+func (s *session) runtimes() []process {
+	var found []process
+	stepds := map[string]bool{}
+	all := s.processes()
+	for _, p := range all {
+		if p.uid == "0" && strings.HasPrefix(p.cmdline, "slurmstepd: [") {
+			stepds[p.pid] = true
+		}
+	}
+	for _, p := range all {
+		if stepds[p.parent] && p.uid != "0" && p.state != "Z" {
+			found = append(found, p)
+		}
+	}
+	return found
+}

@@ -1,0 +1,200 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// settle is how long Slurm may take to clean up after the user's command has returned.
+const settle = 4 * time.Second
+
+// leftovers is the first thing that is still there when all should be gone: its kind, for
+// the table, and what it is. "" when there is none.
+func (s *session) leftovers() (kind, what string) {
+	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if kind, what = s.leftover(); kind == "" {
+			return "", ""
+		}
+	}
+	return kind, what
+}
+
+func (s *session) leftover() (kind, what string) {
+	for _, look := range []struct {
+		kind string
+		find func() string
+	}{
+		{"process", s.leftProcess}, {"state", s.leftState}, {"mount", s.leftMount},
+		{"spool directory", s.leftSpool}, {"cgroup", s.leftCgroup}, {"file in the image", s.leftInImage},
+	} {
+		if what := look.find(); what != "" {
+			return look.kind, what
+		}
+	}
+	return "", ""
+}
+
+// process is one of the cluster's, under its number there.
+type process struct {
+	pid     string
+	uid     string
+	parent  string
+	state   string
+	cmdline string
+}
+
+// processes are all of the cluster's pid namespace and those within it.
+func (c *cluster) processes() []process {
+	var all []process
+	dirs, _ := filepath.Glob(c.onHost("/proc/[0-9]*"))
+	for _, dir := range dirs {
+		status, err := os.ReadFile(dir + "/status")
+		if err != nil {
+			continue // ended meanwhile
+		}
+		cmdline, _ := os.ReadFile(dir + "/cmdline")
+		p := process{pid: filepath.Base(dir), cmdline: strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " "))}
+		for line := range strings.Lines(string(status)) {
+			words := strings.Fields(line)
+			switch {
+			case len(words) < 2:
+			case words[0] == "Uid:":
+				p.uid = words[1]
+			case words[0] == "PPid:":
+				p.parent = words[1]
+			case words[0] == "State:":
+				p.state = words[1]
+			}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+func (s *session) leftProcess() string {
+	for _, p := range s.processes() {
+		for user, uid := range users {
+			if p.uid == fmt.Sprint(uid) && p.state != "Z" {
+				return fmt.Sprintf("%s of %s", cut(p.cmdline), user)
+			}
+		}
+		if strings.HasPrefix(p.cmdline, "slurmstepd: [") {
+			return p.cmdline
+		}
+	}
+	return ""
+}
+
+// leftState looks wherever a runtime keeps the state of its containers.
+func (s *session) leftState() string {
+	roots := []string{"/tmp/ocishim-*", "/run/ocishim/*"}
+	if s.runtime != "ocishim" {
+		roots = append(roots, "/tmp") // the documented --root of 22.05
+	}
+	for _, uid := range users {
+		roots = append(roots, fmt.Sprintf("/run/user/%d", uid))
+	}
+	for _, root := range roots {
+		found, _ := filepath.Glob(s.onHost(root))
+		for _, dir := range found {
+			if name := firstFile(dir); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// firstFile is any file below dir; empty directories and empty lock files are none.
+func firstFile(dir string) (name string) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil
+		}
+		if info, err := entry.Info(); err == nil && info.Size() == 0 && strings.Contains(entry.Name(), "lock") {
+			return nil
+		}
+		name = strings.TrimPrefix(path, filepath.Dir(dir))
+		return fs.SkipAll
+	})
+	return name
+}
+
+// leftMount sees mounts that were made in the cluster's own mount namespace.
+func (s *session) leftMount() string {
+	text, err := os.ReadFile(s.onHost("/proc/1/mountinfo"))
+	if err != nil {
+		return "no cluster"
+	}
+	for line := range strings.Lines(string(text)) {
+		at := strings.Fields(line)[4]
+		for _, prefix := range []string{"/home/", "/tmp/", "/run/", "/var/spool/", "/var/lib/", "/out"} {
+			if strings.HasPrefix(at, prefix) {
+				return at
+			}
+		}
+	}
+	return ""
+}
+
+func (s *session) leftSpool() string {
+	found, _ := filepath.Glob(s.onHost("/var/spool/slurmd/*/oci-job*"))
+	if len(found) == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(found[0], s.root)
+}
+
+// slurmCgroup are the names of Slurm's own cgroups, of v1 and of v2. Empty ones stay
+// where slurmstepd was killed, and one with a process in it shows as that process.
+var slurmCgroup = regexp.MustCompile(`^(slurm.*|uid_\d+|job_\d+|step_\w+|task_\w+|user|system|slurmd|system\.slice|.*slurmstepd\.scope|init\.scope|n\d+\.service)$`)
+
+// leftCgroup is a cgroup that a runtime made, anywhere in the cluster's.
+func (s *session) leftCgroup() (left string) {
+	root := s.onHost("/sys/fs/cgroup")
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		at := strings.TrimPrefix(path, root)
+		hierarchy := at == "" || strings.Count(at, "/") == 1 && !isFile(root+"/cgroup.procs")
+		if err != nil || !entry.IsDir() || hierarchy || slurmCgroup.MatchString(entry.Name()) {
+			return nil
+		}
+		left = at
+		return fs.SkipAll
+	})
+	return left
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func (s *session) leftInImage() string {
+	for tree, before := range s.rootfs {
+		after, err := listing(tree)
+		if err != nil {
+			return err.Error()
+		}
+		if after == before {
+			continue
+		}
+		known := map[string]bool{}
+		for line := range strings.Lines(before) {
+			known[line] = true
+		}
+		for line := range strings.Lines(after) {
+			if !known[line] {
+				return strings.TrimSpace(line)
+			}
+		}
+		return "something is gone from " + tree
+	}
+	return ""
+}
