@@ -129,11 +129,11 @@ func (r *Record) launching() bool {
 	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && r.Launcher.Alive()
 }
 
-// unsupervised tells whether the container should have a supervisor, and has
-// none: it was killed. Its container dies with it, but a program that gains
-// capabilities by execve loses the signal that does it (prctl(2)).
-func (r *Record) unsupervised() bool {
-	return r.Supervised && !(r.sameBoot() && r.Launcher.Alive())
+// supervised tells whether the container has a supervisor that is not done
+// with it: it may be at its last steps, a poststop hook for example, though
+// the container has ended.
+func (r *Record) supervised() bool {
+	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && r.Launcher.Alive()
 }
 
 // abandoned tells whether nobody will ask for or remove the entry any more:
@@ -141,10 +141,12 @@ func (r *Record) unsupervised() bool {
 // would have deleted its tombstone is gone.
 func (r *Record) abandoned() bool {
 	switch {
-	case r.launching(), r.Supervised && !r.unsupervised():
+	case r.launching(), r.supervised():
 		return false
 	case r.alive():
-		return r.unsupervised()
+		// Its supervisor was killed, and it lives on: a program that gains
+		// capabilities by execve loses the signal that would end it (prctl(2)).
+		return r.Supervised
 	case r.Kept:
 		return false
 	case r.Step:

@@ -171,7 +171,7 @@ func (c *Container) settle(name string) error {
 // replaceableBy tells whether the entry gives way to a new one of its id: when
 // nobody needs it, and when a requeued Slurm task finds its own tombstone.
 func (r *Record) replaceableBy(next *Record) bool {
-	tombstone := r.Step && next.Step && !r.alive() && !r.launching() && !(r.Supervised && !r.unsupervised())
+	tombstone := r.Step && next.Step && !r.alive() && !r.launching() && !r.supervised()
 	return tombstone || r.abandoned()
 }
 
