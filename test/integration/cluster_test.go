@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,7 +32,28 @@ func prepare(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip(t, "clusters need root")
 	}
+	takeTurn(t)
 	mustRun(t, "hack/bundle", sourceBundle)
+}
+
+// takeTurn waits for another run of these tests on this machine: both would use clusters
+// of the same names, so that a run finds and replaces what a killed one left.
+func takeTurn(t *testing.T) {
+	if err := os.MkdirAll(filepath.Join(repo, "build"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(repo, "build/integration.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(lock.Fd()) // open, and so locked, until this process ends
+	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		fmt.Fprintln(os.Stderr, "waiting for another run of the integration tests (build/integration.lock)")
+		if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { lock.Close() })
 }
 
 // prepareColumn sees to what one column needs.

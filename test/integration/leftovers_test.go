@@ -31,8 +31,12 @@ func (s *session) leftover() (kind, what string) {
 		kind string
 		find func() string
 	}{
-		{"process", s.leftProcess}, {"state", s.leftState}, {"mount", s.leftMount},
-		{"spool directory", s.leftSpool}, {"cgroup", s.leftCgroup}, {"file in the image", s.leftInImage},
+		{"process", s.leftProcess},
+		{"state", s.leftState},
+		{"mount", s.leftMount},
+		{"spool directory", s.leftSpool},
+		{"cgroup", s.leftCgroup},
+		{"file in the image", s.leftInImage},
 	} {
 		if what := look.find(); what != "" {
 			return look.kind, what
