@@ -60,10 +60,10 @@ lint: ## gofumpt, golangci-lint, shellcheck where installed
 	! command -v shellcheck >/dev/null || shellcheck hack/* .ci/run
 
 .PHONY: cluster-up
-cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=host|24.11 NODES=N
+cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=22.05|24.11 NODES=N
 	hack/deps test
 	hack/cluster up --name dev --slurm $(or $(SLURM),24.11) --nodes $(or $(NODES),3) \
-		--oci oci.conf.d/$(if $(filter host,$(SLURM)),$(or $(OCI),22.05),run).conf
+		--oci oci.conf.d/$(if $(filter 22.05,$(SLURM)),22.05,run).conf
 	@echo 'try: hack/cluster exec --user alice -- srun hostname'
 
 .PHONY: cluster-down
@@ -71,8 +71,8 @@ cluster-down: ## take that cluster down
 	hack/cluster down --name dev
 
 .PHONY: clean
-clean: ## remove build/, except the cached Debian root of the clusters
-	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -exec rm -rf {} +
+clean: ## remove build/, except the cached Debian roots of the clusters
+	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -exec rm -rf {} +
 
 .PHONY: help
 help: ## this list
