@@ -36,7 +36,7 @@ install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/bin/ocishim $(DESTDIR)$(PREFIX)/bin/ocishim
 	install -D -m 644 docs/ocishim.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim.8
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d
-	install -m 644 oci.conf.d/* $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
+	cp -R oci.conf.d/. $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
 
 ##@ For developers
 
@@ -45,8 +45,15 @@ unit: build/bin/ocishim ## unit and command-line tests: no root, no Slurm, under
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' $(TESTED)
 
 .PHONY: integration
-integration: build/bin/ocishim ## the scenarios on real Slurm, as root; REPORT=1 writes docs/slurm-table.md
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 40m ./test/integration $(if $(REPORT),-args -report=$(CURDIR)/docs/slurm-table.md -runtime=ocishim$(comma)runc$(comma)crun)
+integration: build/bin/ocishim ## the scenarios on real Slurm, as root
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 40m ./test/integration
+
+.PHONY: table
+table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and README.md; half an hour, as root
+	hack/deps test
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run TestSlurm ./test/integration \
+		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
+	hack/table build/table.md
 
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
@@ -81,8 +88,6 @@ help: ## this list
 		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 # ---- what the above are made of -------------------------------------------------
-
-comma := ,
 
 # As root the demo needs Slurm; without root only what builds.
 .PHONY: deps-for-demo

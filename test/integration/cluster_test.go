@@ -85,6 +85,7 @@ type cluster struct {
 	column
 	name string
 	oci  string // the oci.conf
+	view string // which cgroups are seen; empty is what hack/cluster chooses
 	root string // the cluster's / as this process sees it
 }
 
@@ -105,7 +106,11 @@ func newCluster(t *testing.T, col column, which string) *cluster {
 // up starts the cluster, afresh if it runs, and puts the users' bundles into it.
 func (c *cluster) up(t *testing.T) {
 	t.Helper()
-	mustRun(t, "hack/cluster", "up", "--name", c.name, "--slurm", c.slurm, "--nodes", strconv.Itoa(nodes), "--oci", c.oci)
+	up := []string{"up", "--name", c.name, "--slurm", c.slurm, "--nodes", strconv.Itoa(nodes), "--oci", c.oci}
+	if c.view != "" {
+		up = append(up, "--cgroup", c.view)
+	}
+	mustRun(t, "hack/cluster", up...)
 	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))
 	c.root = "/proc/" + pid + "/root"
 	if err := c.makeBundles(); err != nil {

@@ -1,0 +1,64 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCgroups runs containers where /sys/fs/cgroup is of version 1, of version 2, or both:
+// Slurm's and a user's, who can make no cgroup and is told nothing of it, and root's,
+// which get one that is gone afterwards.
+func TestCgroups(t *testing.T) {
+	prepare(t)
+	for _, view := range []string{"v1", "hybrid", "v2"} {
+		t.Run(view, func(t *testing.T) {
+			col := column{runtime: "ocishim", slurm: "24.11", mode: "run"}
+			prepareColumn(t, col)
+			c := newCluster(t, col, "cgroup-"+view)
+			c.view = view
+			t.Cleanup(c.down)
+			c.up(t)
+			ro := bundle("alice", "ro")
+			c.want(t, "alice", "", 0, "0\n", "srun", "--container", ro, "id", "-u")
+			c.want(t, "alice", "id -u; exit 4", 4, "0\n", "ocishim", "run", "-b", ro, "by-alice")
+			c.want(t, "root", "grep -c by-root /proc/self/cgroup >/dev/null && echo in its own; exit 5", 5,
+				"in its own\n", "ocishim", "run", "-b", ro, "by-root")
+			if left := c.cgroupsNamed("by-"); left != "" {
+				t.Errorf("left behind: cgroup %s", left)
+			}
+		})
+	}
+}
+
+// want runs a command as a user, with the script as its input, and expects a status, what
+// it prints, and nothing on stderr.
+func (c *cluster) want(t *testing.T, user, script string, status int, stdout string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	cmd := c.command(ctx, user, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(script), &out, &errs
+	_ = cmd.Run() // the status says it
+	if got := cmd.ProcessState.ExitCode(); got != status || out.String() != stdout || errs.String() != "" {
+		t.Errorf("%s as %s: status %d, want %d; stdout %q, want %q; stderr %q", args, user, got, status, out.String(), stdout, errs.String())
+	}
+}
+
+// cgroupsNamed finds a cgroup of the cluster whose name begins so.
+func (c *cluster) cgroupsNamed(prefix string) (left string) {
+	_ = filepath.WalkDir(c.onHost("/sys/fs/cgroup"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), prefix) {
+			left = path
+		}
+		return nil
+	})
+	return left
+}
