@@ -15,7 +15,7 @@ SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_te
 TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/...
 
 # The tools that lint uses, pinned.
-GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 ##@ For users
 
@@ -42,7 +42,7 @@ install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
 
 .PHONY: unit
 unit: build/bin/ocishim ## unit and command-line tests: no root, no Slurm, under a minute
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' $(TESTED)
+	CGO_ENABLED=1 $(GO) test -timeout 5m -tags '$(TAGS)' $(TESTED)
 
 .PHONY: integration
 integration: build/bin/ocishim ## the scenarios on real Slurm, as root

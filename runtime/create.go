@@ -87,7 +87,11 @@ func (l *launch) prepare() error {
 	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
 		return err
 	}
+	l.process.Init = true
 	if err := preserve(l.process, l.o.PreserveFDs); err != nil {
+		return err
+	}
+	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
 		return err
 	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
@@ -100,25 +104,25 @@ func (l *launch) create() error {
 		return err
 	}
 	if l.b.Spec.Process.Terminal {
-		closeSocket, err := l.connectConsole()
+		closeSocket, err := connectConsole(l.process, l.o.ConsoleSocket)
 		if err != nil {
 			return err
 		}
 		defer closeSocket()
 	} else {
-		l.inheritStdio()
+		inheritStdio(l.process)
 	}
 	return l.start()
 }
 
-func (l *launch) inheritStdio() {
-	l.process.Stdin, l.process.Stdout, l.process.Stderr = os.Stdin, os.Stdout, os.Stderr
+func inheritStdio(p *libcontainer.Process) {
+	p.Stdin, p.Stdout, p.Stderr = os.Stdin, os.Stdout, os.Stderr
 }
 
-// connectConsole connects to the socket over which the container's first
-// process sends its terminal's master.
-func (l *launch) connectConsole() (func(), error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: l.o.ConsoleSocket, Net: "unix"})
+// connectConsole connects to the socket over which the process sends its
+// terminal's master.
+func connectConsole(p *libcontainer.Process, path string) (func(), error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("connect console socket: %w", err)
 	}
@@ -127,14 +131,14 @@ func (l *launch) connectConsole() (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect console socket: %w", err)
 	}
-	l.process.ConsoleSocket = socket
+	p.ConsoleSocket = socket
 	return func() { socket.Close() }, nil
 }
 
 // start brings the container to the created state and records it.
 func (l *launch) start() error {
 	if err := l.lc.Start(l.process); err != nil {
-		return l.explain(err)
+		return explain(l.b.ID, l.process.Args[0], err)
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -155,11 +159,10 @@ func (l *launch) start() error {
 
 // explain tells from libcontainer's text, in which os/exec.Error is the last
 // link, whether the command was the problem.
-func (l *launch) explain(err error) error {
-	command := l.process.Args[0]
+func explain(id, command string, err error) error {
 	_, reason, found := strings.Cut(err.Error(), fmt.Sprintf("exec: %q: ", command))
 	if !found {
-		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+		return fmt.Errorf("launch container %q: %w", id, err)
 	}
 	reason = strings.TrimPrefix(reason, "stat "+command+": ")
 	sentinel := ErrCommandNotFound
@@ -195,7 +198,7 @@ const ExitLaunchFailed = 125
 // bury turns the entry into a tombstone: it answers `stopped` until delete.
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
-	for _, name := range []string{libcontainerDir, scaffoldDir} {
+	for _, name := range []string{libcontainerDir, scaffoldDir, processFile} {
 		removeTree(filepath.Join(c.dir, name))
 	}
 	return c.write(c.dir)

@@ -10,6 +10,7 @@ var (
 	ErrNotFound        = errors.New("container does not exist")
 	ErrNotCreated      = errors.New("container is not in the created state")
 	ErrNotRunning      = errors.New("container is not running")
+	ErrPaused          = errors.New("container is paused")
 	ErrStillRunning    = errors.New("container is still running")
 	ErrBusy            = errors.New("container is being worked on by another process")
 	ErrUnsafeRoot      = errors.New("unsafe state directory")

@@ -155,7 +155,6 @@ func absoluteSources(mounts []specs.Mount, dir string) []specs.Mount {
 // newProcess converts the spec's process to libcontainer's.
 func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 	lp := &libcontainer.Process{
-		Init:            true,
 		Args:            p.Args,
 		Env:             p.Env,
 		UID:             int(p.User.UID),

@@ -69,6 +69,9 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if err := c.signal(sig); err != nil && !gone(err) {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
 	}
+	if sig == unix.SIGKILL {
+		c.thaw()
+	}
 	return nil
 }
 

@@ -65,16 +65,27 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 		return err
 	}
 	sup.adoptLeftovers()
-	if !l.b.Spec.Process.Terminal {
-		l.process.Stdin, l.process.Stdout, l.process.Stderr = stdin, stdout, stderr
-		return l.start()
+	sup.process, sup.step = l.process, l.o.Step
+	return sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
+		err := l.start()
+		sup.target = l.c.Init
+		return err
+	})
+}
+
+// start has the process started with the files as they are, or with a terminal
+// that is joined to them.
+func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, start func() error) error {
+	if !terminal {
+		sup.process.Stdin, sup.process.Stdout, sup.process.Stderr = stdin, stdout, stderr
+		return start()
 	}
-	t, err := newTerminal(l.process, stdin, stdout, stderr)
+	t, err := newTerminal(sup.process, stdin, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	sup.terminal = t
-	if err := l.start(); err != nil {
+	if err := start(); err != nil {
 		return err
 	}
 	return t.connect()

@@ -23,6 +23,7 @@ const (
 	Created  Status = "created"
 	Running  Status = "running"
 	Stopped  Status = "stopped"
+	Paused   Status = "paused" // runc's, and every engine's
 )
 
 // State is runtime.md's state, with what runc adds to it.
@@ -49,7 +50,7 @@ func (c *Container) State() State {
 		Created:     c.Created,
 		Annotations: maps.Clone(c.Annotations),
 	}
-	if s.Status == Created || s.Status == Running {
+	if s.Status != Creating && s.Status != Stopped {
 		s.Pid = c.Init.Pid
 	}
 	if c.Output != "" {
@@ -70,6 +71,8 @@ func (c *Container) Status() Status {
 		return Stopped
 	case c.waiting():
 		return Created
+	case c.paused():
+		return Paused
 	}
 	return Running
 }

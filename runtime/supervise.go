@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -17,7 +18,10 @@ import (
 // A supervisor is the parent of a running container: it passes signals on,
 // takes the exit status, and cleans up.
 type supervisor struct {
-	l        *launch
+	l        *launch // nil when a process was added to a container that is another's
+	process  *libcontainer.Process
+	target   Process   // the same, as the kernel knows it
+	step     bool      // of a Slurm task: its signals have their usual effect
 	terminal *terminal // nil without
 	signals  chan os.Signal
 	ended    chan os.Signal   // SIGCHLD, apart: none of it may be lost
@@ -81,7 +85,10 @@ func (sup *supervisor) adoptLeftovers() {
 // status.
 func (sup *supervisor) supervise() int {
 	_ = os.Chdir("/") // all paths are absolute by now; keep no directory busy
-	orphaned := watch(sup.l.c.Daemon)
+	var orphaned <-chan struct{}
+	if sup.l != nil {
+		orphaned = watch(sup.l.c.Daemon)
+	}
 	var typed <-chan unix.Signal
 	if sup.terminal != nil {
 		sup.terminal.resize()
@@ -99,16 +106,18 @@ func (sup *supervisor) supervise() int {
 		case <-orphaned:
 			orphaned = nil
 			sup.orphaned = true
-			_ = sup.l.c.Init.signal(unix.SIGKILL)
+			_ = sup.target.signal(unix.SIGKILL)
 		}
 	}
-	_, _ = sup.l.process.Wait() // only frees what os/exec holds
+	_, _ = sup.process.Wait() // only frees what os/exec holds
 	sup.killLeftovers()
 	if sup.terminal != nil {
 		sup.terminal.drain()
 	}
 	status := sup.exitStatus(end)
-	sup.finish(status)
+	if sup.l != nil {
+		sup.finish(status)
+	}
 	return status
 }
 
@@ -125,8 +134,7 @@ func (sup *supervisor) pass(sig syscall.Signal) {
 
 // typed carries out a signal of the terminal that the kernel will drop.
 func (sup *supervisor) typed(sig unix.Signal) {
-	init := sup.l.c.Init
-	if sup.l.o.Step && sup.terminal.inForeground(init) && effective(init, sig) != sig {
+	if sup.step && sup.terminal.inForeground(sup.target) && effective(sup.target, sig) != sig {
 		sup.forward(sig)
 	}
 }
@@ -142,33 +150,33 @@ func (sup *supervisor) windowChanged() {
 
 // forward passes the signal on to the application, once it is one.
 func (sup *supervisor) forward(sig unix.Signal) {
-	init, sent := sup.l.c.Init, sig
-	awaitExec(init)
-	if sup.l.o.Step {
-		sent = effective(init, sig)
+	sent := sig
+	awaitExec(sup.target)
+	if sup.step {
+		sent = effective(sup.target, sig)
 	}
 	if sent == unix.SIGKILL && sup.imposed == 0 {
 		sup.imposed = sig
 	}
-	if err := init.signal(sent); err != nil && !gone(err) {
+	if err := sup.target.signal(sent); err != nil && !gone(err) {
 		logrus.Errorf("forward signal %d: %v", sig, err)
 	}
 }
 
 // reap collects ended children; ended says that the application is among them.
 func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
-	init := sup.l.c.Init.Pid
+	target := sup.target.Pid
 	for _, p := range children() {
-		if p.Pid != init {
+		if p.Pid != target {
 			collect(p.Pid)
 		}
 	}
-	st, err := readStat(init)
+	st, err := readStat(target)
 	if err == nil && !st.ended() {
 		return 0, false
 	}
 	sup.refused = err == nil && st.neverExecuted()
-	return collect(init)
+	return collect(target)
 }
 
 // collect takes the status of a child, if it has ended.
@@ -196,7 +204,7 @@ func (sup *supervisor) exitStatus(ws syscall.WaitStatus) int {
 		return ws.ExitStatus()
 	}
 	if ws.Signal() == unix.SIGKILL {
-		if sup.imposed == 0 {
+		if sup.imposed == 0 && sup.l != nil {
 			sup.imposed = sup.l.c.imposed()
 		}
 		if sup.imposed != 0 {

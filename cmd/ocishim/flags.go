@@ -35,9 +35,13 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 	}, more...)
 }
 
+// commandVerbs are those whose ID is followed by somebody else's options.
+var commandVerbs = []string{"exec", "ps"}
+
 // permute moves the options of a verb before its arguments, where urfave/cli
 // wants them: Slurm's documentation and the engines write them on both sides.
-// What follows "--" stays as it is.
+// Each gets its first name, since urfave/cli takes a flag under one name only.
+// What follows "--" stays as it is, as does a command with its options.
 func permute(app *cli.App, args []string) []string {
 	at := verbIndex(app, args)
 	if at < 0 {
@@ -58,9 +62,13 @@ func permute(app *cli.App, args []string) []string {
 		}
 		if !isOption(arg) {
 			arguments = append(arguments, arg)
+			if slices.Contains(commandVerbs, command.Name) {
+				arguments = append(arguments, rest...)
+				break
+			}
 			continue
 		}
-		options = append(options, arg)
+		options = append(options, firstName(command.Flags, arg))
 		if !takesValue(command.Flags, arg) {
 			continue
 		}
@@ -111,6 +119,20 @@ func verbIndex(app *cli.App, args []string) int {
 }
 
 func isOption(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+
+// firstName spells the option by the first of its names.
+func firstName(flags []cli.Flag, option string) string {
+	name, value, hasValue := strings.Cut(strings.TrimLeft(option, "-"), "=")
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			option = "--" + f.Names()[0]
+			if hasValue {
+				option += "=" + value
+			}
+		}
+	}
+	return option
+}
 
 // takesValue tells whether the option's value is the next argument.
 func takesValue(flags []cli.Flag, option string) bool {

@@ -54,18 +54,19 @@ func newApp(inv *invocation) *cli.App {
 	cli.VersionPrinter = func(*cli.Context) { printVersion() }
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"}
 	app := &cli.App{
-		Name:                   "ocishim",
-		Usage:                  "run OCI containers for Slurm, Docker, containerd and Podman",
-		UsageText:              "ocishim [global options] VERB [options] [ID]",
-		Version:                version,
-		Description:            description,
-		Flags:                  globalFlags(),
-		UseShortOptionHandling: false,
-		HideHelpCommand:        true,
-		Before:                 setUpLog,
+		Name:                      "ocishim",
+		Usage:                     "run OCI containers for Slurm, Docker, containerd and Podman",
+		UsageText:                 "ocishim [global options] VERB [options] [ID]",
+		Version:                   version,
+		Description:               description,
+		Flags:                     globalFlags(),
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a comma may be part of a value
+		Before:                    setUpLog,
 		Commands: []*cli.Command{
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
-			runCommand(inv), listCommand(), specCommand(), featuresCommand(),
+			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(),
+			listCommand(), specCommand(), featuresCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
@@ -86,7 +87,7 @@ containerd and Podman call it as they call runc.
 Options may stand before and after the ID. Patterns of oci.conf (%n %u %U %j %s
 %t %b %r %Z %%) in the ID and in paths are replaced from SLURM_* variables.
 
-Exit status of run: the application's; 128+n when signal n killed it; 125 when
+Exit status of run and exec: the application's; 128+n when signal n killed it; 125 when
 ocishim failed, 126 when the command cannot be executed, 127 when it is not
 found. All other verbs exit with 0 or 1.`
 

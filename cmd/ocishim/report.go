@@ -12,7 +12,7 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// Exit statuses of our own for run, as env(1) and other programs that become
+// Exit statuses of our own for run and exec, as env(1) and other programs that become
 // another one have them. Every other verb has 1.
 const (
 	exitFailed        = 125
@@ -36,7 +36,7 @@ func (inv *invocation) fail(err error) int {
 		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", h)
 	}
 	switch {
-	case inv.verb != "run":
+	case inv.verb != "run" && inv.verb != "exec":
 		return 1
 	case errors.Is(err, runtime.ErrCommandNotFound):
 		return exitNotFound

@@ -36,7 +36,7 @@ func stateCommand() *cli.Command {
 // stateOf is the state of the one container, or the common one of all tasks of
 // a step: running while any runs, stopped when all are.
 func stateOf(t *target, found []*runtime.Container) runtime.State {
-	rank := map[runtime.Status]int{runtime.Stopped: 0, runtime.Creating: 1, runtime.Created: 2, runtime.Running: 3}
+	rank := map[runtime.Status]int{runtime.Stopped: 0, runtime.Creating: 1, runtime.Created: 2, runtime.Paused: 3, runtime.Running: 4}
 	state := found[0].State()
 	for _, c := range found[1:] {
 		if other := c.State(); rank[other.Status] > rank[state.Status] {

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func execCommand(inv *invocation) *cli.Command {
+	return &cli.Command{
+		Name:        "exec",
+		Usage:       "run a further process in a container",
+		ArgsUsage:   "ID COMMAND [ARGUMENT]...",
+		Description: "The process is the container's own with another command, or what --process says. Options come\nbefore the ID: what follows it is the command.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`FILE` with the process as JSON (config.md, process); no COMMAND then"},
+			&cli.StringFlag{Name: "cwd", Usage: "working `DIR`"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set a variable, `NAME=VALUE`"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`, numbers"},
+			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "supplementary `GID`"},
+			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add a `CAPABILITY`"},
+			&cli.BoolFlag{Name: "no-new-privs", Usage: "it cannot gain privileges"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait"},
+			&cli.StringFlag{Name: "pid-file", Usage: "write its pid to `FILE`"},
+			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+			&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
+			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, too"},
+		},
+		Action: func(c *cli.Context) error { return execIn(c, inv) },
+	}
+}
+
+func execIn(c *cli.Context, inv *invocation) error {
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	process, err := readProcess(c, container)
+	if err != nil {
+		return err
+	}
+	inv.status, err = container.Exec(process, runtime.ExecOptions{
+		Detach:        c.Bool("detach"),
+		PidFile:       c.String("pid-file"),
+		ConsoleSocket: c.String("console-socket"),
+		PreserveFDs:   c.Int("preserve-fds"),
+		IgnorePaused:  c.Bool("ignore-paused"),
+	})
+	return err
+}
+
+// findOne is the container that the first argument names, whatever follows.
+func findOne(c *cli.Context) (*runtime.Container, error) {
+	t, found, err := find(c, c.Args().Len())
+	if err != nil {
+		return nil, err
+	}
+	if t.everyTask() {
+		return nil, usageError{fmt.Errorf("%s takes one task, not all of a step", c.Command.Name)}
+	}
+	return found[0], nil
+}
+
+// readProcess is the process to run: that of --process, else the container's
+// own as the options change it.
+func readProcess(c *cli.Context, container *runtime.Container) (*specs.Process, error) {
+	if path := c.String("process"); path != "" {
+		return processFromFile(c, path)
+	}
+	p, err := container.Process()
+	if err != nil {
+		return nil, err
+	}
+	p.Args = c.Args().Tail()
+	p.Terminal = c.Bool("tty")
+	p.ConsoleSize = nil
+	if cwd := c.String("cwd"); cwd != "" {
+		p.Cwd = cwd
+	}
+	for _, entry := range c.StringSlice("env") {
+		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" {
+			return nil, usageError{fmt.Errorf("--env %q: it must be NAME=VALUE", entry)}
+		}
+		p.Env = append(p.Env, entry)
+	}
+	if err := setUser(c, &p.User); err != nil {
+		return nil, err
+	}
+	if c.IsSet("no-new-privs") {
+		p.NoNewPrivileges = c.Bool("no-new-privs")
+	}
+	addCapabilities(p, c.StringSlice("cap"))
+	return p, checkProcess(p)
+}
+
+func processFromFile(c *cli.Context, path string) (*specs.Process, error) {
+	if c.Args().Len() > 1 {
+		return nil, usageError{errors.New("exec takes a command or --process, not both")}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read process: %w", err)
+	}
+	p := new(specs.Process)
+	if err := json.Unmarshal(data, p); err != nil {
+		return nil, fmt.Errorf("read process from %s: %w", path, err)
+	}
+	return p, checkProcess(p)
+}
+
+func checkProcess(p *specs.Process) error {
+	switch {
+	case len(p.Args) == 0 || p.Args[0] == "":
+		return usageError{errors.New("exec needs a command")}
+	case !strings.HasPrefix(p.Cwd, "/"):
+		return usageError{fmt.Errorf("working directory %q: it must be absolute", p.Cwd)}
+	}
+	return nil
+}
+
+// setUser reads --user and --additional-gids. They are numbers, all of them: a
+// name would have to be looked up in the container's files.
+func setUser(c *cli.Context, u *specs.User) error {
+	if user := c.String("user"); user != "" {
+		uid, gid, hasGID := strings.Cut(user, ":")
+		id, err := strconv.ParseUint(uid, 10, 32)
+		if err != nil {
+			return usageError{fmt.Errorf("--user %q: %q is not a number", user, uid)}
+		}
+		u.UID = uint32(id)
+		if hasGID {
+			if id, err = strconv.ParseUint(gid, 10, 32); err != nil {
+				return usageError{fmt.Errorf("--user %q: %q is not a number", user, gid)}
+			}
+			u.GID = uint32(id)
+		}
+	}
+	for _, gid := range c.Int64Slice("additional-gids") {
+		if gid < 0 || gid > 1<<32-2 {
+			return usageError{fmt.Errorf("--additional-gids %d: not a group", gid)}
+		}
+		u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
+	}
+	return nil
+}
+
+// addCapabilities adds to what the process may use, not to what programs that
+// it executes inherit by their files (CVE-2022-29162).
+func addCapabilities(p *specs.Process, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	if p.Capabilities == nil {
+		p.Capabilities = new(specs.LinuxCapabilities)
+	}
+	for _, set := range []*[]string{&p.Capabilities.Bounding, &p.Capabilities.Effective, &p.Capabilities.Permitted} {
+		*set = append(slices.Clone(*set), names...)
+	}
+}
+
+func psCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "ps",
+		Usage:     "list the processes of a container",
+		ArgsUsage: "ID [PS OPTION]...",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "`FORMAT`: table, by ps(1), or json, the pids"},
+		},
+		Action: listProcesses,
+	}
+}
+
+func listProcesses(c *cli.Context) error {
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	pids, err := container.Pids()
+	if err != nil {
+		return err
+	}
+	switch format := c.String("format"); format {
+	case "json":
+		return printJSON(pids)
+	case "table":
+		return printProcesses(pids, c.Args().Tail())
+	default:
+		return usageError{fmt.Errorf("--format %q: choose table or json", format)}
+	}
+}
+
+// printProcesses prints those lines of ps(1) that are about the pids.
+func printProcesses(pids []int, options []string) error {
+	if len(options) == 0 {
+		options = []string{"-ef"}
+	}
+	out, err := exec.Command("ps", options...).Output()
+	if err != nil {
+		return fmt.Errorf("run ps %s: %w", strings.Join(options, " "), err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	column := slices.Index(strings.Fields(lines[0]), "PID")
+	if column < 0 {
+		return usageError{errors.New("ps prints no PID with these options")}
+	}
+	fmt.Println(lines[0])
+	for _, line := range lines[1:] {
+		fields := strings.Fields(line)
+		if column >= len(fields) {
+			continue
+		}
+		if pid, err := strconv.Atoi(fields[column]); err == nil && slices.Contains(pids, pid) {
+			fmt.Println(line)
+		}
+	}
+	return nil
+}
+
+func pauseCommand() *cli.Command {
+	return &cli.Command{
+		Name: "pause", Usage: "stop every process of a container", ArgsUsage: "ID",
+		Action: func(c *cli.Context) error { return freeze(c, (*runtime.Container).Pause) },
+	}
+}
+
+func resumeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "resume", Usage: "let the processes of a paused container go on", ArgsUsage: "ID",
+		Action: func(c *cli.Context) error { return freeze(c, (*runtime.Container).Resume) },
+	}
+}
+
+func freeze(c *cli.Context, do func(*runtime.Container) error) error {
+	if c.Args().Len() > 1 {
+		return usageError{fmt.Errorf("%s takes one ID", c.Command.Name)}
+	}
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	return do(container)
+}

@@ -1,0 +1,128 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// processFile is the part of an entry that keeps the spec's process, with every
+// edit, for processes that are added later: config.json may be gone by then.
+const processFile = "process.json"
+
+// maxProcess bounds what is read of it, in bytes.
+const maxProcess = 32 << 20
+
+func (c *Container) keepProcess(p *specs.Process) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, processFile), data, 0o600); err != nil {
+		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// Process is the process of the container's spec, as it was started.
+func (c *Container) Process() (*specs.Process, error) {
+	data, err := readRegular(filepath.Join(c.dir, processFile), maxProcess)
+	if err != nil {
+		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)
+	}
+	p := new(specs.Process)
+	if err := json.Unmarshal(data, p); err != nil {
+		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)
+	}
+	return p, nil
+}
+
+// ExecOptions says how to add a process to a container, beside the process.
+type ExecOptions struct {
+	Detach        bool   // do not wait for its end
+	PidFile       string // takes its pid, in decimal
+	ConsoleSocket string // with Detach: takes the terminal's master
+	PreserveFDs   int    // descriptors from 3 on that it keeps
+	IgnorePaused  bool   // add it to a paused container, too
+}
+
+// Exec adds a process to the container and, unless it is to be detached, waits
+// for its end and returns its status as Run does; it ends with the caller, too.
+func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
+	switch status := c.Status(); {
+	case status == Stopped || status == Creating:
+		return 0, fmt.Errorf("add process to container %q: %w: it is %s", c.ID, ErrNotRunning, status)
+	case status == Paused && !o.IgnorePaused:
+		return 0, fmt.Errorf("add process to container %q: %w", c.ID, ErrPaused)
+	case o.ConsoleSocket != "" && !(o.Detach && p.Terminal):
+		return 0, fmt.Errorf("add process to container %q: a console socket is for a detached process with a terminal", c.ID)
+	case o.Detach && p.Terminal && o.ConsoleSocket == "":
+		return 0, fmt.Errorf("add process to container %q: nobody would hold its terminal; pass --console-socket", c.ID)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return 0, fmt.Errorf("add process to container %q: %w", c.ID, err)
+	}
+	process, err := newProcess(p)
+	if err != nil {
+		return 0, err
+	}
+	if err := preserve(process, o.PreserveFDs); err != nil {
+		return 0, err
+	}
+	if o.Detach {
+		return 0, c.execDetached(lc, process, p.Terminal, o)
+	}
+	sup := newSupervisor()
+	defer sup.release()
+	sup.process, sup.step = process, c.Step
+	err = sup.start(p.Terminal, os.Stdin, os.Stdout, os.Stderr, func() error {
+		sup.target, err = c.add(lc, process, o.PidFile)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	status := sup.supervise()
+	if sup.refused {
+		return 0, fmt.Errorf("execute %q: %w", p.Args[0], ErrNotExecutable)
+	}
+	return status, nil
+}
+
+func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Process, terminal bool, o ExecOptions) error {
+	if terminal {
+		closeSocket, err := connectConsole(p, o.ConsoleSocket)
+		if err != nil {
+			return err
+		}
+		defer closeSocket()
+	} else {
+		inheritStdio(p)
+	}
+	_, err := c.add(lc, p, o.PidFile)
+	return err
+}
+
+// add starts the process; one whose pid cannot be told to the caller is ended.
+func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (Process, error) {
+	if err := lc.Run(p); err != nil {
+		return Process{}, explain(c.ID, p.Args[0], err)
+	}
+	pid, err := p.Pid()
+	if err != nil {
+		return Process{}, fmt.Errorf("read pid of process: %w", err)
+	}
+	if pidFile != "" {
+		if err := writePidFile(pidFile, pid); err != nil {
+			return Process{}, errors.Join(err, p.Signal(os.Kill))
+		}
+	}
+	// One that has ended already is a zombie of ours: it has still its name.
+	return identify(pid)
+}
