@@ -59,7 +59,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 		return 0, fmt.Errorf("add process to container %q: %w: it is %s", c.ID, ErrNotRunning, status)
 	case status == Paused && !o.IgnorePaused:
 		return 0, fmt.Errorf("add process to container %q: %w", c.ID, ErrPaused)
-	case o.ConsoleSocket != "" && !(o.Detach && p.Terminal):
+	case o.ConsoleSocket != "" && (!o.Detach || !p.Terminal):
 		return 0, fmt.Errorf("add process to container %q: a console socket is for a detached process with a terminal", c.ID)
 	case o.Detach && p.Terminal && o.ConsoleSocket == "":
 		return 0, fmt.Errorf("add process to container %q: nobody would hold its terminal; pass --console-socket", c.ID)

@@ -26,8 +26,8 @@ func orphans(s *session) {
 // leaves its spool directory; a state entry goes with the user's next container.
 func stepdKilled(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; setsid sleep 1000 & exec sleep 1001")...)
-	s.started("ready")
-	id := s.job("alice")
+	s.started()
+	id := s.job()
 	for _, p := range s.stepds(id) {
 		s.admin("kill", "-KILL", p.pid)
 	}

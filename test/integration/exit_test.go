@@ -28,7 +28,7 @@ func exits(script string, status int) func(*session) {
 
 func killedFromOutside(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; exec sleep 98765")...)
-	s.started("ready")
+	s.started()
 	s.admin("kill", "-KILL", s.find("sleep 98765").pid)
 	s.wantStatus(s.wait(t), 137)
 }

@@ -261,16 +261,16 @@ func (s *session) until(few string, most time.Duration, true func() bool) {
 	}
 }
 
-// started waits for a file that the script in the container made.
-func (s *session) started(name string) {
-	s.until("does not start", 10*time.Second, func() bool { return s.out(name) != "" })
+// started waits for the file ready, which the script in the container made.
+func (s *session) started() {
+	s.until("does not start", 10*time.Second, func() bool { return s.out("ready") != "" })
 }
 
-// job is the number of the user's only job.
-func (s *session) job(user string) string {
+// job is the number of alice's only job.
+func (s *session) job() string {
 	var id string
 	s.until("no job", 10*time.Second, func() bool {
-		id = strings.TrimSpace(s.admin("squeue", "-h", "-o", "%A", "--user", user))
+		id = strings.TrimSpace(s.admin("squeue", "-h", "-o", "%A", "--user", "alice"))
 		return regexp.MustCompile(`^\d+$`).MatchString(id)
 	})
 	return id

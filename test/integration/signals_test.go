@@ -38,8 +38,8 @@ func usr1Once(s *session) {
 		return
 	}
 	t := s.begin("alice", nil, nil, s.srun("ro", fmt.Sprintf(trapped, "USR1"))...)
-	s.started("ready")
-	s.admin("scancel", "--signal=USR1", s.job("alice"))
+	s.started()
+	s.admin("scancel", "--signal=USR1", s.job())
 	s.until("USR1 does not arrive", 3*time.Second, func() bool { return s.out("caught") != "" || ended(t) })
 	time.Sleep(500 * time.Millisecond)
 	if got := s.out("caught"); got != "1\n" {
@@ -62,7 +62,7 @@ func ended(t *task) bool {
 
 // cancel cancels the user's job and says how long its command took to return.
 func (s *session) cancel(t *task, flags ...string) time.Duration {
-	id := s.job("alice")
+	id := s.job()
 	start := time.Now()
 	s.admin(append([]string{"scancel"}, append(flags, id)...)...)
 	s.wait(t)
@@ -89,7 +89,7 @@ func (s *session) wantQuick(took time.Duration) {
 func cancelHandled(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", `trap 'echo handled TERM; echo >/out/handled; exit 0' TERM; echo >/out/ready
 while :; do sleep 0.05; done`)...)
-	s.started("ready")
+	s.started()
 	s.wantQuick(s.cancel(t))
 	if s.mode != "create" && s.out("handled") == "" {
 		s.failf("handler does not run", "no /out/handled")
@@ -103,14 +103,14 @@ while :; do sleep 0.05; done`)...)
 // even die of TERM, unless the runtime knows that.
 func cancelUnhandled(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; exec sleep 1000")...)
-	s.started("ready")
+	s.started()
 	s.wantQuick(s.cancel(t))
 }
 
 func cancelBatch(s *session) {
 	id := s.submit("echo >/out/ready; sleep 1000; echo not reached", "--container", bundle("alice", "ro"), "-o", "/home/alice/out/out.txt")
 	s.files = append(s.files, "/home/alice/out/out.txt")
-	s.started("ready")
+	s.started()
 	start := time.Now()
 	s.admin("scancel", id)
 	s.until("hangs", time.Hour, func() bool { return strings.TrimSpace(s.admin("squeue", "-h", "-j", id)) == "" })
@@ -120,7 +120,7 @@ func cancelBatch(s *session) {
 // cancelKill: Slurm sends SIGTERM first even then.
 func cancelKill(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "trap '' TERM; setsid sleep 1000 & sleep 1000 & echo >/out/ready; wait")...)
-	s.started("ready")
+	s.started()
 	s.wantWithin(s.cancel(t, "--signal=KILL"), killWait+quickly)
 }
 
@@ -128,7 +128,7 @@ func cancelKill(s *session) {
 func ctrlCTwice(s *session) {
 	t := s.atTerminal("alice", 24, 80, s.srun("ro", "echo >/out/ready; exec sleep 1000")...)
 	defer t.outer.Close()
-	s.started("ready")
+	s.started()
 	t.send("\x03")
 	t.expect("srun does not see Ctrl-C", "one more")
 	start := time.Now()
@@ -141,7 +141,7 @@ func timeLimit(s *session) {
 	id := s.submit("trap 'echo >/out/handled; exit 0' TERM; echo >/out/ready; while :; do sleep 0.05; done",
 		"--container", bundle("alice", "ro"), "-o", "/home/alice/out/out.txt", "--time=0:20")
 	s.files = append(s.files, "/home/alice/out/out.txt")
-	s.started("ready")
+	s.started()
 	state, _ := s.jobEnd(id)
 	if state != "TIMEOUT" {
 		s.failf("job "+state, "job is %s, want TIMEOUT", state)
@@ -155,8 +155,8 @@ func timeLimit(s *session) {
 
 func suspend(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; while :; do echo >>/out/ticks; sleep 0.02; done")...)
-	s.started("ready")
-	id := s.job("alice")
+	s.started()
+	id := s.job()
 	ticks := func() int { return len(s.out("ticks")) }
 	s.admin("scontrol", "suspend", id)
 	s.until("not suspended", 3*time.Second, func() bool {
