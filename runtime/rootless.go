@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,11 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, own bool) (specs.Mount, bool
 		source = "/proc"
 	case m.Type == "mqueue" && shared(specs.IPCNamespace):
 		source = "/dev/mqueue"
+	}
+	if _, err := os.Stat(source); source != "" && err != nil {
+		// A node without message queues in its /dev: their system calls do
+		// not need the place.
+		return specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev"}}, true
 	}
 	if source != "" {
 		options := []string{"rbind", "nosuid", "noexec", "nodev"}

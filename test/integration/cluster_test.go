@@ -39,16 +39,14 @@ func prepare(t *testing.T) {
 // takeTurn waits for another run of these tests on this machine: both would use clusters
 // of the same names, so that a run finds and replaces what a killed one left.
 func takeTurn(t *testing.T) {
-	if err := os.MkdirAll(filepath.Join(repo, "build"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(filepath.Join(repo, "build/integration.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	const path = "/run/ocishim-integration.lock"
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fd := int(lock.Fd()) // open, and so locked, until this process ends
 	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		fmt.Fprintln(os.Stderr, "waiting for another run of the integration tests (build/integration.lock)")
+		fmt.Fprintln(os.Stderr, "waiting for another run of the integration tests ("+path+")")
 		if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
 			t.Fatal(err)
 		}

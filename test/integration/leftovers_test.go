@@ -98,17 +98,17 @@ func (s *session) leftProcess() string {
 
 // leftState looks wherever a runtime keeps the state of its containers.
 func (s *session) leftState() string {
-	roots := []string{"/tmp/ocishim-*", "/run/ocishim/*"}
+	roots := []string{"/run/ocishim/*"}
 	if s.runtime != "ocishim" {
 		roots = append(roots, "/tmp") // the documented --root of 22.05
 	}
 	for _, uid := range users {
-		roots = append(roots, fmt.Sprintf("/run/user/%d", uid))
+		roots = append(roots, fmt.Sprintf("/run/user/%d", uid), fmt.Sprintf("/tmp/ocishim-%d", uid))
 	}
 	for _, root := range roots {
 		found, _ := filepath.Glob(s.onHost(root))
 		for _, dir := range found {
-			if name := firstFile(dir); name != "" {
+			if name := firstFile(dir, s.onHost(repo)); name != "" {
 				return name
 			}
 		}
@@ -116,9 +116,13 @@ func (s *session) leftState() string {
 	return ""
 }
 
-// firstFile is any file below dir; empty directories and empty lock files are none.
-func firstFile(dir string) (name string) {
+// firstFile is any file below dir, but not in except; empty directories and empty lock
+// files are none.
+func firstFile(dir, except string) (name string) {
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if path == except {
+			return fs.SkipDir
+		}
 		if err != nil || entry.IsDir() {
 			return nil
 		}
@@ -139,6 +143,9 @@ func (s *session) leftMount() string {
 	}
 	for line := range strings.Lines(string(text)) {
 		at := strings.Fields(line)[4]
+		if strings.HasPrefix(at, repo+"/") {
+			continue // hack/cluster's, wherever the repository lies
+		}
 		for _, prefix := range []string{"/home/", "/tmp/", "/run/", "/var/spool/", "/var/lib/", "/out"} {
 			if strings.HasPrefix(at, prefix) {
 				return at
