@@ -65,7 +65,7 @@ func newApp(inv *invocation) *cli.App {
 		Before:                    setUpLog,
 		Commands: []*cli.Command{
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
-			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(),
+			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(),
 			listCommand(), specCommand(), featuresCommand(),
 		},
 		Action:         noVerb,

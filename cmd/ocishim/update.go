@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/docker/go-units"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+)
+
+func updateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "update",
+		Usage:     "change limits of a running container",
+		ArgsUsage: "ID",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE`, or - for stdin, with linux.resources of config.json; no other option counts then"},
+			&cli.StringFlag{Name: "memory", Usage: "`BYTES` of memory, also as 64m; -1 for no limit"},
+			&cli.StringFlag{Name: "memory-reservation", Usage: "`BYTES` that it gets even when memory is short"},
+			&cli.StringFlag{Name: "memory-swap", Usage: "`BYTES` of memory and swap; -1 for no limit"},
+			&cli.StringFlag{Name: "cpu-period", Usage: "length of a period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-quota", Usage: "time that it may run in a period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-burst", Usage: "time that it may save up, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-share", Usage: "`WEIGHT` against other containers"},
+			&cli.StringFlag{Name: "cpu-rt-period", Usage: "length of a realtime period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-rt-runtime", Usage: "realtime in a period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-idle", Usage: "1 to run only when nothing else does"},
+			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`LIST` of processors"},
+			&cli.StringFlag{Name: "cpuset-mems", Usage: "`LIST` of memory nodes"},
+			&cli.StringFlag{Name: "blkio-weight", Usage: "`WEIGHT` of block I/O, 10 to 1000"},
+			&cli.StringFlag{Name: "pids-limit", Usage: "`NUMBER` of processes; -1 for no limit"},
+		},
+		Action: update,
+	}
+}
+
+func update(c *cli.Context) error {
+	if c.Args().Len() != 1 {
+		return usageError{errors.New("update takes one ID")}
+	}
+	resources, err := readResources(c)
+	if err != nil {
+		return err
+	}
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	return container.Update(resources)
+}
+
+func readResources(c *cli.Context) (*specs.LinuxResources, error) {
+	path := c.String("resources")
+	if path == "" {
+		return resourcesFromOptions(c)
+	}
+	in := os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read resources: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read resources: %w", err)
+	}
+	r := new(specs.LinuxResources)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read resources from %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// resourcesFromOptions has only what was given: nothing else is to be changed.
+func resourcesFromOptions(c *cli.Context) (*specs.LinuxResources, error) {
+	r := &specs.LinuxResources{
+		Memory: new(specs.LinuxMemory), CPU: new(specs.LinuxCPU), BlockIO: new(specs.LinuxBlockIO), Pids: new(specs.LinuxPids),
+	}
+	r.CPU.Cpus, r.CPU.Mems = c.String("cpuset-cpus"), c.String("cpuset-mems")
+	return r, errors.Join(
+		number(c, "memory", &r.Memory.Limit, size),
+		number(c, "memory-reservation", &r.Memory.Reservation, size),
+		number(c, "memory-swap", &r.Memory.Swap, size),
+		number(c, "cpu-period", &r.CPU.Period, unsigned),
+		number(c, "cpu-quota", &r.CPU.Quota, signed),
+		number(c, "cpu-burst", &r.CPU.Burst, unsigned),
+		number(c, "cpu-share", &r.CPU.Shares, unsigned),
+		number(c, "cpu-rt-period", &r.CPU.RealtimePeriod, unsigned),
+		number(c, "cpu-rt-runtime", &r.CPU.RealtimeRuntime, signed),
+		number(c, "cpu-idle", &r.CPU.Idle, signed),
+		number(c, "blkio-weight", &r.BlockIO.Weight, weight),
+		number(c, "pids-limit", &r.Pids.Limit, signed),
+	)
+}
+
+// number reads an option that was given.
+func number[T any](c *cli.Context, option string, to **T, read func(string) (T, error)) error {
+	text := c.String(option)
+	if text == "" {
+		return nil
+	}
+	value, err := read(text)
+	if err != nil {
+		return usageError{fmt.Errorf("--%s %q: it must be a number", option, text)}
+	}
+	*to = &value
+	return nil
+}
+
+func signed(s string) (int64, error)    { return strconv.ParseInt(s, 10, 64) }
+func unsigned(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }
+
+func weight(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), err
+}
+
+// size reads a number of bytes as Docker has it; -1 is no limit.
+func size(s string) (int64, error) {
+	if s == "-1" {
+		return -1, nil
+	}
+	return units.RAMInBytes(s)
+}

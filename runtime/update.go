@@ -1,0 +1,124 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// errFixed says that a limit of a running container cannot be changed.
+var errFixed = errors.New("cannot be changed while the container runs")
+
+// Update changes limits of a running container: those that r has, and no
+// others. A limit that libcontainer cannot change is an error before any is
+// changed.
+func (c *Container) Update(r *specs.LinuxResources) error {
+	if err := c.lockPatiently(); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	defer c.unlock()
+	if !c.alive() {
+		return fmt.Errorf("update container %q: %w", c.ID, ErrNotRunning)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	config := lc.Config()
+	resources := *config.Cgroups.Resources
+	if err := change(&resources, r); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	group := *config.Cgroups
+	group.Resources = &resources
+	// The rules of devices stay as they are: others may have added to them.
+	group.SkipDevices = true
+	config.Cgroups = &group
+	if err := lc.Set(config); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// change takes over what r says.
+func change(to *cgroups.Resources, r *specs.LinuxResources) error {
+	switch {
+	case len(r.Devices) > 0:
+		return fmt.Errorf("devices: %w", errFixed)
+	case len(r.HugepageLimits) > 0:
+		return fmt.Errorf("hugepageLimits: %w", errFixed)
+	case r.Network != nil:
+		return fmt.Errorf("network: %w", errFixed)
+	case len(r.Rdma) > 0:
+		return fmt.Errorf("rdma: %w", errFixed)
+	}
+	if r.Memory != nil {
+		changeMemory(to, r.Memory)
+	}
+	if r.CPU != nil {
+		changeCPU(to, r.CPU)
+	}
+	if r.Pids != nil && r.Pids.Limit != nil {
+		to.PidsLimit = r.Pids.Limit
+	}
+	if len(r.Unified) > 0 {
+		to.Unified = r.Unified
+	}
+	if r.BlockIO != nil {
+		return changeBlockIO(to, r.BlockIO)
+	}
+	return nil
+}
+
+// set takes a value over where there is one.
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func changeMemory(to *cgroups.Resources, m *specs.LinuxMemory) {
+	set(&to.Memory, m.Limit)
+	set(&to.MemoryReservation, m.Reservation)
+	set(&to.MemorySwap, m.Swap)
+	set(&to.MemoryCheckBeforeUpdate, m.CheckBeforeUpdate)
+	if m.Limit != nil && *m.Limit == -1 && m.Swap == nil {
+		to.MemorySwap = 0 // a limit of swap needs one of memory
+	}
+}
+
+func changeCPU(to *cgroups.Resources, c *specs.LinuxCPU) {
+	set(&to.CpuPeriod, c.Period)
+	set(&to.CpuQuota, c.Quota)
+	set(&to.CpuRtPeriod, c.RealtimePeriod)
+	set(&to.CpuRtRuntime, c.RealtimeRuntime)
+	if c.Burst != nil {
+		to.CpuBurst = c.Burst
+	}
+	if c.Idle != nil {
+		to.CPUIdle = c.Idle
+	}
+	if c.Shares != nil {
+		to.CpuShares = *c.Shares
+		to.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(*c.Shares)
+	}
+	if c.Cpus != "" {
+		to.CpusetCpus = c.Cpus
+	}
+	if c.Mems != "" {
+		to.CpusetMems = c.Mems
+	}
+}
+
+func changeBlockIO(to *cgroups.Resources, b *specs.LinuxBlockIO) error {
+	devices := len(b.WeightDevice) + len(b.ThrottleReadBpsDevice) + len(b.ThrottleWriteBpsDevice) +
+		len(b.ThrottleReadIOPSDevice) + len(b.ThrottleWriteIOPSDevice)
+	if devices > 0 {
+		return fmt.Errorf("blockIO of single devices: %w", errFixed)
+	}
+	set(&to.BlkioWeight, b.Weight)
+	set(&to.BlkioLeafWeight, b.LeafWeight)
+	return nil
+}
