@@ -66,7 +66,7 @@ func (f fixture) make() error {
 	if err := os.Chmod(f.dir, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp",
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,runc_nocriu",
 		"-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build ocishim: %w: %s", err, out)
