@@ -16,18 +16,20 @@ import (
 const podmanScript = `
 set -u
 mount -t tmpfs tmpfs /run
+mkdir /run/build
+mount --bind "$BUILD" /run/build # wherever the repository lies
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /var/lib
 mkdir -p /run/lock /tmp/p
 printf '[containers]\ndefault_ulimits=["nofile=1024:4096","nproc=4096:4096"]\n[engine]\nevents_logger="file"\n' >/tmp/p/conf
 export CONTAINERS_CONF=/tmp/p/conf HOME=/tmp/p
-podman() { timeout 60 /usr/bin/podman --root /tmp/p/root --runroot /run/p --storage-driver vfs --cgroup-manager cgroupfs --runtime "$OCISHIM" "$@"; }
+podman() { timeout 60 /usr/bin/podman --root /tmp/p/root --runroot /run/p --storage-driver vfs --cgroup-manager cgroupfs --runtime /run/build/bin/ocishim "$@"; }
 want() { # EXPECTED WHAT...
 	expected=$1; shift
 	got=$("$@" 2>&1; echo "status $?")
 	[ "$got" = "$expected" ] || printf '%s\n got: %s\nwant: %s\n' "$*" "$got" "$expected"
 }
-tar --owner=0 --group=0 -C "$ROOTFS" -c . | podman import -q - mini >/dev/null || exit
+tar --owner=0 --group=0 -C "/run/$BUNDLE/rootfs" -c . | podman import -q - mini >/dev/null || exit
 
 nl='
 '
@@ -69,7 +71,7 @@ func TestPodman(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", podmanScript)
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-		"OCISHIM=" + filepath.Join(repo, "build/bin/ocishim"), "ROOTFS=" + filepath.Join(repo, sourceBundle, "rootfs"),
+		"BUILD=" + filepath.Join(repo, "build"), "BUNDLE=" + sourceBundle,
 	}
 	t.Cleanup(removePodmansCgroup)
 	out, err := cmd.CombinedOutput()
