@@ -38,10 +38,10 @@ func TestMakeStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Dir() != filepath.Join(dir, "a", "b") {
-		t.Errorf("store in %s", s.Dir())
+	if s.dir != filepath.Join(dir, "a", "b") {
+		t.Errorf("store in %s", s.dir)
 	}
-	info, err := os.Stat(s.Dir())
+	info, err := os.Stat(s.dir)
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v, want 0700", info.Mode(), err)
 	}
@@ -68,7 +68,7 @@ func TestUnsafeRoots(t *testing.T) {
 		}
 		// Anybody could have put it there: it must not stop the user.
 		next := filepath.Join(t.TempDir(), "next")
-		if s, err := MakeStore(path, next); err != nil || s.Dir() != next {
+		if s, err := MakeStore(path, next); err != nil || s.dir != next {
 			t.Errorf("make %s, or the next: %v, %v", name, s, err)
 		}
 		if stores, err := OpenStores(path, next); err != nil || len(stores) != 1 {

@@ -31,9 +31,6 @@ const lockPatience = 5 * time.Second
 // A Store is a state root: a directory with an entry per container.
 type Store struct{ dir string }
 
-// Dir is the store's absolute path.
-func (s *Store) Dir() string { return s.dir }
-
 // A Container is a handle on an entry of a Store. Its Record is what the entry
 // held when it was read.
 type Container struct {

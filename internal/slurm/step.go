@@ -76,9 +76,6 @@ func parseTask(s string) (int, error) {
 	return int(task), err
 }
 
-// ID is the container id of the task, as the pattern %n.%u.%j.%s.%t gives it.
-func (s Step) ID() string { return fmt.Sprintf("%s%d", s.Prefix(), s.Task) }
-
 // Prefix is what the ids of all tasks of the step on this node begin with.
 func (s Step) Prefix() string {
 	return fmt.Sprintf("%s.%s.%d.%d.", s.Node, s.User, s.Job, s.Step)

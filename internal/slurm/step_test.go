@@ -2,6 +2,7 @@ package slurm
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 )
 
@@ -37,14 +38,17 @@ func TestParseIDRefuses(t *testing.T) {
 	}
 }
 
-func TestStepID(t *testing.T) {
-	for _, id := range []string{"n1.alice.5.0.0", "n1.rack2.alice.5.4294967291.-1"} {
-		step, err := ParseID(id)
+// id is what ParseID reads.
+func id(s Step) string { return s.Prefix() + strconv.Itoa(s.Task) }
+
+func TestPrefix(t *testing.T) {
+	for _, want := range []string{"n1.alice.5.0.0", "n1.rack2.alice.5.4294967291.-1"} {
+		step, err := ParseID(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := step.ID(); got != id {
-			t.Errorf("ID of %q = %q", id, got)
+		if got := id(step); got != want {
+			t.Errorf("%q parses as the id %q", want, got)
 		}
 	}
 }
@@ -66,14 +70,14 @@ func FuzzParseID(f *testing.F) {
 	f.Add("n1.alice.5.0.0")
 	f.Add("c1.alice@realm.100.4294967291.-1")
 	f.Add("....-1")
-	f.Fuzz(func(t *testing.T, id string) {
-		step, err := ParseID(id)
+	f.Fuzz(func(t *testing.T, text string) {
+		step, err := ParseID(text)
 		if err != nil {
 			return
 		}
-		again, err := ParseID(step.ID())
+		again, err := ParseID(id(step))
 		if err != nil || again != step {
-			t.Errorf("%q parses as %+v, whose id %q parses as %+v, %v", id, step, step.ID(), again, err)
+			t.Errorf("%q parses as %+v, whose id %q parses as %+v, %v", text, step, id(step), again, err)
 		}
 	})
 }
