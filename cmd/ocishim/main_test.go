@@ -131,16 +131,18 @@ func TestAsUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can become an ordinary user; as one, the other tests are all there is")
 	}
-	t.Parallel()
 	credential := ordinaryUser()
 	home := filepath.Join(shared.dir, "user")
 	if err := errors.Join(os.Mkdir(home, 0o700), os.Chown(home, int(credential.Uid), int(credential.Gid))); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(shared.dir, "bin", "tests")
+	// Before any other test runs beside this one: a child that one of them forks
+	// would have the copy open for writing, and execve would refuse it.
 	if err := copyFile("/proc/self/exe", program, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Parallel()
 	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.timeout=5m", "-test.run="+patternBelow("TestAsUser"))
 	if testing.Short() {
 		cmd.Args = append(cmd.Args, "-test.short")
