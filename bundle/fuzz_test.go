@@ -73,11 +73,11 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, config, edits []byte) {
 		spec, bad := decode(config)
 		if bad != nil {
-			t.Skip()
+			t.Skip("no configuration: FuzzLoad is for those")
 		}
 		var list []Edit
 		if json.Unmarshal(edits, &list) != nil {
-			t.Skip()
+			t.Skip("no edits")
 		}
 		b := &Bundle{Dir: "/b", Rootfs: "/b/rootfs", Spec: spec}
 		before := marshal(t, b.Spec)
