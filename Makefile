@@ -8,9 +8,7 @@ DESTDIR ?=
 
 # The go that hack/deps found or brought, else the one in PATH.
 GO      = $(or $(wildcard build/go),go)
-# runc_nocriu: no checkpoints yet, so none of their code in a program that every
-# rootless launch copies.
-TAGS    = netgo osusergo seccomp runc_nocriu
+TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
 SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum

@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +63,8 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Launcher:    self,
 		Step:        o.Step,
 		Kept:        o.Keep,
+
+		NotifySocket: o.NotifySocket,
 	}
 	if o.Step {
 		r.Daemon = stepDaemon()
@@ -77,10 +78,14 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 
 // prepare plans the launch and makes libcontainer's side of the container.
 func (l *launch) prepare() error {
+	if err := l.checkRestore(); err != nil {
+		return err
+	}
 	if err := checkInterpreter(l.b); err != nil {
 		return err
 	}
-	if err := plan(l.b, filepath.Join(l.c.dir, scaffoldDir), l.o); err != nil {
+	warnOfIgnored(l.b.ID, l.b.Spec)
+	if err := plan(l.b, l.c.dir, l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	var err error
@@ -88,7 +93,7 @@ func (l *launch) prepare() error {
 		return err
 	}
 	l.process.Init = true
-	if err := preserve(l.process, l.o.PreserveFDs); err != nil {
+	if err := preserve(l.process, 3, l.o.ListenFDs+l.o.PreserveFDs); err != nil {
 		return err
 	}
 	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
@@ -119,25 +124,14 @@ func inheritStdio(p *libcontainer.Process) {
 	p.Stdin, p.Stdout, p.Stderr = os.Stdin, os.Stdout, os.Stderr
 }
 
-// connectConsole connects to the socket over which the process sends its
-// terminal's master.
-func connectConsole(p *libcontainer.Process, path string) (func(), error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("connect console socket: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	socket, err := conn.File()
-	if err != nil {
-		return nil, fmt.Errorf("connect console socket: %w", err)
-	}
-	p.ConsoleSocket = socket
-	return func() { socket.Close() }, nil
-}
-
 // start brings the container to the created state and records it.
 func (l *launch) start() error {
-	if err := l.lc.Start(l.process); err != nil {
+	closeSocket, err := connectPidfd(l.process, l.o.PidfdSocket)
+	if err != nil {
+		return err
+	}
+	defer closeSocket()
+	if err := l.bringUp(); err != nil {
 		return explain(l.b.ID, l.process.Args[0], err)
 	}
 	pid, err := l.process.Pid()
@@ -155,6 +149,17 @@ func (l *launch) start() error {
 		}
 	}
 	return l.c.Record.write(l.c.dir)
+}
+
+// bringUp has libcontainer make the container.
+func (l *launch) bringUp() error {
+	if l.o.Restore == nil {
+		return l.lc.Start(l.process)
+	}
+	if err := l.lc.Restore(l.process, l.o.Restore); err != nil {
+		return criuError(err, l.o.Restore, "restore.log")
+	}
+	return nil
 }
 
 // explain tells from libcontainer's text, in which os/exec.Error is the last

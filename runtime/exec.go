@@ -46,9 +46,14 @@ func (c *Container) Process() (*specs.Process, error) {
 type ExecOptions struct {
 	Detach        bool   // do not wait for its end
 	PidFile       string // takes its pid, in decimal
+	PidfdSocket   string // unix socket that takes its pidfd
 	ConsoleSocket string // with Detach: takes the terminal's master
 	PreserveFDs   int    // descriptors from 3 on that it keeps
 	IgnorePaused  bool   // add it to a paused container, too
+
+	// Cgroups are paths of existing cgroups below the container's, by
+	// controller; with cgroup v2 one for the empty name.
+	Cgroups map[string]string
 }
 
 // Exec adds a process to the container and, unless it is to be detached, waits
@@ -72,9 +77,17 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := preserve(process, o.PreserveFDs); err != nil {
+	if len(o.Cgroups) > 0 {
+		process.SubCgroupPaths = o.Cgroups
+	}
+	if err := preserve(process, 3, o.PreserveFDs); err != nil {
 		return 0, err
 	}
+	closeSocket, err := connectPidfd(process, o.PidfdSocket)
+	if err != nil {
+		return 0, err
+	}
+	defer closeSocket()
 	if o.Detach {
 		return 0, c.execDetached(lc, process, p.Terminal, o)
 	}

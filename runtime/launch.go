@@ -33,7 +33,14 @@ type LaunchOptions struct {
 
 	PidFile       string // takes the pid of the first process, in decimal
 	ConsoleSocket string // unix socket that takes the terminal's master
-	PreserveFDs   int    // descriptors from 3 on that the container keeps
+	PidfdSocket   string // unix socket that takes a pidfd of the first process
+	NotifySocket  string // unix socket that hears when the container is ready (sd_notify(3))
+	ListenFDs     int    // descriptors from 3 on that a service listens on (sd_listen_fds(3))
+	PreserveFDs   int    // further descriptors that the container keeps
+
+	// Restore has the container made from a checkpoint: it runs from the
+	// first moment.
+	Restore *CheckpointOptions
 
 	// Step marks a task of a Slurm step, see Record.Step. Its unhandled
 	// signals have their default effect, and nothing is written to its image.
@@ -46,7 +53,7 @@ type LaunchOptions struct {
 }
 
 // plan applies to the bundle what its launch here needs, as edits; what they
-// refer to is made in dir.
+// refer to is made in dir, the container's entry.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
 	uid, gid := os.Geteuid(), os.Getegid()
@@ -61,8 +68,17 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
+	activation, err := activationEdit(dir, o)
+	if err != nil {
+		return err
+	}
+	if len(activation.Env) > 0 {
+		if err := b.Apply(activation); err != nil {
+			return err
+		}
+	}
 	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		edit, err := planScaffold(b, dir)
+		edit, err := planScaffold(b, filepath.Join(dir, scaffoldDir))
 		if err != nil {
 			return err
 		}
@@ -235,23 +251,6 @@ func rlimitNumber(name string) (int, bool) {
 		return unix.RLIMIT_STACK, true
 	}
 	return 0, false
-}
-
-// preserve hands the n descriptors from 3 on to the container, at the same
-// numbers.
-func preserve(p *libcontainer.Process, n int) error {
-	for fd := 3; fd < 3+n; fd++ {
-		// What the caller passes is open across exec; all else is ours.
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		if err == nil && flags&unix.FD_CLOEXEC != 0 {
-			err = unix.EBADF
-		}
-		if err != nil {
-			return fmt.Errorf("preserve %d descriptors from 3 on: descriptor %d: %w", n, fd, err)
-		}
-		p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "preserved:"+strconv.Itoa(fd)))
-	}
-	return nil
 }
 
 // writePidFile writes the pid in decimal, by rename.

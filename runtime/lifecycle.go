@@ -16,23 +16,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start lets a created container's first process become the application.
+// Start lets a created container's first process become the application. Where
+// somebody wants to hear that the application is ready, it returns when it is.
 func (c *Container) Start() error {
-	if err := c.lockPatiently(); err != nil {
-		return fmt.Errorf("start container %q: %w", c.ID, err)
+	relay, err := c.start()
+	if relay != nil {
+		defer relay.close()
 	}
-	defer c.unlock()
-	if status := c.Status(); status != Created {
-		return fmt.Errorf("start container %q: %w: it is %s", c.ID, ErrNotCreated, status)
+	if err == nil && relay != nil {
+		err = relay.awaitReady(c.Init)
 	}
-	lc, err := c.libcontainer()
 	if err != nil {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
-	if err := lc.Exec(); err != nil {
-		return fmt.Errorf("start container %q: %w", c.ID, err)
-	}
 	return nil
+}
+
+// start does so under the lock; the relay is nil when nobody wants to hear.
+func (c *Container) start() (*relay, error) {
+	if err := c.lockPatiently(); err != nil {
+		return nil, err
+	}
+	defer c.unlock()
+	if status := c.Status(); status != Created {
+		return nil, fmt.Errorf("%w: it is %s", ErrNotCreated, status)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return nil, err
+	}
+	relay, err := c.newRelay()
+	if err != nil {
+		return nil, err
+	}
+	return relay, lc.Exec()
 }
 
 // maxLibcontainerState bounds what is read of libcontainer's state, in bytes.

@@ -37,6 +37,9 @@ type Record struct {
 	// caller of create has no place.
 	Output string `json:"output,omitempty"`
 
+	// NotifySocket is where whoever made the container hears that it is ready.
+	NotifySocket string `json:"notifySocket,omitempty"`
+
 	// Deleted marks a Slurm task that was deleted while its step goes on: it is
 	// there only for a question about all tasks of the step.
 	Deleted bool `json:"deleted,omitempty"`

@@ -23,7 +23,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {
 		return 0, err
 	}
-	if err := sup.l.lc.Exec(); err != nil {
+	if err := sup.begin(); err != nil {
 		sup.stop()
 		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
 	}
@@ -32,6 +32,22 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		return 0, fmt.Errorf("execute %q: %w", b.Spec.Process.Args[0], ErrNotExecutable)
 	}
 	return status, nil
+}
+
+// begin has the application start, and those hear of it who asked for that.
+func (sup *supervisor) begin() error {
+	relay, err := sup.l.c.newRelay()
+	if err != nil {
+		return err
+	}
+	if relay != nil {
+		sup.relay = relay
+		go relay.pass()
+	}
+	if sup.l.o.Restore != nil {
+		return nil // it runs already
+	}
+	return sup.l.lc.Exec()
 }
 
 // newSupervisor readies the process to be a container's parent. The main

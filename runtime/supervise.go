@@ -23,6 +23,7 @@ type supervisor struct {
 	target   Process   // the same, as the kernel knows it
 	step     bool      // of a Slurm task: its signals have their usual effect
 	terminal *terminal // nil without
+	relay    *relay    // nil without
 	signals  chan os.Signal
 	ended    chan os.Signal   // SIGCHLD, apart: none of it may be lost
 	imposed  unix.Signal      // the signal whose default action we carried out
@@ -64,6 +65,9 @@ func (sup *supervisor) release() {
 	signal.Stop(sup.ended)
 	if sup.terminal != nil {
 		sup.terminal.close()
+	}
+	if sup.relay != nil {
+		sup.relay.drain()
 	}
 }
 

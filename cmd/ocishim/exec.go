@@ -32,6 +32,10 @@ func execCommand(inv *invocation) *cli.Command {
 			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add a `CAPABILITY`"},
 			&cli.BoolFlag{Name: "no-new-privs", Usage: "it cannot gain privileges"},
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait"},
+			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor `PROFILE`"},
+			&cli.StringFlag{Name: "process-label", Usage: "SELinux `LABEL`"},
+			&cli.StringSliceFlag{Name: "cgroup", Usage: "run in the sub-cgroup `[CONTROLLER,...:]PATH`"},
+			&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes its pidfd"},
 			&cli.StringFlag{Name: "pid-file", Usage: "write its pid to `FILE`"},
 			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
@@ -50,9 +54,15 @@ func execIn(c *cli.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	cgroups, err := subCgroups(c.StringSlice("cgroup"))
+	if err != nil {
+		return err
+	}
 	inv.status, err = container.Exec(process, runtime.ExecOptions{
 		Detach:        c.Bool("detach"),
 		PidFile:       c.String("pid-file"),
+		PidfdSocket:   c.String("pidfd-socket"),
+		Cgroups:       cgroups,
 		ConsoleSocket: c.String("console-socket"),
 		PreserveFDs:   c.Int("preserve-fds"),
 		IgnorePaused:  c.Bool("ignore-paused"),
@@ -96,6 +106,12 @@ func readProcess(c *cli.Context, container *runtime.Container) (*specs.Process, 
 	}
 	if err := setUser(c, &p.User); err != nil {
 		return nil, err
+	}
+	if profile := c.String("apparmor"); profile != "" {
+		p.ApparmorProfile = profile
+	}
+	if label := c.String("process-label"); label != "" {
+		p.SelinuxLabel = label
 	}
 	if c.IsSet("no-new-privs") {
 		p.NoNewPrivileges = c.Bool("no-new-privs")
@@ -153,6 +169,26 @@ func setUser(c *cli.Context, u *specs.User) error {
 		u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
 	}
 	return nil
+}
+
+// subCgroups reads --cgroup: a path below the container's cgroup, with cgroup v1
+// one for each list of controllers, by controller. None means cgroup v2's.
+func subCgroups(options []string) (map[string]string, error) {
+	paths := map[string]string{}
+	for _, option := range options {
+		controllers, path, named := strings.Cut(option, ":")
+		if !named {
+			controllers, path = "", option
+		}
+		for controller := range strings.SplitSeq(controllers, ",") {
+			_, twice := paths[controller]
+			if named && controller == "" || twice || path == "" || !named && len(options) > 1 {
+				return nil, usageError{fmt.Errorf("--cgroup %q: it must be [CONTROLLER,...:]PATH, each controller once", option)}
+			}
+			paths[controller] = path
+		}
+	}
+	return paths, nil
 }
 
 // addCapabilities adds to what the process may use, not to what programs that

@@ -27,6 +27,7 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
 		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes a pidfd of the first process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the first process to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring"},

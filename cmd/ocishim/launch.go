@@ -59,6 +59,10 @@ func runContainer(c *cli.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	if l.options.Restore != nil && c.Bool("detach") {
+		_, err := runtime.Create(l.store, l.bundle, l.options)
+		return err
+	}
 	if c.Bool("detach") {
 		created, err := runtime.Create(l.store, l.bundle, l.options)
 		if err != nil {
@@ -113,6 +117,14 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 		return nil, err
 	}
 	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
+	if !options.Step {
+		options.NotifySocket, options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
+	}
+	if c.Command.Name == "restore" {
+		if options.Restore, err = criuOptions(c); err != nil {
+			return nil, err
+		}
+	}
 	store, err := t.makeStore()
 	if err != nil {
 		return nil, err
@@ -133,7 +145,7 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 	for _, path := range []struct {
 		flag string
 		to   *string
-	}{{"pid-file", &o.PidFile}, {"console-socket", &o.ConsoleSocket}, {"output", &o.Output}} {
+	}{{"pid-file", &o.PidFile}, {"console-socket", &o.ConsoleSocket}, {"pidfd-socket", &o.PidfdSocket}, {"output", &o.Output}} {
 		expanded, err := slurm.Expand(c.String(path.flag), t.values)
 		if err != nil {
 			return o, fmt.Errorf("--%s: %w", path.flag, err)
@@ -160,6 +172,19 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 		return o, usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
 	}
 	return o, nil
+}
+
+// listenFDs is the number of descriptors that systemd handed to this process
+// (sd_listen_fds(3)).
+func listenFDs() int {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 // rootlessCgroups reads --rootless as runc does: auto is true without root in

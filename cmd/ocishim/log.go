@@ -16,21 +16,22 @@ import (
 
 // setUpLog directs messages: to stderr in one line each, errors only unless
 // more is asked for, since a Slurm user's stderr is theirs; and to the file
-// that --log names, in the form that runc gives it, which the engines read.
+// that --log names, warnings too, in the form that runc gives it, which the
+// engines read.
 func setUpLog(c *cli.Context) error {
-	level := logrus.ErrorLevel
+	level, logged := logrus.ErrorLevel, logrus.WarnLevel
 	if name := c.String("log-level"); name != "" {
 		parsed, err := logrus.ParseLevel(name)
 		if err != nil {
 			return usageError{fmt.Errorf("--log-level %q: choose debug, info, warning or error", name)}
 		}
-		level = parsed
+		level, logged = parsed, parsed
 	}
 	if c.Bool("debug") {
-		level = logrus.DebugLevel
+		level, logged = logrus.DebugLevel, logrus.DebugLevel
 	}
 	logrus.SetLevel(level)
-	logrus.SetFormatter(lineFormatter{})
+	logrus.SetFormatter(lineFormatter{level})
 	format, err := logFormat(c.String("log-format"))
 	if err != nil {
 		return err
@@ -43,7 +44,8 @@ func setUpLog(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	logFile = &logrus.Logger{Out: f, Formatter: format, Level: level, Hooks: logrus.LevelHooks{}}
+	logrus.SetLevel(logged)
+	logFile = &logrus.Logger{Out: f, Formatter: format, Level: logged, Hooks: logrus.LevelHooks{}}
 	logrus.AddHook(copyToLog{logFile})
 	return nil
 }
@@ -73,11 +75,14 @@ func logFormat(name string) (logrus.Formatter, error) {
 	return nil, usageError{fmt.Errorf("--log-format %q: choose text or json", name)}
 }
 
-// lineFormatter prints `ocishim: level: message`.
-type lineFormatter struct{}
+// lineFormatter prints `ocishim: level: message`, down to a level.
+type lineFormatter struct{ least logrus.Level }
 
 // Format implements logrus.Formatter.
-func (lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
+func (f lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	if e.Level > f.least {
+		return nil, nil
+	}
 	return fmt.Appendf(nil, "ocishim: %s: %s\n", e.Level, strings.TrimSpace(e.Message)), nil
 }
 

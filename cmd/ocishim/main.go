@@ -65,7 +65,8 @@ func newApp(inv *invocation) *cli.App {
 		Before:                    setUpLog,
 		Commands: []*cli.Command{
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
-			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(),
+			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
+			checkpointCommand(), restoreCommand(inv),
 			listCommand(), specCommand(), featuresCommand(),
 		},
 		Action:         noVerb,

@@ -21,12 +21,13 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as
-// the Makefile builds it, hack-bundle, testdata/, and per user a bundle.
+// the Makefile builds it and testdata/says, hack-bundle, testdata/, and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
 
 func (f fixture) program() string { return filepath.Join(f.dir, "bin", "ocishim") }
+func (f fixture) says() string    { return filepath.Join(f.dir, "bin", "says") }
 func (f fixture) scripts() string { return filepath.Join(f.dir, "testdata", "script") }
 
 // bundle belongs to the user who runs the tests.
@@ -66,10 +67,15 @@ func (f fixture) make() error {
 	if err := os.Chmod(f.dir, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,runc_nocriu",
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,urfave_cli_no_docs",
 		"-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build ocishim: %w: %s", err, out)
+	}
+	build = exec.Command("go", "build", "-o", f.says(), "./testdata/says")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build testdata/says: %w: %s", err, out)
 	}
 	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// Exit statuses of our own for run and exec, as env(1) and other programs that become
+// Exit statuses of our own for run, restore and exec, as env(1) and other programs that become
 // another one have them. Every other verb has 1.
 const (
 	exitFailed        = 125
@@ -36,7 +36,7 @@ func (inv *invocation) fail(err error) int {
 		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", h)
 	}
 	switch {
-	case inv.verb != "run" && inv.verb != "exec":
+	case inv.verb != "run" && inv.verb != "exec" && inv.verb != "restore":
 		return 1
 	case errors.Is(err, runtime.ErrCommandNotFound):
 		return exitNotFound
@@ -58,6 +58,7 @@ func hint(err error) string {
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
+		{runtime.ErrNoCriu, "checkpoint and restore are done by criu(8): install the package criu on this node"},
 		{runtime.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
 		{slurm.ErrUnknownPattern, "known patterns are %n %u %U %j %s %t %b %r %Z and %%"},
 		{slurm.ErrNoValue, "patterns are replaced from SLURM_* variables: is this a Slurm job?"},

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func checkpointCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "checkpoint",
+		Usage:     "write a running container to files, and end it",
+		ArgsUsage: "ID",
+		Description: "The work is done by criu(8), which must be installed; only root can. `restore` makes the\n" +
+			"container again from the files.",
+		Flags: criuFlags(
+			&cli.StringFlag{Name: "parent-path", Usage: "`DIR`, relative to the image path, with an earlier --pre-dump"},
+			&cli.BoolFlag{Name: "leave-running", Usage: "do not end the container"},
+			&cli.BoolFlag{Name: "tcp-skip-in-flight", Usage: "leave out TCP connections that are being made"},
+			&cli.BoolFlag{Name: "link-remap", Usage: "let files be linked again that are open but deleted"},
+			&cli.IntFlag{Name: "status-fd", Value: -1, Usage: "write a zero byte to descriptor `FD` when --lazy-pages is ready"},
+			&cli.StringFlag{Name: "page-server", Usage: "send memory to `ADDRESS:PORT`"},
+			&cli.BoolFlag{Name: "pre-dump", Usage: "write memory only, and go on; a later checkpoint is shorter"},
+		),
+		Action: checkpoint,
+	}
+}
+
+func restoreCommand(inv *invocation) *cli.Command {
+	return &cli.Command{
+		Name:      "restore",
+		Usage:     "make a container again from what checkpoint wrote",
+		ArgsUsage: "ID",
+		Description: "The bundle must be that of the container. restore waits for the container's end as run does,\n" +
+			"unless it is detached.",
+		Flags: append(launchFlags(
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait"},
+			&cli.BoolFlag{Name: "keep", Usage: "keep the state after the end, until delete"},
+			&cli.StringFlag{Name: "lsm-profile", Usage: "`TYPE:NAME` of the security profile to have instead"},
+			&cli.StringFlag{Name: "lsm-mount-context", Usage: "security `CONTEXT` of mounts to have instead"},
+		), criuFlags()...),
+		Action: func(c *cli.Context) error { return runContainer(c, inv) },
+	}
+}
+
+// criuFlags are those of checkpoint and restore.
+func criuFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "image-path", Value: "checkpoint", Usage: "`DIR` of the files"},
+		&cli.StringFlag{Name: "work-path", Usage: "`DIR` for criu's log (default: the image path)"},
+		&cli.BoolFlag{Name: "tcp-established", Usage: "take along TCP connections"},
+		&cli.BoolFlag{Name: "ext-unix-sk", Usage: "allow unix sockets that lead outside"},
+		&cli.BoolFlag{Name: "shell-job", Usage: "allow a terminal from outside"},
+		&cli.BoolFlag{Name: "file-locks", Usage: "take along locks of files"},
+		&cli.BoolFlag{Name: "lazy-pages", Usage: "take memory over when it is used (userfaultfd)"},
+		&cli.StringFlag{Name: "manage-cgroups-mode", Usage: "`MODE` of cgroups: soft, full, strict or ignore"},
+		&cli.StringSliceFlag{Name: "empty-ns", Usage: "make a namespace of this `TYPE` without its contents: network"},
+		&cli.BoolFlag{Name: "auto-dedup", Usage: "leave out memory that an earlier image has"},
+	}, more...)
+}
+
+func checkpoint(c *cli.Context) error {
+	if c.Args().Len() != 1 {
+		return usageError{errors.New("checkpoint takes one ID")}
+	}
+	o, err := criuOptions(c)
+	if err != nil {
+		return err
+	}
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.ImagesDirectory, 0o700); err != nil {
+		return fmt.Errorf("make --image-path: %w", err)
+	}
+	return container.Checkpoint(o)
+}
+
+// criuOptions reads what checkpoint and restore tell criu.
+func criuOptions(c *cli.Context) (*runtime.CheckpointOptions, error) {
+	o := &runtime.CheckpointOptions{
+		ParentImage:             c.String("parent-path"),
+		LeaveRunning:            c.Bool("leave-running"),
+		TcpEstablished:          c.Bool("tcp-established"),
+		TcpSkipInFlight:         c.Bool("tcp-skip-in-flight"),
+		LinkRemap:               c.Bool("link-remap"),
+		ExternalUnixConnections: c.Bool("ext-unix-sk"),
+		ShellJob:                c.Bool("shell-job"),
+		FileLocks:               c.Bool("file-locks"),
+		PreDump:                 c.Bool("pre-dump"),
+		AutoDedup:               c.Bool("auto-dedup"),
+		LazyPages:               c.Bool("lazy-pages"),
+		StatusFd:                c.Int("status-fd"),
+		LsmProfile:              c.String("lsm-profile"),
+		LsmMountContext:         c.String("lsm-mount-context"),
+		ManageCgroupsMode:       c.String("manage-cgroups-mode"),
+		EmptyNs:                 unix.CLONE_NEWNET, // interfaces are the engine's to make
+	}
+	for _, name := range c.StringSlice("empty-ns") {
+		if name != "network" {
+			return nil, usageError{fmt.Errorf("--empty-ns %q: only network can be", name)}
+		}
+	}
+	if filepath.IsAbs(o.ParentImage) {
+		return nil, usageError{fmt.Errorf("--parent-path %q: it must be relative to --image-path", o.ParentImage)}
+	}
+	var err error
+	if o.ImagesDirectory, err = filepath.Abs(c.String("image-path")); err != nil {
+		return nil, fmt.Errorf("--image-path: %w", err)
+	}
+	if work := c.String("work-path"); work != "" {
+		if o.WorkDirectory, err = filepath.Abs(work); err != nil {
+			return nil, fmt.Errorf("--work-path: %w", err)
+		}
+	}
+	o.PageServer, err = pageServer(c.String("page-server"))
+	return o, err
+}
+
+func pageServer(option string) (runtime.CheckpointServer, error) {
+	if option == "" {
+		return runtime.CheckpointServer{}, nil
+	}
+	address, text, err := net.SplitHostPort(option)
+	port, perr := strconv.ParseUint(text, 10, 16)
+	if err != nil || perr != nil || address == "" {
+		return runtime.CheckpointServer{}, usageError{fmt.Errorf("--page-server %q: it must be ADDRESS:PORT", option)}
+	}
+	return runtime.CheckpointServer{Address: address, Port: int32(port)}, nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func eventsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "events",
+		Usage:     "print what a container uses, and when its memory was not enough",
+		ArgsUsage: "ID",
+		Description: "A JSON object a line, as runc prints it: the use of resources at every interval, and each time\n" +
+			"that the kernel killed a process for want of memory, until the container ends.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "stats", Usage: "print what it uses now, and end"},
+			&cli.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "`TIME` between two lines, such as 500ms or 1m"},
+		},
+		Action: events,
+	}
+}
+
+func events(c *cli.Context) error {
+	if interval := c.Duration("interval"); interval <= 0 {
+		return usageError{fmt.Errorf("--interval %v: it must be greater than 0", interval)}
+	}
+	if c.Args().Len() > 1 {
+		return usageError{fmt.Errorf("%s takes one ID", c.Command.Name)}
+	}
+	container, err := findOne(c)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	emit := func(e *runtime.Event) error { return out.Encode(e) }
+	if !c.Bool("stats") {
+		return container.Events(c.Duration("interval"), emit)
+	}
+	e, err := container.Stats()
+	if err != nil {
+		return err
+	}
+	return emit(e)
+}

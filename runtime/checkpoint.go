@@ -1,0 +1,130 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"golang.org/x/sys/unix"
+)
+
+// CheckpointOptions says what criu(8) is to do, in libcontainer's words: where
+// the images lie, and what of the outside world may be taken along.
+type CheckpointOptions = libcontainer.CriuOpts
+
+// CheckpointServer is where criu sends memory instead of writing it.
+type CheckpointServer = libcontainer.CriuPageServerInfo
+
+var (
+	// ErrNoCriu says that criu(8), which does the work, is not installed.
+	ErrNoCriu = errors.New("criu is not installed")
+	errNoRoot = errors.New("only root can: criu needs it")
+)
+
+// supervisedFile marks, beside criu's images, a container that lives only as long
+// as its supervisor.
+const supervisedFile = "ocishim-supervised"
+
+// canCheckpoint tells before anything is done why it cannot be.
+func canCheckpoint() error {
+	if _, err := exec.LookPath("criu"); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoCriu, err)
+	}
+	if os.Geteuid() != 0 {
+		return errNoRoot
+	}
+	return nil
+}
+
+// Checkpoint writes the container's processes and their memory to files from
+// which Restore makes them again. It ends the container, and deletes it, unless
+// the options leave it running.
+func (c *Container) Checkpoint(o *CheckpointOptions) error {
+	if err := c.checkpoint(o); err != nil {
+		return fmt.Errorf("checkpoint container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (c *Container) checkpoint(o *CheckpointOptions) error {
+	if err := canCheckpoint(); err != nil {
+		return err
+	}
+	if err := c.lockPatiently(); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if status := c.Status(); status != Running && status != Paused {
+		return fmt.Errorf("%w: it is %s", ErrNotRunning, status)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return err
+	}
+	if err := lc.Checkpoint(o); err != nil {
+		return criuError(err, o, "dump.log")
+	}
+	if c.Supervised {
+		if err := os.WriteFile(filepath.Join(o.ImagesDirectory, supervisedFile), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	if o.LeaveRunning || o.PreDump || c.Supervised {
+		return nil // or its supervisor cleans up
+	}
+	if err := c.end(); err != nil {
+		return err
+	}
+	if err := c.dismantle(); err != nil {
+		return err
+	}
+	return c.discard()
+}
+
+// criuError adds what criu's log says: the error itself is a number.
+func criuError(err error, o *CheckpointOptions, log string) error {
+	dir := o.WorkDirectory
+	if dir == "" {
+		dir = o.ImagesDirectory
+	}
+	path := filepath.Join(dir, log)
+	data, rerr := readRegular(path, maxCriuLog)
+	if rerr != nil {
+		return err
+	}
+	var said []string
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if _, reason, found := strings.Cut(line, "Error ("); found && !strings.Contains(reason, "FAILED") {
+			said = append(said, "("+reason)
+		}
+	}
+	said = said[max(0, len(said)-3):]
+	return fmt.Errorf("%w; %s says: %s", err, path, strings.Join(said, "; "))
+}
+
+// maxCriuLog bounds what is read of criu's log, in bytes.
+const maxCriuLog = 16 << 20
+
+// checkRestore tells before anything is created why there is nothing to
+// restore.
+func (l *launch) checkRestore() error {
+	if l.o.Restore == nil {
+		return nil
+	}
+	images := l.o.Restore.ImagesDirectory
+	if err := canCheckpoint(); err != nil {
+		return fmt.Errorf("restore container %q: %w", l.b.ID, err)
+	}
+	if err := unix.Access(filepath.Join(images, "inventory.img"), unix.R_OK); err != nil {
+		return fmt.Errorf("restore container %q: no checkpoint in %s: %w", l.b.ID, images, err)
+	}
+	if _, err := os.Lstat(filepath.Join(images, supervisedFile)); err == nil && !l.c.Supervised {
+		// Its processes ask the kernel to end with their parent.
+		return fmt.Errorf("restore container %q: its checkpoint is of one that `run` supervised: it cannot be detached", l.b.ID)
+	}
+	return nil
+}

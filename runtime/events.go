@@ -1,0 +1,86 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/types"
+	"github.com/sirupsen/logrus"
+)
+
+// An Event is a line of `events`, in the words of runc: of type "stats", with
+// Stats as its data, or "oom".
+type Event = types.Event
+
+// errNoCgroup says that a container's use of resources cannot be told.
+var errNoCgroup = errors.New("it has no cgroup of its own; sstat(1) reports on a Slurm step")
+
+// Stats is what the container uses at this moment, by its cgroup.
+func (c *Container) Stats() (*Event, error) {
+	lc, err := c.measurable()
+	if err != nil {
+		return nil, fmt.Errorf("measure container %q: %w", c.ID, err)
+	}
+	return c.measure(lc)
+}
+
+// measurable loads a container that runs and has a cgroup.
+func (c *Container) measurable() (*libcontainer.Container, error) {
+	if !c.alive() {
+		return nil, ErrNotRunning
+	}
+	if c.Step {
+		return nil, errNoCgroup
+	}
+	return c.libcontainer()
+}
+
+func (c *Container) measure(lc *libcontainer.Container) (*Event, error) {
+	s, err := lc.Stats()
+	if err != nil {
+		return nil, fmt.Errorf("measure container %q: %w", c.ID, err)
+	}
+	return &Event{Type: "stats", ID: c.ID, Data: runcStats(s)}, nil
+}
+
+// Events calls emit with the container's use of resources at every interval,
+// and with each time that the kernel killed a process of it for want of memory,
+// until the container has ended.
+func (c *Container) Events(interval time.Duration, emit func(*Event) error) error {
+	lc, err := c.measurable()
+	if err != nil {
+		return fmt.Errorf("watch container %q: %w", c.ID, err)
+	}
+	killed, err := lc.NotifyOOM()
+	if err != nil {
+		logrus.Warnf("container %q: no events of memory: %v", c.ID, err)
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	ended := watch(c.Init)
+	for {
+		var e *Event
+		select {
+		case <-ended:
+			return nil
+		case _, more := <-killed:
+			if !more { // the cgroup is gone
+				killed = nil
+				continue
+			}
+			e = &Event{Type: "oom", ID: c.ID}
+		case <-tick.C:
+			if e, err = c.measure(lc); err != nil {
+				if !c.alive() {
+					return nil
+				}
+				return err
+			}
+		}
+		if err := emit(e); err != nil {
+			return err
+		}
+	}
+}
