@@ -36,8 +36,8 @@ func ignoredFields(spec *specs.Spec) []string {
 	}
 	if l.Resources != nil && l.Resources.Memory != nil {
 		m := l.Resources.Memory
-		note(m.Kernel != nil, "linux.resources.memory.kernel (gone from the kernel)")       //nolint:staticcheck // that is why
-		note(m.KernelTCP != nil, "linux.resources.memory.kernelTCP (gone from the kernel)") //nolint:staticcheck // that is why
+		note(m.Kernel != nil, "linux.resources.memory.kernel (gone from the kernel)") //nolint:staticcheck // that is why
+		note(m.KernelTCP != nil, "linux.resources.memory.kernelTCP (gone from the kernel)")
 		note(m.UseHierarchy != nil && !*m.UseHierarchy, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
 	}
 	return ignored

@@ -167,7 +167,7 @@ func TestPidfdSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	if err := ocishim("--root", state, "create", "-b", trueBundle(t), "--pidfd-socket", path, id).Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestPidfdSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	rights := make([]byte, 256)
 	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 256), rights)
 	if err != nil {
