@@ -12,6 +12,7 @@ import (
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "root", Usage: "`DIR` for the state of containers (default: the first that can be used of $XDG_RUNTIME_DIR/ocishim, /run/user/UID/ocishim, /run/ocishim/UID, /tmp/ocishim-UID)"},
+		&cli.StringFlag{Name: "config", Usage: "read `PATH`, a file or a directory like /etc/ocishim, in place of the site's configuration"},
 		&cli.StringFlag{Name: "log", Usage: "append messages to `FILE`, too"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log file: text or json"},
 		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error"},

@@ -38,6 +38,9 @@ func run(args []string) int {
 	if at := verbIndex(app, args); at > 0 {
 		inv.verb = args[at]
 	}
+	if inv.verb == "config" { // no other call pays for the text
+		app.Command(inv.verb).Description = describeConfig()
+	}
 	if err := app.Run(permute(app, args)); err != nil {
 		return inv.fail(err)
 	}
@@ -67,7 +70,7 @@ func newApp(inv *invocation) *cli.App {
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
-			listCommand(), specCommand(), featuresCommand(),
+			listCommand(), specCommand(), featuresCommand(), configCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },

@@ -8,6 +8,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -54,6 +55,8 @@ func hint(err error) string {
 	}{
 		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to begin with"},
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this node"},
+		{config.ErrUnsafe, "root decides for everybody: `chown root FILE` and `chmod go-w FILE`, the directories included"},
+		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// docs/config.md has every key as it is in settings, and an example that can
+// be read.
+func TestDocs(t *testing.T) {
+	const begin, end = "<!-- keys: go test ./internal/config -update -->\n", "<!-- end of keys -->\n"
+	path := filepath.Join("..", "..", "docs", "config.md")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(data), begin)
+	keys, after, found := strings.Cut(rest, end)
+	if !found {
+		t.Fatalf("%s has no place for the keys", path)
+	}
+	if want := markdown(); keys != want && *update {
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if keys != want {
+		t.Errorf("%s is not what the settings are; write it by: go test ./internal/config -update", path)
+	}
+	_, example, _ := strings.Cut(before, "```toml\n")
+	example, _, found = strings.Cut(example, "```\n")
+	if !found {
+		t.Fatalf("%s has no example", path)
+	}
+	if err := Default().merge(path, []byte(example)); err != nil {
+		t.Error("in the example: ", err)
+	}
+}
+
+// markdown describes every key.
+func markdown() string {
+	var b strings.Builder
+	c, m := Default(), new(Mount)
+	for _, s := range c.settings() {
+		fmt.Fprintf(&b, "### `%s`\n\n%s.\n\n%s\n\n", s.key, capital(s.terms()), s.doc)
+		if _, ok := s.value.(*[]Mount); !ok {
+			continue
+		}
+		for _, s := range m.settings() {
+			fmt.Fprintf(&b, "- `%s`: %s.\n  %s\n", s.key, s.terms(), strings.ReplaceAll(s.doc, "\n", "\n  "))
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// capital begins a sentence.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// Each line of the help fits a terminal, but for a key's own line.
+func TestReferenceFits(t *testing.T) {
+	for line := range strings.Lines(Reference()) {
+		if strings.HasPrefix(line, " ") && len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}

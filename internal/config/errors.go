@@ -1,0 +1,93 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// What Load can fail with, for errors.Is. Callers use them to find a hint.
+var (
+	// ErrUnsafe says that somebody else than root could have written a file,
+	// or could write to it.
+	ErrUnsafe = errors.New("unsafe configuration")
+
+	// ErrInvalid says that a file is no TOML, or that a key of it is unknown
+	// or has a wrong value.
+	ErrInvalid = errors.New("invalid configuration")
+)
+
+// Error says what is wrong in a file, and where. It is an ErrInvalid.
+type Error struct {
+	// File is the path of the file.
+	File string
+
+	// Line and Column are where what is wrong begins, both counted from 1,
+	// Column in characters.
+	Line, Column int
+
+	// Key is the key that is wrong, such as hpc.mounts[1].source; empty where
+	// the file is no TOML.
+	Key string
+
+	// Err is the reason.
+	Err error
+}
+
+// Error returns one line such as
+//
+//	/etc/ocishim/config.toml:3:8: hpc.home: expected true or false, not "yes"
+func (e *Error) Error() string {
+	text := position(e.File, e.Line, e.Column) + ": "
+	if e.Key != "" {
+		text += e.Key + ": "
+	}
+	return text + e.Err.Error()
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is tells that every Error is an ErrInvalid.
+func (e *Error) Is(target error) bool { return target == ErrInvalid }
+
+// position is FILE:LINE:COLUMN, without the column where it is 0.
+func position(file string, line, column int) string {
+	text := printablePath(file) + ":" + strconv.Itoa(line)
+	if column > 0 {
+		text += ":" + strconv.Itoa(column)
+	}
+	return text
+}
+
+// mostText bounds the text from a file that goes into a message, in bytes.
+const mostText = 120
+
+// printable quotes what is not fit for one line of a terminal, and cuts it.
+func printable(s string) string {
+	if len(s) > mostText || odd(s) {
+		return quoted(s)
+	}
+	return s
+}
+
+// printablePath is printable for a path, of which nothing may be missing.
+func printablePath(path string) string {
+	if odd(path) {
+		return strconv.Quote(path)
+	}
+	return path
+}
+
+func odd(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar })
+}
+
+// quoted puts the text into quotes, so that an empty one shows, and cuts it.
+func quoted(s string) string {
+	if len(s) > mostText {
+		return strconv.Quote(s[:mostText]) + "..."
+	}
+	return strconv.Quote(s)
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// TOML writes the configuration as a file that Load reads, with the origin of
+// each value as a comment.
+func (c *Config) TOML() string {
+	var b strings.Builder
+	if len(c.Files) == 0 {
+		b.WriteString("# no file\n")
+	}
+	for _, f := range c.Files {
+		fmt.Fprintf(&b, "# %s\n", printablePath(f))
+	}
+	open := "" // the table that the last line is in
+	for _, s := range c.settings() {
+		table, name := tableOf(s.key)
+		if mounts, ok := s.value.(*[]Mount); ok && len(*mounts) > 0 {
+			c.writeMounts(&b, s.key, *mounts)
+			open = s.key
+			continue
+		}
+		if table != open {
+			fmt.Fprintf(&b, "\n[%s]\n", table)
+			open = table
+		}
+		fmt.Fprintf(&b, "%s = %s  # %s\n", name, literal(s.value), c.Origin(s.key))
+	}
+	return b.String()
+}
+
+func (c *Config) writeMounts(b *strings.Builder, key string, mounts []Mount) {
+	for i := range mounts {
+		fmt.Fprintf(b, "\n[[%s]]  # %s\n", key, c.Origin(element(key, i)))
+		for _, s := range mounts[i].settings() {
+			fmt.Fprintf(b, "%s = %s\n", s.key, literal(s.value))
+		}
+	}
+}
+
+// tableOf divides a key into the table it is in and its last name.
+func tableOf(key string) (table, name string) {
+	name = lastName(key)
+	return strings.TrimSuffix(strings.TrimSuffix(key, name), "."), name
+}
+
+// literal writes the value of a setting as TOML.
+func literal(v any) string {
+	switch v := v.(type) {
+	case *bool:
+		return fmt.Sprint(*v)
+	case *string:
+		return basicString(*v)
+	case *[]string:
+		var items []string
+		for _, s := range *v {
+			items = append(items, basicString(s))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	}
+	return "[]" // tables: one by one, where there are any
+}
+
+// basicString quotes a string of printable characters, as all of ours are.
+func basicString(s string) string {
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
+}
+
+// MarshalJSON writes the values, the files they come from in order, and for
+// each key that a file sets which one it was.
+func (c *Config) MarshalJSON() ([]byte, error) {
+	type values Config // without this method
+	origins, files := c.origins, c.Files
+	if origins == nil {
+		origins = map[string]Origin{}
+	}
+	if files == nil {
+		files = []string{}
+	}
+	return json.Marshal(struct {
+		Files   []string          `json:"files"`
+		Config  *values           `json:"config"`
+		Origins map[string]Origin `json:"origins"`
+	}{files, (*values)(c), origins})
+}

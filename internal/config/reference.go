@@ -1,0 +1,54 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Reference describes every key, as text for a terminal.
+func Reference() string {
+	var b strings.Builder
+	c, m := Default(), new(Mount)
+	for _, s := range c.settings() {
+		fmt.Fprintf(&b, "%s: %s\n", s.key, s.terms())
+		s.describe(&b, "   ")
+		if _, ok := s.value.(*[]Mount); !ok {
+			continue
+		}
+		for _, s := range m.settings() {
+			fmt.Fprintf(&b, "   %s: %s\n", s.key, s.terms())
+			s.describe(&b, "      ")
+		}
+	}
+	return b.String()
+}
+
+func (s setting) describe(b *strings.Builder, indent string) {
+	for line := range strings.Lines(s.doc + "\n") {
+		b.WriteString(indent + strings.ReplaceAll(line, "`", ""))
+	}
+}
+
+// terms says what the value is to be, and what it is by default.
+func (s setting) terms() string {
+	if text, ok := s.value.(*string); ok && *text == "" {
+		return s.kind() // the description says what holds without it
+	}
+	return s.kind() + "; default " + literal(s.value)
+}
+
+// kind says what the value is to be.
+func (s setting) kind() string {
+	switch s.value.(type) {
+	case *bool:
+		return "true or false"
+	case *[]string:
+		return "a list of " + alternatives(s.choices)
+	case *[]Mount:
+		return "a list of tables"
+	}
+	if len(s.choices) > 0 {
+		return alternatives(s.choices)
+	}
+	return "a string"
+}

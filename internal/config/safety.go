@@ -1,0 +1,35 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/moby/sys/userns"
+)
+
+// check refuses what is neither file nor directory, and what is not safe.
+func (l *loader) check(path string, info os.FileInfo) error {
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: neither a file nor a directory", printablePath(path))
+	}
+	if l.anybody {
+		return nil
+	}
+	uid := int(info.Sys().(*syscall.Stat_t).Uid)
+	if uid != l.owner && !ownedByRoot(uid) {
+		return fmt.Errorf("%w: %s belongs to uid %d, not to root", ErrUnsafe, printablePath(path), uid)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("%w: others may write to %s (mode %04o)", ErrUnsafe, printablePath(path), mode)
+	}
+	return nil
+}
+
+// ownedByRoot tells whether the uid is that of root. In a user namespace, where
+// rootless engines call us, the node's root has the uid that stands for
+// everybody who is not in the namespace.
+func ownedByRoot(uid int) bool {
+	const overflowUID = 65534
+	return uid == 0 || uid == overflowUID && userns.RunningInUserNS()
+}

@@ -1,0 +1,137 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path"
+)
+
+// A setting is a key: what it means, what it may be, and where its value is.
+// From this table files are read, the configuration is printed, and
+// `ocishim config --help` and docs/config.md are written.
+type setting struct {
+	key string // with the tables it is in, such as hpc.home
+
+	// value is a *bool, *string, *[]string or *[]Mount.
+	value any
+
+	// choices are what a string, or each of a list, may be; any when empty.
+	choices []string
+
+	// check, where there is one, says what is wrong with a string.
+	check func(string) error
+
+	// doc is Markdown in short lines, without a blank line.
+	doc string
+}
+
+// etcNames are the files of /etc that can be taken from the node.
+var etcNames = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
+
+func (c *Config) settings() []setting {
+	return []setting{
+		{
+			key: "profile", value: &c.Profile, choices: []string{ProfileHPC, ProfileOCI},
+			doc: `What a container of a Slurm step shares with its node, unless the bundle
+or the command line says otherwise. ` + "`hpc`" + ` is integration: the node's
+processes, network, devices and shared memory, the user's own uid. ` + "`oci`" + ` is
+isolation: the namespaces and mounts of the bundle's config.json.`,
+		},
+		{
+			key: "hpc.home", value: &c.HPC.Home,
+			doc: `Whether the user's home directory is in the container, at its path.`,
+		},
+		{
+			key: "hpc.workdir", value: &c.HPC.Workdir,
+			doc: `Whether the job's working directory is in the container, at its path.
+It is where the application starts then.`,
+		},
+		{
+			key: "hpc.tmp", value: &c.HPC.Tmp,
+			doc: `Whether /tmp is that of the node. MPI libraries keep files there that
+all tasks of a step must see.`,
+		},
+		{
+			key: "hpc.etc", value: &c.HPC.Etc, choices: etcNames,
+			doc: `Files of the node's /etc that take the place of the image's. Those
+that the node lacks are left out.`,
+		},
+		{
+			key: "hpc.mounts", value: &c.HPC.Mounts,
+			doc: `Further files and directories of the node. A file that sets this key
+replaces the list of those before it.`,
+		},
+		{
+			key: "users.may", value: &c.Users.May, choices: []string{MayProfile},
+			doc: `What users may decide otherwise. ` + "`profile`" + `: by the annotation
+org.ocishim.profile in config.json, and by --profile. What is not in
+the list is an error when a user asks for it.`,
+		},
+	}
+}
+
+func (m *Mount) settings() []setting {
+	return []setting{
+		{
+			key: "source", value: &m.Source, check: checkPath,
+			doc: `Absolute path on the node. It must be set.`,
+		},
+		{
+			key: "destination", value: &m.Destination, check: checkDestination,
+			doc: `Absolute path in the container; the source's when it is not set.`,
+		},
+		{
+			key: "options", value: &m.Options,
+			choices: []string{"ro", "nosuid", "nodev", "noexec", BindOnly},
+			doc: `Mount options. ` + "`bind`" + ` leaves out what is mounted below the source;
+without it, that is in the container, too.`,
+		},
+		{
+			key: "optional", value: &m.Optional,
+			doc: `Whether a node without the source is fine. Otherwise the container
+does not start there.`,
+		},
+	}
+}
+
+// finish sets what follows from the rest of the table, and checks it as a
+// whole, and with those that are in the list already.
+func (m *Mount) finish(before []Mount) error {
+	if m.Source == "" {
+		return errors.New("source is missing")
+	}
+	if m.Destination == "" {
+		m.Destination = m.Source
+	}
+	if err := checkDestination(m.Destination); err != nil {
+		return fmt.Errorf("destination: %w", err)
+	}
+	for i := range before {
+		if before[i].Destination == m.Destination {
+			return fmt.Errorf("%s is a destination already, of table %d of the list", quoted(m.Destination), i)
+		}
+	}
+	return nil
+}
+
+func checkDestination(p string) error {
+	if p == "/" {
+		return errors.New("expected a path below /, which is the image's")
+	}
+	return checkPath(p)
+}
+
+// checkPath wants a path that means the same to whoever reads it, and that can
+// be printed.
+func checkPath(p string) error {
+	if !path.IsAbs(p) {
+		return fmt.Errorf("expected an absolute path, not %s", quoted(p))
+	}
+	if odd(p) {
+		return fmt.Errorf("expected a path of printable characters, not %s", quoted(p))
+	}
+	if clean := path.Clean(p); clean != p {
+		return fmt.Errorf("expected %s, not %s", quoted(clean), quoted(p))
+	}
+	return nil
+}
