@@ -27,6 +27,11 @@ import (
 //     not ordered against the spec's, so a mount appended above one of the
 //     spec's hides it.
 //   - What is to be mounted first goes before every mount that is there.
+//   - A device node replaces the one at the same path, else it is appended; the
+//     rule that allows it comes after all others. A node from another path of
+//     the host becomes a bind mount.
+//   - Links and files are collected in the bundle, the last at a path wins.
+//   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type where it stands, else it
 //     is appended.
 //   - Mappings, user and root path are replaced, annotations are set by key.
@@ -70,12 +75,14 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 		checkNamespaces("namespaces", e.Namespaces),
 		checkMappings("uidMappings", e.UIDMappings),
 		checkMappings("gidMappings", e.GIDMappings),
+		checkInjected(e),
+		checkHooks("hooks", e.Hooks),
 	} {
 		if bad != nil {
 			return "", bad
 		}
 	}
-	if b.Spec.Process == nil && (e.User != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend) > 0) {
+	if b.Spec.Process == nil && e.needsProcess() {
 		return "", invalid("process", "missing, so it cannot be edited")
 	}
 	if e.RootPath == "" {
@@ -89,6 +96,11 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 		return "", invalid("rootPath", "%w", err)
 	}
 	return rootfs, nil
+}
+
+// needsProcess tells whether the edit is of the container's process.
+func (e Edit) needsProcess() bool {
+	return e.User != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
 }
 
 // applyEnv merges the environments of all edits at once: building the index of
@@ -127,6 +139,11 @@ func (b *Bundle) merge(e Edit) {
 	if e.User != nil {
 		spec.Process.User = *e.User
 	}
+	for _, gid := range e.AdditionalGids {
+		if !slices.Contains(spec.Process.User.AdditionalGids, gid) {
+			spec.Process.User.AdditionalGids = append(spec.Process.User.AdditionalGids, gid)
+		}
+	}
 	if e.Terminal {
 		spec.Process.Terminal = true
 	}
@@ -137,18 +154,27 @@ func (b *Bundle) merge(e Edit) {
 		spec.Root.Path = e.RootPath
 	}
 	spec.Mounts = append(e.MountsFirst, mergeMounts(spec.Mounts, e.Mounts)...)
+	b.Links = mergeByPath(b.Links, e.Links, linkPath)
+	b.Files = mergeByPath(b.Files, e.Files, filePath)
+	mergeHooks(spec, e.Hooks)
 	if len(e.Annotations) > 0 {
 		if spec.Annotations == nil {
 			spec.Annotations = make(map[string]string, len(e.Annotations))
 		}
 		maps.Copy(spec.Annotations, e.Annotations)
 	}
-	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings) == 0 {
+	mergeLinux(spec, e)
+}
+
+// mergeLinux applies what belongs to the linux section, which it makes if need be.
+func mergeLinux(spec *specs.Spec, e Edit) {
+	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings)+len(e.Devices) == 0 {
 		return
 	}
 	if spec.Linux == nil {
 		spec.Linux = new(specs.Linux)
 	}
+	mergeDevices(spec, e.Devices)
 	spec.Linux.Namespaces = mergeNamespaces(spec.Linux.Namespaces, e.Namespaces)
 	if len(e.UIDMappings) > 0 {
 		spec.Linux.UIDMappings = e.UIDMappings

@@ -213,6 +213,17 @@ func fullEdit() Edit {
 		}},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
 		RootPath:    "/", Annotations: map[string]string{"a": "b"}, Terminal: true,
+		Rule: "all of them", AdditionalGids: []uint32{4},
+		Devices: []Device{{
+			LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 2, FileMode: ptr(os.FileMode(0o666)), UID: ptr(uint32(0)), GID: ptr(uint32(1))},
+			HostPath:    "/dev/y", Access: "rw",
+		}},
+		Links: []Link{{Path: "/l", Target: "t"}}, Files: []File{{Path: "/g", Data: []byte("x"), Optional: true}},
+		Hooks: &specs.Hooks{
+			Prestart:      []specs.Hook{{Path: "/h", Args: []string{"h"}, Env: []string{"A=1"}, Timeout: ptr(1)}}, //nolint:staticcheck // CDI has it
+			CreateRuntime: []specs.Hook{{Path: "/h"}}, CreateContainer: []specs.Hook{{Path: "/h"}},
+			StartContainer: []specs.Hook{{Path: "/h"}}, Poststart: []specs.Hook{{Path: "/h"}}, Poststop: []specs.Hook{{Path: "/h"}},
+		},
 	}
 }
 
@@ -239,6 +250,10 @@ func scramble(v reflect.Value) {
 		v.SetString("scrambled")
 	case reflect.Uint32:
 		v.SetUint(4711)
+	case reflect.Uint8:
+		v.SetUint(47)
+	case reflect.Int:
+		v.SetInt(4711)
 	}
 }
 

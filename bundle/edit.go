@@ -14,6 +14,9 @@ type Edit struct {
 	// From says who asks for the change, such as "slurm" or "gpu"; for people.
 	From string `json:"from"`
 
+	// Rule says why, such as "SLURM_STEP_GPUS: 2 of 8 GPUs"; for people.
+	Rule string `json:"rule,omitempty"`
+
 	// Env sets variables, each "NAME=value", over the container's own.
 	Env []string `json:"env,omitempty"`
 
@@ -40,6 +43,10 @@ type Edit struct {
 	// User replaces process.user as a whole (config.md, User).
 	User *specs.User `json:"user,omitempty"`
 
+	// AdditionalGids are added to process.user.additionalGids, each once
+	// (config.md, POSIX-platform User).
+	AdditionalGids []uint32 `json:"additionalGids,omitempty"`
+
 	// Terminal sets process.terminal (config.md, Process).
 	Terminal bool `json:"terminal,omitempty"`
 
@@ -50,6 +57,19 @@ type Edit struct {
 	// MountsFirst are mounted before all others, in their order: what the
 	// container's mounts then find in their places.
 	MountsFirst []specs.Mount `json:"mountsFirst,omitempty"`
+
+	// Devices are added, or replace the container's at the same path, and
+	// are allowed by its device cgroup.
+	Devices []Device `json:"devices,omitempty"`
+
+	// Links and Files appear in the container; each replaces what an earlier
+	// edit puts at the same path.
+	Links []Link `json:"links,omitempty"`
+	Files []File `json:"files,omitempty"`
+
+	// Hooks run after the container's own of the same moment (config.md,
+	// POSIX-platform Hooks).
+	Hooks *specs.Hooks `json:"hooks,omitempty"`
 
 	// RootPath replaces root.path: an absolute path of an existing directory
 	// on the host. It may lead through symlinks.
@@ -70,6 +90,11 @@ func (e Edit) clone() Edit {
 	e.User = cloneUser(e.User)
 	e.Mounts = cloneMounts(e.Mounts)
 	e.MountsFirst = cloneMounts(e.MountsFirst)
+	e.AdditionalGids = slices.Clone(e.AdditionalGids)
+	e.Devices = cloneDevices(e.Devices)
+	e.Links = slices.Clone(e.Links)
+	e.Files = cloneFiles(e.Files)
+	e.Hooks = cloneHooks(e.Hooks)
 	e.Annotations = maps.Clone(e.Annotations)
 	return e
 }

@@ -111,17 +111,22 @@ func checkOverlap(field, side string, mappings []specs.LinuxIDMapping, first fun
 // checkDevices follows config-linux.md, Devices.
 func checkDevices(devices []specs.LinuxDevice) *ConfigError {
 	for i, d := range devices {
-		field := at("linux.devices", i)
-		if bad := checkAbsolute(field+".path", d.Path); bad != nil {
+		if bad := checkDevice(at("linux.devices", i), d); bad != nil {
 			return bad
-		}
-		switch d.Type {
-		case "c", "b", "u", "p":
-		default:
-			return invalid(field+".type", "unknown type %s", quoted(d.Type))
 		}
 	}
 	return nil
+}
+
+func checkDevice(field string, d specs.LinuxDevice) *ConfigError {
+	if bad := checkAbsolute(field+".path", d.Path); bad != nil {
+		return bad
+	}
+	switch d.Type {
+	case "c", "b", "u", "p":
+		return nil
+	}
+	return invalid(field+".type", "unknown type %s", quoted(d.Type))
 }
 
 // checkPropagation follows config-linux.md, Rootfs Mount Propagation. It has

@@ -43,7 +43,7 @@ func (b *Bundle) firstInvalid() *ConfigError {
 		checkHostname,
 		func(s *specs.Spec) *ConfigError { return checkMounts("mounts", s.Mounts) },
 		checkLinux,
-		checkHooks,
+		func(s *specs.Spec) *ConfigError { return checkHooks("hooks", s.Hooks) },
 	}
 	for _, check := range checks {
 		if bad := check(b.Spec); bad != nil {
@@ -105,20 +105,20 @@ func checkHostname(spec *specs.Spec) *ConfigError {
 }
 
 // checkHooks follows config.md, POSIX-platform Hooks.
-func checkHooks(spec *specs.Spec) *ConfigError {
-	if spec.Hooks == nil {
+func checkHooks(section string, h *specs.Hooks) *ConfigError {
+	if h == nil {
 		return nil
 	}
 	for _, list := range []struct {
 		field string
 		hooks []specs.Hook
 	}{
-		{"hooks.prestart", spec.Hooks.Prestart}, //nolint:staticcheck // deprecated, but Docker sends it
-		{"hooks.createRuntime", spec.Hooks.CreateRuntime},
-		{"hooks.createContainer", spec.Hooks.CreateContainer},
-		{"hooks.startContainer", spec.Hooks.StartContainer},
-		{"hooks.poststart", spec.Hooks.Poststart},
-		{"hooks.poststop", spec.Hooks.Poststop},
+		{section + ".prestart", h.Prestart}, //nolint:staticcheck // deprecated, but Docker sends it
+		{section + ".createRuntime", h.CreateRuntime},
+		{section + ".createContainer", h.CreateContainer},
+		{section + ".startContainer", h.StartContainer},
+		{section + ".poststart", h.Poststart},
+		{section + ".poststop", h.Poststop},
 	} {
 		for i, hook := range list.hooks {
 			field := at(list.field, i)

@@ -1,0 +1,198 @@
+package bundle
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Device is a device node of the host that the container gets.
+type Device struct {
+	// LinuxDevice says where the node appears and what it is
+	// (config-linux.md, Devices).
+	specs.LinuxDevice
+
+	// HostPath is where the node lies on the host, when that is not Path.
+	HostPath string `json:"hostPath,omitempty"`
+
+	// Access is what the device cgroup is to allow: some of "r", "w" and "m"
+	// (config-linux.md, Allowed Device list). Empty adds no rule.
+	Access string `json:"access,omitempty"`
+}
+
+// Link is a symbolic link to appear in the container. The specification has no
+// word for it: the launcher makes it, without writing to the root file system.
+type Link struct {
+	Path   string `json:"path"`   // absolute, in the container
+	Target string `json:"target"` // what the link holds, taken as it is
+}
+
+// File is a read-only file to appear in the container, with content that exists
+// nowhere on the host. As for Link the launcher makes it.
+type File struct {
+	Path string `json:"path"` // absolute, in the container
+	Data []byte `json:"data"`
+
+	// Optional lets a launcher go without that cannot make the file appear,
+	// such as below /proc.
+	Optional bool `json:"optional,omitempty"`
+}
+
+// mergeDevices replaces nodes by path and appends the rest; each is allowed by
+// a rule of its own after those that are there, since the last match counts.
+// A node that lies elsewhere on the host is bound.
+func mergeDevices(spec *specs.Spec, devices []Device) {
+	for _, d := range devices {
+		if d.Access != "" {
+			allowDevice(spec.Linux, d)
+		}
+		if d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path) {
+			spec.Mounts = mergeMounts(spec.Mounts, []specs.Mount{{
+				Destination: d.Path, Source: d.HostPath, Type: "bind",
+				Options: []string{"bind", "nosuid", "noexec"},
+			}})
+			continue
+		}
+		same := func(other specs.LinuxDevice) bool { return path.Clean(other.Path) == path.Clean(d.Path) }
+		if i := slices.IndexFunc(spec.Linux.Devices, same); i >= 0 {
+			spec.Linux.Devices[i] = d.LinuxDevice
+			continue
+		}
+		spec.Linux.Devices = append(spec.Linux.Devices, d.LinuxDevice)
+	}
+}
+
+func allowDevice(linux *specs.Linux, d Device) {
+	if linux.Resources == nil {
+		linux.Resources = new(specs.LinuxResources)
+	}
+	major, minor := d.Major, d.Minor
+	linux.Resources.Devices = append(linux.Resources.Devices, specs.LinuxDeviceCgroup{
+		Allow: true, Type: d.Type, Major: &major, Minor: &minor, Access: d.Access,
+	})
+}
+
+// mergeHooks appends hooks to those of the same moment.
+func mergeHooks(spec *specs.Spec, h *specs.Hooks) {
+	if h == nil {
+		return
+	}
+	if spec.Hooks == nil {
+		spec.Hooks = new(specs.Hooks)
+	}
+	own := spec.Hooks
+	own.Prestart = append(own.Prestart, h.Prestart...) //nolint:staticcheck // deprecated, but CDI has it
+	own.CreateRuntime = append(own.CreateRuntime, h.CreateRuntime...)
+	own.CreateContainer = append(own.CreateContainer, h.CreateContainer...)
+	own.StartContainer = append(own.StartContainer, h.StartContainer...)
+	own.Poststart = append(own.Poststart, h.Poststart...)
+	own.Poststop = append(own.Poststop, h.Poststop...)
+}
+
+// mergeByPath replaces what has the same path and appends the rest.
+func mergeByPath[T any](list, edits []T, at func(T) string) []T {
+	for _, e := range edits {
+		same := func(other T) bool { return path.Clean(at(other)) == path.Clean(at(e)) }
+		if i := slices.IndexFunc(list, same); i >= 0 {
+			list[i] = e
+			continue
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func linkPath(l Link) string { return l.Path }
+func filePath(f File) string { return f.Path }
+
+// checkInjected refuses nodes, links and files that no launcher can make.
+func checkInjected(e Edit) *ConfigError {
+	for i, d := range e.Devices {
+		field := at("devices", i)
+		if bad := checkDevice(field, d.LinuxDevice); bad != nil {
+			return bad
+		}
+		if d.HostPath != "" && !path.IsAbs(d.HostPath) {
+			return invalid(field+".hostPath", "%s is not an absolute path", printable(d.HostPath))
+		}
+		if strings.Trim(d.Access, "rwm") != "" {
+			return invalid(field+".access", "%s is not made of r, w and m", printable(d.Access))
+		}
+	}
+	for i, l := range e.Links {
+		if bad := checkPlace(at("links", i), l.Path); bad != nil {
+			return bad
+		}
+		if l.Target == "" || strings.ContainsRune(l.Target, 0) {
+			return invalid(at("links", i)+".target", "%s cannot be the target of a link", quoted(l.Target))
+		}
+	}
+	for i, f := range e.Files {
+		if bad := checkPlace(at("files", i), f.Path); bad != nil {
+			return bad
+		}
+	}
+	return nil
+}
+
+func checkPlace(field, p string) *ConfigError {
+	switch {
+	case !path.IsAbs(p) || strings.ContainsRune(p, 0):
+		return invalid(field+".path", "%s is not an absolute path", quoted(p))
+	case path.Clean(p) == "/":
+		return invalid(field+".path", "%s is the root of the container", printable(p))
+	}
+	return nil
+}
+
+func cloneDevices(devices []Device) []Device {
+	devices = slices.Clone(devices)
+	for i, d := range devices {
+		devices[i].FileMode = cloneValue(d.FileMode)
+		devices[i].UID = cloneValue(d.UID)
+		devices[i].GID = cloneValue(d.GID)
+	}
+	return devices
+}
+
+func cloneFiles(files []File) []File {
+	files = slices.Clone(files)
+	for i, f := range files {
+		files[i].Data = slices.Clone(f.Data)
+	}
+	return files
+}
+
+func cloneHooks(h *specs.Hooks) *specs.Hooks {
+	if h == nil {
+		return nil
+	}
+	return &specs.Hooks{
+		Prestart:        cloneHookList(h.Prestart), //nolint:staticcheck // deprecated, but CDI has it
+		CreateRuntime:   cloneHookList(h.CreateRuntime),
+		CreateContainer: cloneHookList(h.CreateContainer),
+		StartContainer:  cloneHookList(h.StartContainer),
+		Poststart:       cloneHookList(h.Poststart),
+		Poststop:        cloneHookList(h.Poststop),
+	}
+}
+
+func cloneHookList(hooks []specs.Hook) []specs.Hook {
+	hooks = slices.Clone(hooks)
+	for i, h := range hooks {
+		hooks[i].Args = slices.Clone(h.Args)
+		hooks[i].Env = slices.Clone(h.Env)
+		hooks[i].Timeout = cloneValue(h.Timeout)
+	}
+	return hooks
+}
+
+func cloneValue[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
