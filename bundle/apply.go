@@ -16,6 +16,7 @@ import (
 // all or nothing: where one edit is wrong, b stays as it was and the error
 // names that edit. These are the rules, and they are nowhere else:
 //
+//   - What an edit drops goes before anything of it comes.
 //   - A variable replaces the one of the same name where it stands, else it is
 //     appended; the last edit wins. Names that config.json has more than once
 //     are collapsed to their last entry, which keeps its place. That happens
@@ -34,7 +35,7 @@ import (
 //   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type where it stands, else it
 //     is appended.
-//   - Mappings, user and root path are replaced, annotations are set by key.
+//   - Mappings, user, arguments, directory and root path are replaced, annotations are set by key.
 //
 // Nothing of an edit is shared with b.Spec or b.Applied afterwards. A wrong entry
 // in the spec's own environment is an error as Validate has it: once collapsed,
@@ -67,6 +68,7 @@ func (b *Bundle) Apply(edits ...Edit) error {
 // check says what is wrong with an edit, and resolves its root path if it has one.
 func (b *Bundle) check(e Edit) (rootfs string, err error) {
 	for _, bad := range []*ConfigError{
+		checkDrops(e.Drop),
 		checkEnv("env", e.Env),
 		checkEnv("envDefault", e.EnvDefault),
 		checkEnv("envPrepend", e.EnvPrepend),
@@ -135,6 +137,7 @@ func (b *Bundle) applyEnv(edits []Edit) error {
 // merge applies everything of a checked edit but its environment.
 func (b *Bundle) merge(e Edit) {
 	e = e.clone()
+	b.drop(e)
 	spec := b.Spec
 	if e.User != nil {
 		spec.Process.User = *e.User
@@ -146,6 +149,15 @@ func (b *Bundle) merge(e Edit) {
 	}
 	if e.Terminal {
 		spec.Process.Terminal = true
+	}
+	if len(e.Args) > 0 {
+		spec.Process.Args = e.Args
+	}
+	if e.Cwd != "" {
+		spec.Process.Cwd = e.Cwd
+	}
+	if e.NoNewPrivileges {
+		spec.Process.NoNewPrivileges = true
 	}
 	if e.RootPath != "" {
 		if spec.Root == nil {

@@ -17,6 +17,20 @@ type Edit struct {
 	// Rule says why, such as "SLURM_STEP_GPUS: 2 of 8 GPUs"; for people.
 	Rule string `json:"rule,omitempty"`
 
+	// Drop takes fields out of the configuration before anything else of the
+	// edit: those that drops knows, by their path in config.json.
+	Drop []string `json:"drop,omitempty"`
+
+	// DropMounts takes out the mounts at and below these destinations.
+	DropMounts []string `json:"dropMounts,omitempty"`
+
+	// Args replaces process.args, Cwd process.cwd where it is not empty.
+	Args []string `json:"args,omitempty"`
+	Cwd  string   `json:"cwd,omitempty"`
+
+	// NoNewPrivileges sets process.noNewPrivileges (config.md, Linux Process).
+	NoNewPrivileges bool `json:"noNewPrivileges,omitempty"`
+
 	// Env sets variables, each "NAME=value", over the container's own.
 	Env []string `json:"env,omitempty"`
 
@@ -81,6 +95,9 @@ type Edit struct {
 
 // clone returns a copy that shares no memory with e that could be written to.
 func (e Edit) clone() Edit {
+	e.Drop = slices.Clone(e.Drop)
+	e.DropMounts = slices.Clone(e.DropMounts)
+	e.Args = slices.Clone(e.Args)
 	e.Env = slices.Clone(e.Env)
 	e.EnvDefault = slices.Clone(e.EnvDefault)
 	e.EnvPrepend = slices.Clone(e.EnvPrepend)

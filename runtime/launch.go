@@ -38,6 +38,12 @@ type LaunchOptions struct {
 	ListenFDs     int    // descriptors from 3 on that a service listens on (sd_listen_fds(3))
 	PreserveFDs   int    // further descriptors that the container keeps
 
+	// InPlace lets the container be launched without a supervisor, where it
+	// needs none. SharedBy names those whose containers on this node share a user
+	// namespace then; empty for nobody.
+	InPlace  bool
+	SharedBy string
+
 	// Restore has the container made from a checkpoint: it runs from the
 	// first moment.
 	Restore *CheckpointOptions
@@ -78,16 +84,22 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 		}
 	}
 	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		edit, err := planScaffold(b, filepath.Join(dir, scaffoldDir))
-		if err != nil {
-			return err
-		}
-		edit.From = "mount points"
-		if len(edit.MountsFirst) > 0 || edit.RootPath != "" {
-			return b.Apply(edit)
-		}
+		return applyScaffold(b, dir)
 	}
 	return nil
+}
+
+// applyScaffold adds the mount points that the image lacks, made in the entry.
+func applyScaffold(b *bundle.Bundle, entry string) error {
+	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir))
+	if err != nil {
+		return err
+	}
+	edit.From = "mount points"
+	if len(edit.MountsFirst) == 0 && edit.RootPath == "" {
+		return nil
+	}
+	return b.Apply(edit)
 }
 
 // isTerminal tells whether the file is a terminal (isatty(3)).

@@ -130,11 +130,14 @@ func (c *Container) imposed() unix.Signal {
 }
 
 // others lists the container's processes beside the first: those of its pid
-// namespace, else those of its cgroup.
+// namespace, else those of its cgroup, or of its mount namespace where it was
+// launched in place.
 func (c *Container) others(ownNamespace bool) []Process {
 	var pids []int
 	if ownNamespace {
-		pids = inPidNamespaceOf(c.Init)
+		pids = sharing(c.Init, "pid")
+	} else if c.InPlace {
+		pids = sharing(c.Init, "mnt")
 	} else if lc, err := c.libcontainer(); err == nil {
 		pids, _ = lc.Processes()
 	}

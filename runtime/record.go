@@ -51,6 +51,9 @@ type Record struct {
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
+	// InPlace says that Init was Launcher: nobody cleans up at its end.
+	InPlace bool `json:"inPlace,omitempty"`
+
 	// Cgroups are the directories that libcontainer makes for the container,
 	// by controller, recorded before it does: it keeps no state that early.
 	Cgroups map[string]string `json:"cgroups,omitempty"`
@@ -155,5 +158,5 @@ func (r *Record) abandoned() bool {
 	case r.Step:
 		return !r.sameBoot() || !r.Daemon.Alive()
 	}
-	return r.Init.Pid == 0 || r.Supervised
+	return r.Init.Pid == 0 || r.Supervised || r.InPlace
 }

@@ -16,8 +16,14 @@ import (
 // application's exit status, or 128 plus the number of the signal that killed
 // it. Signals that the caller gets meanwhile go to the application.
 //
-// Nothing outlives the caller: if it is killed the container is, too.
+// Nothing outlives the caller: if it is killed the container is, too. A container
+// that is launched in place is the caller: Run does not return then.
 func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
+	why := whyNotInPlace(b, o)
+	if why == "" {
+		return 0, runInPlace(s, b, o)
+	}
+	logrus.Debugf("container %q: launched by libcontainer: %s", b.ID, why)
 	sup := newSupervisor()
 	defer sup.release()
 	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {

@@ -96,10 +96,10 @@ func defaultAction(sig unix.Signal) unix.Signal {
 	return unix.SIGKILL
 }
 
-// inPidNamespaceOf lists the processes that share the pid namespace of p, p
-// last, so that the first process is not told before the others.
-func inPidNamespaceOf(p Process) []int {
-	own, err := os.Readlink("/proc/" + strconv.Itoa(p.Pid) + "/ns/pid")
+// sharing lists the processes that share the namespace of p, p last, so that the
+// first process is not told before the others.
+func sharing(p Process, namespace string) []int {
+	own, err := os.Readlink("/proc/" + strconv.Itoa(p.Pid) + "/ns/" + namespace)
 	if err != nil {
 		return []int{p.Pid}
 	}
@@ -113,7 +113,7 @@ func inPidNamespaceOf(p Process) []int {
 		if err != nil || pid == p.Pid {
 			continue
 		}
-		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/pid"); err == nil && ns == own {
+		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/" + namespace); err == nil && ns == own {
 			pids = append(pids, pid)
 		}
 	}

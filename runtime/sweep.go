@@ -19,10 +19,15 @@ func (s *Store) Sweep() {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !e.IsDir() || time.Since(info.ModTime()) < sweepAge {
+		if err != nil || time.Since(info.ModTime()) < sweepAge {
 			continue
 		}
-		s.sweepEntry(e.Name())
+		switch {
+		case e.IsDir():
+			s.sweepEntry(e.Name())
+		case strings.HasPrefix(e.Name(), stepPrefix):
+			sweepStep(filepath.Join(s.dir, e.Name()))
+		}
 	}
 }
 

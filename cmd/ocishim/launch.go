@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/moby/sys/userns"
 	"github.com/urfave/cli/v2"
@@ -117,7 +118,12 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 		return nil, err
 	}
 	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
-	if !options.Step {
+	if options.InPlace, err = applyProfile(c, b, t, options.Step); err != nil {
+		return nil, err
+	}
+	if options.Step {
+		options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	} else {
 		options.NotifySocket, options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
 	}
 	if c.Command.Name == "restore" {

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/runtime"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // version is set by the Makefile.
@@ -20,6 +21,7 @@ var version = "0.1.0-dev"
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func init() {
+	inplace.Resume()
 	runtime.InitProcess()
 }
 

@@ -1,0 +1,140 @@
+package profile
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
+)
+
+// A Request is what the hpc profile depends on beside the bundle.
+type Request struct {
+	Config *config.Config
+	Choice Choice
+
+	UID, GID int
+	Home     string // of the user; empty when it is not known
+	Workdir  string // of the job, or the caller; empty when it is not known
+
+	// Exists tells whether there is something at the path on the node.
+	Exists func(path string) bool
+	// InImage tells whether there is a directory at the path in the image.
+	InImage func(path string) bool
+}
+
+// HPC is integration over isolation: the container has the node's processes,
+// network, devices and shared memory, and the user is who they are. What the
+// bundle says about isolation and limits is dropped: in a Slurm job limits are
+// Slurm's.
+func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
+	e := bundle.Edit{
+		From: "profile hpc",
+		Rule: r.Choice.By,
+		Drop: []string{
+			"hostname", "domainname", "process.capabilities", "process.rlimits", "process.oomScoreAdj", "process.consoleSize",
+			"linux.namespaces", "linux.mappings", "linux.maskedPaths", "linux.readonlyPaths", "linux.resources", "linux.cgroupsPath",
+			"linux.devices", "linux.netDevices", "linux.sysctl", "linux.intelRdt", "linux.timeOffsets",
+		},
+		DropMounts:      []string{"/proc", "/sys", "/dev"},
+		Namespaces:      []specs.LinuxNamespace{{Type: specs.UserNamespace}, {Type: specs.MountNamespace}},
+		User:            &specs.User{UID: uint32(r.UID), GID: uint32(r.GID), Umask: spec.Process.User.Umask},
+		NoNewPrivileges: true,
+	}
+	mounts, err := r.mounts()
+	if err != nil {
+		return e, err
+	}
+	e.MountsFirst = mounts
+	if r.Config.HPC.Tmp {
+		relocate(spec, &e)
+	}
+	if r.Workdir != "" && (covered(mounts, r.Workdir) && r.Exists(r.Workdir) || r.InImage(r.Workdir)) {
+		e.Cwd = r.Workdir
+	}
+	return e, nil
+}
+
+// mounts lists what the node gives, parents first. A directory within another one
+// that is at its own path already is there by that.
+func (r Request) mounts() ([]specs.Mount, error) {
+	mounts := []specs.Mount{bind("/proc", "/proc"), bind("/sys", "/sys"), bind("/dev", "/dev")}
+	for _, own := range []struct {
+		wanted bool
+		dir    string
+	}{{r.Config.HPC.Tmp, "/tmp"}, {r.Config.HPC.Home, r.Home}, {r.Config.HPC.Workdir, r.Workdir}} {
+		dir := path.Clean(own.dir)
+		if own.wanted && path.IsAbs(dir) && dir != "/" && r.Exists(dir) && !covered(mounts, dir) {
+			mounts = append(mounts, bind(dir, dir))
+		}
+	}
+	for _, name := range r.Config.HPC.Etc {
+		if file := path.Join("/etc", name); r.Exists(file) {
+			mounts = append(mounts, bind(file, file, "ro"))
+		}
+	}
+	for i, m := range r.Config.HPC.Mounts {
+		if !r.Exists(m.Source) {
+			if m.Optional {
+				continue
+			}
+			key := fmt.Sprintf("hpc.mounts[%d]", i)
+			return nil, fmt.Errorf("%s (%s): this node has no %s", key, r.Config.Origin(key), m.Source)
+		}
+		mounts = append(mounts, siteMount(m))
+	}
+	slices.SortStableFunc(mounts, func(a, b specs.Mount) int {
+		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
+	})
+	return mounts, nil
+}
+
+func siteMount(m config.Mount) specs.Mount {
+	made := bind(m.Source, m.Destination)
+	for _, option := range m.Options {
+		if option == config.BindOnly {
+			made.Options[0] = "bind"
+			continue
+		}
+		made.Options = append(made.Options, option)
+	}
+	return made
+}
+
+// covered tells whether the directory is at its own path by one of the mounts.
+func covered(mounts []specs.Mount, dir string) bool {
+	return slices.ContainsFunc(mounts, func(m specs.Mount) bool {
+		return m.Source == m.Destination && (dir == m.Destination || strings.HasPrefix(dir, m.Destination+"/"))
+	})
+}
+
+// Where Slurm puts the script and the output files of a batch job
+// (slurmd/slurmstepd/container.c), and where they go when /tmp is the node's:
+// there they would have to be made for everybody to see.
+const (
+	slurmPlace = "/tmp/slurm/"
+	ownPlace   = "/run/ocishim/"
+)
+
+// relocate moves them, and the command with them.
+func relocate(spec *specs.Spec, e *bundle.Edit) {
+	for _, m := range spec.Mounts {
+		name, found := strings.CutPrefix(m.Destination, slurmPlace)
+		if !found {
+			continue
+		}
+		if len(e.DropMounts) == 0 || e.DropMounts[len(e.DropMounts)-1] != path.Clean(slurmPlace) {
+			e.DropMounts = append(e.DropMounts, path.Clean(slurmPlace))
+		}
+		m.Destination = ownPlace + name
+		e.Mounts = append(e.Mounts, m)
+	}
+	if name, found := strings.CutPrefix(spec.Process.Args[0], slurmPlace); found && len(e.Mounts) > 0 {
+		e.Args = append([]string{ownPlace + name}, spec.Process.Args[1:]...)
+	}
+}

@@ -1,0 +1,175 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runc/libcontainer/utils"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// whyNotInPlace says what sends a container to libcontainer, empty when it can be
+// launched in place.
+func whyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
+	switch {
+	case !o.InPlace:
+		return "its profile is not hpc"
+	case os.Geteuid() == 0:
+		return "root's containers need a supervisor"
+	case o.Restore != nil:
+		return "it is restored"
+	case o.NoPivot:
+		return "--no-pivot"
+	case o.SystemdCgroup:
+		return "--systemd-cgroup"
+	case o.ConsoleSocket != "":
+		return "--console-socket"
+	case o.PidfdSocket != "":
+		return "--pidfd-socket"
+	case o.NotifySocket != "":
+		return "NOTIFY_SOCKET"
+	case b.Spec.Process.Terminal && !isTerminal(os.Stdin):
+		return "it wants a terminal, and stdin is none"
+	}
+	return inplace.Supports(b.Spec)
+}
+
+// runInPlace makes the container of this process, which becomes the application:
+// it returns only when that fails.
+func runInPlace(s *Store, b *bundle.Bundle, o LaunchOptions) error {
+	l, err := newLaunch(s, b, o)
+	if err != nil {
+		return err
+	}
+	defer l.c.unlock()
+	err = l.become()
+	l.abort()
+	return err
+}
+
+func (l *launch) become() error {
+	if err := checkInterpreter(l.b); err != nil {
+		return err
+	}
+	if err := l.planInPlace(); err != nil {
+		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
+	}
+	task, err := l.newTask()
+	if err != nil {
+		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
+	}
+	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	l.c.Init, l.c.InPlace, l.c.Edits = l.c.Launcher, true, l.b.Applied
+	if err := l.c.write(l.c.dir); err != nil {
+		return err
+	}
+	if l.o.PidFile != "" {
+		if err := writePidFile(l.o.PidFile, l.c.Init.Pid); err != nil {
+			return err
+		}
+	}
+	if err := l.keepDescriptors(); err != nil {
+		return err
+	}
+	ns, err := l.userNamespace()
+	if err != nil {
+		return err
+	}
+	err = inplace.Become(task, ns)
+	for _, f := range []*os.File{ns.Join, ns.Step} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+}
+
+// planInPlace applies what the launch needs, as plan does for libcontainer. The
+// image is never written to.
+func (l *launch) planInPlace() error {
+	b := l.b
+	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
+	edit := bundle.Edit{From: "rootless"}
+	for _, m := range b.Spec.Mounts {
+		if changed, ok := rootlessMount(b.Spec, m, true); ok {
+			edit.Mounts = append(edit.Mounts, changed)
+		}
+	}
+	if len(edit.Mounts) > 0 {
+		if err := b.Apply(edit); err != nil {
+			return err
+		}
+	}
+	return applyScaffold(b, l.c.dir)
+}
+
+func (l *launch) newTask() (*inplace.Task, error) {
+	task, err := inplace.NewTask(l.b)
+	if err != nil {
+		return nil, err
+	}
+	task.State = &specs.State{
+		Version: specs.Version, ID: l.b.ID, Pid: l.c.Launcher.Pid, Bundle: l.b.Dir, Annotations: l.b.Spec.Annotations,
+	}
+	if l.o.ListenFDs > 0 {
+		task.Env = append(task.Env, "LISTEN_FDS="+strconv.Itoa(l.o.ListenFDs), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
+	}
+	if d := l.c.Daemon; d.Pid != 0 && d.Pid == os.Getppid() {
+		task.Parent = d.Pid
+	}
+	if !l.o.Step && !l.o.Keep {
+		task.Entry = l.c.dir
+	}
+	return task, nil
+}
+
+// userNamespace is shared by the tasks of a step, and new for any other container.
+func (l *launch) userNamespace() (inplace.Namespace, error) {
+	if l.o.SharedBy == "" {
+		return inplace.Namespace{}, nil
+	}
+	return l.c.store.namespaceOf(l.o.SharedBy, l.c.Launcher)
+}
+
+// keepDescriptors has everything that we were not told to pass on closed when the
+// application begins. Slurm tells by a variable which one is for MPI. What the
+// caller passes is open across exec; all else is ours.
+func (l *launch) keepDescriptors() error {
+	var keep []int
+	for fd := 3; fd < 3+l.o.ListenFDs+l.o.PreserveFDs; fd++ {
+		if !passed(fd) {
+			return fmt.Errorf("preserve descriptor %d: %w", fd, unix.EBADF)
+		}
+		keep = append(keep, fd)
+	}
+	for _, entry := range l.b.Spec.Process.Env {
+		if text, found := strings.CutPrefix(entry, "PMI_FD="); found {
+			if fd, err := strconv.Atoi(text); err == nil && fd > 2 && passed(fd) {
+				keep = append(keep, fd)
+			}
+		}
+	}
+	if err := utils.CloseExecFrom(3); err != nil {
+		return fmt.Errorf("close descriptors on exec: %w", err)
+	}
+	for _, fd := range keep {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("preserve descriptor %d: %w", fd, err)
+		}
+	}
+	return nil
+}
+
+// passed tells whether the descriptor came from our caller.
+func passed(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
+}

@@ -1,0 +1,71 @@
+package inplace
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// find looks the command up as execvp(3) does, in the container, with the
+// application's rights. A file that may not be executed is remembered: it is the
+// better reason.
+func (t *Task) find() (string, error) {
+	name := t.Args[0]
+	if strings.Contains(name, "/") {
+		if err := executable(name); err != nil {
+			return "", commandError(name, err)
+		}
+		return name, nil
+	}
+	refused := error(unix.ENOENT)
+	for _, dir := range strings.Split(searchPath(t.Env), ":") {
+		candidate := path.Join("/", dir, name)
+		if dir == "" {
+			candidate = path.Join(t.Cwd, name)
+		}
+		err := executable(candidate)
+		if err == nil {
+			return candidate, nil
+		}
+		if !absent(err) {
+			refused = err
+		}
+	}
+	if absent(refused) {
+		return "", fmt.Errorf("execute %q: %w: executable file not found in $PATH", name, errNotFound)
+	}
+	return "", commandError(name, refused)
+}
+
+func searchPath(env []string) string {
+	for _, entry := range env {
+		if dirs, ok := strings.CutPrefix(entry, "PATH="); ok {
+			return dirs
+		}
+	}
+	return "/bin:/usr/bin" // execvp(3)
+}
+
+// executable tells whether the file can be executed, without trying.
+func executable(file string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errIsDirectory
+	}
+	return unix.Access(file, unix.X_OK)
+}
+
+var errIsDirectory = errors.New("is a directory")
+
+func commandError(name string, err error) error {
+	if absent(err) {
+		return fmt.Errorf("execute %q: %w: %w", name, errNotFound, err)
+	}
+	return fmt.Errorf("execute %q: %w: %w", name, errNotExecutable, err)
+}

@@ -1,0 +1,86 @@
+// What only a process with a single thread can do, before Go starts others: enter
+// a user namespace and a mount namespace of its own (user_namespaces(7)).
+//
+// The order comes in the environment, from our own process a moment before:
+//
+//	_OCISHIM_ENTER=TASK:USERNS:LOCK
+//
+// three descriptors. TASK is for Go. USERNS is the user namespace to join, -1 to
+// make one in which the caller's own ids are the only ones. LOCK keeps others from
+// making one for the same Slurm step; a process that joined lets it go here, one
+// that made the namespace has to write down which first, and does so in Go.
+//
+// Every descriptor and number is ours; nothing of a container exists yet.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LAUNCH_FAILED = 125 }; // runtime.ExitLaunchFailed
+
+static void fail(const char *what)
+{
+	const int error = errno;
+
+	dprintf(STDERR_FILENO, "ocishim: error: launch in place: %s: %s\n", what, strerror(error));
+	if (error == EPERM || error == EACCES || error == ENOSPC || error == EUSERS)
+		dprintf(STDERR_FILENO, "ocishim: hint: users of this node may not make user namespaces; see "
+				       "user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns (sysctl)\n");
+	_exit(LAUNCH_FAILED);
+}
+
+static void write_file(const char *path, const char *text)
+{
+	const size_t length = strlen(text);
+	const int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, length) != (ssize_t)length || close(fd) < 0)
+		fail(path);
+}
+
+// map_own_ids makes the caller's uid and gid the only ones of its new namespace,
+// under their own numbers. Groups cannot be set in there, and so stay.
+static void map_own_ids(uid_t uid, gid_t gid)
+{
+	char line[64];
+
+	write_file("/proc/self/setgroups", "deny");
+	snprintf(line, sizeof(line), "%u %u 1\n", uid, uid);
+	write_file("/proc/self/uid_map", line);
+	snprintf(line, sizeof(line), "%u %u 1\n", gid, gid);
+	write_file("/proc/self/gid_map", line);
+}
+
+__attribute__((constructor)) static void enter(void)
+{
+	const char *order = getenv("_OCISHIM_ENTER");
+	int task, userns, lock;
+	char end;
+
+	if (order == NULL)
+		return;
+	if (sscanf(order, "%d:%d:%d%c", &task, &userns, &lock, &end) != 3) {
+		errno = EINVAL;
+		fail("read _OCISHIM_ENTER");
+	}
+	if (userns >= 0) {
+		if (setns(userns, CLONE_NEWUSER) < 0)
+			fail("join the user namespace of the step");
+		close(userns);
+		if (lock >= 0)
+			close(lock);
+	} else {
+		const uid_t uid = geteuid();
+		const gid_t gid = getegid();
+
+		if (unshare(CLONE_NEWUSER) < 0)
+			fail("make a user namespace");
+		map_own_ids(uid, gid);
+	}
+	if (unshare(CLONE_NEWNS) < 0)
+		fail("make a mount namespace");
+}

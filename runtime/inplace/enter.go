@@ -1,0 +1,120 @@
+package inplace
+
+import "C" // enter.c, which runs before Go does
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// orderVariable tells the constructor in enter.c, and then Go, what to do.
+const orderVariable = "_OCISHIM_ENTER"
+
+// A Namespace is the user namespace that a container is to run in.
+type Namespace struct {
+	// Join is an open /proc/PID/ns/user, nil to make a new one.
+	Join *os.File
+	// Step is the file that says which namespace the tasks of a Slurm step share,
+	// locked; nil for a container on its own. Who makes the namespace notes it
+	// there; the lock goes when that is done, or with the process.
+	Step *os.File
+}
+
+// Become replaces this process by the container's application. It returns only
+// when that fails before anything has been done; what fails later is reported on
+// stderr, and the process exits as `run` does.
+//
+// It works by executing this program again: only a process with one thread can
+// enter a user namespace, and Go starts several. Descriptors that are not closed
+// on exec stay open, at their numbers.
+func Become(t *Task, ns Namespace) error {
+	file, err := t.file()
+	if err != nil {
+		return fmt.Errorf("launch in place: %w", err)
+	}
+	order := orderVariable + "=" + strconv.Itoa(int(file.Fd()))
+	for _, f := range []*os.File{ns.Join, ns.Step} {
+		if f == nil {
+			order += ":-1"
+			continue
+		}
+		order += ":" + strconv.Itoa(int(f.Fd()))
+		if err := keepOpen(f); err != nil {
+			return fmt.Errorf("launch in place: %w", err)
+		}
+	}
+	if err := keepOpen(file); err != nil {
+		return fmt.Errorf("launch in place: %w", err)
+	}
+	err = syscall.Exec("/proc/self/exe", os.Args, []string{order})
+	return fmt.Errorf("launch in place: execute /proc/self/exe: %w", err)
+}
+
+// keepOpen lets the descriptor live on across the next exec.
+func keepOpen(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0)
+	return err
+}
+
+// Resume is the entry point of the second half of Become: it does not return
+// then. In any other process it does nothing. It must be called on the main
+// thread, from an init function.
+func Resume() {
+	order := os.Getenv(orderVariable)
+	if order == "" {
+		return
+	}
+	if err := resume(order); err != nil {
+		report(err)
+		os.Exit(exitStatus(err))
+	}
+}
+
+func resume(order string) error {
+	fields := strings.Split(order, ":")
+	if len(fields) != 3 {
+		return fmt.Errorf("read %s: %d fields", orderVariable, len(fields))
+	}
+	var fds [3]int
+	for i, field := range fields {
+		fd, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", orderVariable, err)
+		}
+		fds[i] = fd
+	}
+	task, userns, step := fds[0], fds[1], fds[2]
+	if userns < 0 && step >= 0 {
+		if err := noteNamespace(os.NewFile(uintptr(step), "step")); err != nil {
+			return err
+		}
+	}
+	t, err := readTask(os.NewFile(uintptr(task), "task"))
+	if err != nil {
+		return err
+	}
+	return t.launchOrRemove()
+}
+
+// report prints the error as every verb does, with a hint where there is one.
+func report(err error) {
+	fmt.Fprintf(os.Stderr, "ocishim: error: %v\n", err)
+	var h hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", h.hint)
+	}
+}
+
+// hinted is an error with something that can be done about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }

@@ -1,0 +1,183 @@
+package inplace
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// launchOrRemove removes the entry when the launch fails: by a descriptor, since
+// its path leads nowhere once the root is entered; and by another thread, which has
+// from before what it takes to unmount what lies there.
+func (t *Task) launchOrRemove() error {
+	if t.Entry == "" {
+		return t.launch()
+	}
+	store, err := os.OpenRoot(filepath.Dir(t.Entry))
+	if err != nil {
+		return fmt.Errorf("open state directory: %w", err)
+	}
+	defer store.Close()
+	steps := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		steps <- struct{}{} // on its own thread
+		<-steps             // the launch has failed
+		for _, m := range slices.Backward(t.Mounts) {
+			_ = unix.Unmount(m.Target, unix.MNT_DETACH)
+		}
+		_ = store.RemoveAll(filepath.Base(t.Entry))
+		close(steps)
+	}()
+	<-steps
+	err = t.launch()
+	steps <- struct{}{}
+	<-steps
+	return err
+}
+
+// launch builds the root, takes on what the application is to have, and becomes
+// it. The process is in its namespaces, with every capability in them and none on
+// the node.
+func (t *Task) launch() error {
+	if t.OOMScoreAdj != nil {
+		if err := setOOMScore(*t.OOMScoreAdj); err != nil {
+			return err // before the node's /proc is out of reach
+		}
+	}
+	if err := t.buildRoot(); err != nil {
+		return err
+	}
+	if err := t.takeOn(); err != nil {
+		return err
+	}
+	if err := t.runHooks("startContainer", specs.StateCreated, t.StartContainer); err != nil {
+		return err
+	}
+	if err := dieWith(t.Parent); err != nil {
+		return err
+	}
+	command, err := t.find()
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(command, t.Args, t.Env)
+	return fmt.Errorf("execute %q: %w: %w", t.Args[0], errNotExecutable, err)
+}
+
+func (t *Task) buildRoot() error {
+	if err := leaveNode(); err != nil {
+		return err
+	}
+	sources, err := t.openSources()
+	if err != nil {
+		return err
+	}
+	r, err := mountRoot(t.Rootfs)
+	if err != nil {
+		return err
+	}
+	defer r.fd.Close()
+	for i, m := range t.Mounts {
+		if err := r.attach(m, sources[i]); err != nil {
+			return err
+		}
+		if m.isBind() {
+			sources[i].fd.Close()
+		}
+	}
+	if err := t.runHooks("createContainer", specs.StateCreating, t.CreateContainer); err != nil {
+		return err
+	}
+	for _, path := range t.ReadonlyPaths {
+		if err := r.makeReadonly(path); err != nil {
+			return err
+		}
+	}
+	for _, path := range t.MaskedPaths {
+		if err := r.maskPath(path); err != nil {
+			return err
+		}
+	}
+	if t.Readonly {
+		if err := r.makeRootReadonly(); err != nil {
+			return err
+		}
+	}
+	return r.enter()
+}
+
+// openSources opens what bind mounts show, by the mounts' numbers.
+func (t *Task) openSources() ([]source, error) {
+	sources := make([]source, len(t.Mounts))
+	for i, m := range t.Mounts {
+		if !m.isBind() {
+			continue
+		}
+		var err error
+		if sources[i], err = openSource(m); err != nil {
+			return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Target, err)
+		}
+	}
+	return sources, nil
+}
+
+// takeOn gives the process what the application is to have, privileges last.
+func (t *Task) takeOn() error {
+	for _, limit := range t.Rlimits {
+		if err := limit.set(); err != nil {
+			return err
+		}
+	}
+	if t.Umask != nil {
+		unix.Umask(int(*t.Umask))
+	}
+	if t.Personality != nil {
+		if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, uintptr(*t.Personality), 0, 0); errno != 0 {
+			return fmt.Errorf("set personality: %w", errno)
+		}
+	}
+	if err := t.Capabilities.take(); err != nil {
+		return err
+	}
+	if t.NoNewPrivs {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("set no_new_privs: %w", err)
+		}
+	}
+	return enterDirectory(t.Cwd)
+}
+
+// enterDirectory is done with the application's rights, and checks that the
+// directory is the container's (CVE-2024-21626): from elsewhere it would have no
+// path.
+func enterDirectory(path string) error {
+	if err := unix.Chdir(path); err != nil {
+		return fmt.Errorf("enter working directory %s: %w", path, err)
+	}
+	if _, err := unix.Getcwd(make([]byte, unix.PathMax)); err != nil {
+		return fmt.Errorf("enter working directory %s: it is not in the container: %w", path, err)
+	}
+	return nil
+}
+
+// dieWith has the kernel end the application when its parent ends: a Slurm task's
+// is its slurmstepd, and nobody else would.
+func dieWith(parent int) error {
+	if parent == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("follow process %d: %w", parent, err)
+	}
+	if os.Getppid() != parent {
+		return fmt.Errorf("follow process %d: it has ended", parent)
+	}
+	return nil
+}

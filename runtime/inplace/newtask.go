@@ -1,0 +1,55 @@
+package inplace
+
+import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// NewTask is the container of a bundle that Supports has nothing against.
+func NewTask(b *bundle.Bundle) (*Task, error) {
+	spec, p := b.Spec, b.Spec.Process
+	t := &Task{
+		Rootfs:        b.Rootfs,
+		Readonly:      spec.Root.Readonly,
+		MaskedPaths:   spec.Linux.MaskedPaths,
+		ReadonlyPaths: spec.Linux.ReadonlyPaths,
+		Args:          p.Args,
+		Env:           p.Env,
+		Cwd:           p.Cwd,
+		Umask:         p.User.Umask,
+		OOMScoreAdj:   p.OOMScoreAdj,
+		NoNewPrivs:    p.NoNewPrivileges,
+	}
+	for _, m := range spec.Mounts {
+		made, err := newMount(m)
+		if err != nil {
+			return nil, err
+		}
+		t.Mounts = append(t.Mounts, made)
+	}
+	for _, limit := range p.Rlimits {
+		t.Rlimits = append(t.Rlimits, rlimit{rlimitNumbers()[limit.Type], limit.Soft, limit.Hard})
+	}
+	var err error
+	if t.Capabilities, err = newCapabilities(p.Capabilities); err != nil {
+		return nil, err
+	}
+	if domain := spec.Linux.Personality; domain != nil {
+		t.Personality = personality(domain.Domain)
+	}
+	if spec.Hooks != nil {
+		t.CreateContainer, t.StartContainer = spec.Hooks.CreateContainer, spec.Hooks.StartContainer
+	}
+	return t, nil
+}
+
+// personality is the number of the domain (personality(2)).
+func personality(domain specs.LinuxPersonalityDomain) *uint64 {
+	const linux, linux32 = 0x0000, 0x0008
+	number := uint64(linux)
+	if domain == specs.PerLinux32 {
+		number = linux32
+	}
+	return &number
+}

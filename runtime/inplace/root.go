@@ -1,0 +1,130 @@
+package inplace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"golang.org/x/sys/unix"
+)
+
+// A root is the container's root file system while it is built: everything in it
+// may be hostile, links above all, so that no path of it is ever used as a string.
+type root struct{ fd *os.File }
+
+// leaveNode has the node see nothing of what is mounted here; what it unmounts is
+// unmounted here, too.
+func leaveNode() error {
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("leave the node's mounts: %w", err)
+	}
+	return nil
+}
+
+// mountRoot makes the rootfs a mount.
+func mountRoot(rootfs string) (*root, error) {
+	if err := unix.Mount(rootfs, rootfs, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return nil, fmt.Errorf("mount rootfs %s: %w", rootfs, err)
+	}
+	fd, err := openPath(unix.AT_FDCWD, rootfs)
+	if err != nil {
+		return nil, fmt.Errorf("open rootfs %s: %w", rootfs, err)
+	}
+	return &root{fd}, nil
+}
+
+func openPath(dir int, path string) (*os.File, error) {
+	fd, err := unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// open finds what the path leads to within the root, as if the root were /.
+func (r *root) open(path string) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for range 128 {
+		fd, err := openat2(int(r.fd.Fd()), path, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
+		case errors.Is(err, unix.ENOSYS):
+			return pathrs.OpenatInRoot(r.fd, path)
+		default:
+			return nil, err
+		}
+	}
+	return nil, unix.EAGAIN
+}
+
+// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
+var openat2 = unix.Openat2
+
+// selfFD names what an open descriptor stands for, to system calls that want a
+// path. The node's /proc is in place until the root is entered.
+func selfFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+
+// attach makes one of the task's mounts; from is its source where it is a bind.
+func (r *root) attach(m mount, from source) error {
+	target, err := r.open(m.Target)
+	if err != nil {
+		return fmt.Errorf("mount %s: find it in the image: %w", m.Target, err)
+	}
+	defer target.Close()
+	if m.isBind() {
+		err = r.bind(m, from, target)
+	} else {
+		err = unix.Mount(m.Source, selfFD(target), m.Type, m.Flags, m.Data)
+	}
+	if err != nil {
+		return fmt.Errorf("mount %s at %s: %w", m.name(), m.Target, err)
+	}
+	return r.propagate(m)
+}
+
+// name says what is mounted, for people.
+func (m mount) name() string {
+	if m.isBind() {
+		return m.Source
+	}
+	return m.Type
+}
+
+func (r *root) propagate(m mount) error {
+	if len(m.Propagation) == 0 {
+		return nil
+	}
+	mounted, err := r.open(m.Target)
+	if err != nil {
+		return fmt.Errorf("mount %s: find it again: %w", m.Target, err)
+	}
+	defer mounted.Close()
+	for _, p := range m.Propagation {
+		if err := unix.Mount("", selfFD(mounted), "", p, ""); err != nil {
+			return fmt.Errorf("mount %s: set propagation: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// enter makes the root the process's own, and the node's unreachable.
+func (r *root) enter() error {
+	if err := unix.Fchdir(int(r.fd.Fd())); err != nil {
+		return fmt.Errorf("enter root: %w", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("enter root: pivot_root: %w", err)
+	}
+	// The node's root lies over ours now, at the same place.
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("enter root: leave the node's: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return fmt.Errorf("enter root: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package inplace
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Supports says why the container cannot be launched in place; empty when it can.
+// The table in docs/launchers.md is this function in words.
+func Supports(spec *specs.Spec) string {
+	for _, reason := range []string{
+		refuseProcess(spec.Process), refuseHooks(spec.Hooks), refuseMounts(spec.Mounts), refuseLinux(spec.Linux),
+	} {
+		if reason != "" {
+			return reason
+		}
+	}
+	switch {
+	case spec.Hostname != "":
+		return "hostname needs a uts namespace"
+	case spec.Domainname != "":
+		return "domainname needs a uts namespace"
+	case spec.Root.Path == "/":
+		return "root.path is the node's own"
+	}
+	return ""
+}
+
+func refuseProcess(p *specs.Process) string {
+	switch {
+	case int(p.User.UID) != unix.Geteuid() || int(p.User.GID) != unix.Getegid():
+		return "process.user is not the caller"
+	case len(p.User.AdditionalGids) > 0:
+		return "process.user.additionalGids needs privileges"
+	case p.ApparmorProfile != "":
+		return "process.apparmorProfile"
+	case p.SelinuxLabel != "":
+		return "process.selinuxLabel"
+	case p.Scheduler != nil:
+		return "process.scheduler"
+	case p.IOPriority != nil:
+		return "process.ioPriority"
+	case p.ConsoleSize != nil && p.Terminal:
+		return "process.consoleSize"
+	}
+	for _, limit := range p.Rlimits {
+		if _, known := rlimitNumbers()[limit.Type]; !known {
+			return "process.rlimits: " + limit.Type
+		}
+	}
+	if _, err := newCapabilities(p.Capabilities); err != nil {
+		return "process.capabilities: " + err.Error()
+	}
+	return ""
+}
+
+// refuseHooks leaves those that run in the container's namespaces. The others run
+// outside, where this process cannot come back to, or after the end.
+func refuseHooks(h *specs.Hooks) string {
+	if h == nil {
+		return ""
+	}
+	switch {
+	case len(h.Prestart) > 0: //nolint:staticcheck // deprecated, and still sent
+		return "hooks.prestart"
+	case len(h.CreateRuntime) > 0:
+		return "hooks.createRuntime"
+	case len(h.Poststart) > 0:
+		return "hooks.poststart"
+	case len(h.Poststop) > 0:
+		return "hooks.poststop"
+	}
+	return ""
+}
+
+func refuseMounts(mounts []specs.Mount) string {
+	for _, m := range mounts {
+		if _, err := newMount(m); err != nil {
+			return fmt.Sprintf("mount at %s: %v", m.Destination, err)
+		}
+	}
+	return ""
+}
+
+func refuseLinux(l *specs.Linux) string {
+	if l == nil {
+		return "linux is missing"
+	}
+	for _, ns := range l.Namespaces {
+		if ns.Path != "" || ns.Type != specs.UserNamespace && ns.Type != specs.MountNamespace {
+			return "linux.namespaces: " + string(ns.Type)
+		}
+	}
+	switch {
+	case !slices.ContainsFunc(l.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace }):
+		return "linux.namespaces: no mount namespace"
+	case len(l.UIDMappings)+len(l.GIDMappings) > 0:
+		return "linux.uidMappings"
+	case len(l.Sysctl) > 0:
+		return "linux.sysctl"
+	case l.Resources != nil:
+		return "linux.resources"
+	case l.CgroupsPath != "":
+		return "linux.cgroupsPath"
+	case len(l.Devices) > 0:
+		return "linux.devices"
+	case len(l.NetDevices) > 0:
+		return "linux.netDevices"
+	case l.Seccomp != nil:
+		return "linux.seccomp"
+	case l.RootfsPropagation != "" && l.RootfsPropagation != "private" && l.RootfsPropagation != "rprivate" &&
+		l.RootfsPropagation != "slave" && l.RootfsPropagation != "rslave":
+		return "linux.rootfsPropagation: " + l.RootfsPropagation
+	case l.MountLabel != "":
+		return "linux.mountLabel"
+	case l.IntelRdt != nil:
+		return "linux.intelRdt"
+	case l.MemoryPolicy != nil:
+		return "linux.memoryPolicy"
+	case l.Personality != nil && (len(l.Personality.Flags) > 0 || l.Personality.Domain != specs.PerLinux && l.Personality.Domain != specs.PerLinux32):
+		return "linux.personality"
+	case len(l.TimeOffsets) > 0:
+		return "linux.timeOffsets"
+	}
+	return ""
+}

@@ -1,0 +1,78 @@
+// Package inplace launches a container without staying: the process that was
+// asked for it enters its namespaces, builds its root, and becomes the application.
+// It is for Slurm tasks, that share the node's pid, ipc, net and uts namespaces.
+//
+// Nobody supervises the container, so nothing can be done at its end; and it is
+// made without any privilege. What needs either is refused by Supports, and is
+// libcontainer's.
+package inplace
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A Task is a container in the words of the kernel: what is left to do once the
+// namespaces are entered. It goes from one execution of this program to the next,
+// and is nobody else's.
+type Task struct {
+	Rootfs        string       `json:"rootfs"`
+	Readonly      bool         `json:"readonly,omitempty"`
+	Mounts        []mount      `json:"mounts,omitempty"`
+	MaskedPaths   []string     `json:"maskedPaths,omitempty"`
+	ReadonlyPaths []string     `json:"readonlyPaths,omitempty"`
+	Args          []string     `json:"args"`
+	Env           []string     `json:"env,omitempty"`
+	Cwd           string       `json:"cwd"`
+	Rlimits       []rlimit     `json:"rlimits,omitempty"`
+	Umask         *uint32      `json:"umask,omitempty"`
+	OOMScoreAdj   *int         `json:"oomScoreAdj,omitempty"`
+	Personality   *uint64      `json:"personality,omitempty"`
+	Capabilities  capabilities `json:"capabilities,omitzero"`
+	NoNewPrivs    bool         `json:"noNewPrivs,omitempty"`
+
+	// CreateContainer and StartContainer are the hooks of these moments, and
+	// State is what they read on stdin (config.md, POSIX-platform Hooks).
+	CreateContainer []specs.Hook `json:"createContainer,omitempty"`
+	StartContainer  []specs.Hook `json:"startContainer,omitempty"`
+	State           *specs.State `json:"state,omitempty"`
+
+	// Entry is what the container's state is kept in, where nobody else will
+	// remove it when the launch fails.
+	Entry string `json:"entry,omitempty"`
+
+	// Parent is the process whose end is the application's, too; 0 for none.
+	Parent int `json:"parent,omitempty"`
+}
+
+// file puts the task where the next execution of this program can read it.
+func (t *Task) file() (*os.File, error) {
+	fd, err := unix.MemfdCreate("ocishim-task", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make memfd: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "task")
+	if err := json.NewEncoder(f).Encode(t); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write task: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write task: %w", err)
+	}
+	return f, nil
+}
+
+func readTask(f *os.File) (*Task, error) {
+	defer f.Close()
+	t := new(Task)
+	if err := json.NewDecoder(f).Decode(t); err != nil {
+		return nil, fmt.Errorf("read task: %w", err)
+	}
+	return t, nil
+}

@@ -1,0 +1,157 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// stepPrefix begins the names of files in a state root that say which user
+// namespace the tasks of a Slurm step share on this node. Ranks of one namespace
+// can use each other's memory (process_vm_readv(2)); those of two cannot.
+//
+// Such a file has a line for the namespace, by inode, and one for each task that
+// made or joined it, by pid and start time. It is locked while it is read and
+// until the reader is in the namespace. Any task that lives stands for the
+// namespace: there is no holder, and a task that is killed leaves nothing to undo.
+// When none lives the next one begins anew.
+const stepPrefix = ".ocishim-step-"
+
+// namespaceOf finds the user namespace for a task of the step, to join or to make.
+// The caller closes it, unless it becomes the task.
+func (s *Store) namespaceOf(step string, self Process) (inplace.Namespace, error) {
+	name, err := entryName(step)
+	if err != nil {
+		return inplace.Namespace{}, err
+	}
+	f, err := lockFile(filepath.Join(s.dir, stepPrefix+name))
+	if err != nil {
+		return inplace.Namespace{}, fmt.Errorf("find user namespace of step %s: %w", step, err)
+	}
+	ns, err := findNamespace(f, self)
+	if err != nil {
+		f.Close()
+		return inplace.Namespace{}, fmt.Errorf("find user namespace of step %s: %w", step, err)
+	}
+	return ns, nil
+}
+
+func findNamespace(f *os.File, self Process) (inplace.Namespace, error) {
+	inode, members, err := readStep(f)
+	if err != nil {
+		return inplace.Namespace{}, err
+	}
+	ns := inplace.Namespace{Step: f, Join: openNamespace(inode, members)}
+	if ns.Join == nil {
+		if err := f.Truncate(0); err != nil {
+			return inplace.Namespace{}, err
+		}
+	}
+	if _, err := fmt.Fprintf(f, "%d %d\n", self.Pid, self.Start); err != nil {
+		return inplace.Namespace{}, err
+	}
+	return ns, nil
+}
+
+// lockFile opens the file for appending, made where it is missing, and waits for
+// its lock. Sweep may have removed it meanwhile.
+func lockFile(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if hasName(f, path) {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// hasName tells whether the open file is what the path leads to.
+func hasName(f *os.File, path string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(open, named)
+}
+
+// maxStep bounds what is read of a step's file, in bytes.
+const maxStep = 1 << 20
+
+// readStep reads what is known of the step: no inode when its first task was
+// killed before it had made a namespace. A line that is none, by a full disk
+// perhaps, is passed over.
+func readStep(f *os.File) (inode uint64, members []Process, err error) {
+	data := make([]byte, maxStep)
+	n, err := f.ReadAt(data, 0)
+	if n == 0 && !errors.Is(err, os.ErrClosed) {
+		return 0, nil, nil
+	}
+	for line := range strings.Lines(string(data[:n])) {
+		if text, found := strings.CutPrefix(line, inplace.UserNamespaceLine); found {
+			inode, _ = strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+			continue
+		}
+		var p Process
+		if _, err := fmt.Sscanf(line, "%d %d\n", &p.Pid, &p.Start); err == nil {
+			members = append(members, p)
+		}
+	}
+	return inode, members, nil
+}
+
+// openNamespace opens the user namespace by way of a task that lives in it, the
+// latest first; nil when none does.
+func openNamespace(inode uint64, members []Process) *os.File {
+	if inode == 0 {
+		return nil
+	}
+	for _, p := range slices.Backward(members) {
+		f, err := os.Open("/proc/" + strconv.Itoa(p.Pid) + "/ns/user")
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		// Looked at after the opening: the pid has been that task's all the while.
+		if unix.Fstat(int(f.Fd()), &st) == nil && st.Ino == inode && p.Alive() {
+			return f
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// sweepStep removes the file of a step of which no task lives.
+func sweepStep(path string) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !hasName(f, path) {
+		return
+	}
+	_, members, err := readStep(f)
+	if err != nil || slices.ContainsFunc(members, Process.Alive) {
+		return
+	}
+	_ = os.Remove(path)
+}
