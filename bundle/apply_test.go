@@ -214,6 +214,7 @@ func fullEdit() Edit {
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
 		RootPath:    "/", Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
+		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
 		Devices: []Device{{
 			LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 2, FileMode: ptr(os.FileMode(0o666)), UID: ptr(uint32(0)), GID: ptr(uint32(1))},
 			HostPath:    "/dev/y", Access: "rw",
