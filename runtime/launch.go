@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // libcontainerDir is the part of an entry that libcontainer writes.
@@ -211,7 +212,7 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 		lp.AdditionalGroups = append(lp.AdditionalGroups, int(gid))
 	}
 	for _, limit := range p.Rlimits {
-		number, ok := rlimitNumber(limit.Type)
+		number, ok := inplace.RlimitNumber(limit.Type)
 		if !ok {
 			return nil, fmt.Errorf("set rlimit: unknown type %q", limit.Type)
 		}
@@ -223,46 +224,6 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 	}
 	lp.CPUAffinity = affinity
 	return lp, nil
-}
-
-// rlimitNumber maps the names of config.md (POSIX process) to those of
-// setrlimit(2).
-func rlimitNumber(name string) (int, bool) {
-	switch name {
-	case "RLIMIT_AS":
-		return unix.RLIMIT_AS, true
-	case "RLIMIT_CORE":
-		return unix.RLIMIT_CORE, true
-	case "RLIMIT_CPU":
-		return unix.RLIMIT_CPU, true
-	case "RLIMIT_DATA":
-		return unix.RLIMIT_DATA, true
-	case "RLIMIT_FSIZE":
-		return unix.RLIMIT_FSIZE, true
-	case "RLIMIT_LOCKS":
-		return unix.RLIMIT_LOCKS, true
-	case "RLIMIT_MEMLOCK":
-		return unix.RLIMIT_MEMLOCK, true
-	case "RLIMIT_MSGQUEUE":
-		return unix.RLIMIT_MSGQUEUE, true
-	case "RLIMIT_NICE":
-		return unix.RLIMIT_NICE, true
-	case "RLIMIT_NOFILE":
-		return unix.RLIMIT_NOFILE, true
-	case "RLIMIT_NPROC":
-		return unix.RLIMIT_NPROC, true
-	case "RLIMIT_RSS":
-		return unix.RLIMIT_RSS, true
-	case "RLIMIT_RTPRIO":
-		return unix.RLIMIT_RTPRIO, true
-	case "RLIMIT_RTTIME":
-		return unix.RLIMIT_RTTIME, true
-	case "RLIMIT_SIGPENDING":
-		return unix.RLIMIT_SIGPENDING, true
-	case "RLIMIT_STACK":
-		return unix.RLIMIT_STACK, true
-	}
-	return 0, false
 }
 
 // writePidFile writes the pid in decimal, by rename.

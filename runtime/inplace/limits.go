@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,18 +25,19 @@ func (l rlimit) set() error {
 	return nil
 }
 
-// rlimitNumbers maps the names of config.md (POSIX process) to those of
+// RlimitNumber maps the names of config.md (POSIX process) to those of
 // setrlimit(2).
-func rlimitNumbers() map[string]int {
-	return map[string]int{
-		"RLIMIT_AS": unix.RLIMIT_AS, "RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_CPU": unix.RLIMIT_CPU,
-		"RLIMIT_DATA": unix.RLIMIT_DATA, "RLIMIT_FSIZE": unix.RLIMIT_FSIZE, "RLIMIT_LOCKS": unix.RLIMIT_LOCKS,
-		"RLIMIT_MEMLOCK": unix.RLIMIT_MEMLOCK, "RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_NICE": unix.RLIMIT_NICE,
-		"RLIMIT_NOFILE": unix.RLIMIT_NOFILE, "RLIMIT_NPROC": unix.RLIMIT_NPROC, "RLIMIT_RSS": unix.RLIMIT_RSS,
-		"RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO, "RLIMIT_RTTIME": unix.RLIMIT_RTTIME,
-		"RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_STACK": unix.RLIMIT_STACK,
+func RlimitNumber(name string) (int, bool) {
+	for i, known := range strings.Fields(rlimitNames) {
+		if name == "RLIMIT_"+known {
+			return i, true
+		}
 	}
+	return 0, false
 }
+
+// rlimitNames are those of asm-generic/resource.h, in their order.
+const rlimitNames = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
 
 // setOOMScore makes the process more or less likely to be killed when memory is
 // short.

@@ -29,7 +29,8 @@ func NewTask(b *bundle.Bundle) (*Task, error) {
 		t.Mounts = append(t.Mounts, made)
 	}
 	for _, limit := range p.Rlimits {
-		t.Rlimits = append(t.Rlimits, rlimit{rlimitNumbers()[limit.Type], limit.Soft, limit.Hard})
+		number, _ := RlimitNumber(limit.Type)
+		t.Rlimits = append(t.Rlimits, rlimit{number, limit.Soft, limit.Hard})
 	}
 	var err error
 	if t.Capabilities, err = newCapabilities(p.Capabilities); err != nil {

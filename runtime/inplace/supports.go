@@ -47,7 +47,7 @@ func refuseProcess(p *specs.Process) string {
 		return "process.consoleSize"
 	}
 	for _, limit := range p.Rlimits {
-		if _, known := rlimitNumbers()[limit.Type]; !known {
+		if _, known := RlimitNumber(limit.Type); !known {
 			return "process.rlimits: " + limit.Type
 		}
 	}
