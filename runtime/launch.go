@@ -102,6 +102,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
 	}
+	c.keepPoststart(&spec, config)
 	if o.Step && os.Geteuid() != 0 {
 		stayInCgroup(config.Cgroups)
 	}

@@ -16,23 +16,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start lets a created container's first process become the application.
+// Start lets a created container's first process become the application, and
+// runs the poststart hooks. A hook that fails ends the container.
 func (c *Container) Start() error {
-	if err := c.lockPatiently(); err != nil {
+	if err := c.execute(); err != nil {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
-	defer c.unlock()
-	if status := c.Status(); status != Created {
-		return fmt.Errorf("start container %q: %w: it is %s", c.ID, ErrNotCreated, status)
-	}
-	lc, err := c.libcontainer()
-	if err != nil {
-		return fmt.Errorf("start container %q: %w", c.ID, err)
-	}
-	if err := lc.Exec(); err != nil {
+	// Hooks may take their time: delete must not wait for them.
+	if err := c.runPoststart(); err != nil {
+		if end := c.end(); end != nil {
+			logrus.Warnf("container %q: %v", c.ID, end)
+		}
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
 	return nil
+}
+
+// execute has the first process execute the application.
+func (c *Container) execute() error {
+	if err := c.lockPatiently(); err != nil {
+		return err
+	}
+	defer c.unlock()
+	if status := c.Status(); status != Created {
+		return fmt.Errorf("%w: it is %s", ErrNotCreated, status)
+	}
+	lc, err := c.libcontainer()
+	if err != nil {
+		return err
+	}
+	return lc.Exec()
 }
 
 // maxLibcontainerState bounds what is read of libcontainer's state, in bytes.
@@ -234,16 +247,8 @@ func (c *Container) removeCgroups() error {
 	return m.Destroy()
 }
 
-// destroy lets libcontainer remove its part. That a poststop hook fails is no
-// reason to keep the rest (runtime.md, Lifecycle).
+// destroy lets libcontainer remove its part, and run the poststop hooks.
 func (c *Container) destroy(lc *libcontainer.Container) error {
-	err := lc.Destroy()
-	if err == nil {
-		return nil
-	}
-	if _, serr := os.Lstat(c.libcontainerState()); errors.Is(serr, os.ErrNotExist) {
-		logrus.Warnf("container %q: %v", c.ID, err)
-		return nil
-	}
-	return err
+	c.warnOfPoststop(lc)
+	return lc.Destroy()
 }
