@@ -22,11 +22,12 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 // bundle [OPTIONS] DIR COMMAND... makes a bundle of the shared root filesystem.
 func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
-	var env, mounts, hooks list
+	var env, mounts, hooks, fifos list
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
 	flags.Var(&env, "env", "NAME=VALUE for the application")
 	flags.Var(&mounts, "mount", "SOURCE:TARGET to bind; ./SOURCE is relative to the bundle")
 	flags.Var(&hooks, "hook", "NAME=SCRIPT for sh -c, as one more hook of that name")
+	flags.Var(&fifos, "fifo", "PATH of a fifo among linux.devices")
 	terminal := flags.Bool("terminal", false, "process.terminal")
 	writable := flags.Bool("writable", false, "no read-only root")
 	rootfs := flags.String("rootfs", ts.Getenv("ROOTFS"), "root.path")
@@ -49,6 +50,10 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	shareNamespace(spec, specs.LinuxNamespaceType(*shares))
 	ts.Check(addHooks(spec, hooks))
+	for _, path := range fifos {
+		// The numbers have no meaning; some tools write them.
+		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: "p", Major: 8, Minor: 666})
+	}
 	ts.Check(writeSpec(ts.MkAbs(flags.Arg(0)), spec))
 }
 
