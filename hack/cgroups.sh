@@ -13,6 +13,7 @@ has_v1() { cgroup_hierarchies | grep -q '^cgroup '; }
 
 cgroup_dirs() {
 	local type at
+	# shellcheck disable=SC2153 # whoever sources this sets it
 	cgroup_hierarchies | while read -r type at _; do echo "$type $at/ocishim-$NAME"; done
 }
 
