@@ -26,7 +26,7 @@ demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as 
 .PHONY: test
 test: ## all that CI runs; as root on Debian, installs what is missing
 	hack/deps test
-	$(MAKE) build unit integration
+	$(MAKE) build unit integration conformance-check
 
 .PHONY: build
 build: build/bin/ocishim ## the static binary, build/bin/ocishim
@@ -54,6 +54,14 @@ table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and 
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run TestSlurm ./test/integration \
 		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
 	hack/table build/table.md
+
+.PHONY: conformance
+conformance: conformance-check ## the suite of runtime-tools on ocishim, runc and crun, into docs/conformance.md; as root
+conformance: REPORT = -args -write docs/conformance.md
+
+.PHONY: conformance-check
+conformance-check: build/bin/ocishim build/conformance/programs ## the same, and no document; a minute
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 10m ./test/conformance $(REPORT)
 
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
@@ -94,6 +102,9 @@ help: ## this list
 .PHONY: deps-for-demo
 deps-for-demo:
 	if [ "$$(id -u)" = 0 ]; then hack/deps test; else hack/deps build; fi
+
+build/conformance/programs: test/conformance/suite/go.mod test/conformance/suite/go.sum go.mod hack/suite
+	hack/suite build/conformance
 
 # The flags are part of what is built: the same sources give the same bytes.
 build/bin/ocishim: $(SOURCES) Makefile

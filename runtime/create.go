@@ -185,7 +185,7 @@ func (l *launch) abort() {
 		_, _ = l.process.Wait()
 	}
 	if l.lc != nil {
-		_ = l.lc.Destroy()
+		_ = l.c.destroy(l.lc)
 	}
 	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
 		_ = os.Remove(l.o.PidFile)

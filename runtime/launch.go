@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/opencontainers/cgroups"
@@ -114,6 +115,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	name := filepath.Base(c.dir)
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
+	spec.Linux = withoutFifoNumbers(spec.Linux)
 	// libcontainer takes the working directory for the bundle; a task's own may
 	// be gone.
 	if err := os.Chdir(b.Dir); err != nil {
@@ -131,6 +133,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
 	}
+	c.keepPoststart(&spec, config)
 	if o.Step && os.Geteuid() != 0 {
 		stayInCgroup(config.Cgroups)
 	}
@@ -142,6 +145,22 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 		return nil, fmt.Errorf("create container: %w", err)
 	}
 	return lc, nil
+}
+
+// withoutFifoNumbers drops the device numbers of fifos: they mean nothing there
+// (config-linux.md, Devices), but libcontainer looks for them in the fifo.
+func withoutFifoNumbers(linux *specs.Linux) *specs.Linux {
+	if linux == nil {
+		return nil
+	}
+	changed := *linux
+	changed.Devices = slices.Clone(linux.Devices)
+	for i := range changed.Devices {
+		if d := &changed.Devices[i]; d.Type == "p" {
+			d.Major, d.Minor = 0, 0
+		}
+	}
+	return &changed
 }
 
 // recordCgroups notes which cgroups will be made, where we may make any.

@@ -16,24 +16,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start lets a created container's first process become the application. Where
-// somebody wants to hear that the application is ready, it returns when it is.
+// Start lets a created container's first process become the application, and
+// runs the poststart hooks. A hook that fails ends the container. Where somebody
+// wants to hear that the application is ready, it returns when it is.
 func (c *Container) Start() error {
-	relay, err := c.start()
+	relay, err := c.execute()
 	if relay != nil {
 		defer relay.close()
 	}
-	if err == nil && relay != nil {
-		err = relay.awaitReady(c.Init)
-	}
 	if err != nil {
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	// Hooks may take their time: delete must not wait for them.
+	if err := c.runPoststart(); err != nil {
+		if end := c.end(); end != nil {
+			logrus.Warnf("container %q: %v", c.ID, end)
+		}
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	if relay == nil {
+		return nil
+	}
+	if err := relay.awaitReady(c.Init); err != nil {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
 	return nil
 }
 
-// start does so under the lock; the relay is nil when nobody wants to hear.
-func (c *Container) start() (*relay, error) {
+// execute has the first process execute the application, under the lock. The relay
+// is nil when nobody wants to hear of its readiness.
+func (c *Container) execute() (*relay, error) {
 	if err := c.lockPatiently(); err != nil {
 		return nil, err
 	}
@@ -254,16 +266,8 @@ func (c *Container) removeCgroups() error {
 	return m.Destroy()
 }
 
-// destroy lets libcontainer remove its part. That a poststop hook fails is no
-// reason to keep the rest (runtime.md, Lifecycle).
+// destroy lets libcontainer remove its part, and run the poststop hooks.
 func (c *Container) destroy(lc *libcontainer.Container) error {
-	err := lc.Destroy()
-	if err == nil {
-		return nil
-	}
-	if _, serr := os.Lstat(c.libcontainerState()); errors.Is(serr, os.ErrNotExist) {
-		logrus.Warnf("container %q: %v", c.ID, err)
-		return nil
-	}
-	return err
+	c.warnOfPoststop(lc)
+	return lc.Destroy()
 }

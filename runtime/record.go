@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -57,6 +58,9 @@ type Record struct {
 	// Cgroups are the directories that libcontainer makes for the container,
 	// by controller, recorded before it does: it keeps no state that early.
 	Cgroups map[string]string `json:"cgroups,omitempty"`
+
+	// Poststart are the hooks that start has to run.
+	Poststart []specs.Hook `json:"poststart,omitempty"`
 
 	Ended      time.Time `json:"ended,omitzero"`
 	ExitStatus int       `json:"exitStatus,omitempty"` // as run returns it, with Ended

@@ -33,6 +33,10 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		sup.stop()
 		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
 	}
+	if err := sup.l.c.runPoststart(); err != nil {
+		sup.stop()
+		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
+	}
 	status := sup.supervise()
 	if sup.refused {
 		return 0, fmt.Errorf("execute %q: %w", b.Spec.Process.Args[0], ErrNotExecutable)
@@ -131,7 +135,7 @@ func (sup *supervisor) finish(status int) {
 	if err != nil || c.Launcher != self {
 		// Somebody deleted the entry, and with it our right to it; what
 		// libcontainer has in memory is still ours to remove.
-		_ = sup.l.lc.Destroy()
+		_ = c.destroy(sup.l.lc)
 		return
 	}
 	if err := c.destroy(sup.l.lc); err != nil {

@@ -22,10 +22,12 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 // bundle [OPTIONS] DIR COMMAND... makes a bundle of the shared root filesystem.
 func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
-	var env, mounts list
+	var env, mounts, hooks, fifos list
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
 	flags.Var(&env, "env", "NAME=VALUE for the application")
 	flags.Var(&mounts, "mount", "SOURCE:TARGET to bind; ./SOURCE is relative to the bundle")
+	flags.Var(&hooks, "hook", "NAME=SCRIPT for sh -c, as one more hook of that name")
+	flags.Var(&fifos, "fifo", "PATH of a fifo among linux.devices")
 	terminal := flags.Bool("terminal", false, "process.terminal")
 	writable := flags.Bool("writable", false, "no read-only root")
 	rootfs := flags.String("rootfs", ts.Getenv("ROOTFS"), "root.path")
@@ -47,7 +49,27 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: target, Type: "bind", Source: source, Options: []string{"rbind"}})
 	}
 	shareNamespace(spec, specs.LinuxNamespaceType(*shares))
+	ts.Check(addHooks(spec, hooks))
+	for _, path := range fifos {
+		// The numbers have no meaning; some tools write them.
+		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: "p", Major: 8, Minor: 666})
+	}
 	ts.Check(writeSpec(ts.MkAbs(flags.Arg(0)), spec))
+}
+
+// addHooks adds hooks given as NAME=SCRIPT.
+func addHooks(spec *specs.Spec, hooks list) error {
+	added := map[string][]specs.Hook{}
+	for _, hook := range hooks {
+		name, script, _ := strings.Cut(hook, "=")
+		added[name] = append(added[name], specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}})
+	}
+	data, err := json.Marshal(added)
+	if err != nil {
+		return err
+	}
+	spec.Hooks = new(specs.Hooks)
+	return json.Unmarshal(data, spec.Hooks)
 }
 
 // exampleSpec is the config.json of the shared bundle.

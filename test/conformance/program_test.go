@@ -1,0 +1,77 @@
+//go:build integration
+
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// programLimit is many times what the slowest program takes.
+const programLimit = 90 * time.Second
+
+// outcome is what one program said of one runtime.
+type outcome struct {
+	verdict
+	runtime, program string
+	stdout, stderr   []byte
+	took             time.Duration
+}
+
+// races are programs that start two things at once and want one of them to be first. Each
+// runtime has a few tries.
+var races = []string{"killsig", "poststart"}
+
+// chance is a race that every runtime mostly loses: who wins it says nothing.
+const chance = "pidfile"
+
+// settle runs a program, and a race until it passes.
+func settle(runtime, program string) outcome {
+	out := run(runtime, program)
+	for try := 1; try < 4 && !out.passes() && slices.Contains(races, program); try++ {
+		out = run(runtime, program)
+	}
+	return out
+}
+
+// run runs a program on a runtime, in a cell of its own: all programs use the same
+// cgroups, and some leave containers behind.
+func run(runtime, program string) outcome {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), programLimit+30*time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack", "cell"), "conformance-"+runtime+"-"+program,
+		strconv.Itoa(int(programLimit.Seconds())), "./programs/"+program)
+	cmd.Dir = suiteDir
+	cmd.Env = []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"RUNTIME=/run/here/" + runtime,
+	}
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// The cell itself keeps the time, and cleans up after that. When we are killed it goes
+	// on to do so.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	err := cmd.Run()
+	out := outcome{runtime: runtime, program: program, stdout: stdout.Bytes(), stderr: stderr.Bytes(), took: time.Since(start)}
+	if cmd.ProcessState == nil {
+		out.verdict = verdict{exit: -1, complaint: err.Error()}
+		return out
+	}
+	out.verdict = judge(program, cmd.ProcessState.ExitCode(), out.stdout)
+	return out
+}
+
+// log is what there is to look into.
+func (o outcome) log() string {
+	return fmt.Sprintf("---- %s, %s: %s\n%s%s", o.runtime, o.program, o.verdict, failures(o.stdout), o.stderr)
+}
