@@ -8,6 +8,8 @@ DESTDIR ?=
 
 # The go that hack/deps found or brought, else the one in PATH.
 GO      = $(or $(wildcard build/go),go)
+# urfave_cli_no_docs: no Markdown parser, which would prepare itself at each start,
+# in a program that every rootless launch copies.
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
