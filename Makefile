@@ -14,7 +14,7 @@ TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
 SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/...
+TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/... ./test/bench
 
 # The tools that lint uses, pinned.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -57,6 +57,11 @@ table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and 
 		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
 	hack/table build/table.md
 
+.PHONY: bench
+bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor ## what containers cost beside other runtimes, into docs/performance.md; ten minutes, as root
+	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
+	build/yardsticks/bench
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
@@ -96,6 +101,22 @@ help: ## this list
 .PHONY: deps-for-demo
 deps-for-demo:
 	if [ "$$(id -u)" = 0 ]; then hack/deps test; else hack/deps build; fi
+
+.PHONY: deps-for-bench
+deps-for-bench:
+	hack/deps bench
+
+# What ocishim is compared with: the runc of the libcontainer in go.mod, built as
+# ocishim is.
+build/yardsticks/runc: go.mod Makefile
+	go=$$(command -v build/go || command -v go) && \
+	GOBIN=$(CURDIR)/build/yardsticks CGO_ENABLED=1 $$go install -trimpath -tags '$(TAGS)' -ldflags '-s -w -buildid= -extldflags=-static' \
+		github.com/opencontainers/runc@$$($$go list -m -f '{{.Version}}' github.com/opencontainers/runc)
+	touch $@
+
+build/yardsticks/%: test/bench/%.c Makefile
+	@mkdir -p build/yardsticks
+	gcc -O2 -Wall -Wextra -static -o $@ $<
 
 # The flags are part of what is built: the same sources give the same bytes.
 build/bin/ocishim: $(SOURCES) Makefile
