@@ -8,11 +8,13 @@ DESTDIR ?=
 
 # The go that hack/deps found or brought, else the one in PATH.
 GO      = $(or $(wildcard build/go),go)
+# urfave_cli_no_docs: no Markdown parser, which would prepare itself at each start,
+# in a program that every rootless launch copies.
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
 SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/...
+TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/... ./test/bench
 
 # The tools that lint uses, pinned.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -63,6 +65,11 @@ conformance: REPORT = -args -write docs/conformance.md
 conformance-check: build/bin/ocishim build/conformance/programs ## the same, and no document; a minute
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 10m ./test/conformance $(REPORT)
 
+.PHONY: bench
+bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor ## what containers cost beside other runtimes, into docs/performance.md; ten minutes, as root
+	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
+	build/yardsticks/bench
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
@@ -105,6 +112,22 @@ deps-for-demo:
 
 build/conformance/programs: test/conformance/suite/go.mod test/conformance/suite/go.sum go.mod hack/suite
 	hack/suite build/conformance
+
+.PHONY: deps-for-bench
+deps-for-bench:
+	hack/deps bench
+
+# What ocishim is compared with: the runc of the libcontainer in go.mod, built as
+# ocishim is.
+build/yardsticks/runc: go.mod Makefile
+	go=$$(command -v build/go || command -v go) && \
+	GOBIN=$(CURDIR)/build/yardsticks CGO_ENABLED=1 $$go install -trimpath -tags '$(TAGS)' -ldflags '-s -w -buildid= -extldflags=-static' \
+		github.com/opencontainers/runc@$$($$go list -m -f '{{.Version}}' github.com/opencontainers/runc)
+	touch $@
+
+build/yardsticks/%: test/bench/%.c Makefile
+	@mkdir -p build/yardsticks
+	gcc -O2 -Wall -Wextra -static -o $@ $<
 
 # The flags are part of what is built: the same sources give the same bytes.
 build/bin/ocishim: $(SOURCES) Makefile

@@ -142,7 +142,9 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
-	l.c.Edits = l.b.Applied
+	if err := l.c.keepEdits(l.b.Applied); err != nil {
+		return err
+	}
 	if l.o.PidFile != "" {
 		if err := writePidFile(l.o.PidFile, pid); err != nil {
 			return err
@@ -154,7 +156,7 @@ func (l *launch) start() error {
 // bringUp has libcontainer make the container.
 func (l *launch) bringUp() error {
 	if l.o.Restore == nil {
-		return l.lc.Start(l.process)
+		return inSequence(func() error { return l.lc.Start(l.process) })
 	}
 	if err := l.lc.Restore(l.process, l.o.Restore); err != nil {
 		return criuError(err, l.o.Restore, "restore.log")

@@ -124,7 +124,7 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 
 // add starts the process; one whose pid cannot be told to the caller is ended.
 func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (Process, error) {
-	if err := lc.Run(p); err != nil {
+	if err := inSequence(func() error { return lc.Run(p) }); err != nil {
 		return Process{}, explain(c.ID, p.Args[0], err)
 	}
 	pid, err := p.Pid()

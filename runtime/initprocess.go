@@ -12,6 +12,21 @@ import (
 // os.Args[0], which is the only word of ours that reaches it.
 const supervisedName = "ocishim-supervised"
 
+// processorsVariable is how Go programs are told how many threads may work at once.
+// libcontainer hands on ours to what it starts, which keeps it from the application.
+const processorsVariable = "GOMAXPROCS"
+
+// inSequence has what libcontainer starts work in one thread at a time until it
+// becomes the application. It has one thing to do after the other; more threads
+// would only look for work, which 64 tasks of a node feel.
+func inSequence(start func() error) error {
+	if os.Getenv(processorsVariable) == "" {
+		_ = os.Setenv(processorsVariable, "1") // it fails for odd names only
+		defer func() { _ = os.Unsetenv(processorsVariable) }()
+	}
+	return start()
+}
+
 // InitProcess is the entry point of a container's first process, which
 // libcontainer starts as `ocishim init`. It must run before main: by then the
 // C constructor has entered the namespaces. It returns only in any other

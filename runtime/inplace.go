@@ -67,7 +67,10 @@ func (l *launch) become() error {
 	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
 		return err
 	}
-	l.c.Init, l.c.InPlace, l.c.Edits = l.c.Launcher, true, l.b.Applied
+	if err := l.c.keepEdits(l.b.Applied); err != nil {
+		return err
+	}
+	l.c.Init, l.c.InPlace = l.c.Launcher, true
 	if err := l.c.write(l.c.dir); err != nil {
 		return err
 	}

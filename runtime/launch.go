@@ -9,7 +9,6 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
-	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	_ "github.com/opencontainers/runc/libcontainer/nsenter" // the C constructor that enters namespaces
@@ -137,14 +136,11 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	if o.Step && os.Geteuid() != 0 {
 		stayInCgroup(config.Cgroups)
 	}
-	if err := c.recordCgroups(config); err != nil {
-		return nil, err
-	}
 	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)
 	}
-	return lc, nil
+	return lc, c.recordCgroups(lc)
 }
 
 // withoutFifoNumbers drops the device numbers of fifos: they mean nothing there
@@ -163,16 +159,16 @@ func withoutFifoNumbers(linux *specs.Linux) *specs.Linux {
 	return &changed
 }
 
-// recordCgroups notes which cgroups will be made, where we may make any.
-func (c *Container) recordCgroups(config *configs.Config) error {
-	if config.RootlessCgroups || config.Cgroups.Systemd {
-		return nil
-	}
-	m, err := manager.New(config.Cgroups)
+// recordCgroups notes which cgroups Start will make, where we may make any.
+func (c *Container) recordCgroups(lc *libcontainer.Container) error {
+	state, err := lc.State()
 	if err != nil {
 		return fmt.Errorf("find cgroups: %w", err)
 	}
-	c.Cgroups = m.GetPaths()
+	if state.Config.RootlessCgroups || state.Config.Cgroups.Systemd {
+		return nil
+	}
+	c.Cgroups = state.CgroupPaths
 	return c.write(c.dir)
 }
 

@@ -244,7 +244,11 @@ func (c *Container) dismantle() error {
 		// map is libcontainer's own.
 		delete(lc.Config().Hooks, configs.Poststop)
 	}
-	if state, err := lc.State(); err == nil && c.Init.Pid == 0 && c.sameBoot() {
+	if c.Init.Pid == 0 && c.sameBoot() {
+		state, err := lc.State()
+		if err != nil {
+			return err
+		}
 		c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
 		if err := c.end(); err != nil {
 			return err

@@ -27,7 +27,9 @@ type Record struct {
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Edits       []bundle.Edit     `json:"edits,omitempty"` // what was changed in the bundle's spec
+	// Edits is a list of bundle.Edit: what was changed in the bundle's spec. It is
+	// for people; as text it costs the verbs that only read a record nothing.
+	Edits json.RawMessage `json:"edits,omitempty"`
 
 	// Step marks a task of a Slurm step: it stays as a tombstone after its end,
 	// since Slurm's cleanup asks for its state before it deletes it.
@@ -80,6 +82,17 @@ func readRecord(dir string) (*Record, error) {
 		return nil, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
 	return r, nil
+}
+
+// keepEdits notes what was changed in the bundle's spec.
+func (r *Record) keepEdits(edits []bundle.Edit) (err error) {
+	if len(edits) == 0 {
+		return nil
+	}
+	if r.Edits, err = json.Marshal(edits); err != nil {
+		return fmt.Errorf("record edits of container %q: %w", r.ID, err)
+	}
+	return nil
 }
 
 // errGarbage says that a record is no record: what a crash of the machine, or

@@ -60,12 +60,19 @@ func (sup *supervisor) begin() error {
 	return sup.l.lc.Exec()
 }
 
-// newSupervisor readies the process to be a container's parent. The main
-// thread must fork: the container dies with the thread that did.
+// newSupervisor readies the process to be a container's parent. The thread that
+// forks must live on, so it is locked: the container dies with it. The signals are
+// caught beside, on another one: each takes turns between two threads of the Go
+// runtime, and that takes longest from a locked one.
 func newSupervisor() *supervisor {
+	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
+	go func() {
+		catchSignals(sup.signals)
+		close(sup.caught)
+	}()
 	goruntime.LockOSThread()
 	os.Args[0] = supervisedName
-	return &supervisor{signals: catchSignals(), ended: catchEnds()}
+	return sup
 }
 
 // launch brings the container to the created state, with the given files as
@@ -102,6 +109,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 // start has the process started with the files as they are, or with a terminal
 // that is joined to them.
 func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, start func() error) error {
+	<-sup.caught
 	if !terminal {
 		sup.process.Stdin, sup.process.Stdout, sup.process.Stderr = stdin, stdout, stderr
 		return start()

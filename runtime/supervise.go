@@ -25,6 +25,7 @@ type supervisor struct {
 	terminal *terminal // nil without
 	relay    *relay    // nil without
 	signals  chan os.Signal
+	caught   chan struct{}    // closed when signals has all of them
 	ended    chan os.Signal   // SIGCHLD, apart: none of it may be lost
 	imposed  unix.Signal      // the signal whose default action we carried out
 	orphaned bool             // the Slurm step is gone
@@ -37,8 +38,7 @@ type supervisor struct {
 // before there is one. Left alone are those that cannot be caught, that report
 // a fault of our own, that tell a terminal's background process to stop, and
 // those that our caller ignores, as nohup(1) has it.
-func catchSignals() chan os.Signal {
-	signals := make(chan os.Signal, 128)
+func catchSignals(signals chan<- os.Signal) {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
 		case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL,
@@ -49,7 +49,6 @@ func catchSignals() chan os.Signal {
 			signal.Notify(signals, n)
 		}
 	}
-	return signals
 }
 
 // catchEnds takes the news that a child has ended. One place is enough: all
@@ -60,9 +59,9 @@ func catchEnds() chan os.Signal {
 	return ended
 }
 
+// release gives back the caller's terminal. The signals stay caught: the process
+// is at its end, and to let each of them go again costs as much as a fork.
 func (sup *supervisor) release() {
-	signal.Stop(sup.signals)
-	signal.Stop(sup.ended)
 	if sup.terminal != nil {
 		sup.terminal.close()
 	}
@@ -168,11 +167,15 @@ func (sup *supervisor) forward(sig unix.Signal) {
 }
 
 // reap collects ended children; ended says that the application is among them.
+// Where nothing comes to us that the application leaves behind, it is the only
+// one that matters.
 func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 	target := sup.target.Pid
-	for _, p := range children() {
-		if p.Pid != target {
-			collect(p.Pid)
+	if sup.adopting {
+		for _, p := range children() {
+			if p.Pid != target {
+				collect(p.Pid)
+			}
 		}
 	}
 	st, err := readStat(target)

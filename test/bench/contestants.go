@@ -1,0 +1,113 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A contestant is one way to run a command in a root filesystem. A verb that it
+// does not have is nil: scenarios that need it go without the contestant.
+type contestant struct {
+	name    string
+	program string   // a path, or a name to look for in PATH
+	version []string // arguments that make it print its version, nil when it has none
+
+	run    func(call) []string // the arguments, without the program
+	create func(call) []string
+	start  func(call) []string
+	remove func(call) []string // of a container that has ended
+}
+
+// A call is what a contestant is asked to run, and as whom.
+type call struct {
+	id     string // "@" in it becomes the number of the copy
+	state  string // a directory of the contestant's own, on a tmpfs as /run is
+	bundle string // its process is /bin/true
+	user   bool   // as an ordinary user
+}
+
+func (c call) rootfs() string { return filepath.Join(c.bundle, "rootfs") }
+
+// Who is compared with whom, by name.
+const (
+	ours      = "ocishim"
+	reference = "runc 1.5" // what our ratios are to: built of the libcontainer that we have
+)
+
+// contestants in the order of the tables. The programs in built are made by the
+// Makefile, all others are Debian's.
+func contestants(built string) []contestant {
+	return []contestant{
+		ociRuntime(ours, filepath.Join(built, "ocishim")),
+		ociRuntime(reference, filepath.Join(built, "runc")),
+		ociRuntime("runc, Debian's", "runc"),
+		ociRuntime("crun, Debian's", "crun"),
+		{
+			name: "Charliecloud ch-run", program: "ch-run", version: []string{"--version"},
+			run: ordinary(func(c call) []string { return []string{c.rootfs(), "--", "true"} }),
+		},
+		{
+			name: "bubblewrap", program: "bwrap", version: []string{"--version"},
+			run: func(c call) []string {
+				return append(strings.Fields("--unshare-user --unshare-pid --unshare-ipc --unshare-uts --proc /proc --dev /dev --ro-bind"),
+					c.rootfs(), "/", "true")
+			},
+		},
+		{
+			name: "floor, in C", program: filepath.Join(built, "floor"),
+			run: func(c call) []string { return []string{c.rootfs(), "true"} },
+		},
+		{
+			name: "true, bare", program: "/bin/true",
+			run: func(call) []string { return []string{} },
+		},
+	}
+}
+
+// ociRuntime is a program with runc's command line.
+func ociRuntime(name, program string) contestant {
+	verb := func(words ...string) func(call) []string {
+		return func(c call) []string {
+			args := append([]string{"--root", c.state}, words...)
+			if words[0] == "create" || words[0] == "run" {
+				args = append(args, "--bundle", c.bundle)
+			}
+			return append(args, c.id)
+		}
+	}
+	return contestant{
+		name: name, program: program, version: []string{"--version"},
+		run: verb("run"), create: verb("create"), start: verb("start"), remove: verb("delete"),
+	}
+}
+
+// ordinary is for a verb that only an ordinary user can call.
+func ordinary(verb func(call) []string) func(call) []string {
+	return func(c call) []string {
+		if !c.user {
+			return nil
+		}
+		return verb(c)
+	}
+}
+
+// find makes the program's path absolute.
+func (c *contestant) find() error {
+	path, err := exec.LookPath(c.program)
+	c.program = path
+	return err
+}
+
+// describe is the name with what the program calls its version.
+func (c contestant) describe() string {
+	if c.version == nil {
+		return c.name
+	}
+	cmd := exec.Command(c.program, c.version...)
+	cmd.Env = append(os.Environ(), "USER=root") // ch-run wants it
+	out, _ := cmd.CombinedOutput()
+	line, _, _ := strings.Cut(string(out), "\n")
+	return c.name + ": " + strings.TrimSpace(line)
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A sample is what one execution of a scenario took, all processes together.
+type sample struct {
+	wall, cpu time.Duration
+	memory    int // of the largest process, in kB
+}
+
+// results are the samples of one scenario, by contestant: those of one index
+// were taken one after the other.
+type results struct {
+	scenario scenario
+	names    []string
+	samples  map[string][]sample
+	left     []string // who could not take part, and why
+}
+
+// measure takes the samples of the scenario, the contestants in turns, so that
+// what else the machine does meets them all. A first round is not counted: it
+// brings the programs into memory, and shows who cannot take part.
+func (p place) measure(s scenario, all []contestant) (*results, error) {
+	r := &results{scenario: s, samples: map[string][]sample{}}
+	var able []contestant
+	for _, c := range all {
+		steps := s.steps(c, p.call(s, c))
+		if steps == nil {
+			continue
+		}
+		if _, err := p.take(s, steps); err != nil {
+			r.left = append(r.left, fmt.Sprintf("%s: %v", c.name, err))
+			continue
+		}
+		able = append(able, c)
+		r.names = append(r.names, c.name)
+	}
+	for round := range s.samples {
+		for i := range able {
+			c := able[(round+i)%len(able)]
+			taken, err := p.take(s, s.steps(c, p.call(s, c)))
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", s.name, c.name, err)
+			}
+			r.samples[c.name] = append(r.samples[c.name], taken)
+		}
+	}
+	return r, nil
+}
+
+func (p place) call(s scenario, c contestant) call {
+	word := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789", r) {
+			return r
+		}
+		return -1
+	}, strings.ToLower(c.name))
+	who := "root"
+	if s.user {
+		who = "user"
+	}
+	return call{
+		id:     "bench-" + word + "-@",
+		state:  filepath.Join(p.dir, "state", who+"-"+word),
+		bundle: filepath.Join(p.dir, who, "bundle"),
+		user:   s.user,
+	}
+}
+
+// take has the commands run by the program of sample.c.
+func (p place) take(s scenario, steps [][]string) (sample, error) {
+	args := []string{fmt.Sprint(s.copies)}
+	for i, step := range steps {
+		if i > 0 {
+			args = append(args, ",")
+		}
+		args = append(args, step...)
+	}
+	var out, messages bytes.Buffer
+	cmd := p.command(s.user, filepath.Join(p.dir, "bin", "sample"), args...)
+	cmd.Stdout, cmd.Stderr = &out, &messages
+	if err := cmd.Run(); err != nil {
+		said, _, _ := strings.Cut(strings.TrimSpace(messages.String()), "\n")
+		return sample{}, errors.New(strings.TrimSpace(err.Error() + " " + said))
+	}
+	var wall, user, system int64
+	var taken sample
+	if _, err := fmt.Sscan(out.String(), &wall, &user, &system, &taken.memory); err != nil {
+		return sample{}, fmt.Errorf("read %q: %w", out.String(), err)
+	}
+	taken.wall = time.Duration(wall) * time.Microsecond
+	taken.cpu = time.Duration(user+system) * time.Microsecond
+	return taken, nil
+}
+
+// command is one of root or of the ordinary user, with next to no environment.
+func (p place) command(user bool, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "USER=root"}
+	if user {
+		cmd.Env[2] = "USER=" + p.user.name
+		cmd.SysProcAttr = p.user.attributes()
+	}
+	return cmd
+}
