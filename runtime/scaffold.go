@@ -29,7 +29,9 @@ const maxCovered = 1000
 // shared by a thousand tasks. The deepest directory that exists on the way to
 // such a target, its base, is covered by one of the same look, made under dir,
 // in which the target exists and into which everything else is bound from
-// below. A base that is a place for temporary files gets a tmpfs instead.
+// below. A base that is a place for temporary files gets a tmpfs instead. With
+// any of them the root is covered, too: what lies in the rootfs is bound by its
+// path there, and a cover mounted in the rootfs itself would hide it.
 //
 // Mounts below what an earlier mount brings are left alone: their targets
 // appear, or are made, there.
@@ -43,7 +45,11 @@ func planScaffold(b *bundle.Bundle, dir string) (bundle.Edit, error) {
 	if err := s.find(root, b.Spec.Mounts); err != nil {
 		return bundle.Edit{}, err
 	}
-	for _, base := range s.bases() {
+	bases := s.bases()
+	for _, base := range bases {
+		s.mounted[base] = true
+	}
+	for _, base := range bases {
 		if err := s.cover(root, base); err != nil {
 			return bundle.Edit{}, fmt.Errorf("make mount points in %s without writing to the image: %w", base, err)
 		}
@@ -57,7 +63,7 @@ type scaffold struct {
 	dir      string
 	readonly bool
 	targets  []target        // all mounts, in their order
-	mounted  map[string]bool // their paths
+	mounted  map[string]bool // their paths, and in the end those of covers
 	covers   int             // made so far
 	edit     bundle.Edit
 }
@@ -101,12 +107,13 @@ func (s *scaffold) below(path string) bool {
 	return false
 }
 
-// bases lists the directories to cover, each once, parents first.
+// bases lists the directories to cover, each once, parents first: the root and
+// others, or none.
 func (s *scaffold) bases() []string {
 	var bases []string
 	for _, t := range s.targets {
 		if t.base != "" {
-			bases = append(bases, t.base)
+			bases = append(bases, "/", t.base)
 		}
 	}
 	slices.Sort(bases)
@@ -193,7 +200,7 @@ func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 
 // coverWithCopy makes the cover as a directory of ours: links are made again,
 // all else becomes an empty file or directory with the original bound over it.
-// The cover of the root becomes the rootfs.
+// The cover of the root becomes the container's root.
 func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, entries []os.DirEntry) error {
 	made := filepath.Join(s.dir, strconv.Itoa(s.covers))
 	s.covers++
