@@ -148,6 +148,9 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
+	if err := l.checkScaffold(); err != nil {
+		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+	}
 	l.c.Edits = l.b.Applied
 	if l.o.PidFile != "" {
 		if err := writePidFile(l.o.PidFile, pid); err != nil {

@@ -66,7 +66,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 		if err != nil {
 			return err
 		}
-		edit.From = "mount points"
+		edit.From = scaffoldEdit
 		if len(edit.MountsFirst) > 0 || edit.RootPath != "" {
 			return b.Apply(edit)
 		}

@@ -20,6 +20,9 @@ import (
 // scaffoldDir is the part of an entry that holds mount points.
 const scaffoldDir = "scaffold"
 
+// scaffoldEdit is what the edit that uses them comes from.
+const scaffoldEdit = "mount points"
+
 // maxCovered bounds the entries of a directory that is covered: each becomes a
 // mount.
 const maxCovered = 1000
