@@ -43,6 +43,7 @@ type container struct {
 	t         *testing.T
 	id, state string
 	dir       string
+	program   string // of ocishim
 	spec      *specs.Spec
 }
 
@@ -53,7 +54,7 @@ func newContainer(t *testing.T, rootfs, script string) *container {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &container{t: t, id: uniqueID(), state: filepath.Join(t.TempDir(), "state"), dir: t.TempDir(), spec: spec}
+	c := &container{t: t, id: uniqueID(), state: filepath.Join(t.TempDir(), "state"), dir: t.TempDir(), program: shared.program(), spec: spec}
 	spec.Root.Path = rootfs
 	spec.Process.Args = []string{"bash", "-c", script}
 	mark := "OCISHIM_TEST=" + c.state
@@ -96,7 +97,7 @@ func (c *container) withoutMount(destination string) *container {
 // command is a call of the verb for the container, which ends in time.
 func (c *container) command(verb string, arguments ...string) *exec.Cmd {
 	c.t.Helper()
-	args := []string{"--kill-after=1", "30", shared.program(), "--root", c.state, verb}
+	args := []string{"--kill-after=1", "30", c.program, "--root", c.state, verb}
 	if verb == "run" || verb == "create" {
 		if err := writeSpec(c.dir, c.spec); err != nil {
 			c.t.Fatal(err)
