@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -146,6 +147,8 @@ func (s *scaffold) cover(root *os.File, base string) error {
 		return err
 	}
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", below.Fd()))
+	// Other names cannot be told to libcontainer: they stay hidden.
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !utf8.ValidString(e.Name()) })
 	switch {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
