@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -21,13 +23,13 @@ func (l *launch) checkScaffold() error {
 	if len(binds) == 0 {
 		return nil
 	}
-	host, err := mountinfo.GetMounts(nil)
+	host, err := mountsOf(os.Getpid())
 	if err != nil {
-		return fmt.Errorf("read mounts: %w", err)
+		return err
 	}
-	inside, err := mountinfo.PidMountInfo(l.c.Init.Pid)
+	inside, err := mountsOf(l.c.Init.Pid)
 	if err != nil {
-		return fmt.Errorf("read mounts of container: %w", err)
+		return err
 	}
 	image := placesBelow(host, l.c.Rootfs)
 	for _, path := range binds {
@@ -46,6 +48,20 @@ func (l *launch) checkScaffold() error {
 		}
 	}
 	return nil
+}
+
+// mountsOf lists the mounts that the process sees.
+func mountsOf(pid int) ([]*mountinfo.Info, error) {
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	defer f.Close()
+	mounts, err := mountinfo.GetMountsFromReader(f, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts of process %d: %w", pid, err)
+	}
+	return mounts, nil
 }
 
 // bindsOfImage lists where the scaffold had parts of the image bound.
