@@ -142,6 +142,9 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
+	if err := l.checkScaffold(); err != nil {
+		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+	}
 	if err := l.c.keepEdits(l.b.Applied); err != nil {
 		return err
 	}

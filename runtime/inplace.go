@@ -115,7 +115,7 @@ func (l *launch) planInPlace() error {
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {
-	task, err := inplace.NewTask(l.b)
+	task, err := inplace.NewTask(l.b, l.c.Rootfs)
 	if err != nil {
 		return nil, err
 	}

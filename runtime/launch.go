@@ -96,7 +96,7 @@ func applyScaffold(b *bundle.Bundle, entry string) error {
 	if err != nil {
 		return err
 	}
-	edit.From = "mount points"
+	edit.From = scaffoldEdit
 	if len(edit.MountsFirst) == 0 && edit.RootPath == "" {
 		return nil
 	}

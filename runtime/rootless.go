@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,9 +42,26 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 	for _, m := range spec.Mounts {
 		if changed, ok := rootlessMount(spec, m, own); ok {
 			e.Mounts = append(e.Mounts, changed)
+			e.Mounts = append(e.Mounts, readOnlyCgroups(spec, changed)...)
 		}
 	}
 	return e
+}
+
+// readOnlyCgroups covers the cgroups that come with the host's /sys, which the
+// user may own. That /sys is mounted read-only says nothing of what is mounted
+// below it (CVE-2023-25809).
+func readOnlyCgroups(spec *specs.Spec, sys specs.Mount) []specs.Mount {
+	cgroups := filepath.Join(sys.Destination, "fs/cgroup")
+	own := func(m specs.Mount) bool { return filepath.Clean(m.Destination) == cgroups }
+	if sys.Source != "/sys" || slices.ContainsFunc(spec.Mounts, own) {
+		return nil
+	}
+	if _, err := os.Stat("/sys/fs/cgroup"); err != nil {
+		return nil
+	}
+	options := []string{"nosuid", "noexec", "nodev", "relatime", "ro"}
+	return []specs.Mount{{Destination: cgroups, Type: "cgroup", Source: "cgroup", Options: options}}
 }
 
 // rootlessMount is the mount as it can be made without root.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -20,6 +21,9 @@ import (
 // scaffoldDir is the part of an entry that holds mount points.
 const scaffoldDir = "scaffold"
 
+// scaffoldEdit is what the edit that uses them comes from.
+const scaffoldEdit = "mount points"
+
 // maxCovered bounds the entries of a directory that is covered: each becomes a
 // mount.
 const maxCovered = 1000
@@ -29,7 +33,9 @@ const maxCovered = 1000
 // shared by a thousand tasks. The deepest directory that exists on the way to
 // such a target, its base, is covered by one of the same look, made under dir,
 // in which the target exists and into which everything else is bound from
-// below. A base that is a place for temporary files gets a tmpfs instead.
+// below. A base that is a place for temporary files gets a tmpfs instead. With
+// any of them the root is covered, too: what lies in the rootfs is bound by its
+// path there, and a cover mounted in the rootfs itself would hide it.
 //
 // Mounts below what an earlier mount brings are left alone: their targets
 // appear, or are made, there.
@@ -43,7 +49,11 @@ func planScaffold(b *bundle.Bundle, dir string) (bundle.Edit, error) {
 	if err := s.find(root, b.Spec.Mounts); err != nil {
 		return bundle.Edit{}, err
 	}
-	for _, base := range s.bases() {
+	bases := s.bases()
+	for _, base := range bases {
+		s.mounted[base] = true
+	}
+	for _, base := range bases {
 		if err := s.cover(root, base); err != nil {
 			return bundle.Edit{}, fmt.Errorf("make mount points in %s without writing to the image: %w", base, err)
 		}
@@ -57,7 +67,7 @@ type scaffold struct {
 	dir      string
 	readonly bool
 	targets  []target        // all mounts, in their order
-	mounted  map[string]bool // their paths
+	mounted  map[string]bool // their paths, and in the end those of covers
 	covers   int             // made so far
 	edit     bundle.Edit
 }
@@ -101,12 +111,13 @@ func (s *scaffold) below(path string) bool {
 	return false
 }
 
-// bases lists the directories to cover, each once, parents first.
+// bases lists the directories to cover, each once, parents first: the root and
+// others, or none.
 func (s *scaffold) bases() []string {
 	var bases []string
 	for _, t := range s.targets {
 		if t.base != "" {
-			bases = append(bases, t.base)
+			bases = append(bases, "/", t.base)
 		}
 	}
 	slices.Sort(bases)
@@ -136,6 +147,8 @@ func (s *scaffold) cover(root *os.File, base string) error {
 		return err
 	}
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", below.Fd()))
+	// Other names cannot be told to libcontainer: they stay hidden.
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !utf8.ValidString(e.Name()) })
 	switch {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
@@ -193,7 +206,7 @@ func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 
 // coverWithCopy makes the cover as a directory of ours: links are made again,
 // all else becomes an empty file or directory with the original bound over it.
-// The cover of the root becomes the rootfs.
+// The cover of the root becomes the container's root.
 func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, entries []os.DirEntry) error {
 	made := filepath.Join(s.dir, strconv.Itoa(s.covers))
 	s.covers++

@@ -111,13 +111,13 @@ func TestScaffoldBatchStep(t *testing.T) {
 	}
 	for _, readonly := range []bool{true, false} {
 		got, dir := planned(t, root, readonly, bind("/etc", "/var/run/slurm/"), bind(script, "/tmp/slurm/startup"))
-		expectEdits(t, got,
-			"/run from scaffold:/0", "/run/file from image:/run/file", "/run/lock from image:/run/lock",
+		expectEdits(t, got, "/ from /0", "/var from image:/var",
+			"/run from scaffold:/1", "/run/file from image:/run/file", "/run/lock from image:/run/lock",
 			"/tmp from tmpfs")
-		if target, err := os.Readlink(filepath.Join(dir, "0/link")); err != nil || target != "lock" {
+		if target, err := os.Readlink(filepath.Join(dir, "1/link")); err != nil || target != "lock" {
 			t.Errorf("link in the cover: %q, %v", target, err)
 		}
-		if info, err := os.Stat(filepath.Join(dir, "0/slurm")); err != nil || !info.IsDir() {
+		if info, err := os.Stat(filepath.Join(dir, "1/slurm")); err != nil || !info.IsDir() {
 			t.Errorf("mount point in the cover: %v", err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestScaffoldBatchStep(t *testing.T) {
 func TestScaffoldFileTarget(t *testing.T) {
 	root := image(t, "etc/passwd")
 	_, dir := planned(t, root, true, bind("/etc/passwd", "/etc/deep/er/hosts"))
-	if info, err := os.Stat(filepath.Join(dir, "0/deep/er/hosts")); err != nil || !info.Mode().IsRegular() {
+	if info, err := os.Stat(filepath.Join(dir, "1/deep/er/hosts")); err != nil || !info.Mode().IsRegular() {
 		t.Errorf("mount point of a file: %v, %v", info, err)
 	}
 }
@@ -138,7 +138,7 @@ func TestScaffoldRoot(t *testing.T) {
 	got, _ := planned(t, root, true,
 		specs.Mount{Destination: "/proc", Type: "proc"}, specs.Mount{Destination: "/sys", Type: "sysfs"},
 		bind("/etc", "/tmp/slurm"), bind("/etc", "/sys/fs/made/there"))
-	expectEdits(t, got, "/ from /0", "/tmp from image:/tmp", "/usr from image:/usr", "/tmp from tmpfs", "/tmp/x from image:/tmp/x")
+	expectEdits(t, got, "/ from /0", "/usr from image:/usr", "/tmp from tmpfs", "/tmp/x from image:/tmp/x")
 }
 
 // Links of the image never lead out of it, dangling ones included.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Slurm's cleanup runs as root on the state of a user, who can write there what
@@ -49,6 +51,21 @@ func (v *victim) process(t *testing.T) map[string]any {
 		t.Fatal(err)
 	}
 	return map[string]any{"pid": v.cmd.Process.Pid, "start": start}
+}
+
+// cgroups are the directories of those that the victim is in.
+func (v *victim) cgroups(t *testing.T) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", v.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		dirs[fields[1]] = filepath.Join("/sys/fs/cgroup", strings.TrimPrefix(fields[1], "name="), fields[2])
+	}
+	return dirs
 }
 
 func (v *victim) mustLive(t *testing.T, after string) {
@@ -174,6 +191,9 @@ func TestForgedRecord(t *testing.T) {
 		"launcher": func(v *victim) map[string]any {
 			return map[string]any{"launcher": v.process(t), "init": map[string]any{"pid": 0, "start": 0}}
 		},
+		"cgroups": func(v *victim) map[string]any {
+			return map[string]any{"cgroups": v.cgroups(t), "init": map[string]any{"pid": 0, "start": 0}}
+		},
 		"libcontainer": func(*victim) map[string]any {
 			return map[string]any{"init": map[string]any{"pid": 0, "start": 0}, "launcher": map[string]any{"pid": 0, "start": 0}}
 		},
@@ -247,6 +267,41 @@ func TestLinkToRootsState(t *testing.T) {
 			if err != nil || !strings.Contains(string(state), `"created"`) {
 				t.Fatalf("%v reached a container of root: %s; its state is %s", args, out, state)
 			}
+		}
+	}
+}
+
+// A hook of the user's is none of root's business: it would run with root's
+// surroundings, be it as the user.
+func TestHooksOfUsersState(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	for caller, want := range map[string]bool{"root": false, "the user": true} {
+		spec, err := exampleSpec()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, id := sharedTempDir(t), uniqueID()
+		ran := filepath.Join(dir, "ran")
+		spec.Root.Path = filepath.Join(shared.dir, "bundles", strconv.Itoa(int(ordinaryUser().Uid)), "rootfs")
+		spec.Process.Args = []string{"sleep", "600"}
+		spec.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo >" + ran}}}}
+		if err := writeSpec(dir, spec); err != nil {
+			t.Fatal(err)
+		}
+		state := filepath.Join(dir, "state")
+		if err := asUser(ocishim("--root", state, "create", "-b", dir, id)).Run(); err != nil {
+			t.Fatal(err)
+		}
+		deletion := ocishim("--root", state, "delete", "--force", id)
+		if caller == "the user" {
+			deletion = asUser(deletion)
+		}
+		if out, err := deletion.CombinedOutput(); err != nil {
+			t.Errorf("delete by %s: %v: %s", caller, err, out)
+		}
+		if _, err := os.Stat(ran); (err == nil) != want {
+			t.Errorf("the hook ran when %s deleted the container: %v, want %v", caller, err == nil, want)
 		}
 	}
 }

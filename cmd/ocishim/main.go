@@ -1,3 +1,10 @@
+// Else Go's runtime keeps the files of the cgroup's CPU limit open for reading.
+// In the first process of a created container they would be the container's own
+// limit, and a process that exec adds could open them for writing.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command ocishim is an OCI container runtime for Slurm clusters, and a drop-in
 // for runc and crun. This package holds argv, environment, logging, exit codes
 // and printing, one file per group of verbs; the rules are elsewhere.

@@ -3,6 +3,7 @@ package inplace
 import (
 	"errors"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,21 +17,32 @@ type source struct {
 }
 
 // openSource makes a copy of the mount that the source lies on, with those below
-// it where m is recursive. Before kernel 5.2 it only remembers the place.
-func openSource(m mount) (source, error) {
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+// it where m is recursive. Before kernel 5.2 it only remembers the place. What is
+// of the image is looked for within it: others may be writing there.
+func openSource(m mount, image *root) (source, error) {
+	var place *os.File
+	var err error
+	if below, found := strings.CutPrefix(m.Source, image.fd.Name()+"/"); found {
+		place, err = image.open(below)
+	} else {
+		place, err = openPath(unix.AT_FDCWD, m.Source)
+	}
+	if err != nil {
+		return source{}, err
+	}
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
 	if m.recursive() {
 		flags |= unix.AT_RECURSIVE
 	}
-	fd, err := openTree(unix.AT_FDCWD, m.Source, flags)
-	if err == nil {
-		return source{os.NewFile(uintptr(fd), m.Source), true}, nil
+	fd, err := openTree(int(place.Fd()), "", flags)
+	if errors.Is(err, unix.ENOSYS) {
+		return source{place, false}, nil
 	}
-	if !errors.Is(err, unix.ENOSYS) {
+	place.Close()
+	if err != nil {
 		return source{}, err
 	}
-	place, err := openPath(unix.AT_FDCWD, m.Source)
-	return source{place, false}, err
+	return source{os.NewFile(uintptr(fd), m.Source), true}, nil
 }
 
 // bind mounts the source over the target. With the new mount API (5.2;

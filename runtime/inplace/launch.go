@@ -115,13 +115,17 @@ func (t *Task) buildRoot() error {
 
 // openSources opens what bind mounts show, by the mounts' numbers.
 func (t *Task) openSources() ([]source, error) {
+	image, err := openPath(unix.AT_FDCWD, t.Image)
+	if err != nil {
+		return nil, fmt.Errorf("open rootfs %s: %w", t.Image, err)
+	}
+	defer image.Close()
 	sources := make([]source, len(t.Mounts))
 	for i, m := range t.Mounts {
 		if !m.isBind() {
 			continue
 		}
-		var err error
-		if sources[i], err = openSource(m); err != nil {
+		if sources[i], err = openSource(m, &root{image}); err != nil {
 			return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Target, err)
 		}
 	}

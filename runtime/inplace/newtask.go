@@ -6,10 +6,12 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// NewTask is the container of a bundle that Supports has nothing against.
-func NewTask(b *bundle.Bundle) (*Task, error) {
+// NewTask is the container of a bundle that Supports has nothing against. The image
+// lies at the given path; b.Rootfs may be made of parts of it.
+func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 	spec, p := b.Spec, b.Spec.Process
 	t := &Task{
+		Image:         image,
 		Rootfs:        b.Rootfs,
 		Readonly:      spec.Root.Readonly,
 		MaskedPaths:   spec.Linux.MaskedPaths,

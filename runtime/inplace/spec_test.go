@@ -94,7 +94,7 @@ func taskOf(t *testing.T, spec *specs.Spec) *Task {
 		t.Fatalf("refused: %s", why)
 	}
 	b := &bundle.Bundle{Dir: "/bundle", Rootfs: "/bundle/" + spec.Root.Path, Spec: spec}
-	task, err := NewTask(b)
+	task, err := NewTask(b, "/bundle/rootfs")
 	if err != nil {
 		return nil
 	}

@@ -21,7 +21,8 @@ import (
 // namespaces are entered. It goes from one execution of this program to the next,
 // and is nobody else's.
 type Task struct {
-	Rootfs        string       `json:"rootfs"`
+	Image         string       `json:"image"`  // where the image lies
+	Rootfs        string       `json:"rootfs"` // what becomes the root: the image, or what stands for it
 	Readonly      bool         `json:"readonly,omitempty"`
 	Mounts        []mount      `json:"mounts,omitempty"`
 	MaskedPaths   []string     `json:"maskedPaths,omitempty"`

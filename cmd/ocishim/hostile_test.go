@@ -1,0 +1,224 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// What the attacks of a hostile image, or of a process in a container, have in
+// common. docs/security.md lists them.
+
+// copyImage makes a root filesystem of its own for the test. The files are
+// links to those that all tests share: it replaces them, and never writes into
+// them.
+func copyImage(t *testing.T) string {
+	t.Helper()
+	rootfs := filepath.Join(t.TempDir(), "rootfs")
+	out, err := exec.Command("cp", "-al", filepath.Join(shared.bundle(), "rootfs"), rootfs).CombinedOutput()
+	if err != nil {
+		t.Fatalf("copy image: %v: %s", err, out)
+	}
+	return rootfs
+}
+
+// replaceByLink makes the path of the image a symbolic link.
+func replaceByLink(t *testing.T, path, target string) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(path), os.Symlink(target, path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A container is one to be launched, in the state root of its own.
+type container struct {
+	t         *testing.T
+	id, state string
+	dir       string
+	program   string // of ocishim
+	spec      *specs.Spec
+}
+
+// newContainer is of the image, with the shell script as its command.
+func newContainer(t *testing.T, rootfs, script string) *container {
+	t.Helper()
+	spec, err := exampleSpec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &container{t: t, id: uniqueID(), state: filepath.Join(t.TempDir(), "state"), dir: t.TempDir(), program: shared.program(), spec: spec}
+	spec.Root.Path = rootfs
+	spec.Process.Args = []string{"bash", "-c", script}
+	mark := "OCISHIM_TEST=" + c.state
+	spec.Process.Env = append(spec.Process.Env, mark)
+	t.Cleanup(func() {
+		_ = ocishim("--root", c.state, "delete", "--force", c.id).Run()
+		checkNothingLeft(t, c.state, mark)
+	})
+	return c
+}
+
+// ofStep makes it the task of a Slurm step.
+func (c *container) ofStep() *container {
+	c.t.Helper()
+	c.id = "n1." + currentUser(c.t) + "." + strings.TrimPrefix(c.id, "test-") + ".0.0"
+	c.spec.Process.Env = append(c.spec.Process.Env, "SLURM_JOB_ID=1")
+	return c
+}
+
+// bind adds a mount of the source at the destination.
+func (c *container) bind(source, destination string, options ...string) *container {
+	m := specs.Mount{Destination: destination, Type: "bind", Source: source, Options: append([]string{"rbind"}, options...)}
+	c.spec.Mounts = append(c.spec.Mounts, m)
+	return c
+}
+
+// withoutMount leaves away the mounts at and below the destination: what the
+// image has there is seen.
+func (c *container) withoutMount(destination string) *container {
+	var mounts []specs.Mount
+	for _, m := range c.spec.Mounts {
+		if m.Destination != destination && !strings.HasPrefix(m.Destination, destination+"/") {
+			mounts = append(mounts, m)
+		}
+	}
+	c.spec.Mounts = mounts
+	return c
+}
+
+// command is a call of the verb for the container, which ends in time.
+func (c *container) command(verb string, arguments ...string) *exec.Cmd {
+	c.t.Helper()
+	args := []string{"--kill-after=1", "30", c.program, "--root", c.state, verb}
+	if verb == "run" || verb == "create" {
+		if err := writeSpec(c.dir, c.spec); err != nil {
+			c.t.Fatal(err)
+		}
+		args = append(args, "--bundle", c.dir)
+	}
+	return exec.Command("timeout", append(args, arguments...)...)
+}
+
+// run runs the container to its end.
+func (c *container) run() (output string, err error) {
+	c.t.Helper()
+	out, err := c.command("run", c.id).CombinedOutput()
+	if strings.Contains(c.id, ".") {
+		_ = c.command("delete", "--force", c.id).Run()
+	}
+	return string(out), err
+}
+
+// start creates the container and starts it, in the background.
+func (c *container) start() {
+	c.t.Helper()
+	for _, cmd := range []*exec.Cmd{c.command("create", c.id), c.command("start", c.id)} {
+		if err := cmd.Run(); err != nil { // no output: the container would hold the pipe
+			c.t.Fatalf("%v: %v", cmd.Args, err)
+		}
+	}
+}
+
+// secret is what only a file of the host's has in it.
+const secret = "secret of the host"
+
+// A canary is a directory of the host's outside every image, which no attack
+// may read or change.
+type canary struct {
+	t      *testing.T
+	dir    string
+	before string
+}
+
+// newCanary holds the files with the names, too, each with the secret in it.
+func newCanary(t *testing.T, names ...string) *canary {
+	t.Helper()
+	c := &canary{t: t, dir: t.TempDir()}
+	for _, name := range append(names, "secret") {
+		path := filepath.Join(c.dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(secret), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.before = c.look()
+	return c
+}
+
+// look lists all that the directory holds, with what it holds.
+func (c *canary) look() string {
+	c.t.Helper()
+	var list strings.Builder
+	err := filepath.WalkDir(c.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		content, _ := os.ReadFile(path)
+		fmt.Fprintf(&list, "%s %v %q\n", path, info.Mode(), content)
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return list.String()
+}
+
+// mustBeUntouched fails the test when something has changed, or when the
+// output shows the secret.
+func (c *canary) mustBeUntouched(output string) {
+	c.t.Helper()
+	if after := c.look(); after != c.before {
+		c.t.Errorf("the host's files were\n%sand are\n%soutput: %s", c.before, after, output)
+		c.before = after
+	}
+	if strings.Contains(output, secret) {
+		c.t.Errorf("a file of the host's was read: %s", output)
+	}
+}
+
+// keepSwapping exchanges the two paths until the test ends, as a process would
+// that shares the directory with the container that is being made.
+func keepSwapping(t *testing.T, one, other string) {
+	t.Helper()
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			if err := unix.Renameat2(unix.AT_FDCWD, one, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE); err != nil {
+				done <- err
+				return
+			}
+			select {
+			case <-stop:
+				done <- nil
+				return
+			case <-time.After(time.Duration(20+time.Now().UnixNano()%200) * time.Microsecond):
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(stop)
+		if err := <-done; err != nil {
+			t.Errorf("exchange %s and %s: %v", one, other, err)
+		}
+	})
+}
+
+// rounds calls attack as often as the time allows, and at least once.
+func rounds(limit time.Duration, attack func()) int {
+	n := 0
+	for deadline := time.Now().Add(limit); n == 0 || time.Now().Before(deadline); n++ {
+		attack()
+	}
+	return n
+}

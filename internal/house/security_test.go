@@ -1,0 +1,36 @@
+package house_test
+
+import (
+	"go/ast"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// Every test that docs/security.md names is there.
+func TestSecurityNamesTests(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := map[string]bool{}
+	for _, f := range parseAll(t, moduleRoot) {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.dir == filepath.Join("cmd", "ocishim") {
+				functions[fn.Name.Name] = true
+			}
+		}
+	}
+	found := 0
+	for _, name := range regexp.MustCompile(`\b(Test[A-Z]\w+|\w+\.txtar)\b`).FindAllString(string(data), -1) {
+		found++
+		_, err := os.Stat(filepath.Join(moduleRoot, "cmd", "ocishim", "testdata", "script", name))
+		if !functions[name] && err != nil {
+			t.Errorf("docs/security.md names %s, which does not exist", name)
+		}
+	}
+	if found < 20 {
+		t.Errorf("docs/security.md names %d tests", found)
+	}
+}
