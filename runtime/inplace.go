@@ -70,7 +70,7 @@ func (l *launch) become() error {
 	if err := l.c.keepEdits(l.b.Applied); err != nil {
 		return err
 	}
-	l.c.Init, l.c.InPlace = l.c.Launcher, true
+	l.c.Init, l.c.InPlace, l.c.SharedBy = l.c.Launcher, true, l.o.SharedBy
 	if err := l.c.write(l.c.dir); err != nil {
 		return err
 	}

@@ -56,6 +56,8 @@ type Record struct {
 
 	// InPlace says that Init was Launcher: nobody cleans up at its end.
 	InPlace bool `json:"inPlace,omitempty"`
+	// SharedBy names those with whom it shares a user namespace.
+	SharedBy string `json:"sharedBy,omitempty"`
 
 	// Cgroups are the directories that libcontainer makes for the container,
 	// by controller, recorded before it does: it keeps no state that early.

@@ -28,11 +28,11 @@ const stepPrefix = ".ocishim-step-"
 // namespaceOf finds the user namespace for a task of the step, to join or to make.
 // The caller closes it, unless it becomes the task.
 func (s *Store) namespaceOf(step string, self Process) (inplace.Namespace, error) {
-	name, err := entryName(step)
+	path, err := s.stepFile(step)
 	if err != nil {
 		return inplace.Namespace{}, err
 	}
-	f, err := lockFile(filepath.Join(s.dir, stepPrefix+name))
+	f, err := lockFile(path)
 	if err != nil {
 		return inplace.Namespace{}, fmt.Errorf("find user namespace of step %s: %w", step, err)
 	}
@@ -42,6 +42,21 @@ func (s *Store) namespaceOf(step string, self Process) (inplace.Namespace, error
 		return inplace.Namespace{}, fmt.Errorf("find user namespace of step %s: %w", step, err)
 	}
 	return ns, nil
+}
+
+func (s *Store) stepFile(step string) (string, error) {
+	name, err := entryName(step)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(s.dir, stepPrefix+name), nil
+}
+
+// leaveStep removes the step's file when the last task of it is deleted.
+func (s *Store) leaveStep(step string) {
+	if path, err := s.stepFile(step); err == nil {
+		sweepStep(path)
+	}
 }
 
 func findNamespace(f *os.File, self Process) (inplace.Namespace, error) {

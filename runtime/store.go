@@ -282,6 +282,9 @@ func (c *Container) discard() error {
 		return fmt.Errorf("remove container %q: %w", c.ID, err)
 	}
 	removeTree(gone)
+	if c.SharedBy != "" {
+		c.store.leaveStep(c.SharedBy)
+	}
 	return nil
 }
 
