@@ -23,11 +23,13 @@ func (l *launch) checkScaffold() error {
 	if len(binds) == 0 {
 		return nil
 	}
-	host, err := mountsOf(os.Getpid())
+	// Not /proc/self: libcontainer may have taken our first thread into the
+	// container's mount namespace, for good.
+	host, err := mountsOf("thread-self")
 	if err != nil {
 		return err
 	}
-	inside, err := mountsOf(l.c.Init.Pid)
+	inside, err := mountsOf(strconv.Itoa(l.c.Init.Pid))
 	if err != nil {
 		return err
 	}
@@ -50,16 +52,16 @@ func (l *launch) checkScaffold() error {
 	return nil
 }
 
-// mountsOf lists the mounts that the process sees.
-func mountsOf(pid int) ([]*mountinfo.Info, error) {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/mountinfo")
+// mountsOf lists the mounts that the process, by its name in /proc, sees.
+func mountsOf(process string) ([]*mountinfo.Info, error) {
+	f, err := os.Open(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
 		return nil, fmt.Errorf("read mounts: %w", err)
 	}
 	defer f.Close()
 	mounts, err := mountinfo.GetMountsFromReader(f, nil)
 	if err != nil {
-		return nil, fmt.Errorf("read mounts of process %d: %w", pid, err)
+		return nil, fmt.Errorf("read mounts of process %s: %w", process, err)
 	}
 	return mounts, nil
 }
