@@ -34,7 +34,7 @@ func TestRunIsKilled(t *testing.T) {
 		}
 		ids = append(ids, id)
 		after := time.Duration(rand.Int64N(int64(120 * time.Millisecond)))
-		killAfter(t, ocishim("--root", state, "run", "-b", dir, id), after)
+		killAfter(t, ocishim("--root", state, "run", "--profile", "oci", "-b", dir, id), after)
 		if left := awaitOrphans(); len(left) > 0 {
 			t.Errorf("round %d, killed after %v: left %q", round, after, left)
 		}

@@ -44,6 +44,7 @@ type container struct {
 	id, state string
 	dir       string
 	program   string // of ocishim
+	config    string // of the site; empty for none
 	spec      *specs.Spec
 }
 
@@ -66,11 +67,28 @@ func newContainer(t *testing.T, rootfs, script string) *container {
 	return c
 }
 
-// ofStep makes it the task of a Slurm step.
+// ofStep makes it the task of a Slurm step, launched by libcontainer.
 func (c *container) ofStep() *container {
 	c.t.Helper()
+	c.spec.Annotations = map[string]string{"org.ocishim.profile": "oci"}
 	c.id = "n1." + currentUser(c.t) + "." + strings.TrimPrefix(c.id, "test-") + ".0.0"
 	c.spec.Process.Env = append(c.spec.Process.Env, "SLURM_JOB_ID=1")
+	return c
+}
+
+// ofStepInPlace makes it one that is launched in place, with nothing of the node's
+// files in it that a test could take for a leak. Root has none such.
+func (c *container) ofStepInPlace() *container {
+	c.t.Helper()
+	c.ofStep()
+	if os.Getuid() == 0 {
+		return c
+	}
+	c.spec.Annotations = map[string]string{"org.ocishim.profile": "hpc"}
+	c.config = filepath.Join(c.t.TempDir(), "config.toml")
+	if err := os.WriteFile(c.config, []byte("[hpc]\nhome = false\nworkdir = false\ntmp = false\netc = []\n"), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
 	return c
 }
 
@@ -97,7 +115,11 @@ func (c *container) withoutMount(destination string) *container {
 // command is a call of the verb for the container, which ends in time.
 func (c *container) command(verb string, arguments ...string) *exec.Cmd {
 	c.t.Helper()
-	args := []string{"--kill-after=1", "30", c.program, "--root", c.state, verb}
+	args := []string{"--kill-after=1", "30", c.program, "--root", c.state}
+	if c.config != "" {
+		args = append(args, "--config", c.config)
+	}
+	args = append(args, verb)
 	if verb == "run" || verb == "create" {
 		if err := writeSpec(c.dir, c.spec); err != nil {
 			c.t.Fatal(err)

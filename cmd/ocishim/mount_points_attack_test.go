@@ -61,21 +61,26 @@ func TestMountPointsInHostileImage(t *testing.T) {
 				image.dir = filepath.Join(rootfs, "etc")
 			}
 			image.before = image.names()
-			c := newContainer(t, rootfs, `cat /tmp/slurm/startup; echo; echo "it ran"; echo written >>/tmp/slurm/startup`).ofStep()
 			script := filepath.Join(t.TempDir(), "script")
 			if err := os.WriteFile(script, []byte("the script"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			c.bind(script, "/tmp/slurm/startup", "ro").bind(t.TempDir(), "/spool/of/slurm")
-			out, err := c.run()
-			host.mustBeUntouched(out)
-			if after := image.names(); after != image.before {
-				t.Errorf("the image had\n%sand has\n%s", image.before, after)
-			}
-			// What is in the way is an error; all else is an image like another.
-			inTheWay := strings.Contains(name, "on the way") || strings.Contains(name, "circle") || name == "tmp is a link"
-			if !strings.Contains(out, "the script\nit ran") && (!inTheWay || !strings.Contains(out, "ocishim: error: ")) {
-				t.Errorf("%v: %s", err, out)
+			const command = `cat /tmp/slurm/startup; echo; echo "it ran"; echo written >>/tmp/slurm/startup`
+			for launch, c := range map[string]*container{
+				"by libcontainer": newContainer(t, rootfs, command).ofStep(),
+				"in place":        newContainer(t, rootfs, command).ofStepInPlace(),
+			} {
+				c.bind(script, "/tmp/slurm/startup", "ro").bind(t.TempDir(), "/spool/of/slurm")
+				out, err := c.run()
+				host.mustBeUntouched(out)
+				if after := image.names(); after != image.before {
+					t.Errorf("the image had\n%sand has\n%s", image.before, after)
+				}
+				// What is in the way is an error; all else is an image like another.
+				inTheWay := strings.Contains(name, "on the way") || strings.Contains(name, "circle") || name == "tmp is a link"
+				if !strings.Contains(out, "the script\nit ran") && (!inTheWay || !strings.Contains(out, "ocishim: error: ")) {
+					t.Errorf("%s: %v: %s", launch, err, out)
+				}
 			}
 		})
 	}

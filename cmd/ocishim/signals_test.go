@@ -41,7 +41,7 @@ func startRun(t *testing.T, id string, env string, command ...string) (*exec.Cmd
 		checkNothingLeft(t, state, mark)
 	})
 	out := new(output)
-	cmd := ocishim("--root", state, "run", "-b", bundleOf(t, env, mark, command...), id)
+	cmd := ocishim("--root", state, "run", "--profile", "oci", "-b", bundleOf(t, env, mark, command...), id)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,12 @@ type source struct {
 	tree bool
 }
 
+// isFile tells whether the source is no directory.
+func (s source) isFile() bool {
+	info, err := s.fd.Stat()
+	return err == nil && !info.IsDir()
+}
+
 // openSource makes a copy of the mount that the source lies on, with those below
 // it where m is recursive. Before kernel 5.2 it only remembers the place. What is
 // of the image is looked for within it: others may be writing there.

@@ -92,6 +92,9 @@ func (t *Task) buildRoot() error {
 			sources[i].fd.Close()
 		}
 	}
+	if err := r.seal(); err != nil {
+		return err
+	}
 	if err := t.runHooks("createContainer", specs.StateCreating, t.CreateContainer); err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (t *Task) openSources() ([]source, error) {
 		if !m.isBind() {
 			continue
 		}
-		if sources[i], err = openSource(m, &root{image}); err != nil {
+		if sources[i], err = openSource(m, &root{fd: image}); err != nil {
 			return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Target, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -12,7 +13,15 @@ import (
 
 // A root is the container's root file system while it is built: everything in it
 // may be hostile, links above all, so that no path of it is ever used as a string.
-type root struct{ fd *os.File }
+type root struct {
+	fd *os.File
+
+	// fresh are the devices of the tmpfs that were mounted here. In them mount
+	// points can be made: nobody else sees them.
+	fresh []uint64
+	// readonly are those that become read-only when all is mounted.
+	readonly []string
+}
 
 // leaveNode has the node see nothing of what is mounted here; what it unmounts is
 // unmounted here, too.
@@ -32,7 +41,7 @@ func mountRoot(rootfs string) (*root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rootfs %s: %w", rootfs, err)
 	}
-	return &root{fd}, nil
+	return &root{fd: fd}, nil
 }
 
 func openPath(dir int, path string) (*os.File, error) {
@@ -70,20 +79,82 @@ func selfFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd
 
 // attach makes one of the task's mounts; from is its source where it is a bind.
 func (r *root) attach(m mount, from source) error {
+	if err := r.mustBePlain(m.Target); err != nil {
+		return err
+	}
 	target, err := r.open(m.Target)
+	if absent(err) {
+		target, err = r.makeTarget(m.Target, m.isBind() && from.isFile())
+	}
 	if err != nil {
 		return fmt.Errorf("mount %s: find it in the image: %w", m.Target, err)
 	}
 	defer target.Close()
-	if m.isBind() {
+	switch {
+	case m.isBind():
 		err = r.bind(m, from, target)
-	} else {
+	case m.Type == "tmpfs":
+		err = r.mountTmpfs(m, target)
+	default:
 		err = unix.Mount(m.Source, selfFD(target), m.Type, m.Flags, m.Data)
 	}
 	if err != nil {
 		return fmt.Errorf("mount %s at %s: %w", m.name(), m.Target, err)
 	}
 	return r.propagate(m)
+}
+
+// mountTmpfs mounts one that mount points may be made in until all is mounted.
+func (r *root) mountTmpfs(m mount, target *os.File) error {
+	if err := unix.Mount(m.Source, selfFD(target), m.Type, m.Flags&^unix.MS_RDONLY, m.Data); err != nil {
+		return err
+	}
+	if m.Flags&unix.MS_RDONLY != 0 {
+		r.readonly = append(r.readonly, m.Target)
+	}
+	mounted, err := r.open(m.Target)
+	if err != nil {
+		return err
+	}
+	defer mounted.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(mounted.Fd()), &st); err != nil {
+		return err
+	}
+	r.fresh = append(r.fresh, st.Dev)
+	return nil
+}
+
+// seal makes those read-only that were to be.
+func (r *root) seal() error {
+	for _, target := range r.readonly {
+		mounted, err := r.open(target)
+		if err != nil {
+			return fmt.Errorf("make %s read-only: %w", target, err)
+		}
+		err = remountWith(mounted, unix.MS_RDONLY)
+		mounted.Close()
+		if err != nil {
+			return fmt.Errorf("make %s read-only: %w", target, err)
+		}
+	}
+	return nil
+}
+
+// mustBePlain refuses an image in which the place of a kernel's file system is a
+// link: nothing of it would be where everybody looks for it (CVE-2019-19921).
+func (r *root) mustBePlain(target string) error {
+	switch path.Clean(target) {
+	case "/proc", "/sys", "/dev":
+	default:
+		return nil
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(int(r.fd.Fd()), path.Clean(target)[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return fmt.Errorf("mount %s: it must be mounted on an ordinary directory, and the image has something else", target)
+	}
+	return nil
 }
 
 // name says what is mounted, for people.
