@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -45,7 +46,7 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 // change takes over what r says.
 func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 	switch {
-	case len(r.Devices) > 0:
+	case !begins(to.Devices, r.Devices):
 		return fmt.Errorf("devices: %w", errFixed)
 	case len(r.HugepageLimits) > 0:
 		return fmt.Errorf("hugepageLimits: %w", errFixed)
@@ -70,6 +71,27 @@ func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 		return changeBlockIO(to, r.BlockIO)
 	}
 	return nil
+}
+
+// begins tells whether the container was made with these rules of devices, as Podman 5
+// repeats them: libcontainer keeps those of config.json first.
+func begins(have []*devices.Rule, given []specs.LinuxDeviceCgroup) bool {
+	if len(given) > len(have) {
+		return false
+	}
+	for i, d := range given {
+		rule := devices.Rule{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard}
+		rule.Allow, rule.Permissions = d.Allow, devices.Permissions(d.Access)
+		if d.Type != "" {
+			rule.Type = devices.Type(d.Type[0])
+		}
+		set(&rule.Major, d.Major)
+		set(&rule.Minor, d.Minor)
+		if *have[i] != rule {
+			return false
+		}
+	}
+	return true
 }
 
 // set takes a value over where there is one.

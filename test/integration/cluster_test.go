@@ -104,16 +104,25 @@ func newCluster(t *testing.T, col column, which string) *cluster {
 // up starts the cluster, afresh if it runs, and puts the users' bundles into it.
 func (c *cluster) up(t *testing.T) {
 	t.Helper()
-	up := []string{"up", "--name", c.name, "--slurm", c.slurm, "--nodes", strconv.Itoa(nodes), "--oci", c.oci}
+	c.start(t, nodes)
+	if err := c.makeBundles(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts the cluster with n nodes, and nothing but Slurm.
+func (c *cluster) start(t *testing.T, n int) {
+	t.Helper()
+	up := []string{"up", "--name", c.name, "--slurm", c.slurm, "--nodes", strconv.Itoa(n)}
+	if c.oci != "" {
+		up = append(up, "--oci", c.oci)
+	}
 	if c.view != "" {
 		up = append(up, "--cgroup", c.view)
 	}
 	mustRun(t, "hack/cluster", up...)
 	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))
 	c.root = "/proc/" + pid + "/root"
-	if err := c.makeBundles(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func (c *cluster) down() {

@@ -1,0 +1,43 @@
+package runtime
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/runc/libcontainer/specconv"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// TestUpdateRepeatsDevices: an engine may send the rules of devices that the container was
+// made with, but no others.
+func TestUpdateRepeatsDevices(t *testing.T) {
+	number := func(n int64) *int64 { return &n }
+	made := []specs.LinuxDeviceCgroup{
+		{Allow: false, Access: "rwm"},
+		{Allow: true, Type: "c", Major: number(10), Minor: number(229), Access: "rw"},
+	}
+	spec := specconv.Example()
+	spec.Linux.Resources.Devices = made
+	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{CgroupName: "x", Spec: spec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := append(made[:2:2], specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: number(1), Minor: number(11), Access: "r"})
+	for _, test := range []struct {
+		name  string
+		sent  []specs.LinuxDeviceCgroup
+		fixed bool
+	}{
+		{"none", nil, false},
+		{"the same", made, false},
+		{"one more", more, true},
+		{"another", []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}, true},
+		{"another minor", []specs.LinuxDeviceCgroup{made[0], {Allow: true, Type: "c", Major: number(10), Minor: number(1), Access: "rw"}}, true},
+	} {
+		resources := *config.Cgroups.Resources
+		err := change(&resources, &specs.LinuxResources{Devices: test.sent})
+		if errors.Is(err, errFixed) != test.fixed {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
