@@ -111,7 +111,7 @@ func (l *launch) planInPlace() error {
 			return err
 		}
 	}
-	return applyScaffold(b, l.c.dir)
+	return applyScaffold(b, l.c.dir, false)
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {

@@ -85,14 +85,14 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 		}
 	}
 	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		return applyScaffold(b, dir)
+		return applyScaffold(b, dir, true)
 	}
 	return nil
 }
 
 // applyScaffold adds the mount points that the image lacks, made in the entry.
-func applyScaffold(b *bundle.Bundle, entry string) error {
-	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir))
+func applyScaffold(b *bundle.Bundle, entry string, byPath bool) error {
+	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath)
 	if err != nil {
 		return err
 	}

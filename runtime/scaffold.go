@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // scaffoldDir is the part of an entry that holds mount points.
@@ -33,14 +34,14 @@ const maxCovered = 1000
 // shared by a thousand tasks. The deepest directory that exists on the way to
 // such a target, its base, is covered by one of the same look, made under dir,
 // in which the target exists and into which everything else is bound from
-// below. A base that is a place for temporary files gets a tmpfs instead. With
-// any of them the root is covered, too: what lies in the rootfs is bound by its
-// path there, and a cover mounted in the rootfs itself would hide it.
+// below. A base that is a place for temporary files gets a tmpfs instead. Where
+// what lies in the rootfs is bound by its path, with any of them the root is
+// covered, too: a cover mounted in the rootfs itself would hide it.
 //
 // Mounts below what an earlier mount brings are left alone: their targets
 // appear, or are made, there.
-func planScaffold(b *bundle.Bundle, dir string) (bundle.Edit, error) {
-	s := scaffold{rootfs: b.Rootfs, dir: dir, readonly: b.Spec.Root.Readonly}
+func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error) {
+	s := scaffold{rootfs: b.Rootfs, dir: dir, byPath: byPath, readonly: b.Spec.Root.Readonly}
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return bundle.Edit{}, fmt.Errorf("open rootfs: %w", err)
@@ -66,6 +67,7 @@ type scaffold struct {
 	rootfs   string
 	dir      string
 	readonly bool
+	byPath   bool
 	targets  []target        // all mounts, in their order
 	mounted  map[string]bool // their paths, and in the end those of covers
 	covers   int             // made so far
@@ -117,8 +119,11 @@ func (s *scaffold) bases() []string {
 	var bases []string
 	for _, t := range s.targets {
 		if t.base != "" {
-			bases = append(bases, "/", t.base)
+			bases = append(bases, t.base)
 		}
+	}
+	if len(bases) > 0 && s.byPath {
+		bases = append(bases, "/")
 	}
 	slices.Sort(bases)
 	return slices.Compact(bases)
@@ -126,11 +131,11 @@ func (s *scaffold) bases() []string {
 
 // exists tells whether the path leads to something inside the rootfs.
 func exists(root *os.File, path string) bool {
-	f, err := pathrs.OpenatInRoot(root, path)
+	fd, err := inplace.OpenIn(int(root.Fd()), path)
 	if err != nil {
 		return false
 	}
-	f.Close()
+	_ = unix.Close(fd)
 	return true
 }
 

@@ -2,7 +2,6 @@ package inplace
 
 import (
 	"errors"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,27 +10,27 @@ import (
 // A source is what a bind mount shows, opened before the root is mounted: from then
 // on its path may lead into the container.
 type source struct {
-	fd *os.File
+	fd descriptor
 	// tree says that fd is a mount already, that nobody sees yet.
 	tree bool
 }
 
 // isFile tells whether the source is no directory.
 func (s source) isFile() bool {
-	info, err := s.fd.Stat()
-	return err == nil && !info.IsDir()
+	st, err := s.fd.stat()
+	return err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR
 }
 
 // openSource makes a copy of the mount that the source lies on, with those below
 // it where m is recursive. Before kernel 5.2 it only remembers the place. What is
 // of the image is looked for within it: others may be writing there.
-func openSource(m mount, image *root) (source, error) {
-	var place *os.File
+func openSource(m mount, imagePath string, image *root) (source, error) {
+	var place descriptor
 	var err error
-	if below, found := strings.CutPrefix(m.Source, image.fd.Name()+"/"); found {
+	if below, found := strings.CutPrefix(m.Source, imagePath+"/"); found {
 		place, err = image.open(below)
 	} else {
-		place, err = openPath(unix.AT_FDCWD, m.Source)
+		place, err = openPath(m.Source)
 	}
 	if err != nil {
 		return source{}, err
@@ -40,21 +39,21 @@ func openSource(m mount, image *root) (source, error) {
 	if m.recursive() {
 		flags |= unix.AT_RECURSIVE
 	}
-	fd, err := openTree(int(place.Fd()), "", flags)
+	fd, err := openTree(int(place), "", flags)
 	if errors.Is(err, unix.ENOSYS) {
 		return source{place, false}, nil
 	}
-	place.Close()
+	place.close()
 	if err != nil {
 		return source{}, err
 	}
-	return source{os.NewFile(uintptr(fd), m.Source), true}, nil
+	return source{descriptor(fd), true}, nil
 }
 
 // bind mounts the source over the target. With the new mount API (5.2;
 // mount_setattr 5.12) the copy gets its flags before anybody can see it, and those
 // below it, too.
-func (r *root) bind(m mount, from source, target *os.File) error {
+func (r *root) bind(m mount, from source, target descriptor) error {
 	if !from.tree {
 		return r.bindByPath(m, from, target)
 	}
@@ -63,7 +62,7 @@ func (r *root) bind(m mount, from source, target *os.File) error {
 	if err != nil && !late {
 		return err
 	}
-	err = unix.MoveMount(int(from.fd.Fd()), "", int(target.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	err = unix.MoveMount(int(from.fd), "", int(target), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err != nil || !late {
 		return err
 	}
@@ -79,7 +78,7 @@ var mountSetattr = unix.MountSetattr
 
 // restrict gives a mount the flags of m, and everything below it where m is
 // recursive: a read-only bind of a directory has nothing writable in it.
-func restrict(tree *os.File, m mount) error {
+func restrict(tree descriptor, m mount) error {
 	var attr unix.MountAttr
 	for _, f := range []struct {
 		flag uintptr
@@ -101,13 +100,13 @@ func restrict(tree *os.File, m mount) error {
 	if m.recursive() {
 		flags |= unix.AT_RECURSIVE
 	}
-	return mountSetattr(int(tree.Fd()), "", flags, &attr)
+	return mountSetattr(int(tree), "", flags, &attr)
 }
 
 // bindByPath is bind for older kernels: what lies below the source keeps its own
 // flags.
-func (r *root) bindByPath(m mount, from source, target *os.File) error {
-	if err := unix.Mount(selfFD(from.fd), selfFD(target), "", unix.MS_BIND|m.Flags&unix.MS_REC, ""); err != nil {
+func (r *root) bindByPath(m mount, from source, target descriptor) error {
+	if err := unix.Mount(from.fd.path(), target.path(), "", unix.MS_BIND|m.Flags&unix.MS_REC, ""); err != nil {
 		return err
 	}
 	return r.remount(m)
@@ -124,13 +123,13 @@ func (r *root) remount(m mount) error {
 	if err != nil {
 		return err
 	}
-	defer mounted.Close()
+	defer mounted.close()
 	return remountWith(mounted, added)
 }
 
-func remountWith(mounted *os.File, added uintptr) error {
+func remountWith(mounted descriptor, added uintptr) error {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(mounted.Fd()), &st); err != nil {
+	if err := unix.Fstatfs(int(mounted), &st); err != nil {
 		return err
 	}
 	// ST_* of statfs(2) and MS_* are the same numbers, but for relatime.
@@ -138,5 +137,5 @@ func remountWith(mounted *os.File, added uintptr) error {
 	if st.Flags&unix.ST_RELATIME != 0 {
 		has |= unix.MS_RELATIME
 	}
-	return unix.Mount("", selfFD(mounted), "", unix.MS_BIND|unix.MS_REMOUNT|has|added, "")
+	return unix.Mount("", mounted.path(), "", unix.MS_BIND|unix.MS_REMOUNT|has|added, "")
 }

@@ -52,8 +52,14 @@ func Become(t *Task, ns Namespace) error {
 	if err := keepOpen(file); err != nil {
 		return fmt.Errorf("launch in place: %w", err)
 	}
-	err = syscall.Exec("/proc/self/exe", os.Args, []string{order})
+	err = syscall.Exec("/proc/self/exe", os.Args, append(frugal(), order))
 	return fmt.Errorf("launch in place: execute /proc/self/exe: %w", err)
+}
+
+// frugal is an environment in which Go does little beside what it is asked for: one
+// thread's worth of scheduling, and no collection in a process that soon is another.
+func frugal() []string {
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
 }
 
 // keepOpen lets the descriptor live on across the next exec.

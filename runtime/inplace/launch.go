@@ -83,13 +83,13 @@ func (t *Task) buildRoot() error {
 	if err != nil {
 		return err
 	}
-	defer r.fd.Close()
+	defer r.fd.close()
 	for i, m := range t.Mounts {
 		if err := r.attach(m, sources[i]); err != nil {
 			return err
 		}
 		if m.isBind() {
-			sources[i].fd.Close()
+			sources[i].fd.close()
 		}
 	}
 	if err := r.seal(); err != nil {
@@ -118,17 +118,17 @@ func (t *Task) buildRoot() error {
 
 // openSources opens what bind mounts show, by the mounts' numbers.
 func (t *Task) openSources() ([]source, error) {
-	image, err := openPath(unix.AT_FDCWD, t.Image)
+	image, err := openPath(t.Image)
 	if err != nil {
 		return nil, fmt.Errorf("open rootfs %s: %w", t.Image, err)
 	}
-	defer image.Close()
+	defer image.close()
 	sources := make([]source, len(t.Mounts))
 	for i, m := range t.Mounts {
 		if !m.isBind() {
 			continue
 		}
-		if sources[i], err = openSource(m, &root{fd: image}); err != nil {
+		if sources[i], err = openSource(m, t.Image, &root{fd: image}); err != nil {
 			return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Target, err)
 		}
 	}

@@ -18,13 +18,13 @@ func (r *root) maskPath(path string) error {
 	if err != nil {
 		return fmt.Errorf("mask %s: %w", path, err)
 	}
-	defer target.Close()
-	info, err := target.Stat()
+	defer target.close()
+	st, err := target.stat()
 	if err != nil {
 		return fmt.Errorf("mask %s: %w", path, err)
 	}
-	if info.IsDir() {
-		err = unix.Mount("tmpfs", selfFD(target), "tmpfs", unix.MS_RDONLY, "nr_inodes=1,size=4k")
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = unix.Mount("tmpfs", target.path(), "tmpfs", unix.MS_RDONLY, "nr_inodes=1,size=4k")
 	} else {
 		err = r.bindNull(target)
 	}
@@ -38,20 +38,20 @@ func absent(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(er
 
 // bindNull binds the node's null device, and makes sure that it is one
 // (CVE-2025-31133).
-func (r *root) bindNull(target *os.File) error {
-	null, err := openPath(unix.AT_FDCWD, os.DevNull)
+func (r *root) bindNull(target descriptor) error {
+	null, err := openPath(os.DevNull)
 	if err != nil {
 		return err
 	}
-	defer null.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(null.Fd()), &st); err != nil {
+	defer null.close()
+	st, err := null.stat()
+	if err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
 		return fmt.Errorf("%s is not the null device", os.DevNull)
 	}
-	return unix.Mount(selfFD(null), selfFD(target), "", unix.MS_BIND, "")
+	return unix.Mount(null.path(), target.path(), "", unix.MS_BIND, "")
 }
 
 // makeReadonly makes a path read-only (config-linux.md, Readonly Paths): it is
@@ -64,15 +64,15 @@ func (r *root) makeReadonly(path string) error {
 	if err != nil {
 		return fmt.Errorf("make %s read-only: %w", path, err)
 	}
-	defer target.Close()
-	if err := unix.Mount(selfFD(target), selfFD(target), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+	defer target.close()
+	if err := unix.Mount(target.path(), target.path(), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make %s read-only: %w", path, err)
 	}
 	mounted, err := r.open(path)
 	if err != nil {
 		return fmt.Errorf("make %s read-only: find it again: %w", path, err)
 	}
-	defer mounted.Close()
+	defer mounted.close()
 	if err := remountWith(mounted, unix.MS_RDONLY); err != nil {
 		return fmt.Errorf("make %s read-only: %w", path, err)
 	}

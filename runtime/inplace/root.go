@@ -1,20 +1,16 @@
 package inplace
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path"
-	"strconv"
 
-	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 )
 
 // A root is the container's root file system while it is built: everything in it
 // may be hostile, links above all, so that no path of it is ever used as a string.
 type root struct {
-	fd *os.File
+	fd descriptor
 
 	// fresh are the devices of the tmpfs that were mounted here. In them mount
 	// points can be made: nobody else sees them.
@@ -37,45 +33,18 @@ func mountRoot(rootfs string) (*root, error) {
 	if err := unix.Mount(rootfs, rootfs, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return nil, fmt.Errorf("mount rootfs %s: %w", rootfs, err)
 	}
-	fd, err := openPath(unix.AT_FDCWD, rootfs)
+	fd, err := openPath(rootfs)
 	if err != nil {
 		return nil, fmt.Errorf("open rootfs %s: %w", rootfs, err)
 	}
 	return &root{fd: fd}, nil
 }
 
-func openPath(dir int, path string) (*os.File, error) {
-	fd, err := unix.Openat(dir, path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
-}
-
 // open finds what the path leads to within the root, as if the root were /.
-func (r *root) open(path string) (*os.File, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	for range 128 {
-		fd, err := openat2(int(r.fd.Fd()), path, &how)
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
-		case errors.Is(err, unix.ENOSYS):
-			return pathrs.OpenatInRoot(r.fd, path)
-		default:
-			return nil, err
-		}
-	}
-	return nil, unix.EAGAIN
+func (r *root) open(path string) (descriptor, error) {
+	fd, err := OpenIn(int(r.fd), path)
+	return descriptor(fd), err
 }
-
-// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
-var openat2 = unix.Openat2
-
-// selfFD names what an open descriptor stands for, to system calls that want a
-// path. The node's /proc is in place until the root is entered.
-func selfFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
 // attach makes one of the task's mounts; from is its source where it is a bind.
 func (r *root) attach(m mount, from source) error {
@@ -89,14 +58,14 @@ func (r *root) attach(m mount, from source) error {
 	if err != nil {
 		return fmt.Errorf("mount %s: find it in the image: %w", m.Target, err)
 	}
-	defer target.Close()
+	defer target.close()
 	switch {
 	case m.isBind():
 		err = r.bind(m, from, target)
 	case m.Type == "tmpfs":
 		err = r.mountTmpfs(m, target)
 	default:
-		err = unix.Mount(m.Source, selfFD(target), m.Type, m.Flags, m.Data)
+		err = unix.Mount(m.Source, target.path(), m.Type, m.Flags, m.Data)
 	}
 	if err != nil {
 		return fmt.Errorf("mount %s at %s: %w", m.name(), m.Target, err)
@@ -105,8 +74,8 @@ func (r *root) attach(m mount, from source) error {
 }
 
 // mountTmpfs mounts one that mount points may be made in until all is mounted.
-func (r *root) mountTmpfs(m mount, target *os.File) error {
-	if err := unix.Mount(m.Source, selfFD(target), m.Type, m.Flags&^unix.MS_RDONLY, m.Data); err != nil {
+func (r *root) mountTmpfs(m mount, target descriptor) error {
+	if err := unix.Mount(m.Source, target.path(), m.Type, m.Flags&^unix.MS_RDONLY, m.Data); err != nil {
 		return err
 	}
 	if m.Flags&unix.MS_RDONLY != 0 {
@@ -116,9 +85,9 @@ func (r *root) mountTmpfs(m mount, target *os.File) error {
 	if err != nil {
 		return err
 	}
-	defer mounted.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(mounted.Fd()), &st); err != nil {
+	defer mounted.close()
+	st, err := mounted.stat()
+	if err != nil {
 		return err
 	}
 	r.fresh = append(r.fresh, st.Dev)
@@ -133,7 +102,7 @@ func (r *root) seal() error {
 			return fmt.Errorf("make %s read-only: %w", target, err)
 		}
 		err = remountWith(mounted, unix.MS_RDONLY)
-		mounted.Close()
+		mounted.close()
 		if err != nil {
 			return fmt.Errorf("make %s read-only: %w", target, err)
 		}
@@ -150,7 +119,7 @@ func (r *root) mustBePlain(target string) error {
 		return nil
 	}
 	var st unix.Stat_t
-	err := unix.Fstatat(int(r.fd.Fd()), path.Clean(target)[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
+	err := unix.Fstatat(int(r.fd), path.Clean(target)[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return fmt.Errorf("mount %s: it must be mounted on an ordinary directory, and the image has something else", target)
 	}
@@ -173,9 +142,9 @@ func (r *root) propagate(m mount) error {
 	if err != nil {
 		return fmt.Errorf("mount %s: find it again: %w", m.Target, err)
 	}
-	defer mounted.Close()
+	defer mounted.close()
 	for _, p := range m.Propagation {
-		if err := unix.Mount("", selfFD(mounted), "", p, ""); err != nil {
+		if err := unix.Mount("", mounted.path(), "", p, ""); err != nil {
 			return fmt.Errorf("mount %s: set propagation: %w", m.Target, err)
 		}
 	}
@@ -184,7 +153,7 @@ func (r *root) propagate(m mount) error {
 
 // enter makes the root the process's own, and the node's unreachable.
 func (r *root) enter() error {
-	if err := unix.Fchdir(int(r.fd.Fd())); err != nil {
+	if err := unix.Fchdir(int(r.fd)); err != nil {
 		return fmt.Errorf("enter root: %w", err)
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {

@@ -2,7 +2,6 @@ package inplace
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -14,41 +13,41 @@ import (
 // makeTarget makes a mount point, a file or a directory, in a tmpfs that was
 // mounted here. Nowhere else: the image stays as it is, and so does what the node
 // has.
-func (r *root) makeTarget(target string, file bool) (*os.File, error) {
+func (r *root) makeTarget(target string, file bool) (descriptor, error) {
 	// Links of the image are followed, within it. What they lead to is opened again
 	// below, so nothing depends on their staying the same.
-	full, err := securejoin.SecureJoin(selfFD(r.fd), target)
+	full, err := securejoin.SecureJoin(r.fd.path(), target)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	target = path.Clean("/" + strings.TrimPrefix(full, selfFD(r.fd)))
-	dir, err := r.open(path.Dir(target))
-	missing := []string{path.Base(target)}
-	for at := path.Dir(target); absent(err) && at != "/"; {
+	target = path.Clean("/" + strings.TrimPrefix(full, r.fd.path()))
+	at, missing := path.Dir(target), []string{path.Base(target)}
+	dir, err := r.open(at)
+	for absent(err) && at != "/" {
 		missing = append([]string{path.Base(at)}, missing...)
 		at = path.Dir(at)
 		dir, err = r.open(at)
 	}
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
-		dir.Close()
-		return nil, err
+	st, err := dir.stat()
+	if err != nil {
+		dir.close()
+		return -1, err
 	}
 	if !slices.Contains(r.fresh, st.Dev) {
-		dir.Close()
-		return nil, hinted{
-			fmt.Errorf("%s does not exist in %s: %w", strings.Join(missing, "/"), dir.Name(), unix.ENOENT),
+		dir.close()
+		return -1, hinted{
+			fmt.Errorf("%s does not exist in %s: %w", strings.Join(missing, "/"), at, unix.ENOENT),
 			"it would have to be made in what the node or another mount has there: make it, or mount elsewhere",
 		}
 	}
 	for i, name := range missing {
 		next, err := makeIn(dir, name, file && i == len(missing)-1)
-		dir.Close()
+		dir.close()
 		if err != nil {
-			return nil, err
+			return -1, err
 		}
 		dir = next
 	}
@@ -56,19 +55,19 @@ func (r *root) makeTarget(target string, file bool) (*os.File, error) {
 }
 
 // makeIn makes one element, and opens it.
-func makeIn(dir *os.File, name string, file bool) (*os.File, error) {
+func makeIn(dir descriptor, name string, file bool) (descriptor, error) {
 	if file {
-		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		fd, err := unix.Openat(int(dir), name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 		if err != nil {
-			return nil, err
+			return -1, err
 		}
 		_ = unix.Close(fd)
-	} else if err := unix.Mkdirat(int(dir.Fd()), name, 0o755); err != nil {
-		return nil, err
+	} else if err := unix.Mkdirat(int(dir), name, 0o755); err != nil {
+		return -1, err
 	}
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(dir), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return -1, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return descriptor(fd), nil
 }

@@ -33,6 +33,7 @@ func (c call) rootfs() string { return filepath.Join(c.bundle, "rootfs") }
 // Who is compared with whom, by name.
 const (
 	ours      = "ocishim"
+	inPlace   = "ocishim, in place"
 	reference = "runc 1.5" // what our ratios are to: built of the libcontainer that we have
 )
 
@@ -41,6 +42,12 @@ const (
 func contestants(built string) []contestant {
 	return []contestant{
 		ociRuntime(ours, filepath.Join(built, "ocishim")),
+		{
+			name: inPlace, program: filepath.Join(built, "ocishim"),
+			run: ordinary(func(c call) []string {
+				return []string{"--root", c.state, "run", "--profile", "hpc", "--bundle", c.bundle, c.id}
+			}),
+		},
 		ociRuntime(reference, filepath.Join(built, "runc")),
 		ociRuntime("runc, Debian's", "runc"),
 		ociRuntime("crun, Debian's", "crun"),
