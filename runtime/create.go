@@ -176,8 +176,12 @@ func explain(id, command string, err error) error {
 	}
 	reason = strings.TrimPrefix(reason, "stat "+command+": ")
 	sentinel := ErrCommandNotFound
-	if strings.HasPrefix(reason, unix.EACCES.Error()) || strings.HasPrefix(reason, "is a directory") || strings.HasPrefix(reason, unix.EISDIR.Error()) {
+	switch {
+	case strings.HasPrefix(reason, unix.EACCES.Error()):
 		sentinel = ErrNotExecutable
+	case strings.HasPrefix(reason, unix.EISDIR.Error()):
+		// What execve(2) says of a directory; by these words Docker's exit status is 126.
+		sentinel, reason = ErrNotExecutable, reason+": "+unix.EACCES.Error()
 	}
 	return fmt.Errorf("execute %q: %w: %s", command, sentinel, reason)
 }

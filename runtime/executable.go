@@ -35,7 +35,9 @@ func checkInterpreter(b *bundle.Bundle) error {
 	if !filepath.IsAbs(interpreter) || mountedOver(b.Spec, interpreter) || exists(root, interpreter) {
 		return nil
 	}
-	return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image", b.Spec.Process.Args[0], ErrCommandNotFound, interpreter)
+	// With execve's words at the end, by which Docker's exit status is 127.
+	return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image: %s",
+		b.Spec.Process.Args[0], ErrCommandNotFound, interpreter, unix.ENOENT.Error())
 }
 
 // openCommand opens the command's file, nil when it does not lie in the rootfs
