@@ -8,6 +8,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/profile"
+	"github.com/ocishim/ocishim/internal/slurm"
 )
 
 // Edits lists the edits of a bundle, in the order in which they apply.
@@ -19,6 +20,9 @@ func Edits(b *bundle.Bundle, r profile.Request) ([]bundle.Edit, error) {
 			return nil, fmt.Errorf("plan profile %s: %w", r.Choice.Name, err)
 		}
 		edits = append(edits, hpc)
+		if pmix := slurm.PMIx(b, r.Exists); len(pmix.Mounts) > 0 {
+			edits = append(edits, pmix)
+		}
 	}
 	return edits, nil
 }
