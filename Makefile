@@ -70,6 +70,13 @@ bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/s
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	build/yardsticks/bench
 
+.PHONY: mpi
+mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
+	hack/deps test
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI$$' ./test/integration \
+		-args -figures $(CURDIR)/build/mpi.md -repeats 15
+	hack/table build/mpi.md docs/mpi.md
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done

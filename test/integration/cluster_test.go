@@ -84,6 +84,7 @@ type cluster struct {
 	name string
 	oci  string // the oci.conf
 	view string // which cgroups are seen; empty is what hack/cluster chooses
+	mpi  bool   // with Open MPI and MPICH
 	root string // the cluster's / as this process sees it
 }
 
@@ -119,6 +120,9 @@ func (c *cluster) start(t *testing.T, n int) {
 	}
 	if c.view != "" {
 		up = append(up, "--cgroup", c.view)
+	}
+	if c.mpi {
+		up = append(up, "--mpi")
 	}
 	mustRun(t, "hack/cluster", up...)
 	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))

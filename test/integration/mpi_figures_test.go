@@ -1,0 +1,123 @@
+//go:build integration
+
+package integration
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	flagFigures = flag.String("figures", "", "TestMPI: also measure with runc and crun, and write all, in markdown, to this file")
+	flagRepeats = flag.Int("repeats", 0, "TestMPI: how often each program is measured, bare and in a container in turn (default: 3 with two ranks, else 1)")
+)
+
+// comparison is a program measured on the node and in containers, in turn.
+type comparison struct {
+	mpiCase
+	runtime      string
+	bare, inside []figures
+	failed       string // in a container, in few words
+}
+
+// comparisons are all of this run.
+var comparisons []comparison
+
+// run measures; the error is that of the first program that fails or has wrong data.
+func (c *comparison) run(m *mpiCluster) error {
+	repeats := *flagRepeats
+	switch {
+	case repeats > 0:
+	case c.ranks == 2:
+		repeats = 3
+	default:
+		repeats = 1
+	}
+	for range repeats {
+		f, err := m.measure(c.mpiCase, false)
+		if err != nil {
+			return fmt.Errorf("bare: %w", err)
+		}
+		c.bare = append(c.bare, f)
+		if f, err = m.measure(c.mpiCase, true); err != nil {
+			c.failed = inFewWords(err)
+			return fmt.Errorf("in a container: %w", err)
+		}
+		c.inside = append(c.inside, f)
+	}
+	return nil
+}
+
+func inFewWords(err error) string {
+	text := err.Error()
+	for _, known := range []struct{ said, words string }{
+		{"DUE TO TIME LIMIT", "hangs"},
+		{"hangs", "hangs"},
+		{"1 rank: at least 2", "ranks do not find each other"},
+		{"PMIU_write error", "PMI's socket is closed"},
+		{"Segmentation fault", "crashes"},
+		{"PMIX ERROR", "PMIx fails"},
+	} {
+		if strings.Contains(text, known.said) {
+			return known.words
+		}
+	}
+	return "fails"
+}
+
+// compareOther measures two ranks on a node with another runtime. That it does not
+// work is a finding, not a failure of this test.
+func compareOther(t *testing.T, runtime string) {
+	m := newMPICluster(t, runtime)
+	for _, mc := range mpiCases {
+		if mc.ranks > 2 {
+			continue
+		}
+		c := comparison{mpiCase: mc, runtime: runtime}
+		if err := c.run(m); err != nil {
+			t.Log(err)
+		}
+		comparisons = append(comparisons, c)
+	}
+}
+
+// writeFigures writes a row per comparison: the medians, and the median of the ratios
+// of neighbours in time.
+func writeFigures(path string) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, "| MPI, runtime | nodes | ranks | 8 bytes: bare, µs | in a container | ratio | 4 MiB: bare, MiB/s | in a container | ratio |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|")
+	names := map[string]string{"openmpi": "Open MPI", "mpich": "MPICH"}
+	for _, c := range comparisons {
+		fmt.Fprintf(&b, "| %s, %s | %d | %d |", names[c.mpi], c.runtime, c.nodes, c.ranks)
+		if c.failed != "" {
+			fmt.Fprintf(&b, " | %s | | | %s | |\n", c.failed, c.failed)
+			continue
+		}
+		latency, bandwidth := func(f figures) float64 { return f.latency }, func(f figures) float64 { return f.bandwidth }
+		fmt.Fprintf(&b, " %.2f | %.2f | %.2f |", median(c.bare, latency), median(c.inside, latency), c.ratio(latency))
+		fmt.Fprintf(&b, " %.0f | %.0f | %.2f |\n", median(c.bare, bandwidth), median(c.inside, bandwidth), c.ratio(bandwidth))
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+func (c *comparison) ratio(of func(figures) float64) float64 {
+	var ratios []float64
+	for i := range c.inside {
+		ratios = append(ratios, of(c.inside[i])/of(c.bare[i]))
+	}
+	return median(ratios, func(f float64) float64 { return f })
+}
+
+func median[T any](all []T, of func(T) float64) float64 {
+	var values []float64
+	for _, v := range all {
+		values = append(values, of(v))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
