@@ -38,7 +38,7 @@ func (s *session) submit(script string, flags ...string) (id string) {
 func batch(kind string) func(*session) {
 	return func(s *session) {
 		s.files = append(s.files, "/home/alice/out/out.txt", "/home/alice/out/err.txt")
-		id := s.submit("seq 3000; echo container=$(hostname); echo to stderr >&2; exit 4",
+		id := s.submit("seq 3000; echo container=$(sed s/.*demo.*/container/ /etc/os-release); echo to stderr >&2; exit 4",
 			"--container", bundle("alice", kind), "-o", "/home/alice/out/out.txt", "-e", "/home/alice/out/err.txt")
 		state, code := s.jobEnd(id)
 		stdout, stderr := s.out("out.txt"), quiet(s.out("err.txt"))

@@ -18,6 +18,7 @@ func ociConf(col column) (string, error) {
 	file := map[string]string{
 		"24.11 run":    "run.conf",
 		"24.11 run-sh": "run.conf",
+		"24.11 oci":    "run.conf",
 		"24.11 create": "create-start.conf",
 		"22.05 run":    "22.05.conf",
 		"22.05 run-sh": "22.05.conf",
@@ -29,10 +30,23 @@ func ociConf(col column) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if col.mode == "run-sh" {
+	switch col.mode {
+	case "run-sh":
 		return withoutExec(string(conf))
+	case "oci":
+		return isolated(string(conf))
 	}
 	return string(conf), nil
+}
+
+// isolated is what a site has where the bundle's own namespaces are the default, and
+// libcontainer launches.
+func isolated(conf string) (string, error) {
+	changed := strings.Replace(conf, `RunTimeRun="exec /usr/local/bin/ocishim run `, `RunTimeRun="exec /usr/local/bin/ocishim run --profile oci `, 1)
+	if changed == conf {
+		return "", fmt.Errorf("no RunTimeRun with `ocishim run` in the file: oci would test nothing else than run")
+	}
+	return changed, nil
 }
 
 // withoutExec is what a site has that copies the form of Slurm's documentation.

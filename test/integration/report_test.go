@@ -31,7 +31,7 @@ func writeReport(path string) error {
 	var b strings.Builder
 	head, rule := "| |", "|---|"
 	for _, col := range columns() {
-		mode := map[string]string{"run": "run, by exec", "run-sh": "run, as documented", "create": "create/start"}[col.mode]
+		mode := map[string]string{"run": "run, by exec", "run-sh": "run, as documented", "oci": "run, profile oci", "create": "create/start"}[col.mode]
 		head += fmt.Sprintf(" %s, Slurm %s, %s |", col.runtime, col.slurm, mode)
 		rule += "---|"
 	}

@@ -24,7 +24,7 @@ import (
 var (
 	flagRuntime = flag.String("runtime", "", "ocishim, runc, crun: which to run (comma separated; default: ocishim)")
 	flagSlurm   = flag.String("slurm", "", "24.11, 22.05 (comma separated; default: see defaultColumns)")
-	flagMode    = flag.String("mode", "", "run (by exec), run-sh (as Slurm's documentation has it), create (comma separated)")
+	flagMode    = flag.String("mode", "", "run (by exec), run-sh (as Slurm's documentation has it), oci (run, by that profile), create (comma separated)")
 	flagReport  = flag.String("report", "", "write the table, in markdown, to this file")
 )
 
@@ -41,6 +41,7 @@ func (c column) String() string {
 // defaultColumns is what runs without flags: what we promise.
 var defaultColumns = []column{
 	{runtime: "ocishim", slurm: "24.11", mode: "run"},
+	{runtime: "ocishim", slurm: "24.11", mode: "oci"},
 	{runtime: "ocishim", slurm: "24.11", mode: "create"},
 	{runtime: "ocishim", slurm: "22.05", mode: "run"},
 	{runtime: "ocishim", slurm: "24.11", mode: "run-sh", short: true},

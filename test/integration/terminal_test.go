@@ -179,7 +179,7 @@ func interactive(s *session) {
 	}
 	t := s.atTerminal("alice", 33, 77, "salloc", "--container", bundle("alice", "ro"))
 	defer t.outer.Close()
-	t.line("echo in $((40+2)) $(hostname) job=$SLURM_JOB_ID")
+	t.line("echo in $((40+2)) $(sed s/.*demo.*/container/ /etc/os-release) job=$SLURM_JOB_ID")
 	t.expect("no shell", "in 42 container job="+s.job())
 	t.line("echo size $(stty size)")
 	t.expect("wrong size", "size 33 77")
