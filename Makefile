@@ -77,6 +77,11 @@ mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a
 		-args -figures $(CURDIR)/build/mpi.md -repeats 15
 	hack/table build/mpi.md docs/mpi.md
 
+.PHONY: stress
+stress: ## tasks of a step that start at once and are killed at random: 100 rounds of 128; some minutes
+	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS)' ./cmd/ocishim \
+		-run 'TestStepNamespace|TestAsUser/TestStepNamespace'
+
 .PHONY: fuzz
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done

@@ -39,15 +39,7 @@ func TestRunIsKilled(t *testing.T) {
 			t.Errorf("round %d, killed after %v: left %q", round, after, left)
 		}
 	}
-	for _, name := range namesIn(state) {
-		old := time.Now().Add(-10 * time.Minute)
-		if err := os.Chtimes(filepath.Join(state, name), old, old); err != nil {
-			t.Error(err)
-		}
-	}
-	if out, err := ocishim("--root", state, "run", "-b", trueBundle(t), uniqueID()).CombinedOutput(); err != nil {
-		t.Errorf("run after: %v: %s", err, out)
-	}
+	sweepAll(t, state)
 	if left := namesIn(state); len(left) > 0 {
 		t.Errorf("not swept: %q", left)
 	}

@@ -149,7 +149,7 @@ func TestAsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Parallel()
-	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.timeout=5m", "-test.run="+patternBelow("TestAsUser"))
+	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.timeout=30m", "-test.run="+patternBelow("TestAsUser"))
 	if testing.Short() {
 		cmd.Args = append(cmd.Args, "-test.short")
 	}
@@ -160,6 +160,7 @@ func TestAsUser(t *testing.T) {
 	cmd.Env = []string{
 		fixtureVariable + "=" + shared.dir, "HOME=" + home, "TMPDIR=" + home, "USER=" + userName,
 		"PATH=" + os.Getenv("PATH"),
+		"OCISHIM_TEST_ROUNDS=" + os.Getenv("OCISHIM_TEST_ROUNDS"), "OCISHIM_TEST_TASKS=" + os.Getenv("OCISHIM_TEST_TASKS"),
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	out, err := cmd.CombinedOutput()
