@@ -120,11 +120,9 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 	keep := map[string][]part{} // by label of the card
 	parts := 0
 	for _, entry := range list {
-		gpu, index, ok := strings.Cut(entry, ":")
-		if _, err := strconv.Atoi(gpu); err == nil && ok {
+		if gpu, i, ok := partIndex(entry); ok {
 			parent, found := find(c.cards, gpu)
-			i, err := strconv.Atoi(index)
-			if !found || err != nil || i < 0 || i >= len(parent.parts) {
+			if !found || i < 0 || i >= len(parent.parts) {
 				return choice{}, fmt.Errorf("choose GPUs: %s names %s, but no such MIG instance is in the allocation", visibleDevices, printable(entry))
 			}
 			keep[parent.label] = append(keep[parent.label], parent.parts[i])
@@ -132,7 +130,7 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 			parts++
 			continue
 		}
-		if !strings.HasPrefix(entry, "MIG-") {
+		if !isPart(entry) {
 			whole = append(whole, entry)
 			continue
 		}
@@ -158,6 +156,14 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 	}
 	narrowed.rule = c.rule + ", narrowed by " + visibleDevices
 	return narrowed, nil
+}
+
+// partIndex reads GPU:INSTANCE, both indices. A PCI address has colons too.
+func partIndex(entry string) (gpu string, index int, ok bool) {
+	gpu, after, found := strings.Cut(entry, ":")
+	_, err := strconv.Atoi(gpu)
+	index, err2 := strconv.Atoi(after)
+	return gpu, index, found && err == nil && err2 == nil
 }
 
 // findPart finds the card of a part by name, and the part; all cards that have
