@@ -14,6 +14,7 @@ type NVIDIA struct {
 	LibDir  string // of the driver's libraries; empty for none installed
 	Root    string // below which the driver's files are, such as /run/nvidia/driver
 	Control int    // number of NVSwitches, with their control node
+	DRM     int    // added to the numbers of cards and renderers
 }
 
 // DriverLibraries are those that a driver's package brings, but for a few.
@@ -78,7 +79,7 @@ func (n *Node) gpu(c NVIDIA, i int) {
 	n.File("/proc/driver/nvidia/gpus/"+Bus(i)+"/information", fmt.Sprintf(
 		"Model: \t\t %s\nIRQ:   \t\t 23\nGPU UUID: \t %s\nVideo BIOS: \t 92.00\nBus Type: \t PCIe\nBus Location: \t %s\nDevice Minor: \t %d\nGPU Excluded:\t No\n",
 		c.Model, UUID(i), Bus(i), minor))
-	n.drm(Bus(i), "0x10de", i+1, 128+i)
+	n.drm(Bus(i), "0x10de", c.DRM+i+1, 128+c.DRM+i)
 	n.File("/sys/bus/pci/devices/"+Bus(i)+"/device", "0x20b2\n")
 }
 
