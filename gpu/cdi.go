@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -170,7 +171,8 @@ func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 		return bundle.Device{}, err
 	}
 	if n.Major != 0 && (n.Major != d.Major || n.Minor != d.Minor) || n.Type != "" && n.Type != d.Type && (n.Type != "u" || d.Type != "c") {
-		return bundle.Device{}, fmt.Errorf("%w: %s is device %s %d:%d now, not %d:%d; write the specification anew", ErrStale, source, d.Type, d.Major, d.Minor, n.Major, n.Minor)
+		return bundle.Device{}, fmt.Errorf("%w: %s is device %s %d:%d now, not %s %d:%d; write the specification anew",
+			ErrStale, source, d.Type, d.Major, d.Minor, cmp.Or(n.Type, d.Type), n.Major, n.Minor)
 	}
 	b := node(d)
 	b.Path, b.HostPath, b.Access = n.Path, source, n.Permissions

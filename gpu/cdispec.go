@@ -107,9 +107,6 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 	if err := cdi.ValidateVersion(&spec.Spec); err != nil {
 		return nil, fmt.Errorf("cdiVersion: %w", err)
 	}
-	if v := strings.TrimPrefix(spec.Version, "v"); v == "0.1.0" || v == "0.2.0" {
-		return nil, fmt.Errorf("cdiVersion %s is older than 0.3.0", v)
-	}
 	if !validKind(spec.Kind) {
 		return nil, fmt.Errorf("kind %s is not a vendor and a class such as nvidia.com/gpu", printable(spec.Kind))
 	}

@@ -76,10 +76,10 @@ func describe(facts map[string]string) string {
 	var known []string
 	for _, name := range []string{"driver", "cuda", "brand", "arch"} {
 		if facts[name] != "" {
-			known = append(known, "the node has "+name+" "+facts[name])
+			known = append(known, name+" "+facts[name])
 		}
 	}
-	return strings.Join(known, ", ")
+	return "the node has " + strings.Join(known, ", ")
 }
 
 // fulfilled tells whether one of the alternatives holds.
@@ -234,8 +234,9 @@ func (p *plan) archOf(bus string) string {
 		{0x15f0, 0x15ff, "6.0"},
 		{0x1b00, 0x1d7f, "6.1"},
 		{0x1db0, 0x1dff, "7.0"},
-		{0x1e00, 0x21ff, "7.5"},
-		{0x20b0, 0x20ff, "8.0"},
+		{0x1e00, 0x1fff, "7.5"},
+		{0x2080, 0x20ff, "8.0"},
+		{0x2180, 0x21ff, "7.5"},
 		{0x2300, 0x237f, "9.0"},
 		{0x2200, 0x25ff, "8.6"},
 		{0x2600, 0x28ff, "8.9"},
