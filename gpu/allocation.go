@@ -64,6 +64,9 @@ type choice struct {
 	// visible is what the vendor's variable is to be, when rewrite is set.
 	visible string
 	rewrite bool
+
+	// counted are the cards that the variable counts.
+	counted []card
 }
 
 // allocated chooses the cards of a Slurm task. cards are all of the node, in
@@ -80,25 +83,37 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	}
 	list, named := p.env.list(variable)
 	from, global, _ := p.env.slurmGPUs()
+	c := choice{cards: usable, counted: usable}
 	switch {
 	case slices.ContainsFunc(list, isPart):
 		// Which instance has which UUID only the driver knows. Slurm constrains
 		// them one by one, and the list stays as it is.
-		parted := slices.DeleteFunc(usable, func(c card) bool { return len(c.parts) == 0 })
-		return choice{cards: parted, rule: "the MIG instances that the device cgroup allows"}, nil
+		c.cards = slices.DeleteFunc(slices.Clone(usable), func(c card) bool { return len(c.parts) == 0 })
+		c.rule = "the MIG instances that the device cgroup allows"
 	case constrained && p.Site.Isolate && named:
-		chosen, visible, err := pick(usable, variable, list)
-		return choice{chosen, fmt.Sprintf("%s among the %d GPUs that the device cgroup allows, isolated", variable, len(usable)), visible, true}, err
+		c.rule = fmt.Sprintf("%s among the %d GPUs that the device cgroup allows, isolated", variable, len(usable))
+		c.cards, c.visible, err = pick(usable, variable, list)
+		c.rewrite = !p.sharesDev()
 	case constrained:
-		return choice{cards: usable, rule: fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))}, nil
+		c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))
 	case named:
-		chosen, visible, err := pick(cards, variable, list)
-		return choice{chosen, fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, p.env[variable]), visible, true}, err
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, p.env[variable])
+		c.cards, c.visible, err = pick(cards, variable, list)
+		c.rewrite, c.counted = !p.sharesDev(), cards
 	case global != "":
-		chosen, _, err := pick(cards, from, strings.Split(global, ","))
-		return choice{cards: chosen, rule: fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, global)}, err
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, global)
+		c.cards, c.visible, err = pick(cards, from, strings.Split(global, ","))
+		c.counted = cards
+		if p.sharesDev() {
+			c.visible, c.rewrite = global, true
+		}
+	default:
+		c.rule = from + ": all GPUs of the node"
 	}
-	return choice{cards: usable, rule: from + ": all GPUs of the node"}, nil
+	if c.rewrite && !p.sharesDev() {
+		c.counted = c.cards
+	}
+	return c, err
 }
 
 // isPart tells whether an entry of a list is a MIG instance.
@@ -201,8 +216,9 @@ func find(cards []card, entry string) (card, bool) {
 }
 
 // narrow leaves of a choice only what a list asks for. What the list names must
-// be in the allocation: it can take away, never add.
-func (c choice) narrow(variable string, list []string, vendor string, env environment) (choice, error) {
+// be in the allocation: it can take away, never add. vendor is the variable in
+// which the vendor's libraries find the list.
+func (p *plan) narrow(c choice, variable string, list []string, vendor string) (choice, error) {
 	chosen, _, err := pick(c.cards, variable, list)
 	if err != nil {
 		return choice{}, err
@@ -210,29 +226,41 @@ func (c choice) narrow(variable string, list []string, vendor string, env enviro
 	if len(chosen) == len(c.cards) {
 		return c, nil
 	}
-	// The vendor's own list counts the cards before.
-	before, named := env.list(vendor)
-	if c.rewrite {
-		before, named = strings.Split(c.visible, ","), true
-	}
-	narrowed := choice{cards: chosen, rule: c.rule + ", narrowed by " + variable, rewrite: named}
-	if named {
-		var kept []string
-		for _, entry := range before {
-			old, ok := find(c.cards, entry)
-			if !ok {
-				continue
-			}
-			at := slices.IndexFunc(chosen, func(n card) bool { return n.label == old.label })
-			if at < 0 {
-				continue
-			}
-			if _, err := strconv.Atoi(entry); err == nil {
-				entry = strconv.Itoa(at)
-			}
-			kept = append(kept, entry)
-		}
-		narrowed.visible = strings.Join(kept, ",")
-	}
+	narrowed := choice{cards: chosen, rule: c.rule + ", narrowed by " + variable}
+	narrowed.visible, narrowed.rewrite = p.narrowedList(c, chosen, vendor)
 	return narrowed, nil
+}
+
+// narrowedList is the vendor's list of the chosen ones among the cards of c. In
+// the node's own /dev the others stay visible: there the list must be set, and
+// goes on counting them.
+func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string, set bool) {
+	before, named := p.env.list(vendor)
+	counted := c.counted
+	switch {
+	case c.rewrite:
+		before = strings.Split(c.visible, ",")
+	case !named && !p.sharesDev():
+		return "", false
+	case !named:
+		for i := range counted {
+			before = append(before, strconv.Itoa(i))
+		}
+	}
+	var kept []string
+	for _, entry := range before {
+		old, ok := find(counted, entry)
+		if !ok {
+			continue
+		}
+		at := slices.IndexFunc(chosen, func(n card) bool { return n.label == old.label })
+		if at < 0 {
+			continue
+		}
+		if _, err := strconv.Atoi(entry); err == nil && !p.sharesDev() {
+			entry = strconv.Itoa(at)
+		}
+		kept = append(kept, entry)
+	}
+	return strings.Join(kept, ","), true
 }

@@ -64,6 +64,7 @@ func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 	} else {
 		chosen.rule = "AMD_VISIBLE_DEVICES"
 		chosen.cards, _, err = p.usable(cards)
+		chosen.counted = chosen.cards
 	}
 	if err != nil || len(list) == 0 || slices.Contains(list, "all") {
 		return chosen, err
@@ -72,7 +73,7 @@ func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 	if err != nil {
 		return choice{}, err
 	}
-	return chosen.narrow("AMD_VISIBLE_DEVICES", list, "ROCR_VISIBLE_DEVICES", p.env)
+	return p.narrow(chosen, "AMD_VISIBLE_DEVICES", list, "ROCR_VISIBLE_DEVICES")
 }
 
 // amdVariables keeps the variables that name GPUs in step. HIP counts those that

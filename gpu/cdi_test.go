@@ -261,7 +261,7 @@ func TestCDIRefuses(t *testing.T) {
 	}
 	for words, head := range map[string]string{
 		"spec version must be at least v0.5.0": `"cdiVersion":"0.4.0","kind":"v.com/c"`,
-		"spec version must be at least":              `"cdiVersion":"0.2.0","kind":"v.com/c"`,
+		"spec version must be at least":        `"cdiVersion":"0.2.0","kind":"v.com/c"`,
 		"invalid version":                      `"cdiVersion":"9.0.0","kind":"v.com/c"`,
 		"kind vcom is not a vendor":            `"cdiVersion":"0.5.0","kind":"vcom"`,
 	} {

@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"maps"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -192,5 +191,3 @@ func TestNaturalOrder(t *testing.T) {
 const private = "/dev/.ocishim/gpu"
 
 func names(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
-
-func dirOf(file string) string { return path.Dir(file) }

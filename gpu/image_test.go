@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -133,13 +134,12 @@ func TestForwardCompatibility(t *testing.T) {
 // Links of the image lead nowhere but into the image.
 func TestHostileImage(t *testing.T) {
 	image := fakenode.Image(t, "2.36")
-	secret := image.Root + "-secret"
+	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Remove(secret)
 	image.Remove(host.LoaderCache)
-	image.Link(host.LoaderCache, "../.."+secret)
+	image.Link(host.LoaderCache, "../../../../../../../.."+secret)
 	image.Link("/usr/local/cuda", "/../../../../../..")
 	image.Link("/opt/lib", "/../../../../../../usr/lib/x86_64-linux-gnu")
 	o := mustGive(t, inImage(t, image, "LD_LIBRARY_PATH=/opt/lib:/proc/self/root:/..", "CUDA_VERSION=9.0"))

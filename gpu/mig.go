@@ -144,7 +144,7 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 		}
 		parts++
 	}
-	narrowed, err := c.narrow(visibleDevices, unique(whole), "CUDA_VISIBLE_DEVICES", p.env)
+	narrowed, err := p.narrow(c, visibleDevices, unique(whole), "CUDA_VISIBLE_DEVICES")
 	if err != nil || parts == 0 {
 		return narrowed, err
 	}

@@ -68,6 +68,7 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 	} else {
 		chosen.rule = visibleDevices
 		chosen.cards, _, err = p.usable(cards)
+		chosen.counted = chosen.cards
 		if err == nil && len(cards) == 0 && !slices.Contains(list, "none") {
 			err = fmt.Errorf("give GPUs: %s asks for NVIDIA GPUs, but there is no /dev/nvidia0 on this node", visibleDevices)
 		}

@@ -5,6 +5,7 @@
 package gpu
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -22,7 +23,7 @@ type Request struct {
 
 	Env         []string          // the container's environment, with what Slurm put there
 	Annotations map[string]string // the container's; those with CDI's prefix ask for devices
-	Mounts      []specs.Mount     // the container's
+	Mounts      []specs.Mount     // the container's, as earlier edits leave them
 
 	// Slurm says that a task of Slurm's calls: what it was allocated is what it
 	// gets. Otherwise an engine calls, and the variables of the container ask.
@@ -131,6 +132,10 @@ type plan struct {
 
 // add appends the edit unless it changes nothing.
 func (p *plan) add(e bundle.Edit) {
+	if p.sharesDev() {
+		e.Devices = slices.DeleteFunc(e.Devices, func(d bundle.Device) bool { return d.HostPath == "" || d.HostPath == d.Path })
+		e.Links = slices.DeleteFunc(e.Links, func(l bundle.Link) bool { return strings.HasPrefix(l.Path, "/dev/") })
+	}
 	if len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.Devices)+len(e.Mounts)+
 		len(e.Links)+len(e.Files)+len(e.AdditionalGids) > 0 || e.Hooks != nil {
 		p.edits = append(p.edits, e)
@@ -191,12 +196,31 @@ func bindOf(source, destination string) specs.Mount {
 
 // private is the directory in the container that holds what has no place in the
 // image: on the container's own /dev where it has one, which needs no mount
-// point in the image, else below /run.
+// point in the image, else below /run, unless something is mounted there.
 func (p *plan) private() string {
-	for _, m := range p.Mounts {
-		if strings.TrimRight(m.Destination, "/") == "/dev" && m.Type == "tmpfs" {
-			return "/dev/.ocishim/gpu"
-		}
+	if m, ok := p.mountAt("/dev"); ok && m.Type == "tmpfs" {
+		return "/dev/.ocishim/gpu"
+	}
+	if _, ok := p.mountAt("/run"); ok {
+		return "/.ocishim/gpu"
 	}
 	return "/run/.ocishim/gpu"
+}
+
+// sharesDev tells whether the container has the node's own /dev: then every
+// device is there already, those of other tasks too, and only a device cgroup
+// denies any. Variables go on counting all of the node's.
+func (p *plan) sharesDev() bool {
+	m, ok := p.mountAt("/dev")
+	return ok && bundle.IsBind(m) && path.Clean(m.Source) == "/dev"
+}
+
+// mountAt is the mount at a directory; the last one counts.
+func (p *plan) mountAt(dir string) (specs.Mount, bool) {
+	for _, m := range slices.Backward(p.Mounts) {
+		if path.Clean("/"+m.Destination) == dir {
+			return m, true
+		}
+	}
+	return specs.Mount{}, false
 }
