@@ -53,11 +53,12 @@ type libraryClass struct {
 	names      []string // without what follows .so
 }
 
-// libraryClasses are the libraries of NVIDIA's driver as its package and the
-// container toolkit's documents name them. One that is not here is given with
+// libraryClasses has the capabilities of the libraries of NVIDIA's driver, which
+// its package and the container toolkit's documents name. One that is not here is given with
 // any capability: newer drivers bring new ones, which others need.
-func libraryClasses() []libraryClass {
-	return []libraryClass{
+func libraryClasses() map[string]string {
+	byName := map[string]string{}
+	for _, class := range []libraryClass{
 		{"utility", []string{"libnvidia-ml", "libnvidia-cfg", "libnvidia-nscq", "libnvsdm", "libnvidia-sandboxutils"}},
 		{"compute", []string{
 			"libcuda", "libcudadebugger", "libnvidia-opencl", "libnvidia-gpucomp", "libnvidia-ptxjitcompiler",
@@ -74,23 +75,27 @@ func libraryClasses() []libraryClass {
 		}},
 		{"display", []string{"libglxserver_nvidia", "libnvidia-wayland-client"}},
 		{"ngx", []string{"libnvidia-ngx"}},
-		// Of the tools to set up an X server, and 32-bit parts: for no container.
-		{"", []string{"libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wfb"}},
+		// Of the tools to set up an X server: for no container.
+		{"none", []string{"libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wfb"}},
+	} {
+		for _, name := range class.names {
+			byName[name] = class.capability
+		}
 	}
+	return byName
 }
 
 // wants tells whether a container with these capabilities gets the library; a
 // shared compiler goes with graphics too.
-func (s capabilitySet) wants(library string) bool {
-	if s.any("graphics") && slices.Contains([]string{"libnvidia-gpucomp", "libnvidia-allocator"}, library) {
-		return true
+func (s capabilitySet) wants(library string, classes map[string]string) bool {
+	capability, known := classes[library]
+	switch {
+	case !known:
+		return len(s) > 0
+	case library == "libnvidia-gpucomp" || library == "libnvidia-allocator":
+		return s.any(capability, "graphics")
 	}
-	for _, class := range libraryClasses() {
-		if slices.Contains(class.names, library) {
-			return s.any(class.capability)
-		}
-	}
-	return len(s) > 0
+	return s.any(capability)
 }
 
 // optional tells whether the driver does without the library where the image

@@ -270,7 +270,7 @@ func (p *plan) addCDILibrary(source, file string, folders []string, destination 
 	}
 	base, _, _ := strings.Cut(file, ".so")
 	p.libraries = append(p.libraries, library{
-		source: source, file: file, soname: lib.Soname, needs: lib.Needs, optional: optional(base), from: spec.file,
+		source: source, file: file, soname: lib.Soname, needs: glibcOf(lib), optional: optional(base), from: spec.file,
 		dir: strings.Trim(path.Dir(strings.TrimPrefix(destination, path.Clean(folder))), "/."),
 	})
 	return true

@@ -12,21 +12,34 @@ import (
 
 // A driver is NVIDIA's user-space driver as it lies on the node.
 type driver struct {
-	Version   string          // of the kernel's part, which the libraries must match
-	Libraries []driverLibrary // of that version
+	Version   string            // of the kernel's part, which the libraries must match
+	Libraries []driverLibrary   // of that version
+	Files     map[string]string // programs and configuration that are there: where, on this machine
+
+	// Changed is when the directories were last changed in which all that was
+	// found, or not, in nanoseconds; 0 for one that is not there.
+	Changed map[string]int64
 }
 
 // A driverLibrary is a library of the driver's, with what its loading needs.
 type driverLibrary struct {
-	Path   string              `json:"path"` // on this machine, without links
-	Name   string              `json:"name"` // such as libcuda
-	Dir    string              `json:"dir,omitempty"`
-	Soname string              `json:"soname"`
-	Needs  map[string][]string `json:"needs,omitempty"`
+	Path   string `json:"path"`            // on this machine, without links
+	Name   string `json:"name"`            // such as libcuda
+	Dir    string `json:"dir,omitempty"`   // below the others' directory
+	Soname string `json:"soname"`          // DT_SONAME
+	Needs  string `json:"needs,omitempty"` // version of glibc
 }
 
-// driverVersion asks the kernel's part; empty when it is not loaded.
+// driverVersion asks the kernel's part, once; empty when it is not loaded.
 func (p *plan) driverVersion() string {
+	if p.version == nil {
+		v := p.askVersion()
+		p.version = &v
+	}
+	return *p.version
+}
+
+func (p *plan) askVersion() string {
 	if v := p.Node.ReadLine("/sys/module/nvidia/version"); v != "" {
 		return v
 	}
@@ -51,8 +64,8 @@ func (p *plan) driverRoot() (*host.Tree, func()) {
 	return p.Node, func() {}
 }
 
-// driver finds the libraries. What is found is kept until the machine boots, the
-// driver's version or a directory changes.
+// driver finds the driver's files. What is found is kept until the machine boots,
+// the driver's version changes, or a directory in which it was looked for.
 func (p *plan) driver() driver {
 	d := driver{Version: p.driverVersion()}
 	if d.Version == "" {
@@ -60,20 +73,44 @@ func (p *plan) driver() driver {
 	}
 	root, done := p.driverRoot()
 	defer done()
-	dirs := p.driverDirs(root, d.Version)
-	key := p.bootID() + " " + d.Version
-	for _, dir := range dirs {
-		key += fmt.Sprintf(" %s %d", root.HostPath(dir), root.ModTime(dir).UnixNano())
+	key := p.bootID() + " " + d.Version + " " + root.HostPath("/")
+	unchanged := func() bool {
+		for dir, when := range d.Changed {
+			if changed(root, dir) != when {
+				return false
+			}
+		}
+		return true
 	}
-	if p.recall("nvidia-driver", key, &d.Libraries) {
+	if p.recall("nvidia-driver", key, &d) && unchanged() {
 		return d
 	}
+	d = driver{Version: d.Version, Files: map[string]string{}, Changed: map[string]int64{}}
+	p.findLibraries(root, &d)
+	p.findFiles(root, &d)
+	p.keep("nvidia-driver", key, d)
+	return d
+}
+
+// changed is when something in a directory, or a file, was last changed.
+func changed(t *host.Tree, path string) int64 {
+	when := t.ModTime(path)
+	if when.IsZero() {
+		return 0
+	}
+	return when.UnixNano()
+}
+
+func (p *plan) findLibraries(root *host.Tree, d *driver) {
+	d.Changed[host.LoaderCache] = changed(root, host.LoaderCache)
 	seen := map[string]bool{}
-	for _, dir := range dirs {
+	for _, dir := range p.driverDirs(root, d.Version) {
 		for _, sub := range []string{"", "vdpau"} {
-			for _, name := range sorted(root.Names(path.Join(dir, sub))) {
+			in := path.Join(dir, sub)
+			d.Changed[in] = changed(root, in)
+			for _, name := range sorted(root.Names(in)) {
 				if base, ok := driverLibraryName(name, d.Version); ok && !seen[name] {
-					if l, ok := p.driverLibrary(root, path.Join(dir, sub, name), base); ok {
+					if l, ok := p.driverLibrary(root, path.Join(in, name), base); ok {
 						l.Dir = sub
 						seen[name] = true
 						d.Libraries = append(d.Libraries, l)
@@ -82,8 +119,25 @@ func (p *plan) driver() driver {
 			}
 		}
 	}
-	p.keep("nvidia-driver", key, d.Libraries)
-	return d
+}
+
+// findFiles finds the programs, and the files of configFiles by where they go.
+func (p *plan) findFiles(root *host.Tree, d *driver) {
+	find := func(key, name string, dirs ...string) {
+		for _, dir := range dirs {
+			in := path.Dir(path.Join(dir, name))
+			d.Changed[in] = changed(root, in)
+		}
+		if file, ok := findIn(root, name, dirs...); ok {
+			d.Files[key] = root.HostPath(file)
+		}
+	}
+	for _, name := range programsOf(knownCapabilities()) {
+		find(name, name, "/usr/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/nvidia/bin", "/opt/bin")
+	}
+	for _, f := range configFiles(p.Arch) {
+		find(path.Join(f.dir, f.name), f.relative(), "/etc", "/usr/local/share", "/usr/share")
+	}
 }
 
 // driverDirs are the directories that hold the version's libcuda or libnvidia-ml:
@@ -140,7 +194,7 @@ func (p *plan) driverLibrary(root *host.Tree, file, base string) (driverLibrary,
 	if lib.Soname == "" {
 		lib.Soname = path.Base(file)
 	}
-	return driverLibrary{Path: root.HostPath(resolved), Name: base, Soname: lib.Soname, Needs: lib.Needs}, true
+	return driverLibrary{Path: root.HostPath(resolved), Name: base, Soname: lib.Soname, Needs: glibcOf(lib)}, true
 }
 
 // libraryHeaders reads a library by its path on this machine.
@@ -156,8 +210,9 @@ func (p *plan) libraryHeaders(source string) (host.Library, bool) {
 // nvidiaDriver gives what of the driver the capabilities ask for.
 func (p *plan) nvidiaDriver(d driver, caps capabilitySet, cards []card) error {
 	found := false
+	classes := libraryClasses()
 	for _, l := range d.Libraries {
-		if !caps.wants(l.Name) {
+		if !caps.wants(l.Name, classes) {
 			continue
 		}
 		found = true
@@ -174,10 +229,10 @@ func (p *plan) nvidiaDriver(d driver, caps capabilitySet, cards []card) error {
 	}
 	root, done := p.driverRoot()
 	defer done()
-	p.programs(root, caps)
+	p.programs(d, caps)
 	p.sockets(root, caps)
 	p.kernelParameters()
 	p.firmware(root, d.Version)
-	p.configuration(root, caps, cards)
+	p.configuration(d, caps, cards)
 	return nil
 }

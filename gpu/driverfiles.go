@@ -34,19 +34,19 @@ const mostNeighbours = 64
 
 // programs gives the driver's programs: over those of the same name that the
 // image has, else in /usr/local/bin, else in a directory of ours in PATH.
-func (p *plan) programs(root *host.Tree, caps capabilitySet) {
+func (p *plan) programs(d driver, caps capabilitySet) {
 	e := bundle.Edit{From: "nvidia programs", Rule: driverCapabilities}
 	beside := "/usr/local/bin"
 	if !p.Image.IsDir(beside) || len(p.Image.Names(beside)) > mostNeighbours {
 		beside = ""
 	}
 	for _, name := range programsOf(caps) {
-		source, ok := findIn(root, name, "/usr/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/nvidia/bin", "/bin", "/opt/bin")
-		if !ok {
+		source := d.Files[name]
+		if source == "" {
 			continue
 		}
 		target := path.Join(p.private(), "bin", name)
-		if inImage, ok := findIn(p.Image, name, "/usr/local/bin", "/usr/bin", "/usr/local/nvidia/bin", "/bin"); ok {
+		if inImage, ok := findIn(p.Image, name, "/usr/local/bin", "/usr/bin", "/usr/local/nvidia/bin"); ok {
 			target = inImage
 		} else if beside != "" {
 			target = path.Join(beside, name)
@@ -54,7 +54,7 @@ func (p *plan) programs(root *host.Tree, caps capabilitySet) {
 			e.EnvDefault = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 			e.EnvPrepend = []string{"PATH=" + p.private() + "/bin"}
 		}
-		e.Mounts = append(e.Mounts, bindOf(root.HostPath(source), target))
+		e.Mounts = append(e.Mounts, bindOf(source, target))
 	}
 	p.add(e)
 }
@@ -62,7 +62,7 @@ func (p *plan) programs(root *host.Tree, caps capabilitySet) {
 // findIn is the path, without links, of a file in the first directory that has it.
 func findIn(t *host.Tree, name string, dirs ...string) (string, bool) {
 	for _, dir := range dirs {
-		if resolved, err := t.Resolve(path.Join(dir, name)); err == nil && t.IsFile(resolved) {
+		if resolved, err := t.File(path.Join(dir, name)); err == nil {
 			return resolved, true
 		}
 	}
@@ -148,18 +148,22 @@ type configFile struct {
 	capability string
 	dir        string // where it goes
 	name       string
-	from       []string // where the node has it
-	variable   string   // names directories to the loader, for an image without dir
-	standard   string   // where the loader looks without the variable
+	variable   string // names directories to the loader, for an image without dir
+	standard   string // where the loader looks without the variable
+}
+
+// relative is its path below /etc or a share directory, in any of which the node
+// may have it.
+func (f configFile) relative() string {
+	return strings.TrimPrefix(strings.TrimPrefix(path.Join(f.dir, f.name), "/usr/share"), "/etc")
 }
 
 // configFiles are those that the driver's package and the toolkit name.
 func configFiles(arch string) []configFile {
-	share := []string{"/etc", "/usr/local/share", "/usr/share"}
 	var all []configFile
-	list := func(capability, dir, variable, standard string, from []string, names ...string) {
+	list := func(capability, dir, variable, standard string, names ...string) {
 		for _, name := range names {
-			all = append(all, configFile{capability, dir, name, from, variable, standard})
+			all = append(all, configFile{capability, dir, name, variable, standard})
 		}
 	}
 	icds := []string{"nvidia_icd.json", "nvidia_layers.json"}
@@ -169,38 +173,36 @@ func configFiles(arch string) []configFile {
 	case "arm64":
 		icds = append(icds, "nvidia_icd.aarch64.json")
 	}
-	list("compute", "/etc/OpenCL/vendors", "OCL_ICD_VENDORS", "", share, "nvidia.icd")
-	list("graphics", "/usr/share/glvnd/egl_vendor.d", "__EGL_VENDOR_LIBRARY_DIRS", "/etc/glvnd/egl_vendor.d", share, "10_nvidia.json")
-	list("graphics", "/usr/share/egl/egl_external_platform.d", "__EGL_EXTERNAL_PLATFORM_CONFIG_DIRS", "/etc/egl/egl_external_platform.d", share,
+	list("compute", "/etc/OpenCL/vendors", "OCL_ICD_VENDORS", "", "nvidia.icd")
+	list("graphics", "/usr/share/glvnd/egl_vendor.d", "__EGL_VENDOR_LIBRARY_DIRS", "/etc/glvnd/egl_vendor.d", "10_nvidia.json")
+	list("graphics", "/usr/share/egl/egl_external_platform.d", "__EGL_EXTERNAL_PLATFORM_CONFIG_DIRS", "/etc/egl/egl_external_platform.d",
 		"15_nvidia_gbm.json", "10_nvidia_wayland.json", "09_nvidia_wayland2.json", "20_nvidia_xcb.json", "20_nvidia_xlib.json")
-	list("graphics", "/etc/vulkan/icd.d", "XDG_DATA_DIRS", "", share, icds...)
-	list("graphics", "/etc/vulkan/implicit_layer.d", "XDG_DATA_DIRS", "", share, "nvidia_layers.json")
-	list("graphics", "/usr/share/nvidia", "", "", share, "nvoptix.bin")
-	list("display", "/usr/share/X11/xorg.conf.d", "", "", share, "10-nvidia.conf", "nvidia-drm-outputclass.conf")
+	list("graphics", "/etc/vulkan/icd.d", "XDG_DATA_DIRS", "", icds...)
+	list("graphics", "/etc/vulkan/implicit_layer.d", "XDG_DATA_DIRS", "", "nvidia_layers.json")
+	list("graphics", "/usr/share/nvidia", "", "", "nvoptix.bin")
+	list("display", "/usr/share/X11/xorg.conf.d", "", "", "10-nvidia.conf", "nvidia-drm-outputclass.conf")
 	return all
 }
 
 // configuration gives them. Where the image has the directory the file goes
 // there; else into one of ours, which a variable names, since a directory made
 // in one that the image has costs a mount for each of its neighbours.
-func (p *plan) configuration(root *host.Tree, caps capabilitySet, cards []card) {
+func (p *plan) configuration(d driver, caps capabilitySet, cards []card) {
 	e := bundle.Edit{From: "nvidia configuration", Rule: driverCapabilities}
 	for _, f := range configFiles(p.Arch) {
 		if !caps.any(f.capability) {
 			continue
 		}
-		// As found below /etc or a share directory, without that.
-		relative := strings.TrimPrefix(strings.TrimPrefix(path.Join(f.dir, f.name), "/usr/share"), "/etc")
-		source, ok := findIn(root, relative, f.from...)
-		if !ok {
+		target := path.Join(f.dir, f.name)
+		source := d.Files[target]
+		if source == "" {
 			continue
 		}
-		target := path.Join(f.dir, f.name)
 		if !p.Image.IsDir(f.dir) && f.variable != "" {
-			target = path.Join(p.private(), "share", relative)
+			target = path.Join(p.private(), "share", f.relative())
 			p.nameDirectory(&e, f, path.Dir(target))
 		}
-		e.Mounts = append(e.Mounts, bindOf(root.HostPath(source), target))
+		e.Mounts = append(e.Mounts, bindOf(source, target))
 	}
 	if caps.any("graphics") {
 		p.gbmBackend(&e)

@@ -21,9 +21,9 @@ type library struct {
 	soname string // by which it is asked for
 	dir    string // below that of libraries, where it is looked for there
 
-	needs    map[string][]string // symbol versions
-	optional bool                // others do without it
-	from     string              // what it belongs to
+	needs    string // version of glibc
+	optional bool   // others do without it
+	from     string // what it belongs to
 }
 
 // injectLibraries makes the libraries found by the image's loader without
@@ -34,7 +34,11 @@ func (p *plan) injectLibraries() error {
 	if len(p.libraries) == 0 {
 		return nil
 	}
-	libc, err := p.Image.Libc(p.Arch)
+	cache, err := p.loaderCache()
+	if err != nil {
+		return err
+	}
+	libc, err := p.Image.Libc(p.Arch, cache)
 	if err != nil {
 		return fmt.Errorf("give GPU libraries: look at the image's C library: %w", err)
 	}
@@ -56,9 +60,7 @@ func (p *plan) injectLibraries() error {
 	}
 	e.Links = p.libraryLinks(dir)
 	e.Mounts = append(e.Mounts, p.shadowed()...)
-	if err := p.makeFindable(&e, dir); err != nil {
-		return err
-	}
+	p.makeFindable(&e, dir, cache)
 	p.add(e)
 	return nil
 }
@@ -69,12 +71,7 @@ func (p *plan) injectLibraries() error {
 func (p *plan) checkVersions(libc host.Libc) error {
 	var left []library
 	for _, l := range p.libraries {
-		need := ""
-		for _, versions := range l.needs {
-			if v := host.Greatest("GLIBC_", versions); v != "" && (need == "" || host.CompareVersions(v, need) > 0) {
-				need = v
-			}
-		}
+		need := l.needs
 		switch {
 		case need == "" || host.CompareVersions(need, libc.Version) <= 0:
 			left = append(left, l)
@@ -87,6 +84,18 @@ func (p *plan) checkVersions(libc host.Libc) error {
 	}
 	p.libraries = left
 	return nil
+}
+
+// glibcOf is the version of glibc that a library needs, by the symbol versions in
+// it; empty when it needs none.
+func glibcOf(lib host.Library) string {
+	need := ""
+	for _, versions := range lib.Needs {
+		if v := host.Greatest("GLIBC_", versions); v != "" && (need == "" || host.CompareVersions(v, need) > 0) {
+			need = v
+		}
+	}
+	return need
 }
 
 // libraryLinks are the names by which libraries are known: libcuda.so.1 for
@@ -124,17 +133,13 @@ func (l library) names() []string {
 }
 
 // makeFindable lets the loader know the libraries.
-func (p *plan) makeFindable(e *bundle.Edit, dir string) error {
-	cache, err := p.loaderCache()
-	if err != nil {
-		return err
-	}
+func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 	if cache == nil {
 		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+dir)
 		for _, l := range p.compat {
 			e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+path.Dir(l.path))
 		}
-		return nil
+		return
 	}
 	flags := ldcache.Flags(p.Arch)
 	var entries []ldcache.Entry
@@ -154,7 +159,6 @@ func (p *plan) makeFindable(e *bundle.Edit, dir string) error {
 	}
 	cache.Put(entries...)
 	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
-	return nil
 }
 
 // loaderCache is the cache to start from, nil for an image without.

@@ -19,6 +19,9 @@ func (p *plan) intel() error {
 	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm {
 		return nil
 	}
+	if _, named := p.env["ZE_AFFINITY_MASK"]; p.given > 0 && !named {
+		return nil // the task's GPUs are another vendor's
+	}
 	cards := p.intelCards()
 	if p.given > 0 {
 		// Beside other GPUs a processor's own graphics is not what was asked for.

@@ -10,7 +10,12 @@ import (
 )
 
 // bootID changes when the machine starts anew.
-func (p *plan) bootID() string { return p.Node.ReadLine("/proc/sys/kernel/random/boot_id") }
+func (p *plan) bootID() string {
+	if p.boot == "" {
+		p.boot = p.Node.ReadLine("/proc/sys/kernel/random/boot_id")
+	}
+	return p.boot
+}
 
 // A memory is what is kept of one discovery. It holds for the same key only.
 type memory struct {

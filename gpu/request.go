@@ -124,6 +124,9 @@ type plan struct {
 	edits    []bundle.Edit
 	warnings []string
 
+	boot    string  // asked once
+	version *string // likewise
+
 	given     int  // GPUs
 	declined  bool // the container does not want those that it could get
 	libraries []library

@@ -25,7 +25,7 @@ func makeInjected(b *bundle.Bundle, entry string, procToo bool) error {
 	dir := filepath.Join(entry, scaffoldDir, injectedDir)
 	edit := bundle.Edit{From: "injected files"}
 	for i, f := range b.Files {
-		if f.Optional && strings.HasPrefix(filepath.Clean(f.Path), "/proc/") && !(procToo && onNode(f.Path)) {
+		if f.Optional && strings.HasPrefix(filepath.Clean(f.Path), "/proc/") && (!procToo || !onNode(f.Path)) {
 			continue
 		}
 		source := filepath.Join(dir, "files", strconv.Itoa(i))

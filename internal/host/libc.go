@@ -23,9 +23,10 @@ type Libc struct {
 	Version string // of glibc, the greatest GLIBC_x.y that it defines, such as 2.36
 }
 
-// Libc finds the C library for programs of the architecture, named as in GOARCH.
-func (t *Tree) Libc(arch string) (Libc, error) {
-	for _, path := range t.libcPaths(arch) {
+// Libc finds the C library for programs of the architecture, named as in GOARCH,
+// by the loader's cache, which may be nil, and in the usual places.
+func (t *Tree) Libc(arch string, cache *ldcache.Cache) (Libc, error) {
+	for _, path := range libcPaths(arch, cache) {
 		lib, err := t.Library(path)
 		if errors.Is(err, ErrNotRegular) || err != nil && !t.Exists(path) {
 			continue
@@ -49,10 +50,10 @@ func (t *Tree) Libc(arch string) (Libc, error) {
 }
 
 // libcPaths is where libc.so.6 may be, as the loader would search it.
-func (t *Tree) libcPaths(arch string) []string {
+func libcPaths(arch string, cache *ldcache.Cache) []string {
 	var paths []string
-	if c, err := t.LoaderCache(); err == nil {
-		paths = c.Lookup("libc.so.6", ldcache.Flags(arch))
+	if cache != nil {
+		paths = cache.Lookup("libc.so.6", ldcache.Flags(arch))
 	}
 	for _, dir := range LibraryDirs(arch) {
 		paths = append(paths, dir+"/libc.so.6")

@@ -87,9 +87,31 @@ func (t *Tree) Resolve(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	return t.inside(f, path)
+}
+
+// File is Resolve for what must be a regular file.
+func (t *Tree) File(path string) (string, error) {
+	f, err := t.handle(path)
 	if err != nil {
 		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", &fs.PathError{Op: "find", Path: path, Err: ErrNotRegular}
+	}
+	return t.inside(f, path)
+}
+
+// inside asks the kernel where in the view an open file is.
+func (t *Tree) inside(f *os.File, path string) (string, error) {
+	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil || t.root == "/" {
+		return full, err
 	}
 	if full == t.root {
 		return "/", nil
@@ -106,8 +128,26 @@ func (t *Tree) handle(path string) (*os.File, error) {
 	if t.dir == nil {
 		return os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	}
-	return pathrs.OpenatInRoot(t.dir, path)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for range maxTries {
+		fd, err := openat2(int(t.dir.Fd()), path, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
+		case errors.Is(err, unix.ENOSYS):
+			return pathrs.OpenatInRoot(t.dir, path)
+		default:
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
 }
+
+const maxTries = 128
+
+// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
+var openat2 = unix.Openat2
 
 // OpenFile opens a regular file for reading.
 func (t *Tree) OpenFile(path string) (*os.File, error) {

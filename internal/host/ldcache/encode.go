@@ -3,27 +3,29 @@ package ldcache
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
 // Encode writes the cache in the new format alone, which every glibc since 2.2
 // reads. Entries of one name keep their order.
 func (c *Cache) Encode() []byte {
-	entries := slices.Clone(c.Entries)
-	// The loader searches by halves, from the greatest to the least.
-	slices.SortStableFunc(entries, func(a, b Entry) int { return compare(b.Name, a.Name) })
-
-	w := writer{offsets: make(map[string]uint32, 2*len(entries))}
-	w.base = uint32(headerNew + len(entries)*entryNew)
+	entries := c.Entries
+	if !slices.IsSortedFunc(entries, descending) {
+		entries = slices.Clone(entries)
+		slices.SortStableFunc(entries, descending)
+	}
+	w := writer{base: uint32(headerNew + len(entries)*entryNew), text: make([]byte, 0, len(entries)*64)}
 	order := binary.NativeEndian
-	head := make([]byte, headerNew, int(w.base)+len(entries)*96)
+	head := make([]byte, headerNew, int(w.base)+len(entries)*64)
 	copy(head, magicNew)
 	order.PutUint32(head[20:], uint32(len(entries)))
 	head[28] = endianness()
 	out := head
 	for _, e := range entries {
 		out = order.AppendUint32(out, uint32(e.Flags))
-		out = order.AppendUint32(out, w.offset(e.Name))
-		out = order.AppendUint32(out, w.offset(e.Path))
+		name, path := w.offsets(e)
+		out = order.AppendUint32(out, name)
+		out = order.AppendUint32(out, path)
 		out = order.AppendUint32(out, e.OSVersion)
 		out = order.AppendUint64(out, e.Hwcap)
 	}
@@ -51,21 +53,25 @@ func (c *Cache) Encode() []byte {
 	return out
 }
 
-// A writer lays strings down once each.
+// A writer lays strings down.
 type writer struct {
-	base    uint32 // where the first goes
-	text    []byte
-	offsets map[string]uint32
+	base uint32 // where the first goes
+	text []byte
 }
 
 func (w *writer) offset(s string) uint32 {
-	if at, ok := w.offsets[s]; ok {
-		return at
-	}
 	at := w.base + uint32(len(w.text))
 	w.text = append(append(w.text, s...), 0)
-	w.offsets[s] = at
 	return at
+}
+
+// offsets lays an entry's strings down: mostly its name is the end of its path.
+func (w *writer) offsets(e Entry) (name, path uint32) {
+	path = w.offset(e.Path)
+	if strings.HasSuffix(e.Path, e.Name) {
+		return path + uint32(len(e.Path)-len(e.Name)), path
+	}
+	return w.offset(e.Name), path
 }
 
 func endianness() byte {

@@ -182,14 +182,40 @@ func (c *Cache) Lookup(name string, flags int32) []string {
 
 // Put makes entries the only ones of their name and kind.
 func (c *Cache) Put(entries ...Entry) {
-	type key struct {
-		name  string
-		flags int32
+	if !slices.IsSortedFunc(c.Entries, descending) {
+		slices.SortStableFunc(c.Entries, descending)
 	}
-	ours := make(map[key]bool, len(entries))
-	for _, e := range entries {
-		ours[key{e.Name, e.Flags}] = true
+	ours := slices.Clone(entries)
+	slices.SortStableFunc(ours, descending)
+	merged := make([]Entry, 0, len(c.Entries)+len(ours))
+	theirs := c.Entries
+	for len(ours) > 0 {
+		own := ours[:sameName(ours)] // those of one name
+		ours = ours[len(own):]
+		for len(theirs) > 0 && descending(theirs[0], own[0]) < 0 {
+			merged, theirs = append(merged, theirs[0]), theirs[1:]
+		}
+		merged = append(merged, own...)
+		for len(theirs) > 0 && descending(theirs[0], own[0]) == 0 {
+			replaced := func(e Entry) bool { return e.Name == theirs[0].Name && e.Flags == theirs[0].Flags }
+			if !slices.ContainsFunc(own, replaced) {
+				merged = append(merged, theirs[0])
+			}
+			theirs = theirs[1:]
+		}
 	}
-	c.Entries = slices.DeleteFunc(c.Entries, func(e Entry) bool { return ours[key{e.Name, e.Flags}] })
-	c.Entries = append(c.Entries, entries...)
+	c.Entries = append(merged, theirs...)
 }
+
+// sameName is how many entries at the start have one name.
+func sameName(entries []Entry) int {
+	n := 1
+	for n < len(entries) && descending(entries[n], entries[0]) == 0 {
+		n++
+	}
+	return n
+}
+
+// descending is the loader's order: it searches by halves, from the greatest to
+// the least.
+func descending(a, b Entry) int { return compare(b.Name, a.Name) }
