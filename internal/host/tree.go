@@ -5,6 +5,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -178,11 +179,19 @@ func (t *Tree) ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err == nil && len(data) > MaxFile {
-		err = &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	// Files of the kernel have no size; most others are read in one piece.
+	var size int64
+	if info, err := f.Stat(); err == nil {
+		size = min(info.Size(), MaxFile)
 	}
-	return data, err
+	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, MaxFile+1)); err != nil {
+		return nil, err
+	}
+	if data.Len() > MaxFile {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return data.Bytes(), nil
 }
 
 // ReadLine is the content of a file of one line, without the line's end; empty

@@ -14,9 +14,13 @@ func (c *Cache) Encode() []byte {
 		entries = slices.Clone(entries)
 		slices.SortStableFunc(entries, descending)
 	}
-	w := writer{base: uint32(headerNew + len(entries)*entryNew), text: make([]byte, 0, len(entries)*64)}
+	length := 0
+	for _, e := range entries {
+		length += len(e.Path) + 1
+	}
+	w := writer{base: uint32(headerNew + len(entries)*entryNew), text: make([]byte, 0, length+length/8)}
 	order := binary.NativeEndian
-	head := make([]byte, headerNew, int(w.base)+len(entries)*64)
+	head := make([]byte, headerNew, int(w.base)+length+length/4)
 	copy(head, magicNew)
 	order.PutUint32(head[20:], uint32(len(entries)))
 	head[28] = endianness()
