@@ -95,9 +95,14 @@ func (p *plan) driNodes(sysfs string) []host.Device {
 func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
 	given := map[string]bool{}
 	for _, d := range devices {
-		given[d.Path] = true
+		if strings.HasPrefix(d.Path, "/dev/dri/") {
+			given[d.Path] = true
+		}
 	}
 	const dir = "/dev/dri/by-path"
+	if len(given) == 0 {
+		return nil
+	}
 	var links []bundle.Link
 	for _, name := range sorted(p.Node.Names(dir)) {
 		target, err := p.Node.Readlink(dir + "/" + name)

@@ -293,7 +293,7 @@ func TestRecall(t *testing.T) {
 		t.Error("a change of the directory is not noticed")
 	}
 	for _, spoil := range []func(path string) error{
-		func(path string) error { return os.WriteFile(path, []byte(`{"key":"x","value":[]}`), 0o600) },
+		func(path string) error { return os.WriteFile(path, []byte("another key\n{}"), 0o600) },
 		func(path string) error { return os.WriteFile(path, []byte("garbage"), 0o600) },
 		func(path string) error { return os.Chmod(path, 0o666) },
 		func(path string) error {

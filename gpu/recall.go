@@ -1,10 +1,13 @@
 package gpu
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,13 +20,7 @@ func (p *plan) bootID() string {
 	return p.boot
 }
 
-// A memory is what is kept of one discovery. It holds for the same key only.
-type memory struct {
-	Key   string          `json:"key"`
-	Value json.RawMessage `json:"value"`
-}
-
-// mostMemory bounds what is read back, in bytes.
+// mostMemory bounds what is kept of one discovery, in bytes.
 const mostMemory = 1 << 20
 
 // recall reads what keep wrote under the same key. Whatever is wrong with it,
@@ -45,8 +42,9 @@ func (p *plan) recall(name, key string, value any) bool {
 	if n, err := f.Read(data); err != nil || int64(n) != st.Size {
 		return false
 	}
-	var m memory
-	return json.Unmarshal(data, &m) == nil && m.Key == key && json.Unmarshal(m.Value, value) == nil
+	// The key is the first line.
+	kept, rest, ok := bytes.Cut(data, []byte("\n"))
+	return ok && string(kept) == key && json.Unmarshal(rest, value) == nil
 }
 
 // ours tells whether nobody but the caller can have written the file.
@@ -60,14 +58,11 @@ func (p *plan) keep(name, key string, value any) {
 	if p.CacheDir == "" {
 		return
 	}
-	raw, err := json.Marshal(value)
-	if err != nil {
+	data, err := json.Marshal(value)
+	if err != nil || len(data) > mostMemory || strings.Contains(key, "\n") {
 		return
 	}
-	data, err := json.Marshal(memory{Key: key, Value: raw})
-	if err != nil || len(data) > mostMemory {
-		return
-	}
+	data = slices.Concat([]byte(key+"\n"), data)
 	f, err := os.CreateTemp(p.CacheDir, ".ocishim-new-")
 	if err != nil {
 		return

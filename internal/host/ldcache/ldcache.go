@@ -186,7 +186,7 @@ func (c *Cache) Put(entries ...Entry) {
 		slices.SortStableFunc(c.Entries, descending)
 	}
 	ours := slices.Clone(entries)
-	slices.SortStableFunc(ours, descending)
+	slices.SortFunc(ours, descending)
 	merged := make([]Entry, 0, len(c.Entries)+len(ours))
 	theirs := c.Entries
 	for len(ours) > 0 {
