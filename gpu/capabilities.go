@@ -73,10 +73,13 @@ func libraryClasses() map[string]string {
 			"libnvidia-egl-xcb", "libnvidia-egl-xlib", "libnvidia-vulkan-producer", "libnvidia-vksc-core", "libnvidia-api",
 			"libnvidia-present",
 		}},
-		{"display", []string{"libglxserver_nvidia", "libnvidia-wayland-client"}},
+		{"display", []string{"libnvidia-wayland-client"}},
 		{"ngx", []string{"libnvidia-ngx"}},
-		// Of the tools to set up an X server: for no container.
-		{"none", []string{"libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wfb"}},
+		// For no container: docs/gpu.md says why.
+		{"none", []string{
+			"libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wfb", "libglxserver_nvidia", "libdxcore", "libOpenCL",
+			"libGL", "libEGL", "libGLESv1_CM", "libGLESv2", "libGLX", "libGLdispatch", "libOpenGL",
+		}},
 	} {
 		for _, name := range class.names {
 			byName[name] = class.capability

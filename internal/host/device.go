@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,8 +62,34 @@ func (Kernel) Probe(path string, write bool) (Device, error) {
 	if write {
 		mode |= unix.W_OK
 	}
-	d.Denied = unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+	d.Denied = access(path, mode)
 	return d, nil
+}
+
+// access is faccessat2(2). The wrapper of x/sys takes EPERM for a system call
+// that a seccomp filter forbids, and goes by the mode: what a device cgroup
+// denies would look allowed. Such a filter denies the root directory, too.
+func access(path string, mode uint32) error {
+	err := faccessat2(path, mode)
+	forbidden := errors.Is(err, unix.EPERM) && errors.Is(faccessat2("/", unix.F_OK), unix.EPERM)
+	if forbidden || errors.Is(err, unix.ENOSYS) {
+		return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+	}
+	return err
+}
+
+// faccessat2 is the system call, with the effective ids.
+func faccessat2(path string, mode uint32) error {
+	p, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return err
+	}
+	dir := unix.AT_FDCWD
+	_, _, errno := unix.Syscall6(unix.SYS_FACCESSAT2, uintptr(dir), uintptr(unsafe.Pointer(p)), uintptr(mode), unix.AT_EACCESS, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // Device describes a node that is to be read and written.
