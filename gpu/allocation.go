@@ -97,11 +97,11 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	case constrained:
 		c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))
 	case named:
-		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, p.env[variable])
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, printable(p.env[variable]))
 		c.cards, c.visible, err = pick(cards, variable, list)
 		c.rewrite, c.counted = !p.sharesDev(), cards
 	case global != "":
-		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, global)
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, printable(global))
 		c.cards, c.visible, err = pick(cards, from, strings.Split(global, ","))
 		c.counted = cards
 		if p.sharesDev() {

@@ -33,6 +33,7 @@ func (p *plan) amd() error {
 	}
 	chosen, err := p.amdChoice(cards, list)
 	if err != nil || len(chosen.cards) == 0 {
+		p.declined = true
 		return err
 	}
 	kfd, err := p.required("/dev/kfd")

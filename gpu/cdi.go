@@ -41,7 +41,9 @@ func (p *plan) cdiNames() ([]string, error) {
 	}
 	if list, _ := p.env.list(visibleDevices); p.enabled("nvidia") {
 		for _, entry := range list {
-			if qualified(entry) {
+			// An image says what is in this variable: it gets at no other
+			// vendor's devices by it.
+			if qualified(entry) && strings.HasPrefix(entry, "nvidia.com/") {
 				names = append(names, entry)
 			}
 		}

@@ -131,6 +131,8 @@ func TestCDIIsAskedFor(t *testing.T) {
 	r = withCDI(t, n)
 	r.Env = []string{"NVIDIA_VISIBLE_DEVICES=nvidia.com/gpu=1"}
 	wants(t, "by variable", mustGive(t, r).gpus(), "5")
+	r.Env = []string{"NVIDIA_VISIBLE_DEVICES=vendor.com/fpga=x"}
+	says(t, refused(t, r), "NVIDIA_VISIBLE_DEVICES names vendor.com/fpga=x, which is not among")
 	r = withCDI(t, n, "nvidia.com/gpu=0", "nvidia.com/gpu=0")
 	wants(t, "twice", mustGive(t, r).gpus(), "4")
 	for _, wrong := range []string{"0", "nvidia.com/gpu", "/gpu=0", "nvidia.com/=0", "nvidia.com/gpu=", "nvidia.com/gpu=-x", "9vidia.com/gpu=0"} {

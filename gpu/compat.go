@@ -17,6 +17,10 @@ import (
 // machines whose kernel has an older driver ("forward compatibility").
 const compatDir = "/usr/local/cuda/compat"
 
+// mostCompat is how many libraries of the image are taken from there; CUDA's
+// images have about five.
+const mostCompat = 32
+
 // forwardCompatibility puts the image's libraries before the node's where they
 // are newer and say that they work with the node's driver.
 func (p *plan) forwardCompatibility(hostVersion string) {
@@ -41,7 +45,7 @@ func (p *plan) forwardCompatibility(hostVersion string) {
 	}
 	for _, name := range names {
 		base, ok := driverLibraryName(name, version)
-		if !ok {
+		if !ok || len(p.compat) == mostCompat {
 			continue
 		}
 		lib, err := p.Image.Library(path.Join(dir, name))

@@ -186,7 +186,11 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 // find first: LD_LIBRARY_PATH goes before the loader's cache. What lies in a
 // directory for forward compatibility is put there by will, and stays.
 func (p *plan) shadowed() (mounts []specs.Mount) {
-	for dir := range strings.SplitSeq(p.env["LD_LIBRARY_PATH"], ":") {
+	const mostDirs = 32
+	for i, dir := range strings.Split(p.env["LD_LIBRARY_PATH"], ":") {
+		if i == mostDirs {
+			break
+		}
 		if !path.IsAbs(dir) || strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
 			continue
 		}

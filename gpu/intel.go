@@ -32,6 +32,7 @@ func (p *plan) intel() error {
 	}
 	chosen, err := p.allocated(cards, "ZE_AFFINITY_MASK")
 	if err != nil || len(chosen.cards) == 0 {
+		p.declined = true
 		return err
 	}
 	e := bundle.Edit{From: "intel devices", Rule: chosen.rule}

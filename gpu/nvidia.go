@@ -37,6 +37,7 @@ func (p *plan) nvidia() error {
 		}
 	}
 	p.given += len(chosen.cards)
+	p.declined = p.declined || len(chosen.cards) == 0
 	if driver.Version == "" {
 		p.warn("NVIDIA's kernel driver is not loaded on this node: the container gets its devices only")
 		return nil

@@ -42,6 +42,9 @@ func TestSlurmUnconstrained(t *testing.T) {
 			o := mustGive(t, r)
 			wants(t, "GPUs", o.gpus(), test.gpus)
 			wants(t, "CUDA_VISIBLE_DEVICES", o.env["CUDA_VISIBLE_DEVICES"], test.cuda)
+			if len(o.Warnings) > 0 {
+				t.Errorf("warnings %v", o.Warnings)
+			}
 		})
 	}
 }
