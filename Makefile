@@ -13,8 +13,8 @@ GO      = $(or $(wildcard build/go),go)
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
-SOURCES = $(shell find bundle cmd internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./internal/... ./runtime/... ./test/bench
+SOURCES = $(shell find bundle cmd gpu internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
+TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench
 
 # The tools that lint uses, pinned.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -86,6 +86,8 @@ stress: ## tasks of a step that start at once and are killed at random: 100 roun
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	$(GO) test ./internal/config -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 30s
+	$(GO) test ./internal/host/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./gpu -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./runtime -run '^$$' -fuzz '^FuzzEntryName$$' -fuzztime 30s
 

@@ -16,6 +16,7 @@ require (
 	github.com/sirupsen/logrus v1.9.4
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/sys v0.49.0
+	tags.cncf.io/container-device-interface/specs-go v1.1.1
 )
 
 require (

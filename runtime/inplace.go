@@ -111,6 +111,9 @@ func (l *launch) planInPlace() error {
 			return err
 		}
 	}
+	if err := makeInjected(b, l.c.dir, true); err != nil {
+		return err
+	}
 	return applyScaffold(b, l.c.dir, false)
 }
 

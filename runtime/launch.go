@@ -84,7 +84,11 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
-	if o.Step || unix.Access(b.Rootfs, unix.W_OK) != nil {
+	injected := len(b.Files)+len(b.Links) > 0
+	if err := makeInjected(b, dir, false); err != nil {
+		return err
+	}
+	if o.Step || injected || unix.Access(b.Rootfs, unix.W_OK) != nil {
 		return applyScaffold(b, dir, true)
 	}
 	return nil

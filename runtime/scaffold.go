@@ -50,6 +50,9 @@ func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error
 	if err := s.find(root, b.Spec.Mounts); err != nil {
 		return bundle.Edit{}, err
 	}
+	if err := s.findLinks(root, b.Links); err != nil {
+		return bundle.Edit{}, err
+	}
 	bases := s.bases()
 	for _, base := range bases {
 		s.mounted[base] = true
@@ -79,6 +82,7 @@ type scaffold struct {
 type target struct {
 	path string
 	file bool   // a file, else a directory
+	link string // a link that holds this, instead of a mount
 	base string // where it is missing: the directory to cover
 }
 
@@ -92,15 +96,42 @@ func (s *scaffold) find(root *os.File, mounts []specs.Mount) error {
 		}
 		t := target{path: filepath.Clean("/" + strings.TrimPrefix(full, s.rootfs)), file: isFile(m)}
 		if !s.below(t.path) && !exists(root, t.path) {
-			t.base = filepath.Dir(t.path)
-			for t.base != "/" && !exists(root, t.base) {
-				t.base = filepath.Dir(t.base)
-			}
+			t.base = deepest(root, filepath.Dir(t.path))
 		}
 		s.targets = append(s.targets, t)
 		s.mounted[t.path] = true
 	}
 	return nil
+}
+
+// findLinks does so for links that are to appear, which need a cover always.
+// Those below a mount are not for the image: see makeLinks.
+func (s *scaffold) findLinks(root *os.File, links []bundle.Link) error {
+	for _, l := range links {
+		dir, err := securejoin.SecureJoin(s.rootfs, filepath.Dir(l.Path))
+		if err != nil {
+			return fmt.Errorf("resolve place of link %s: %w", l.Path, err)
+		}
+		path := filepath.Join("/", strings.TrimPrefix(dir, s.rootfs), filepath.Base(l.Path))
+		if s.below(path) || s.mounted[path] {
+			continue
+		}
+		s.targets = append(s.targets, target{path: path, link: l.Target, base: deepest(root, filepath.Dir(path))})
+	}
+	return nil
+}
+
+// deepest is the last directory on the way to dir that exists in the rootfs.
+func deepest(root *os.File, dir string) string {
+	for dir != "/" && !exists(root, dir) {
+		dir = filepath.Dir(dir)
+	}
+	return dir
+}
+
+// linked tells whether a link is to be made at the path.
+func (s *scaffold) linked(path string) bool {
+	return slices.ContainsFunc(s.targets, func(t target) bool { return t.link != "" && t.path == path })
 }
 
 // below tells whether the path lies below the target of a mount found so far.
@@ -162,7 +193,8 @@ func (s *scaffold) cover(root *os.File, base string) error {
 	case len(entries) > maxCovered:
 		return fmt.Errorf("it holds %d entries, more than %d", len(entries), maxCovered)
 	}
-	if temporary(info, entries) {
+	linksHere := slices.ContainsFunc(s.targets, func(t target) bool { return t.link != "" && t.base == base })
+	if temporary(info, entries) && !linksHere {
 		s.mount(specs.Mount{Destination: base, Type: "tmpfs", Source: "tmpfs", Options: s.tmpfsOptions()})
 		s.bindAll(base, entries)
 		return nil
@@ -202,7 +234,7 @@ func (s *scaffold) mount(m specs.Mount) {
 func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 	for _, e := range entries {
 		path := filepath.Join(base, e.Name())
-		if e.Type() == os.ModeSymlink || s.mounted[path] {
+		if e.Type() == os.ModeSymlink || s.mounted[path] || s.linked(path) {
 			continue
 		}
 		s.mount(specs.Mount{Destination: path, Type: "bind", Source: filepath.Join(s.rootfs, path), Options: s.bindOptions()})
@@ -219,6 +251,9 @@ func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, 
 		return err
 	}
 	for _, e := range entries {
+		if s.linked(filepath.Join(base, e.Name())) {
+			continue // replaced
+		}
 		if err := imitate(below, e, filepath.Join(made, e.Name())); err != nil {
 			return err
 		}
@@ -227,7 +262,7 @@ func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, 
 		if t.base != base {
 			continue
 		}
-		if err := makeTarget(made, strings.TrimPrefix(t.path, base), t.file); err != nil {
+		if err := makeTarget(made, strings.TrimPrefix(t.path, base), t); err != nil {
 			return fmt.Errorf("mount point %s: %w", t.path, err)
 		}
 	}
@@ -259,15 +294,16 @@ func imitate(dir *os.File, e os.DirEntry, path string) error {
 	return os.WriteFile(path, nil, 0o600)
 }
 
-// makeTarget makes the mount point rel below made, following no link out of it.
-func makeTarget(made, rel string, file bool) error {
+// makeTarget makes the mount point or link rel below made, following no link out
+// of it.
+func makeTarget(made, rel string, t target) error {
 	root, err := os.OpenFile(made, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	parent := rel
-	if file {
+	if t.file || t.link != "" {
 		parent = filepath.Dir(rel)
 	}
 	dir, err := pathrs.MkdirAllHandle(root, parent, 0o755)
@@ -275,7 +311,10 @@ func makeTarget(made, rel string, file bool) error {
 		return err
 	}
 	defer dir.Close()
-	if !file {
+	switch {
+	case t.link != "":
+		return unix.Symlinkat(t.link, int(dir.Fd()), filepath.Base(rel))
+	case !t.file:
 		return nil
 	}
 	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)

@@ -1,0 +1,170 @@
+package gpu
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// amd gives AMD's GPUs: device nodes and variables. ROCm's libraries are part of
+// images, as AMD has it.
+func (p *plan) amd() error {
+	_, _, slurm := p.env.slurmGPUs()
+	list, set := p.env.list("AMD_VISIBLE_DEVICES")
+	if p.Slurm && !slurm || !p.Slurm && len(list) == 0 {
+		return nil
+	}
+	if slices.Contains(list, "none") || set && len(list) == 0 || slices.Contains(list, "void") {
+		p.declined = true
+		return nil
+	}
+	cards := p.amdCards()
+	if len(cards) == 0 {
+		if !p.Slurm {
+			return fmt.Errorf("give GPUs: AMD_VISIBLE_DEVICES asks for AMD GPUs, but there is none on this node")
+		}
+		return nil
+	}
+	chosen, err := p.amdChoice(cards, list)
+	if err != nil || len(chosen.cards) == 0 {
+		p.declined = true
+		return err
+	}
+	kfd, err := p.required("/dev/kfd")
+	if err != nil {
+		return err
+	}
+	e := bundle.Edit{From: "amd devices", Rule: chosen.rule, Devices: []bundle.Device{kfd}}
+	for _, c := range chosen.cards {
+		for _, d := range c.nodes {
+			e.Devices = append(e.Devices, node(d))
+		}
+	}
+	e.Devices = uniqueDevices(e.Devices)
+	e.Links = p.byPath(e.Devices)
+	if chosen.rewrite {
+		e.Env = p.amdVariables(chosen.visible)
+	}
+	p.given += len(chosen.cards)
+	p.add(e)
+	return nil
+}
+
+// amdChoice says which cards the container gets.
+func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
+	var chosen choice
+	var err error
+	if p.Slurm {
+		chosen, err = p.allocated(cards, "ROCR_VISIBLE_DEVICES")
+	} else {
+		chosen.rule = "AMD_VISIBLE_DEVICES"
+		chosen.cards, _, err = p.usable(cards)
+		chosen.counted = chosen.cards
+	}
+	if err != nil || len(list) == 0 || slices.Contains(list, "all") {
+		return chosen, err
+	}
+	list, err = ranges(list)
+	if err != nil {
+		return choice{}, err
+	}
+	return p.narrow(chosen, "AMD_VISIBLE_DEVICES", list, "ROCR_VISIBLE_DEVICES")
+}
+
+// amdVariables keeps the variables that name GPUs in step. HIP counts those that
+// ROCR leaves, and OpenCL's GPU_DEVICE_ORDINAL too: both then name all of them.
+func (p *plan) amdVariables(visible string) []string {
+	env := []string{"ROCR_VISIBLE_DEVICES=" + visible}
+	var all []string
+	for i := range strings.Split(visible, ",") {
+		all = append(all, strconv.Itoa(i))
+	}
+	if visible == "" {
+		all = nil
+	}
+	for _, name := range []string{"HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"} {
+		if _, ok := p.env[name]; ok {
+			env = append(env, name+"="+strings.Join(all, ","))
+		}
+	}
+	return env
+}
+
+// ranges expands 0-3 to its numbers.
+func ranges(list []string) ([]string, error) {
+	const most = 1024
+	var expanded []string
+	for _, entry := range list {
+		first, last, ok := strings.Cut(entry, "-")
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		switch {
+		case !ok || err1 != nil || err2 != nil:
+			expanded = append(expanded, entry)
+		case from < 0 || from > to || to-from > most:
+			return nil, fmt.Errorf("choose GPUs: AMD_VISIBLE_DEVICES: %s is no range", printable(entry))
+		default:
+			for i := from; i <= to; i++ {
+				expanded = append(expanded, strconv.Itoa(i))
+			}
+		}
+	}
+	return expanded, nil
+}
+
+// amdCards finds the GPUs, or their partitions, in the order of the kernel's
+// topology, which ROCr has too. What has a DRM node and no part in the topology,
+// as a server's VGA, is no GPU to compute on.
+func (p *plan) amdCards() []card {
+	const dir = "/sys/class/kfd/kfd/topology/nodes"
+	var cards []card
+	for _, number := range sorted(p.Node.Names(dir)) {
+		properties := p.properties(dir + "/" + number + "/properties")
+		minor, err := strconv.Atoi(properties["drm_render_minor"])
+		if err != nil || minor <= 0 {
+			continue // a CPU
+		}
+		render := "renderD" + strconv.Itoa(minor)
+		d, err := p.Node.Device("/dev/dri/" + render)
+		if err != nil {
+			continue
+		}
+		c := card{nodes: []host.Device{d}, label: d.Path}
+		if id, err := strconv.ParseUint(properties["unique_id"], 10, 64); err == nil && id != 0 {
+			c.names = []string{fmt.Sprintf("GPU-%016x", id), fmt.Sprintf("0x%x", id), fmt.Sprintf("%x", id)}
+		}
+		// The card beside it may be denied by itself: Slurm's gres.conf may
+		// name the renderer only.
+		for _, n := range p.driNodes("/sys/class/drm/" + render + "/device") {
+			if strings.HasPrefix(path.Base(n.Path), "card") && n.Denied == nil {
+				c.nodes = append(c.nodes, n)
+			}
+		}
+		cards = append(cards, c)
+	}
+	if p.Site.FileOrder {
+		slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(natural(a.label, b.label), 0) })
+	}
+	return cards
+}
+
+// properties reads lines of a name and a value.
+func (p *plan) properties(file string) map[string]string {
+	data, err := p.Node.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	properties := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			properties[name] = strings.TrimSpace(value)
+		}
+	}
+	return properties
+}

@@ -1,0 +1,294 @@
+package gpu
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	cdi "tags.cncf.io/container-device-interface/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// cdiAnnotations begin the annotations by which engines ask for devices
+// (Container Device Interface).
+const cdiAnnotations = "cdi.k8s.io/"
+
+// cdiNames lists the devices that are asked for by their qualified names: on the
+// command line or in the configuration, by annotations, and by
+// NVIDIA_VISIBLE_DEVICES.
+func (p *plan) cdiNames() ([]string, error) {
+	names := slices.Clone(p.CDI)
+	for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
+		if strings.HasPrefix(key, cdiAnnotations) {
+			for name := range strings.SplitSeq(p.Annotations[key], ",") {
+				names = append(names, strings.TrimSpace(name))
+			}
+		}
+	}
+	for _, name := range names {
+		if !qualified(name) {
+			return nil, fmt.Errorf("use CDI device %s: it is no qualified name such as nvidia.com/gpu=0", printable(name))
+		}
+	}
+	if list, _ := p.env.list(visibleDevices); p.enabled("nvidia") {
+		for _, entry := range list {
+			// An image says what is in this variable: it gets at no other
+			// vendor's devices by it.
+			if qualified(entry) && strings.HasPrefix(entry, "nvidia.com/") {
+				names = append(names, entry)
+			}
+		}
+	}
+	return unique(names), nil
+}
+
+// qualified tells whether a name is a vendor, a class and a device.
+func qualified(name string) bool {
+	kind, device, ok := strings.Cut(name, "=")
+	return ok && validKind(kind) && validDevice(device)
+}
+
+func validKind(kind string) bool {
+	vendor, class, ok := strings.Cut(kind, "/")
+	return ok && validName(vendor, "_-.") && validName(class, "_-.") && isLetter(vendor[0]) && isLetter(class[0])
+}
+
+func validDevice(device string) bool { return validName(device, "_-.:") }
+
+// validName follows the names of the specification: letters and digits, and
+// between them some others.
+func validName(name, between string) bool {
+	if name == "" {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		inside := i > 0 && i < len(name)-1 && strings.IndexByte(between, c) >= 0
+		if !isLetter(c) && (c < '0' || c > '9') && !inside {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// cdi gives the named devices, with what their specifications want for any.
+func (p *plan) cdi(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	known := p.cdiSpecs()
+	used := map[string]bool{} // specifications, by file
+	for _, name := range names {
+		d, err := known.find(name)
+		if err != nil {
+			return err
+		}
+		if !used[d.spec.file] {
+			used[d.spec.file] = true
+			if err := p.cdiEdits(name, d.spec, d.spec.ContainerEdits); err != nil {
+				return err
+			}
+		}
+		if err := p.cdiEdits(name, d.spec, d.device.ContainerEdits); err != nil {
+			return err
+		}
+		if strings.HasSuffix(d.spec.Kind, "/gpu") {
+			p.given++
+		}
+	}
+	return nil
+}
+
+// cdiEdits adds one list of edits of a specification.
+func (p *plan) cdiEdits(name string, spec *cdiSpec, edits cdi.ContainerEdits) error {
+	fail := func(err error) error { return fmt.Errorf("use CDI device %s of %s: %w", name, spec.file, err) }
+	if edits.IntelRdt != nil {
+		return fail(errors.New("intelRdt is not supported"))
+	}
+	if len(edits.NetDevices) > 0 {
+		return fail(errors.New("netDevices are not supported"))
+	}
+	e := bundle.Edit{From: "cdi " + name, Rule: spec.file, Env: edits.Env}
+	for _, gid := range edits.AdditionalGIDs {
+		if gid != 0 {
+			e.AdditionalGids = append(e.AdditionalGids, gid)
+		}
+	}
+	for _, n := range edits.DeviceNodes {
+		d, err := p.cdiDevice(n)
+		if err != nil {
+			return fail(err)
+		}
+		e.Devices = append(e.Devices, d)
+	}
+	hooks, err := recogniseHooks(edits.Hooks)
+	if err != nil {
+		return fail(err)
+	}
+	e.Hooks = hooks.others
+	for _, m := range edits.Mounts {
+		mount, err := p.cdiMount(m, spec, hooks.folders)
+		if err != nil {
+			return fail(err)
+		}
+		if mount != nil {
+			e.Mounts = append(e.Mounts, *mount)
+		}
+	}
+	p.carryOut(hooks, &e)
+	p.add(e)
+	return nil
+}
+
+// cdiDevice is a node as a specification has it, completed by what is on the
+// node. Numbers that changed since it was written are an error: another device
+// may have them now.
+func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
+	source := n.HostPath
+	if source == "" {
+		source = n.Path
+	}
+	d, err := p.Node.Device(source)
+	if err != nil {
+		return bundle.Device{}, fmt.Errorf("%w: there is no device %s; write the specification anew", ErrStale, source)
+	}
+	if d.Denied != nil {
+		if errors.Is(d.Denied, unix.EPERM) {
+			return bundle.Device{}, fmt.Errorf("the device cgroup denies %s: it is not in the allocation", source)
+		}
+		return bundle.Device{}, p.missingGroup([]host.Device{d})
+	}
+	if err := p.inAllocation(source); err != nil {
+		return bundle.Device{}, err
+	}
+	if n.Major != 0 && (n.Major != d.Major || n.Minor != d.Minor) || n.Type != "" && n.Type != d.Type && (n.Type != "u" || d.Type != "c") {
+		return bundle.Device{}, fmt.Errorf("%w: %s is device %s %d:%d now, not %s %d:%d; write the specification anew",
+			ErrStale, source, d.Type, d.Major, d.Minor, cmp.Or(n.Type, d.Type), n.Major, n.Minor)
+	}
+	b := node(d)
+	b.Path, b.HostPath, b.Access = n.Path, source, n.Permissions
+	switch n.Permissions {
+	case "":
+		b.Access = "rwm"
+	case "none":
+		b.Access = ""
+	}
+	if n.FileMode != nil {
+		mode := *n.FileMode & os.ModePerm
+		b.FileMode = &mode
+	}
+	if n.UID != nil {
+		b.UID = n.UID
+	}
+	if n.GID != nil {
+		b.GID = n.GID
+	}
+	return b, nil
+}
+
+// inAllocation refuses a GPU that Slurm did not give the task, where no device
+// cgroup does so.
+func (p *plan) inAllocation(device string) error {
+	if _, ok := suffixNumber(device, "/dev/nvidia"); !ok || !p.Slurm {
+		return nil
+	}
+	if _, _, ok := p.env.slurmGPUs(); !ok {
+		return fmt.Errorf("%s is not in the allocation: Slurm gave this task no GPUs", device)
+	}
+	chosen, err := p.allocated(p.nvidiaCards(), "CUDA_VISIBLE_DEVICES")
+	if err != nil {
+		return err
+	}
+	for _, c := range chosen.cards {
+		if c.label == device {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not in the allocation: %s", device, chosen.rule)
+}
+
+// ErrStale says that a specification names what the node no longer has.
+var ErrStale = errors.New("stale specification")
+
+// cdiMount is a mount of a specification. A library in a directory that the
+// specification wants in the loader's cache is given as the driver's are, and
+// has no mount of its own.
+func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.Mount, error) {
+	mount := specs.Mount{Destination: m.ContainerPath, Source: m.HostPath, Type: m.Type, Options: slices.Clone(m.Options)}
+	if mount.Type == "" && !bundle.IsBind(mount) {
+		mount.Options = append(mount.Options, "rbind")
+	}
+	if !bundle.IsBind(mount) && mount.Type != "bind" {
+		return &mount, nil
+	}
+	resolved, err := p.Node.Resolve(m.HostPath)
+	if err != nil {
+		repaired, ok := p.repair(m.HostPath)
+		if !ok {
+			return nil, fmt.Errorf("%w: there is no %s; write the specification anew", ErrStale, m.HostPath)
+		}
+		p.warn(fmt.Sprintf("%s names %s, which is gone; %s is given instead", spec.file, m.HostPath, repaired))
+		p.addCDILibrary(repaired, path.Base(repaired), folders, m.ContainerPath, spec)
+		return nil, nil //nolint:nilnil // it is a library now
+	}
+	mount.Source = p.Node.HostPath(resolved)
+	if p.addCDILibrary(mount.Source, path.Base(m.ContainerPath), folders, m.ContainerPath, spec) {
+		return nil, nil //nolint:nilnil // it is a library now
+	}
+	return &mount, nil
+}
+
+// addCDILibrary takes a mount for a library, when it is one.
+func (p *plan) addCDILibrary(source, file string, folders []string, destination string, spec *cdiSpec) bool {
+	if !strings.HasPrefix(file, "lib") || !strings.Contains(file, ".so") {
+		return false
+	}
+	folder := ""
+	for _, f := range folders {
+		if inside := strings.TrimPrefix(destination, path.Clean(f)+"/"); inside != destination && len(f) > len(folder) {
+			folder = f
+		}
+	}
+	if folder == "" {
+		return false
+	}
+	lib, ok := p.libraryHeaders(source)
+	if !ok {
+		return false
+	}
+	if lib.Soname == "" {
+		lib.Soname = file
+	}
+	base, _, _ := strings.Cut(file, ".so")
+	p.libraries = append(p.libraries, library{
+		source: source, file: file, soname: lib.Soname, needs: glibcOf(lib), optional: optional(base), from: spec.file,
+		dir: strings.Trim(path.Dir(strings.TrimPrefix(destination, path.Clean(folder))), "/."),
+	})
+	return true
+}
+
+// repair finds the library of the driver that took the place of one that is
+// gone, where the site wants that.
+func (p *plan) repair(gone string) (string, bool) {
+	base, _, ok := strings.Cut(path.Base(gone), ".so.")
+	if !p.Site.RepairStale || !ok {
+		return "", false
+	}
+	for _, l := range p.driver().Libraries {
+		if l.Name == base {
+			return l.Path, true
+		}
+	}
+	return "", false
+}

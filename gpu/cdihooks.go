@@ -1,0 +1,166 @@
+package gpu
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	cdi "tags.cncf.io/container-device-interface/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// hooksFound are the hooks of a list of edits: those that are done here, and the
+// others, which run.
+type hooksFound struct {
+	links    []bundle.Link
+	folders  []string // for the loader's cache
+	compat   string   // driver version to compare with; empty without
+	noModify bool     // disable-device-node-modification
+	profile  bool     // update-application-profile
+	others   *specs.Hooks
+}
+
+// recogniseHooks takes the hooks of NVIDIA's nvidia-cdi-hook and nvidia-ctk by
+// their arguments. Their work is done here as data: the programs need not be
+// there, write into the image, and run ldconfig in it.
+func recogniseHooks(hooks []*cdi.Hook) (hooksFound, error) {
+	var found hooksFound
+	for _, h := range hooks {
+		name, args := nvidiaHook(h)
+		switch name {
+		case "create-symlinks":
+			for _, link := range flagValues(args, "link") {
+				target, at, ok := strings.Cut(link, "::")
+				if !ok || !path.IsAbs(at) || target == "" {
+					return found, fmt.Errorf("hook create-symlinks: %s is not TARGET::LINK", printable(link))
+				}
+				found.links = append(found.links, bundle.Link{Path: at, Target: target})
+			}
+		case "update-ldcache":
+			found.folders = append(found.folders, flagValues(args, "folder")...)
+		case "enable-cuda-compat":
+			if v := flagValues(args, "host-driver-version"); len(v) > 0 {
+				found.compat = v[0]
+			}
+		case "disable-device-node-modification":
+			found.noModify = true
+		case "update-application-profile":
+			found.profile = true
+		case "chmod":
+			// Of directories that the engine made as it mounted: ours are
+			// made as they are to be.
+		default:
+			if err := found.run(h); err != nil {
+				return found, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// nvidiaHook is the name of one of NVIDIA's hooks and its arguments; empty for
+// other hooks.
+func nvidiaHook(h *cdi.Hook) (name string, args []string) {
+	if h.HookName != "createContainer" && h.HookName != "createRuntime" || len(h.Args) < 2 {
+		return "", nil
+	}
+	args = h.Args[1:]
+	switch path.Base(h.Path) {
+	case "nvidia-cdi-hook":
+	case "nvidia-ctk":
+		if args[0] != "hook" || len(args) < 2 {
+			return "", nil
+		}
+		args = args[1:]
+	default:
+		return "", nil
+	}
+	return args[0], args[1:]
+}
+
+// flagValues are the values of a flag, --flag value or --flag=value.
+func flagValues(args []string, flag string) []string {
+	var values []string
+	for i, arg := range args {
+		name, value, inline := strings.Cut(arg, "=")
+		switch {
+		case strings.TrimLeft(name, "-") != flag || !strings.HasPrefix(name, "-"):
+		case inline:
+			values = append(values, value)
+		case i+1 < len(args):
+			values = append(values, args[i+1])
+		}
+	}
+	return values
+}
+
+// run keeps a hook that is not recognised, to be executed by the launcher.
+func (f *hooksFound) run(h *cdi.Hook) error {
+	if f.others == nil {
+		f.others = new(specs.Hooks)
+	}
+	hook := specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Timeout: h.Timeout}
+	for _, list := range []struct {
+		name  string
+		hooks *[]specs.Hook
+	}{
+		{"prestart", &f.others.Prestart}, //nolint:staticcheck // deprecated, but CDI has it
+		{"createRuntime", &f.others.CreateRuntime},
+		{"createContainer", &f.others.CreateContainer},
+		{"startContainer", &f.others.StartContainer},
+		{"poststart", &f.others.Poststart},
+		{"poststop", &f.others.Poststop},
+	} {
+		if list.name == h.HookName {
+			*list.hooks = append(*list.hooks, hook)
+			return nil
+		}
+	}
+	return fmt.Errorf("hook %s: %s is no moment at which hooks run", printable(h.Path), printable(h.HookName))
+}
+
+// carryOut does the work of the recognised hooks.
+func (p *plan) carryOut(f hooksFound, e *bundle.Edit) {
+	for _, l := range f.links {
+		if link, ok := p.relocate(l, f.folders); ok {
+			e.Links = append(e.Links, link)
+		}
+	}
+	if f.compat != "" {
+		p.forwardCompatibility(f.compat)
+	}
+	if f.noModify {
+		p.kernelParameters()
+	}
+	if f.profile {
+		var cards []card
+		for _, d := range e.Devices {
+			if minor, ok := suffixNumber(d.Path, "/dev/nvidia"); ok {
+				cards = append(cards, card{minor: minor})
+			}
+		}
+		p.applicationProfile(e, cards)
+	}
+}
+
+// relocate moves a link in a directory of libraries to where those are given.
+// Links that are made for every library there anyway are left out.
+func (p *plan) relocate(l bundle.Link, folders []string) (bundle.Link, bool) {
+	for _, folder := range folders {
+		inside, ok := strings.CutPrefix(l.Path, path.Clean(folder)+"/")
+		if !ok {
+			continue
+		}
+		for _, lib := range p.libraries {
+			for _, name := range lib.names() {
+				if path.Join(lib.dir, name) == inside {
+					return l, false
+				}
+			}
+		}
+		return bundle.Link{Path: path.Join(p.private(), "lib", inside), Target: l.Target}, true
+	}
+	return l, true
+}

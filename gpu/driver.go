@@ -1,0 +1,238 @@
+package gpu
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/ldcache"
+)
+
+// A driver is NVIDIA's user-space driver as it lies on the node.
+type driver struct {
+	Version   string            // of the kernel's part, which the libraries must match
+	Libraries []driverLibrary   // of that version
+	Files     map[string]string // programs and configuration that are there: where, on this machine
+
+	// Changed is when the directories were last changed in which all that was
+	// found, or not, in nanoseconds; 0 for one that is not there.
+	Changed map[string]int64
+}
+
+// A driverLibrary is a library of the driver's, with what its loading needs.
+type driverLibrary struct {
+	Path   string `json:"path"`            // on this machine, without links
+	Name   string `json:"name"`            // such as libcuda
+	Dir    string `json:"dir,omitempty"`   // below the others' directory
+	Soname string `json:"soname"`          // DT_SONAME
+	Needs  string `json:"needs,omitempty"` // version of glibc
+}
+
+// driverVersion asks the kernel's part, once; empty when it is not loaded.
+func (p *plan) driverVersion() string {
+	if p.version == nil {
+		v := p.askVersion()
+		p.version = &v
+	}
+	return *p.version
+}
+
+func (p *plan) askVersion() string {
+	if v := p.Node.ReadLine("/sys/module/nvidia/version"); v != "" {
+		return v
+	}
+	// NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar ...
+	// NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build ...
+	for _, field := range strings.Fields(p.Node.ReadLine("/proc/driver/nvidia/version")) {
+		if strings.Count(field, ".") >= 1 && strings.Trim(field, "0123456789.") == "" {
+			return field
+		}
+	}
+	return ""
+}
+
+// driverRoot is where the driver's files are: the node, or the root of a
+// driver's container.
+func (p *plan) driverRoot() (*host.Tree, func()) {
+	if p.Site.DriverRoot != "" {
+		if t, err := p.Node.Sub(p.Site.DriverRoot); err == nil {
+			return t, t.Close
+		}
+	}
+	return p.Node, func() {}
+}
+
+// driver finds the driver's files. What is found is kept until the machine boots,
+// the driver's version changes, or a directory in which it was looked for.
+func (p *plan) driver() driver {
+	d := driver{Version: p.driverVersion()}
+	if d.Version == "" {
+		return d
+	}
+	root, done := p.driverRoot()
+	defer done()
+	key := p.bootID() + " " + d.Version + " " + root.HostPath("/")
+	unchanged := func() bool {
+		for dir, when := range d.Changed {
+			if changed(root, dir) != when {
+				return false
+			}
+		}
+		return true
+	}
+	if p.recall("nvidia-driver", key, &d) && unchanged() {
+		return d
+	}
+	d = driver{Version: d.Version, Files: map[string]string{}, Changed: map[string]int64{}}
+	p.findLibraries(root, &d)
+	p.findFiles(root, &d)
+	p.keep("nvidia-driver", key, d)
+	return d
+}
+
+// changed is when something in a directory, or a file, was last changed.
+func changed(t *host.Tree, path string) int64 {
+	when := t.ModTime(path)
+	if when.IsZero() {
+		return 0
+	}
+	return when.UnixNano()
+}
+
+func (p *plan) findLibraries(root *host.Tree, d *driver) {
+	d.Changed[host.LoaderCache] = changed(root, host.LoaderCache)
+	seen := map[string]bool{}
+	for _, dir := range p.driverDirs(root, d.Version) {
+		for _, sub := range []string{"", "vdpau"} {
+			in := path.Join(dir, sub)
+			d.Changed[in] = changed(root, in)
+			for _, name := range sorted(root.Names(in)) {
+				if base, ok := driverLibraryName(name, d.Version); ok && !seen[name] {
+					if l, ok := p.driverLibrary(root, path.Join(in, name), base); ok {
+						l.Dir = sub
+						seen[name] = true
+						d.Libraries = append(d.Libraries, l)
+					}
+				}
+			}
+		}
+	}
+}
+
+// findFiles finds the programs, and the files of configFiles by where they go.
+func (p *plan) findFiles(root *host.Tree, d *driver) {
+	find := func(key, name string, dirs ...string) {
+		for _, dir := range dirs {
+			in := path.Dir(path.Join(dir, name))
+			d.Changed[in] = changed(root, in)
+		}
+		if file, ok := findIn(root, name, dirs...); ok {
+			d.Files[key] = root.HostPath(file)
+		}
+	}
+	for _, name := range programsOf(knownCapabilities()) {
+		find(name, name, "/usr/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/nvidia/bin", "/opt/bin")
+	}
+	for _, f := range configFiles(p.Arch) {
+		find(path.Join(f.dir, f.name), f.relative(), "/etc", "/usr/local/share", "/usr/share")
+	}
+}
+
+// driverDirs are the directories that hold the version's libcuda or libnvidia-ml:
+// there may be libraries of other versions elsewhere, or beside them.
+func (p *plan) driverDirs(root *host.Tree, version string) []string {
+	var candidates []string
+	if c, err := root.LoaderCache(); err == nil {
+		for _, name := range []string{"libcuda.so.1", "libnvidia-ml.so.1"} {
+			for _, file := range c.Lookup(name, ldcache.Flags(p.Arch)) {
+				candidates = append(candidates, path.Dir(file))
+			}
+		}
+	}
+	candidates = append(candidates, host.LibraryDirs(p.Arch)...)
+	if triplet := host.Triplet(p.Arch); triplet != "" {
+		candidates = append(candidates, "/usr/lib/"+triplet+"/nvidia/current")
+	}
+	candidates = append(candidates, "/usr/lib64/nvidia", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")
+	var dirs []string
+	for _, dir := range candidates {
+		if !root.Exists(dir+"/libcuda.so."+version) && !root.Exists(dir+"/libnvidia-ml.so."+version) {
+			continue
+		}
+		if resolved, err := root.Resolve(dir); err == nil && !slices.Contains(dirs, resolved) {
+			dirs = append(dirs, resolved)
+		}
+	}
+	return dirs
+}
+
+// driverLibraryName tells whether a file is a library of that driver version,
+// and its name without the version. A few have versions of their own.
+func driverLibraryName(file, version string) (string, bool) {
+	base, suffix, ok := strings.Cut(file, ".so.")
+	if !ok || !strings.HasPrefix(base, "lib") {
+		return "", false
+	}
+	if suffix == version {
+		return base, true
+	}
+	ownVersion := strings.HasPrefix(base, "libnvidia-egl-") || base == "libnvidia-nvvm70"
+	return base, ownVersion && strings.Trim(suffix, "0123456789.") == "" && (strings.Contains(suffix, ".") || base == "libnvidia-nvvm70")
+}
+
+func (p *plan) driverLibrary(root *host.Tree, file, base string) (driverLibrary, bool) {
+	resolved, err := root.Resolve(file)
+	if err != nil {
+		return driverLibrary{}, false
+	}
+	lib, err := root.Library(resolved)
+	if err != nil || lib.Machine != host.Machine(p.Arch) {
+		return driverLibrary{}, false
+	}
+	if lib.Soname == "" {
+		lib.Soname = path.Base(file)
+	}
+	return driverLibrary{Path: root.HostPath(resolved), Name: base, Soname: lib.Soname, Needs: glibcOf(lib)}, true
+}
+
+// libraryHeaders reads a library by its path on this machine.
+func (p *plan) libraryHeaders(source string) (host.Library, bool) {
+	inside := source
+	if root := p.Node.HostPath("/"); root != "/" {
+		inside = strings.TrimPrefix(source, root)
+	}
+	lib, err := p.Node.Library(inside)
+	return lib, err == nil && lib.Machine == host.Machine(p.Arch)
+}
+
+// nvidiaDriver gives what of the driver the capabilities ask for.
+func (p *plan) nvidiaDriver(d driver, caps capabilitySet, cards []card) error {
+	found := false
+	classes := libraryClasses()
+	for _, l := range d.Libraries {
+		if !caps.wants(l.Name, classes) {
+			continue
+		}
+		found = true
+		p.libraries = append(p.libraries, library{
+			source: l.Path, file: path.Base(l.Path), soname: l.Soname, dir: l.Dir,
+			needs: l.Needs, optional: optional(l.Name), from: "NVIDIA driver " + d.Version,
+		})
+	}
+	if !found && len(caps) > 0 {
+		p.warn(fmt.Sprintf("NVIDIA's driver %s is loaded, but its libraries are not on this node: looked for libcuda.so.%s", d.Version, d.Version))
+	}
+	if caps.any("compute") {
+		p.forwardCompatibility(d.Version)
+	}
+	root, done := p.driverRoot()
+	defer done()
+	p.programs(d, caps)
+	p.sockets(root, caps)
+	p.kernelParameters()
+	p.firmware(root, d.Version)
+	p.configuration(d, caps, cards)
+	return nil
+}

@@ -1,0 +1,207 @@
+package gpu
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/ldcache"
+)
+
+// A library is one to be found by the programs of the container.
+type library struct {
+	source string // on this machine; empty for one of the image's own
+	path   string // in the image, for one of its own
+	file   string // its name
+	soname string // by which it is asked for
+	dir    string // below that of libraries, where it is looked for there
+
+	needs    string // version of glibc
+	optional bool   // others do without it
+	from     string // what it belongs to
+}
+
+// injectLibraries makes the libraries found by the image's loader without
+// writing to the image: they are bound in a directory of our own, and a copy of
+// the loader's cache that knows them is put over the image's. An image without
+// a cache gets the directory by LD_LIBRARY_PATH.
+func (p *plan) injectLibraries() error {
+	if len(p.libraries) == 0 {
+		return nil
+	}
+	cache, err := p.loaderCache()
+	if err != nil {
+		return err
+	}
+	libc, err := p.Image.Libc(p.Arch, cache)
+	if err != nil {
+		return fmt.Errorf("give GPU libraries: look at the image's C library: %w", err)
+	}
+	switch libc.Kind {
+	case "musl":
+		p.warn("the image's programs use musl; the GPU driver's libraries are made for glibc and are left out")
+		return nil
+	case "none":
+		p.warn("the image has no glibc; the GPU driver's libraries are left out")
+		return nil
+	}
+	if err := p.checkVersions(libc); err != nil {
+		return err
+	}
+	dir := p.private() + "/lib"
+	e := bundle.Edit{From: "gpu libraries", Rule: p.libraries[0].from}
+	for _, l := range p.libraries {
+		e.Mounts = append(e.Mounts, bindOf(l.source, path.Join(dir, l.dir, l.file)))
+	}
+	e.Links = p.libraryLinks(dir)
+	e.Mounts = append(e.Mounts, p.shadowed()...)
+	p.makeFindable(&e, dir, cache)
+	p.add(e)
+	return nil
+}
+
+// checkVersions refuses libraries that need a newer glibc than the image's: they
+// would fail when a program has long been running. Those that may be missing
+// are left out.
+func (p *plan) checkVersions(libc host.Libc) error {
+	var left []library
+	for _, l := range p.libraries {
+		need := l.needs
+		switch {
+		case need == "" || host.CompareVersions(need, libc.Version) <= 0:
+			left = append(left, l)
+		case l.optional:
+			p.warn(fmt.Sprintf("%s is left out: it needs glibc %s, the image has %s", l.file, need, libc.Version))
+		default:
+			return fmt.Errorf("give GPU libraries: %s of %s needs GLIBC_%s, but the image's %s has only GLIBC_%s; use an image with glibc %s or newer",
+				l.file, l.from, need, libc.Path, libc.Version, need)
+		}
+	}
+	p.libraries = left
+	return nil
+}
+
+// glibcOf is the version of glibc that a library needs, by the symbol versions in
+// it; empty when it needs none.
+func glibcOf(lib host.Library) string {
+	need := ""
+	for _, versions := range lib.Needs {
+		if v := host.Greatest("GLIBC_", versions); v != "" && (need == "" || host.CompareVersions(v, need) > 0) {
+			need = v
+		}
+	}
+	return need
+}
+
+// libraryLinks are the names by which libraries are known: libcuda.so.1 for
+// libcuda.so.550.54.15, and libcuda.so for who links or looks for that.
+func (p *plan) libraryLinks(dir string) []bundle.Link {
+	var links []bundle.Link
+	for _, l := range p.libraries {
+		in := path.Join(dir, l.dir)
+		for _, name := range l.names() {
+			if name == l.file {
+				continue
+			}
+			target := l.file
+			if name != l.soname && l.soname != l.file {
+				target = l.soname
+			}
+			links = append(links, bundle.Link{Path: path.Join(in, name), Target: target})
+		}
+		if strings.HasPrefix(l.file, "libnvidia-allocator.so.") {
+			links = append(links, bundle.Link{Path: path.Join(dir, "gbm", "nvidia-drm_gbm.so"), Target: "../" + l.soname})
+		}
+	}
+	return links
+}
+
+// names are those by which a program may ask for the library.
+func (l library) names() []string {
+	base, _, _ := strings.Cut(l.file, ".so")
+	names := []string{l.soname, base + ".so"}
+	if base == "libGLX_nvidia" {
+		// What GLX takes for an X server without an extension of NVIDIA's.
+		names = append(names, "libGLX_indirect.so.0")
+	}
+	return unique(names)
+}
+
+// makeFindable lets the loader know the libraries.
+func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
+	if cache == nil {
+		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+dir)
+		for _, l := range p.compat {
+			e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+path.Dir(l.path))
+		}
+		return
+	}
+	flags := ldcache.Flags(p.Arch)
+	var entries []ldcache.Entry
+	known := map[string]bool{}
+	for _, l := range slices.Concat(p.compat, p.libraries) {
+		for _, name := range l.names() {
+			if known[name] {
+				continue
+			}
+			known[name] = true
+			file := l.path
+			if file == "" {
+				file = path.Join(dir, l.dir, name)
+			}
+			entries = append(entries, ldcache.Entry{Name: name, Path: file, Flags: flags})
+		}
+	}
+	cache.Put(entries...)
+	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
+}
+
+// loaderCache is the cache to start from, nil for an image without.
+func (p *plan) loaderCache() (*ldcache.Cache, error) {
+	if p.LoaderCache != nil {
+		c, err := ldcache.Parse(p.LoaderCache)
+		if err != nil {
+			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
+		}
+		return c, nil
+	}
+	if !p.Image.IsFile(host.LoaderCache) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	c, err := p.Image.LoaderCache()
+	if err != nil {
+		// The loader ignores a damaged cache, too. What is found without it
+		// is found with ours.
+		return new(ldcache.Cache), nil //nolint:nilerr // see above
+	}
+	return c, nil
+}
+
+// shadowed binds the libraries over those of other drivers that the image would
+// find first: LD_LIBRARY_PATH goes before the loader's cache. What lies in a
+// directory for forward compatibility is put there by will, and stays.
+func (p *plan) shadowed() (mounts []specs.Mount) {
+	const mostDirs = 32
+	for i, dir := range strings.Split(p.env["LD_LIBRARY_PATH"], ":") {
+		if i == mostDirs {
+			break
+		}
+		if !path.IsAbs(dir) || strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
+			continue
+		}
+		inImage := p.Image.Names(dir)
+		for _, l := range p.libraries {
+			if slices.Contains(inImage, l.soname) {
+				if resolved, err := p.Image.Resolve(path.Join(dir, l.soname)); err == nil {
+					mounts = append(mounts, bindOf(l.source, resolved))
+				}
+			}
+		}
+	}
+	return mounts
+}

@@ -1,0 +1,81 @@
+package gpu
+
+import (
+	"cmp"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+const intelVendor = "0x8086"
+
+// intel gives Intel's GPUs: device nodes and variables. The Level Zero and
+// OpenCL drivers are part of images, as Intel has it. Only Slurm asks for them:
+// no variable of a container does.
+func (p *plan) intel() error {
+	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm {
+		return nil
+	}
+	if _, named := p.env["ZE_AFFINITY_MASK"]; p.given > 0 && !named {
+		return nil // the task's GPUs are another vendor's
+	}
+	cards := p.intelCards()
+	if p.given > 0 {
+		// Beside other GPUs a processor's own graphics is not what was asked for.
+		cards = slices.DeleteFunc(cards, func(c card) bool { return strings.HasSuffix(c.bus, ":00:02.0") })
+	}
+	if len(cards) == 0 {
+		return nil
+	}
+	chosen, err := p.allocated(cards, "ZE_AFFINITY_MASK")
+	if err != nil || len(chosen.cards) == 0 {
+		p.declined = true
+		return err
+	}
+	e := bundle.Edit{From: "intel devices", Rule: chosen.rule}
+	for _, c := range chosen.cards {
+		for _, d := range c.nodes {
+			e.Devices = append(e.Devices, node(d))
+		}
+	}
+	e.Links = p.byPath(e.Devices)
+	if chosen.rewrite {
+		e.Env = append(e.Env, "ZE_AFFINITY_MASK="+chosen.visible)
+	}
+	p.given += len(chosen.cards)
+	p.add(e)
+	return nil
+}
+
+// intelCards finds the GPUs by their renderers, in the order of the PCI bus,
+// which Level Zero has too.
+func (p *plan) intelCards() []card {
+	var cards []card
+	for _, name := range sorted(p.Node.Names("/sys/class/drm")) {
+		if !strings.HasPrefix(name, "renderD") {
+			continue
+		}
+		device, err := p.Node.Resolve("/sys/class/drm/" + name + "/device")
+		if err != nil || p.Node.ReadLine(device+"/vendor") != intelVendor {
+			continue
+		}
+		d, err := p.Node.Device("/dev/dri/" + name)
+		if err != nil {
+			continue
+		}
+		c := card{nodes: []host.Device{d}, label: d.Path, bus: path.Base(device), names: []string{path.Base(device)}}
+		for _, n := range p.driNodes(device) {
+			if strings.HasPrefix(path.Base(n.Path), "card") && n.Denied == nil {
+				c.nodes = append(c.nodes, n)
+			}
+		}
+		cards = append(cards, c)
+	}
+	if !p.Site.FileOrder {
+		slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(a.bus, b.bus) })
+	}
+	return cards
+}

@@ -1,0 +1,145 @@
+package gpu_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
+
+// The loader of a real image finds the driver, by link and by name, whatever
+// cache the image has, and the image is not written to.
+func TestLoaderFindsDriver(t *testing.T) {
+	if _, err := os.Stat("/sbin/ldconfig"); err != nil {
+		t.Skip("no ldconfig here")
+	}
+	asUsers(t, func(t *testing.T, user int) {
+		for _, cache := range []string{"none", "new", "compat"} {
+			t.Run(cache, func(t *testing.T) {
+				m := newMachine(t, user)
+				if cache != "none" {
+					m.ldconfig(t, cache)
+				}
+				out := m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so; cat /proc/self/mounts >/dev/null")
+				expect(t, out, "linked "+hostCUDA,
+					"libcuda.so.1: "+hostCUDA+" from "+inContainer,
+					"libcuda.so: "+hostCUDA+" from "+inContainer)
+			})
+		}
+	})
+}
+
+// In place, with the node's own /dev, the files are elsewhere, and all else is
+// alike; the kernel's parameters are there, too.
+func TestLoaderInPlace(t *testing.T) {
+	m := newMachine(t, userOnly(t))
+	m.hpc = true
+	m.ldconfig(t, "new")
+	const at = "/run/.ocishim/gpu/lib/libcuda.so." + driverVersion
+	out := m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so; cat /proc/driver/nvidia/params 2>/dev/null || ls -d /proc/self/root; readlink /run/.ocishim/gpu/lib/libcuda.so")
+	expect(t, out, "linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+at, "libcuda.so: "+hostCUDA+" from "+at, "/proc/self/root", "libcuda.so.1")
+}
+
+// Without the edits the same programs find nothing: it is the edits that do it.
+func TestLoaderWithoutDriver(t *testing.T) {
+	m := newMachine(t, os.Getuid())
+	r := m.request(t)
+	r.Env = r.Env[2:] // no GPU asked for
+	out := m.run(t, r, "sh", "-c", "linked 2>/dev/null || echo not found")
+	expect(t, out, "not found")
+}
+
+// The image's own libraries are found as before, and so is what the container
+// adds to its cache's names.
+func TestImageWithOlderDriver(t *testing.T) {
+	m := newMachine(t, os.Getuid())
+	gcc := "gcc"
+	old := m.image("/usr/lib/libcuda.so.470.10")
+	compile(t, gcc, "driver.c", old, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=470")
+	for _, link := range []string{"/usr/lib/libcuda.so.1", "/usr/lib/libcuda.so"} {
+		if err := os.Symlink("libcuda.so.470.10", m.image(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.ldconfig(t, "new")
+	expect(t, m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so"),
+		"linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+inContainer, "libcuda.so: "+hostCUDA+" from "+inContainer)
+	// In LD_LIBRARY_PATH, before any cache: the file itself is covered.
+	expect(t, m.run(t, m.request(t, "LD_LIBRARY_PATH=/usr/lib"), "linked"), "linked "+hostCUDA)
+}
+
+// Libraries for forward compatibility that the image brings are used when they
+// are newer.
+func TestForwardCompatibilityOfImage(t *testing.T) {
+	m := newMachine(t, os.Getuid())
+	if err := os.MkdirAll(m.image("/usr/local/cuda/compat"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	compile(t, "gcc", "driver.c", m.image("/usr/local/cuda/compat/libcuda.so.570.10"), "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=570")
+	if err := os.Symlink("libcuda.so.570.10", m.image("/usr/local/cuda/compat/libcuda.so.1")); err != nil {
+		t.Fatal(err)
+	}
+	const compat = "libcuda.so.1: 570 from /usr/local/cuda/compat/libcuda.so.570.10"
+	expect(t, m.run(t, m.request(t), "opens", "libcuda.so.1"), compat)
+	m.ldconfig(t, "new")
+	expect(t, m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1"), "linked 570", compat)
+}
+
+// Programs, configuration and links are where they are said to be.
+func TestFilesInContainer(t *testing.T) {
+	asUsers(t, func(t *testing.T, user int) {
+		m := newMachine(t, user)
+		m.ldconfig(t, "new")
+		if err := os.WriteFile(m.node.Path("/usr/bin/nvidia-smi"), []byte("#!/bin/sh\necho smi\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out := m.run(t, m.request(t, "NVIDIA_DRIVER_CAPABILITIES=all"), "sh", "-c", `
+			nvidia-smi
+			readlink /dev/.ocishim/gpu/lib/libcuda.so /dev/.ocishim/gpu/lib/libcuda.so.1 /dev/.ocishim/gpu/lib/gbm/nvidia-drm_gbm.so
+			ls $OCL_ICD_VENDORS
+			cat /etc/nvidia/nvidia-application-profiles-rc.d/10-container.conf; echo
+			touch /dev/.ocishim/gpu/lib/x 2>/dev/null && echo writable
+			(echo > /dev/.ocishim/gpu/lib/libcuda.so.1) 2>/dev/null && echo writable
+			ls -d /usr/bin/linked /etc/passwd`)
+		expect(t, out, "smi", "libcuda.so.1", "libcuda.so."+driverVersion, "../libnvidia-allocator.so.1", "nvidia.icd",
+			`{"profiles":[{"name":"ocishim","settings":["EGLVisibleDGPUDevices",1]}],"rules":[{"pattern":[],"profile":"ocishim"}]}`,
+			"/etc/passwd", "/usr/bin/linked")
+	})
+}
+
+// An image of another distribution's programs and glibc, belonging to somebody
+// else, where one was made by hack/cluster.
+func TestLoaderOfDebianRoots(t *testing.T) {
+	for _, release := range []string{"bookworm", "trixie"} {
+		t.Run(release, func(t *testing.T) {
+			root, err := filepath.Abs(filepath.Join("..", "build", release))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(root + "/etc/ld.so.cache"); err != nil {
+				t.Skip("no build/" + release + " here: hack/cluster makes it for the tests on Slurm")
+			}
+			asUsers(t, func(t *testing.T, user int) {
+				m := newMachine(t, user)
+				m.rootfsFrom(t, root)
+				expect(t, m.run(t, m.request(t), "/usr/bin/perl", "-e", `
+					require DynaLoader;
+					for ("libcuda.so.1", "libcuda.so") { print DynaLoader::dl_load_file($_, 0) ? "loaded $_\n" : DynaLoader::dl_error() . "\n" }`),
+					"loaded libcuda.so.1", "loaded libcuda.so")
+			})
+		})
+	}
+}
+
+// rootfsFrom makes the bundle's root file system one that lies elsewhere, and
+// is not to be written.
+func (m *machine) rootfsFrom(t *testing.T, root string) {
+	t.Helper()
+	if err := os.RemoveAll(m.image("/")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(root, filepath.Join(m.dir, "rootfs")); err != nil {
+		t.Fatal(err)
+	}
+}

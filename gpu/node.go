@@ -1,0 +1,114 @@
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// node is the device as the container gets it: as it is on the node.
+func node(d host.Device) bundle.Device {
+	mode := os.FileMode(d.Perm)
+	return bundle.Device{
+		LinuxDevice: specs.LinuxDevice{
+			Path: d.Path, Type: d.Type, Major: d.Major, Minor: d.Minor,
+			FileMode: &mode, UID: &d.UID, GID: &d.GID,
+		},
+		Access: "rw",
+	}
+}
+
+// readOnly is node for those that are only read.
+func readOnly(d host.Device) bundle.Device {
+	b := node(d)
+	b.Access = "r"
+	return b
+}
+
+// device looks a node up that the container gets if the task may use it.
+func (p *plan) device(path string) (bundle.Device, bool) {
+	d, err := p.Node.Device(path)
+	if err != nil || d.Denied != nil {
+		return bundle.Device{}, false
+	}
+	return node(d), true
+}
+
+// required looks a node up without which the GPUs are of no use.
+func (p *plan) required(path string) (bundle.Device, error) {
+	d, err := p.Node.Device(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return bundle.Device{}, fmt.Errorf("give GPUs: there is no %s on this node", path)
+	case err != nil:
+		return bundle.Device{}, fmt.Errorf("give GPUs: %w", err)
+	case errors.Is(d.Denied, unix.EPERM):
+		return bundle.Device{}, fmt.Errorf("give GPUs: the device cgroup denies %s; allow it for jobs with GPUs", path)
+	case d.Denied != nil:
+		return bundle.Device{}, p.missingGroup([]host.Device{d})
+	}
+	return node(d), nil
+}
+
+// missingGroup says which group would let the task use a node.
+func (p *plan) missingGroup(nodes []host.Device) error {
+	for _, d := range nodes {
+		if d.Denied == nil {
+			continue
+		}
+		gid := strconv.FormatUint(uint64(d.GID), 10)
+		group := "group " + gid
+		if name := p.Node.GroupName(gid); name != "" {
+			group = "group " + name
+		}
+		return fmt.Errorf("give GPUs: no permission for %s: it is for %s (mode %04o), of which the task is no member", d.Path, group, d.Perm)
+	}
+	return errors.New("give GPUs: no permission")
+}
+
+// driNodes are the nodes of a PCI device below /dev/dri: cards and renderers.
+func (p *plan) driNodes(sysfs string) []host.Device {
+	var nodes []host.Device
+	for _, name := range sorted(p.Node.Names(sysfs + "/drm")) {
+		if !strings.HasPrefix(name, "card") && !strings.HasPrefix(name, "renderD") || strings.Contains(name, "-") {
+			continue // connectors are named as card0-DP-1
+		}
+		if d, err := p.Node.Device("/dev/dri/" + name); err == nil {
+			nodes = append(nodes, d)
+		}
+	}
+	return nodes
+}
+
+// byPath are the links by which DRM nodes are found by PCI address, for those
+// nodes that the container gets.
+func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
+	given := map[string]bool{}
+	for _, d := range devices {
+		if strings.HasPrefix(d.Path, "/dev/dri/") {
+			given[d.Path] = true
+		}
+	}
+	const dir = "/dev/dri/by-path"
+	if len(given) == 0 {
+		return nil
+	}
+	var links []bundle.Link
+	for _, name := range sorted(p.Node.Names(dir)) {
+		target, err := p.Node.Readlink(dir + "/" + name)
+		if err == nil && given[path.Join(dir, target)] {
+			links = append(links, bundle.Link{Path: dir + "/" + name, Target: target})
+		}
+	}
+	return links
+}

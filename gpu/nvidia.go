@@ -1,0 +1,220 @@
+package gpu
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// Variables by which containers ask NVIDIA's container toolkit.
+const (
+	visibleDevices     = "NVIDIA_VISIBLE_DEVICES"
+	driverCapabilities = "NVIDIA_DRIVER_CAPABILITIES"
+)
+
+// nvidia gives NVIDIA's GPUs and driver.
+func (p *plan) nvidia() error {
+	chosen, wanted, err := p.nvidiaChoice()
+	if err != nil || !wanted {
+		return err
+	}
+	caps, err := p.capabilities()
+	if err != nil {
+		return err
+	}
+	driver := p.driver()
+	if err := p.requirements(chosen.cards, driver.Version); err != nil {
+		return err
+	}
+	if len(chosen.cards) > 0 {
+		if err := p.nvidiaDevices(chosen, caps); err != nil {
+			return err
+		}
+	}
+	p.given += len(chosen.cards)
+	p.declined = p.declined || len(chosen.cards) == 0
+	if driver.Version == "" {
+		p.warn("NVIDIA's kernel driver is not loaded on this node: the container gets its devices only")
+		return nil
+	}
+	return p.nvidiaDriver(driver, caps, chosen.cards)
+}
+
+// nvidiaChoice says which GPUs the container gets, and whether it gets anything
+// of NVIDIA's at all.
+func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
+	list, set := p.env.list(visibleDevices)
+	all := set && slices.Contains(list, "all")
+	_, _, slurm := p.env.slurmGPUs()
+	switch {
+	case p.Slurm && !slurm:
+		return choice{}, false, nil
+	case set && (len(list) == 0 || slices.Contains(list, "void")):
+		p.declined = true
+		return choice{}, false, nil
+	case !p.Slurm && !set && !p.legacyImage():
+		return choice{}, false, nil
+	}
+	cards := p.nvidiaCards()
+	if p.Slurm {
+		if len(cards) == 0 {
+			return choice{}, false, nil
+		}
+		chosen, err = p.allocated(cards, "CUDA_VISIBLE_DEVICES")
+	} else {
+		chosen.rule = visibleDevices
+		chosen.cards, _, err = p.usable(cards)
+		chosen.counted = chosen.cards
+		if err == nil && len(cards) == 0 && !slices.Contains(list, "none") {
+			err = fmt.Errorf("give GPUs: %s asks for NVIDIA GPUs, but there is no /dev/nvidia0 on this node", visibleDevices)
+		}
+	}
+	if err != nil {
+		return choice{}, false, err
+	}
+	if slices.Contains(list, "none") {
+		p.declined = true
+		return choice{rule: visibleDevices + "=none: the driver without GPUs"}, true, nil
+	}
+	if set && !all {
+		chosen, err = p.narrowNVIDIA(chosen, list)
+	}
+	return chosen, true, err
+}
+
+// nvidiaCards finds the GPUs of the node, in the order in which Slurm counts them.
+func (p *plan) nvidiaCards() []card {
+	var cards []card
+	seen := map[int]bool{}
+	for _, info := range p.nvidiaInformation() {
+		d, err := p.Node.Device("/dev/nvidia" + strconv.Itoa(info.Minor))
+		if err != nil || seen[info.Minor] {
+			continue
+		}
+		seen[info.Minor] = true
+		cards = append(cards, card{
+			names: []string{info.UUID, info.Bus}, nodes: []host.Device{d}, label: d.Path,
+			minor: info.Minor, bus: info.Bus, model: info.Model,
+		})
+	}
+	// Nodes that the driver says nothing of: it is not loaded, or /proc is hidden.
+	for _, name := range sorted(p.Node.Names("/dev")) {
+		minor, ok := suffixNumber(name, "nvidia")
+		if !ok || seen[minor] {
+			continue
+		}
+		if d, err := p.Node.Device("/dev/" + name); err == nil {
+			cards = append(cards, card{nodes: []host.Device{d}, label: d.Path, minor: minor})
+		}
+	}
+	slices.SortStableFunc(cards, func(a, b card) int {
+		if !p.Site.FileOrder && a.bus != "" && b.bus != "" {
+			return cmp.Compare(a.bus, b.bus)
+		}
+		return cmp.Compare(a.minor, b.minor)
+	})
+	p.addParts(cards)
+	return cards
+}
+
+// An information is what the driver says of one GPU in
+// /proc/driver/nvidia/gpus/*/information.
+type information struct {
+	Bus, UUID, Model string
+	Minor            int
+}
+
+// nvidiaInformation reads them; asking the driver can take milliseconds, so
+// what it said is kept until the next boot.
+func (p *plan) nvidiaInformation() []information {
+	const dir = "/proc/driver/nvidia/gpus"
+	buses := sorted(p.Node.Names(dir))
+	key := p.bootID() + " " + p.driverVersion() + " " + strings.Join(buses, " ")
+	var all []information
+	if len(buses) == 0 || p.recall("nvidia-gpus", key, &all) {
+		return all
+	}
+	for _, bus := range buses {
+		data, err := p.Node.ReadFile(dir + "/" + bus + "/information")
+		if err != nil {
+			continue
+		}
+		info := information{Bus: bus, Minor: -1}
+		for line := range strings.Lines(string(data)) {
+			key, value, _ := strings.Cut(line, ":")
+			value = strings.TrimSpace(value)
+			switch strings.TrimSpace(key) {
+			case "GPU UUID":
+				info.UUID = value
+			case "Model":
+				info.Model = value
+			case "Bus Location":
+				info.Bus = strings.ToLower(value)
+			case "Device Minor":
+				info.Minor, err = strconv.Atoi(value)
+			}
+		}
+		if info.Minor >= 0 && err == nil {
+			all = append(all, info)
+		}
+	}
+	p.keep("nvidia-gpus", key, all)
+	return all
+}
+
+// nvidiaDevices gives the nodes of the chosen GPUs and those that all share.
+func (p *plan) nvidiaDevices(chosen choice, caps capabilitySet) error {
+	e := bundle.Edit{From: "nvidia devices", Rule: chosen.rule}
+	ctl, err := p.required("/dev/nvidiactl")
+	if err != nil {
+		return err
+	}
+	e.Devices = append(e.Devices, ctl)
+	shared := []string{"/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"}
+	if caps.any("graphics", "display") {
+		shared = append(shared, "/dev/nvidia-modeset")
+	}
+	for _, path := range shared {
+		if d, ok := p.device(path); ok {
+			e.Devices = append(e.Devices, d)
+		}
+	}
+	for _, c := range chosen.cards {
+		for _, d := range c.nodes {
+			e.Devices = append(e.Devices, node(d))
+		}
+		for _, part := range c.parts {
+			e.Devices = append(e.Devices, readOnly(part.gi), readOnly(part.ci))
+		}
+		if caps.any("graphics", "display") && c.bus != "" {
+			for _, d := range p.driNodes("/sys/bus/pci/devices/" + c.bus) {
+				if d.Denied == nil {
+					e.Devices = append(e.Devices, node(d))
+				}
+			}
+		}
+	}
+	e.Links = p.byPath(e.Devices)
+	if chosen.rewrite {
+		e.Env = append(e.Env, "CUDA_VISIBLE_DEVICES="+chosen.visible)
+	}
+	e.Devices = uniqueDevices(e.Devices)
+	p.add(e)
+	p.migControl()
+	p.imexChannels()
+	return p.features()
+}
+
+func uniqueDevices(devices []bundle.Device) []bundle.Device {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(devices, func(d bundle.Device) bool {
+		twice := seen[d.Path]
+		seen[d.Path] = true
+		return twice
+	})
+}

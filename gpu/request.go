@@ -1,0 +1,229 @@
+// Package gpu works out which GPUs a container gets and what it needs to use
+// them, as edits. Everything is read from files, of the node and of the image:
+// no library of a vendor is loaded, no program of theirs runs, and no device is
+// opened. docs/gpu.md says what is given by which rule.
+package gpu
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// A Request is what is known of a container that may get GPUs.
+type Request struct {
+	Node  *host.Tree // the machine
+	Image *host.Tree // the container's root file system
+	Arch  string     // of both, as in GOARCH
+
+	Env         []string          // the container's environment, with what Slurm put there
+	Annotations map[string]string // the container's; those with CDI's prefix ask for devices
+	Mounts      []specs.Mount     // the container's, as earlier edits leave them
+
+	// Slurm says that a task of Slurm's calls: what it was allocated is what it
+	// gets. Otherwise an engine calls, and the variables of the container ask.
+	Slurm bool
+
+	// CDI are qualified names of devices that the command line or the
+	// configuration asks for, such as nvidia.com/gpu=0.
+	CDI []string
+
+	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none
+	// did, and the image's own counts.
+	LoaderCache []byte
+
+	// CacheDir keeps what was found out about the driver from one call to the
+	// next: a directory that is the caller's alone. Empty for none.
+	CacheDir string
+
+	Site Site
+}
+
+// Site is what a site decides. The zero value is the default.
+type Site struct {
+	Vendors      []string // of "nvidia", "amd", "intel"; none given: all
+	Capabilities []string // of NVIDIA's driver where the container names none; default compute and utility
+
+	// Isolate gives a task only those GPUs of its step that its own variables
+	// name. Without it tasks of a step see each other's, as CUDA IPC needs.
+	Isolate bool
+
+	// FileOrder says that Slurm counts GPUs in the order of their device files
+	// (gres.conf without AutoDetect), not in that of the PCI bus.
+	FileOrder bool
+
+	Features   []string // that are on without being asked for: gdrcopy, gds, mofed, nvswitch
+	Firmware   bool     // give the container the GSP's firmware, which the kernel loads by itself
+	DriverRoot string   // of a driver in a container of its own, such as /run/nvidia/driver
+	MPSDir     string   // where the MPS daemon has its pipes; default /tmp/nvidia-mps
+
+	Devices []string // device nodes that go with any GPU
+	Files   []string // files and directories that go with any GPU, read-only
+
+	CDIDirs     []string // of specifications, the last wins; default /etc/cdi and /var/run/cdi
+	RepairStale bool     // find libraries that a specification of NVIDIA's names and that are gone
+}
+
+// A Result is what is to be done.
+type Result struct {
+	Edits    []bundle.Edit
+	Warnings []string // one line each, for whoever runs the container
+}
+
+// Edits works out what the container gets. Its error is for the user: it says
+// what was asked for and why it cannot be had.
+func Edits(r Request) (Result, error) {
+	p := &plan{Request: r, env: newEnvironment(r.Env)}
+	vendors := []struct {
+		name string
+		give func(*plan) error
+	}{
+		{"nvidia", (*plan).nvidia},
+		{"amd", (*plan).amd},
+		{"intel", (*plan).intel},
+	}
+	asked, err := p.cdiNames()
+	if err != nil {
+		return Result{}, err
+	}
+	if err := p.cdi(asked); err != nil {
+		return Result{}, err
+	}
+	for _, v := range vendors {
+		// Who names a vendor's GPUs one by one gets those and no others.
+		if !p.enabled(v.name) || slices.ContainsFunc(asked, func(d string) bool { return strings.HasPrefix(d, v.name+".com/gpu=") }) {
+			continue
+		}
+		if err := v.give(p); err != nil {
+			return Result{}, err
+		}
+	}
+	if _, list, ok := p.env.slurmGPUs(); r.Slurm && ok && p.given == 0 && len(asked) == 0 && !p.declined {
+		p.warn("Slurm gave this task GPUs" + inParentheses(list) + ", but no device of a GPU is to be found on this node")
+	}
+	if err := p.finish(); err != nil {
+		return Result{}, err
+	}
+	return Result{Edits: p.edits, Warnings: p.warnings}, nil
+}
+
+// enabled tells whether the site lets a vendor's GPUs be given.
+func (p *plan) enabled(vendor string) bool {
+	return len(p.Site.Vendors) == 0 || slices.Contains(p.Site.Vendors, vendor)
+}
+
+// A plan is a result in the making.
+type plan struct {
+	Request
+	env      environment
+	edits    []bundle.Edit
+	warnings []string
+
+	boot    string  // asked once
+	version *string // likewise
+
+	given     int  // GPUs
+	declined  bool // the container does not want those that it could get
+	libraries []library
+	compat    []library // the image's own, that go before the driver's
+}
+
+// add appends the edit unless it changes nothing.
+func (p *plan) add(e bundle.Edit) {
+	if p.sharesDev() {
+		e.Devices = slices.DeleteFunc(e.Devices, func(d bundle.Device) bool { return d.HostPath == "" || d.HostPath == d.Path })
+		e.Links = slices.DeleteFunc(e.Links, func(l bundle.Link) bool { return strings.HasPrefix(l.Path, "/dev/") })
+	}
+	if len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.Devices)+len(e.Mounts)+
+		len(e.Links)+len(e.Files)+len(e.AdditionalGids) > 0 || e.Hooks != nil {
+		p.edits = append(p.edits, e)
+	}
+}
+
+func (p *plan) warn(text string) {
+	if !slices.Contains(p.warnings, text) {
+		p.warnings = append(p.warnings, text)
+	}
+}
+
+// finish adds what belongs to all vendors together.
+func (p *plan) finish() error {
+	if p.given > 0 {
+		if err := p.siteExtras(); err != nil {
+			return err
+		}
+	}
+	return p.injectLibraries()
+}
+
+// siteExtras gives what the site wants to go with any GPU.
+func (p *plan) siteExtras() error {
+	e := bundle.Edit{From: "gpu", Rule: "the site's devices and files for any GPU"}
+	for _, path := range p.Site.Devices {
+		d, err := p.Node.Device(path)
+		if err != nil || d.Denied != nil {
+			continue // not on every node, not for every job
+		}
+		e.Devices = append(e.Devices, node(d))
+	}
+	for _, path := range p.Site.Files {
+		if m, ok := p.bind(path, path); ok {
+			e.Mounts = append(e.Mounts, m)
+		}
+	}
+	p.add(e)
+	return nil
+}
+
+// bind is a read-only mount of the node's file or directory, if it is there.
+func (p *plan) bind(path, destination string) (specs.Mount, bool) {
+	resolved, err := p.Node.Resolve(path)
+	if err != nil {
+		return specs.Mount{}, false
+	}
+	return bindOf(p.Node.HostPath(resolved), destination), true
+}
+
+// bindOf is the mount that every file of a driver gets.
+func bindOf(source, destination string) specs.Mount {
+	return specs.Mount{
+		Destination: destination, Source: source, Type: "bind",
+		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},
+	}
+}
+
+// private is the directory in the container that holds what has no place in the
+// image: on the container's own /dev where it has one, which needs no mount
+// point in the image, else below /run, unless something is mounted there.
+func (p *plan) private() string {
+	if m, ok := p.mountAt("/dev"); ok && m.Type == "tmpfs" {
+		return "/dev/.ocishim/gpu"
+	}
+	if _, ok := p.mountAt("/run"); ok {
+		return "/.ocishim/gpu"
+	}
+	return "/run/.ocishim/gpu"
+}
+
+// sharesDev tells whether the container has the node's own /dev: then every
+// device is there already, those of other tasks too, and only a device cgroup
+// denies any. Variables go on counting all of the node's.
+func (p *plan) sharesDev() bool {
+	m, ok := p.mountAt("/dev")
+	return ok && bundle.IsBind(m) && path.Clean(m.Source) == "/dev"
+}
+
+// mountAt is the mount at a directory; the last one counts.
+func (p *plan) mountAt(dir string) (specs.Mount, bool) {
+	for _, m := range slices.Backward(p.Mounts) {
+		if path.Clean("/"+m.Destination) == dir {
+			return m, true
+		}
+	}
+	return specs.Mount{}, false
+}

@@ -1,0 +1,76 @@
+package gpu
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// printable makes a value from a container's environment fit for a message.
+func printable(s string) string {
+	const most = 120
+	if len(s) > most {
+		return strconv.Quote(s[:most]) + "..."
+	}
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+func inParentheses(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + printable(s) + ")"
+}
+
+// sorted orders names as people do: numbers in them by their value.
+func sorted(names []string) []string {
+	slices.SortFunc(names, natural)
+	return names
+}
+
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		x, restA := numberAt(a)
+		y, restB := numberAt(b)
+		if x >= 0 && y >= 0 {
+			if x != y {
+				return cmp.Compare(x, y)
+			}
+			a, b = restA, restB
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// numberAt is the number that s begins with, -1 for none.
+func numberAt(s string) (int, string) {
+	end := 0
+	for end < len(s) && end < 9 && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	if end == 0 {
+		return -1, s
+	}
+	n, _ := strconv.Atoi(s[:end])
+	return n, s[end:]
+}
+
+// suffixNumber is the number after a prefix, as in nvidia3.
+func suffixNumber(name, prefix string) (int, bool) {
+	digits, ok := strings.CutPrefix(name, prefix)
+	if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(digits)
+	return n, err == nil
+}

@@ -1,0 +1,283 @@
+// Package host is a read-only view of a machine, or of an image, as the files
+// below one directory. What is looked up there by path stays there: symbolic
+// links are followed as if that directory were the root. Reads are bounded, and
+// neither a pipe nor a device is ever opened.
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"golang.org/x/sys/unix"
+)
+
+// MaxFile bounds what ReadFile returns, in bytes.
+const MaxFile = 8 << 20
+
+// ErrTooLarge says that a file has more than MaxFile bytes.
+var ErrTooLarge = errors.New("file is too large")
+
+// ErrNotRegular says that a path leads to something other than a file to be read.
+var ErrNotRegular = errors.New("not a regular file")
+
+// A Tree is the view. All paths given to its methods are absolute, as seen from
+// its root.
+type Tree struct {
+	root   string
+	dir    *os.File // of the root; nil for the machine's own
+	prober Prober
+}
+
+// Open returns the view below root, "/" for this machine. The prober says what
+// is a device there; nil asks the kernel.
+func Open(root string, p Prober) (*Tree, error) {
+	root = filepath.Clean(root)
+	if p == nil {
+		p = Kernel{}
+	}
+	if root == "/" {
+		return &Tree{root: root, prober: p}, nil
+	}
+	full, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return nil, fmt.Errorf("open root: %w", err)
+	}
+	dir, err := os.OpenFile(full, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open root: %w", err)
+	}
+	return &Tree{root: full, dir: dir, prober: p}, nil
+}
+
+// Close releases what the view holds open.
+func (t *Tree) Close() {
+	if t.dir != nil {
+		t.dir.Close()
+	}
+}
+
+// Sub is the view below a directory of this one.
+func (t *Tree) Sub(dir string) (*Tree, error) {
+	resolved, err := t.Resolve(dir)
+	if err != nil {
+		return nil, err
+	}
+	return Open(t.HostPath(resolved), t.prober)
+}
+
+// HostPath is the path on this machine of a path in the view in which no links
+// are left, as Resolve returns it.
+func (t *Tree) HostPath(path string) string { return filepath.Join(t.root, path) }
+
+// Resolve returns the path in the view to which path leads, without links in it.
+func (t *Tree) Resolve(path string) (string, error) {
+	if t.dir == nil {
+		resolved, err := filepath.EvalSymlinks(path)
+		return resolved, err
+	}
+	f, err := t.handle(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return t.inside(f, path)
+}
+
+// File is Resolve for what must be a regular file.
+func (t *Tree) File(path string) (string, error) {
+	f, err := t.handle(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", &fs.PathError{Op: "find", Path: path, Err: ErrNotRegular}
+	}
+	return t.inside(f, path)
+}
+
+// inside asks the kernel where in the view an open file is.
+func (t *Tree) inside(f *os.File, path string) (string, error) {
+	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil || t.root == "/" {
+		return full, err
+	}
+	if full == t.root {
+		return "/", nil
+	}
+	inside, ok := strings.CutPrefix(full, t.root+"/")
+	if !ok {
+		return "", &fs.PathError{Op: "resolve", Path: path, Err: fs.ErrNotExist} // renamed meanwhile
+	}
+	return "/" + inside, nil
+}
+
+// handle opens path without opening what it leads to (O_PATH).
+func (t *Tree) handle(path string) (*os.File, error) {
+	if t.dir == nil {
+		return os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for range maxTries {
+		fd, err := openat2(int(t.dir.Fd()), path, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
+		case errors.Is(err, unix.ENOSYS):
+			return pathrs.OpenatInRoot(t.dir, path)
+		default:
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
+}
+
+const maxTries = 128
+
+// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
+var openat2 = unix.Openat2
+
+// OpenFile opens a regular file for reading.
+func (t *Tree) OpenFile(path string) (*os.File, error) {
+	h, err := t.handle(path)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	info, err := h.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	return reopen(h, unix.O_RDONLY)
+}
+
+// reopen opens what an O_PATH handle stands for.
+func reopen(h *os.File, flags int) (*os.File, error) {
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", h.Fd()), flags|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+}
+
+// ReadFile reads a regular file of at most MaxFile bytes.
+func (t *Tree) ReadFile(path string) ([]byte, error) {
+	f, err := t.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// Files of the kernel have no size; most others are read in one piece.
+	var size int64
+	if info, err := f.Stat(); err == nil {
+		size = min(info.Size(), MaxFile)
+	}
+	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, MaxFile+1)); err != nil {
+		return nil, err
+	}
+	if data.Len() > MaxFile {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: ErrTooLarge}
+	}
+	return data.Bytes(), nil
+}
+
+// ReadLine is the content of a file of one line, without the line's end; empty
+// where there is none.
+func (t *Tree) ReadLine(path string) string {
+	data, err := t.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return strings.TrimSpace(line)
+}
+
+// Names lists what a directory holds, in no order; nothing where it is none.
+func (t *Tree) Names(dir string) []string {
+	h, err := t.handle(dir)
+	if err != nil {
+		return nil
+	}
+	defer h.Close()
+	if info, err := h.Stat(); err != nil || !info.IsDir() {
+		return nil
+	}
+	d, err := reopen(h, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// Readlink is what the symbolic link at path holds. Links on the way to it are
+// followed.
+func (t *Tree) Readlink(path string) (string, error) {
+	dir, err := t.handle(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(dir.Fd()), filepath.Base(path), buf)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
+	}
+	return string(buf[:n]), nil
+}
+
+// Exists tells whether path leads to something.
+func (t *Tree) Exists(path string) bool {
+	_, err := t.stat(path)
+	return err == nil
+}
+
+// IsDir tells whether path leads to a directory.
+func (t *Tree) IsDir(path string) bool {
+	info, err := t.stat(path)
+	return err == nil && info.IsDir()
+}
+
+// IsFile tells whether path leads to a regular file.
+func (t *Tree) IsFile(path string) bool {
+	info, err := t.stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// ModTime is when what path leads to was last changed; zero where nothing is.
+func (t *Tree) ModTime(path string) time.Time {
+	info, err := t.stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+func (t *Tree) stat(path string) (os.FileInfo, error) {
+	if t.dir == nil {
+		return os.Stat(path)
+	}
+	h, err := t.handle(path)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return h.Stat()
+}
