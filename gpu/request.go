@@ -75,6 +75,28 @@ type Result struct {
 	Warnings []string // one line each, for whoever runs the container
 }
 
+// Asked tells at little cost whether a task of Slurm's can be meant to have GPUs:
+// only then Edits has anything to find out.
+func Asked(env []string, annotations map[string]string) bool {
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		switch name {
+		case "SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
+			"GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK", "NVIDIA_VISIBLE_DEVICES", "AMD_VISIBLE_DEVICES",
+			"SLURM_SHARDS_ON_NODE", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "SLURM_GPUS_ON_NODE":
+			if value != "" {
+				return true
+			}
+		}
+	}
+	for key := range annotations {
+		if strings.HasPrefix(key, cdiAnnotations) {
+			return true
+		}
+	}
+	return false
+}
+
 // Edits works out what the container gets. Its error is for the user: it says
 // what was asked for and why it cannot be had.
 func Edits(r Request) (Result, error) {

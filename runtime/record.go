@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -86,10 +87,18 @@ func readRecord(dir string) (*Record, error) {
 	return r, nil
 }
 
-// keepEdits notes what was changed in the bundle's spec.
+// keepEdits notes what was changed in the bundle's spec, without the content of
+// files: it lies beside the record.
 func (r *Record) keepEdits(edits []bundle.Edit) (err error) {
 	if len(edits) == 0 {
 		return nil
+	}
+	edits = slices.Clone(edits)
+	for i := range edits {
+		edits[i].Files = slices.Clone(edits[i].Files)
+		for k := range edits[i].Files {
+			edits[i].Files[k].Data = nil
+		}
 	}
 	if r.Edits, err = json.Marshal(edits); err != nil {
 		return fmt.Errorf("record edits of container %q: %w", r.ID, err)

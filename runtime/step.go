@@ -60,10 +60,7 @@ func (s *Store) leaveStep(step string) {
 }
 
 func findNamespace(f *os.File, self Process) (inplace.Namespace, error) {
-	inode, members, err := readStep(f)
-	if err != nil {
-		return inplace.Namespace{}, err
-	}
+	inode, members := readStep(f)
 	ns := inplace.Namespace{Step: f, Join: openNamespace(inode, members)}
 	if ns.Join == nil {
 		if err := f.Truncate(0); err != nil {
@@ -114,12 +111,9 @@ const maxStep = 1 << 20
 // readStep reads what is known of the step: no inode when its first task was
 // killed before it had made a namespace. A line that is none, by a full disk
 // perhaps, is passed over.
-func readStep(f *os.File) (inode uint64, members []Process, err error) {
+func readStep(f *os.File) (inode uint64, members []Process) {
 	data := make([]byte, maxStep)
-	n, err := f.ReadAt(data, 0)
-	if n == 0 && !errors.Is(err, os.ErrClosed) {
-		return 0, nil, nil
-	}
+	n, _ := f.ReadAt(data, 0) // what cannot be read is not known
 	for line := range strings.Lines(string(data[:n])) {
 		if text, found := strings.CutPrefix(line, inplace.UserNamespaceLine); found {
 			inode, _ = strconv.ParseUint(strings.TrimSpace(text), 10, 64)
@@ -130,7 +124,7 @@ func readStep(f *os.File) (inode uint64, members []Process, err error) {
 			members = append(members, p)
 		}
 	}
-	return inode, members, nil
+	return inode, members
 }
 
 // openNamespace opens the user namespace by way of a task that lives in it, the
@@ -164,8 +158,8 @@ func sweepStep(path string) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !hasName(f, path) {
 		return
 	}
-	_, members, err := readStep(f)
-	if err != nil || slices.ContainsFunc(members, Process.Alive) {
+	_, members := readStep(f)
+	if slices.ContainsFunc(members, Process.Alive) {
 		return
 	}
 	_ = os.Remove(path)

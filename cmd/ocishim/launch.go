@@ -118,7 +118,7 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 		return nil, err
 	}
 	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
-	if options.InPlace, err = applyProfile(c, b, t, options.Step); err != nil {
+	if options.InPlace, err = applyPlan(c, b, t, options.Step); err != nil {
 		return nil, err
 	}
 	if options.Step {

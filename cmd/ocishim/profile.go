@@ -18,6 +18,22 @@ import (
 	"github.com/ocishim/ocishim/internal/slurm"
 )
 
+// applyPlan changes the bundle to what its launch here is to be. It tells whether
+// that is by the hpc profile.
+func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
+	if hpc, err = applyProfile(c, b, t, step); err != nil || !step {
+		return hpc, err
+	}
+	edits, warnings, err := plan.GPUs(b, "/")
+	if err != nil {
+		return hpc, err
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	}
+	return hpc, b.Apply(edits...)
+}
+
 // applyProfile changes the bundle to what the site, the bundle and the command
 // line have chosen. It tells whether that is the hpc profile.
 func applyProfile(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {

@@ -23,7 +23,7 @@ func (t *Task) launchOrRemove() error {
 	if err != nil {
 		return fmt.Errorf("open state directory: %w", err)
 	}
-	defer store.Close()
+	defer func() { _ = store.Close() }()
 	steps := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
