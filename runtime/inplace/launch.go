@@ -28,7 +28,7 @@ func (t *Task) launchOrRemove() error {
 		<-steps // the launch has failed
 		if err == nil {
 			_ = store.RemoveAll(filepath.Base(t.Entry))
-			store.Close()
+			_ = store.Close()
 		}
 	}()
 	<-steps
