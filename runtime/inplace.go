@@ -101,8 +101,9 @@ func (l *launch) planInPlace() error {
 	b := l.b
 	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
 	edit := bundle.Edit{From: "rootless"}
+	foreign := func(option string) bool { return foreignID(option, os.Geteuid(), os.Getegid()) }
 	for _, m := range b.Spec.Mounts {
-		if changed, ok := rootlessMount(b.Spec, m, true); ok {
+		if changed, ok := rootlessMount(b.Spec, m, foreign); ok {
 			edit.Mounts = append(edit.Mounts, changed)
 		}
 	}

@@ -40,7 +40,7 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 		e.User = &user
 	}
 	for _, m := range spec.Mounts {
-		if changed, ok := rootlessMount(spec, m, own); ok {
+		if changed, ok := rootlessMount(spec, m, func(o string) bool { return own && foreignID(o, 0, 0) }); ok {
 			e.Mounts = append(e.Mounts, changed)
 			e.Mounts = append(e.Mounts, readOnlyCgroups(spec, changed)...)
 		}
@@ -64,8 +64,9 @@ func readOnlyCgroups(spec *specs.Spec, sys specs.Mount) []specs.Mount {
 	return []specs.Mount{{Destination: cgroups, Type: "cgroup", Source: "cgroup", Options: options}}
 }
 
-// rootlessMount is the mount as it can be made without root.
-func rootlessMount(spec *specs.Spec, m specs.Mount, own bool) (specs.Mount, bool) {
+// rootlessMount is the mount as it can be made without root, and without those
+// options that are foreign to its user namespace.
+func rootlessMount(spec *specs.Spec, m specs.Mount, foreign func(option string) bool) (specs.Mount, bool) {
 	shared := func(t specs.LinuxNamespaceType) bool {
 		ns := namespace(spec, t)
 		return ns == nil || ns.Path != ""
@@ -91,7 +92,7 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, own bool) (specs.Mount, bool
 		}
 		return specs.Mount{Destination: m.Destination, Type: "bind", Source: source, Options: options}, true
 	}
-	options := slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return own && foreignID(o) })
+	options := slices.DeleteFunc(slices.Clone(m.Options), foreign)
 	if len(options) == len(m.Options) {
 		return m, false
 	}
@@ -99,15 +100,12 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, own bool) (specs.Mount, bool
 	return m, true
 }
 
-// foreignID tells whether the option names an id other than root's, such as
-// gid=5 of /dev/pts: it does not exist in a namespace with one id.
-func foreignID(option string) bool {
-	name, value, ok := strings.Cut(option, "=")
-	if !ok || name != "uid" && name != "gid" {
-		return false
-	}
+// foreignID tells whether the option names an id other than those that exist in a
+// user namespace with one of each, such as gid=5 of /dev/pts.
+func foreignID(option string, uid, gid int) bool {
+	name, value, _ := strings.Cut(option, "=")
 	id, err := strconv.Atoi(value)
-	return err == nil && id != 0
+	return err == nil && (name == "uid" && id != uid || name == "gid" && id != gid)
 }
 
 // namespace returns the spec's namespace of the type, nil when it has none.

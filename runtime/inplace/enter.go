@@ -76,12 +76,12 @@ func Resume() {
 	if order == "" {
 		return
 	}
-	if err := resume(order); err != nil {
-		report(err)
-		os.Exit(exitStatus(err))
-	}
+	err := resume(order)
+	report(err)
+	os.Exit(exitStatus(err))
 }
 
+// resume returns only when the launch has failed.
 func resume(order string) error {
 	fields := strings.Split(order, ":")
 	if len(fields) != 3 {

@@ -5,41 +5,50 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// launchOrRemove removes the entry when the launch fails: by a descriptor, since
-// its path leads nowhere once the root is entered; and by another thread, which has
-// from before what it takes to unmount what lies there.
+// launchOrRemove removes the entry when the launch fails. The root may lie in the
+// entry, and what is mounted there by then is the user's: their home, /tmp. So it is
+// removed by a thread in a mount namespace of its own, made before all of that,
+// where none of it ever is. Without one the entry is left to be swept.
 func (t *Task) launchOrRemove() error {
 	if t.Entry == "" {
 		return t.launch()
 	}
-	store, err := os.OpenRoot(filepath.Dir(t.Entry))
-	if err != nil {
-		return fmt.Errorf("open state directory: %w", err)
-	}
-	defer func() { _ = store.Close() }()
 	steps := make(chan struct{})
 	go func() {
-		runtime.LockOSThread()
-		steps <- struct{}{} // on its own thread
-		<-steps             // the launch has failed
-		for _, m := range slices.Backward(t.Mounts) {
-			_ = unix.Unmount(m.Target, unix.MNT_DETACH)
+		defer close(steps)
+		runtime.LockOSThread() // for good: nobody else is to have this namespace
+		store, err := apart(filepath.Dir(t.Entry))
+		steps <- struct{}{}
+		<-steps // the launch has failed
+		if err == nil {
+			_ = store.RemoveAll(filepath.Base(t.Entry))
+			_ = store.Close()
 		}
-		_ = store.RemoveAll(filepath.Base(t.Entry))
-		close(steps)
 	}()
 	<-steps
-	err = t.launch()
+	err := t.launch()
 	steps <- struct{}{}
 	<-steps
 	return err
+}
+
+// apart takes this thread into a mount namespace of its own, and opens the directory
+// there. What is mounted in the process's namespace afterwards is not seen in it:
+// neither of the two passes mounts on.
+func apart(dir string) (*os.Root, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return nil, fmt.Errorf("make a mount namespace: %w", err)
+	}
+	if err := leaveNode(); err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(dir)
 }
 
 // launch builds the root, takes on what the application is to have, and becomes
