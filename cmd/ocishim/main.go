@@ -28,7 +28,7 @@ var version = "0.1.0-dev"
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func init() {
-	inplace.Resume()
+	inplace.Resume(runtime.SetSeccomp)
 	runtime.InitProcess()
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,19 +71,19 @@ func keepOpen(f *os.File) error {
 
 // Resume is the entry point of the second half of Become: it does not return
 // then. In any other process it does nothing. It must be called on the main
-// thread, from an init function.
-func Resume() {
+// thread, from an init function. filter puts a seccomp filter on that thread.
+func Resume(filter func(*specs.LinuxSeccomp) error) {
 	order := os.Getenv(orderVariable)
 	if order == "" {
 		return
 	}
-	err := resume(order)
+	err := resume(order, filter)
 	report(err)
 	os.Exit(exitStatus(err))
 }
 
 // resume returns only when the launch has failed.
-func resume(order string) error {
+func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 	fields := strings.Split(order, ":")
 	if len(fields) != 3 {
 		return fmt.Errorf("read %s: %d fields", orderVariable, len(fields))
@@ -105,6 +106,7 @@ func resume(order string) error {
 	if err != nil {
 		return err
 	}
+	t.filter = filter
 	return t.launchOrRemove()
 }
 

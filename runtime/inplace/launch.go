@@ -76,6 +76,12 @@ func (t *Task) launch() error {
 	if err != nil {
 		return err
 	}
+	if t.Seccomp != nil {
+		// The last thing: what comes before needs more than the filter may allow.
+		if err := t.filter(t.Seccomp); err != nil {
+			return fmt.Errorf("set seccomp filter: %w", err)
+		}
+	}
 	err = syscall.Exec(command, t.Args, t.Env)
 	return fmt.Errorf("execute %q: %w: %w", t.Args[0], errNotExecutable, err)
 }

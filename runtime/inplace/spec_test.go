@@ -37,7 +37,15 @@ const supported = `{
 	"linux": {
 		"namespaces": [{"type": "mount"}, {"type": "user"}],
 		"maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"],
-		"personality": {"domain": "LINUX32"}
+		"personality": {"domain": "LINUX32"},
+		"seccomp": {
+			"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5, "architectures": ["SCMP_ARCH_X86_64"],
+			"flags": ["SECCOMP_FILTER_FLAG_LOG"],
+			"syscalls": [{
+				"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7,
+				"args": [{"index": 1, "value": 2, "valueTwo": 3, "op": "SCMP_CMP_MASKED_EQ"}]
+			}]
+		}
 	}
 }`
 

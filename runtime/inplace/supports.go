@@ -19,6 +19,8 @@ func Supports(spec *specs.Spec) string {
 		}
 	}
 	switch {
+	case spec.Linux.Seccomp != nil && !spec.Process.NoNewPrivileges:
+		return "linux.seccomp without process.noNewPrivileges"
 	case spec.Hostname != "":
 		return "hostname needs a uts namespace"
 	case spec.Domainname != "":
@@ -27,6 +29,12 @@ func Supports(spec *specs.Spec) string {
 		return "root.path is the node's own"
 	}
 	return ""
+}
+
+// notifies tells whether the filter asks somebody who would have to be told of it.
+func notifies(s *specs.LinuxSeccomp) bool {
+	asks := func(call specs.LinuxSyscall) bool { return call.Action == specs.ActNotify }
+	return s.ListenerPath != "" || s.ListenerMetadata != "" || s.DefaultAction == specs.ActNotify || slices.ContainsFunc(s.Syscalls, asks)
 }
 
 func refuseProcess(p *specs.Process) string {
@@ -109,8 +117,8 @@ func refuseLinux(l *specs.Linux) string {
 		return "linux.devices"
 	case len(l.NetDevices) > 0:
 		return "linux.netDevices"
-	case l.Seccomp != nil:
-		return "linux.seccomp"
+	case l.Seccomp != nil && notifies(l.Seccomp):
+		return "linux.seccomp: its listener"
 	case l.RootfsPropagation != "" && l.RootfsPropagation != "private" && l.RootfsPropagation != "rprivate" &&
 		l.RootfsPropagation != "slave" && l.RootfsPropagation != "rslave":
 		return "linux.rootfsPropagation: " + l.RootfsPropagation

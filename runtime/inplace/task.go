@@ -37,6 +37,8 @@ type Task struct {
 	Capabilities  capabilities `json:"capabilities,omitzero"`
 	NoNewPrivs    bool         `json:"noNewPrivs,omitempty"`
 
+	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
+
 	// CreateContainer and StartContainer are the hooks of these moments, and
 	// State is what they read on stdin (config.md, POSIX-platform Hooks).
 	CreateContainer []specs.Hook `json:"createContainer,omitempty"`
@@ -49,6 +51,8 @@ type Task struct {
 
 	// Parent is the process whose end is the application's, too; 0 for none.
 	Parent int `json:"parent,omitempty"`
+
+	filter func(*specs.LinuxSeccomp) error
 }
 
 // file puts the task where the next execution of this program can read it.
