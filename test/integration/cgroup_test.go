@@ -26,7 +26,7 @@ func TestCgroups(t *testing.T) {
 			t.Cleanup(c.down)
 			c.up(t)
 			ro := bundle("alice", "ro")
-			c.want(t, "alice", "", 0, "0\n", "srun", "--container", ro, "id", "-u")
+			c.want(t, "alice", "", 0, "1000\n", "srun", "--container", ro, "id", "-u") // herself, by the hpc profile
 			c.want(t, "alice", "id -u; exit 4", 4, "0\n", "ocishim", "run", "-b", ro, "by-alice")
 			c.want(t, "root", "grep -c by-root /proc/self/cgroup >/dev/null && echo in its own; exit 5", 5,
 				"in its own\n", "ocishim", "run", "-b", ro, "by-root")
