@@ -25,12 +25,16 @@ func Features(version string) features.Features {
 			Cgroup:       &features.Cgroup{V1: &yes, V2: &yes, Systemd: &yes, SystemdUser: &yes, Rdma: &yes},
 			Apparmor:     &features.Apparmor{Enabled: &yes},
 			Selinux:      &features.Selinux{Enabled: &yes},
-			IntelRdt:     &features.IntelRdt{Enabled: &yes},
+			IntelRdt:     &features.IntelRdt{Enabled: &yes, Schemata: &yes, Monitoring: &yes},
+			MemoryPolicy: &features.MemoryPolicy{Modes: specconv.KnownMemoryPolicyModes(), Flags: specconv.KnownMemoryPolicyFlags()},
+			NetDevices:   &features.NetDevices{Enabled: &yes},
 			MountExtensions: &features.MountExtensions{
 				IDMap: &features.IDMap{Enabled: &yes},
 			},
 		},
 		Annotations: map[string]string{"org.ocishim.version": version},
+		// What these say in config.json, libcontainer does on the host.
+		PotentiallyUnsafeConfigAnnotations: []string{"bundle", "org.systemd.property.", "org.criu.config"},
 	}
 	if !seccomp.Enabled {
 		f.Linux.Seccomp = &features.Seccomp{Enabled: &no}

@@ -6,16 +6,21 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runc/libcontainer/intelrdt"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // errFixed says that a limit of a running container cannot be changed.
 var errFixed = errors.New("cannot be changed while the container runs")
 
-// Update changes limits of a running container: those that r has, and no
+// errNoRdt says that a limit cannot be had of this node, or container.
+var errNoRdt = errors.New("no Intel RDT for it: not on this node, or not in its config.json")
+
+// Update changes limits of a running container: those that r and rdt have, and no
 // others. A limit that libcontainer cannot change is an error before any is
 // changed.
-func (c *Container) Update(r *specs.LinuxResources) error {
+func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) error {
 	if err := c.lockPatiently(); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
@@ -32,6 +37,9 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 	if err := change(&resources, r); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
+	if err := changeRdt(&config, rdt); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
 	group := *config.Cgroups
 	group.Resources = &resources
 	// The rules of devices stay as they are: others may have added to them.
@@ -40,6 +48,26 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 	if err := lc.Set(config); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
+	return nil
+}
+
+// changeRdt takes over the schemata that rdt has, where the container began with
+// some.
+func changeRdt(to *configs.Config, rdt *specs.LinuxIntelRdt) error {
+	switch {
+	case rdt.L3CacheSchema == "" && rdt.MemBwSchema == "":
+		return nil
+	case rdt.L3CacheSchema != "" && !intelrdt.IsCATEnabled(), rdt.MemBwSchema != "" && !intelrdt.IsMBAEnabled(), to.IntelRdt == nil:
+		return errNoRdt
+	}
+	changed := *to.IntelRdt
+	if rdt.L3CacheSchema != "" {
+		changed.L3CacheSchema = rdt.L3CacheSchema
+	}
+	if rdt.MemBwSchema != "" {
+		changed.MemBwSchema = rdt.MemBwSchema
+	}
+	to.IntelRdt = &changed
 	return nil
 }
 

@@ -34,6 +34,8 @@ func updateCommand() *cli.Command {
 			&cli.StringFlag{Name: "cpuset-mems", Usage: "`LIST` of memory nodes"},
 			&cli.StringFlag{Name: "blkio-weight", Usage: "`WEIGHT` of block I/O, 10 to 1000"},
 			&cli.StringFlag{Name: "pids-limit", Usage: "`NUMBER` of processes; -1 for no limit"},
+			&cli.StringFlag{Name: "l3-cache-schema", Usage: "`SCHEMA` of the L3 cache (Intel RDT/CAT)"},
+			&cli.StringFlag{Name: "mem-bw-schema", Usage: "`SCHEMA` of memory bandwidth (Intel RDT/MBA)"},
 		},
 		Action: update,
 	}
@@ -51,7 +53,9 @@ func update(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return container.Update(resources)
+	return container.Update(resources, &specs.LinuxIntelRdt{
+		L3CacheSchema: c.String("l3-cache-schema"), MemBwSchema: c.String("mem-bw-schema"),
+	})
 }
 
 func readResources(c *cli.Context) (*specs.LinuxResources, error) {
