@@ -29,7 +29,7 @@ import (
 
 func init() {
 	runtime.InitProcess()
-	inplace.Resume()
+	inplace.Resume(nil)
 }
 
 // launchVariable tells the test program to launch the container of a job file.
