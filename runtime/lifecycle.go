@@ -75,6 +75,9 @@ func (c *Container) libcontainerState() string {
 // libcontainer loads libcontainer's container. Its state is checked before: it
 // opens whatever lies there.
 func (c *Container) libcontainer() (*libcontainer.Container, error) {
+	if c.InPlace {
+		return nil, ErrInPlace
+	}
 	if _, err := readRegular(filepath.Join(c.libcontainerState(), "state.json"), maxLibcontainerState); err != nil {
 		return nil, err
 	}

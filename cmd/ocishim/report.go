@@ -61,6 +61,7 @@ func hint(err error) string {
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
+		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
 		{runtime.ErrNoCriu, "checkpoint and restore are done by criu(8): install the package criu on this node"},
 		{runtime.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
 		{slurm.ErrUnknownPattern, "known patterns are %n %u %U %j %s %t %b %r %Z and %%"},
