@@ -14,8 +14,8 @@ import (
 // decode reads exactly one JSON object. encoding/json itself bounds the
 // nesting (10000) and refuses data after the object.
 func decode(data []byte) (*specs.Spec, *ConfigError) {
-	spec := new(specs.Spec)
-	if err := json.Unmarshal(data, spec); err != nil {
+	spec, err := decodeDocument(data)
+	if err != nil {
 		return nil, positioned(data, err)
 	}
 	// null fits every Go type, so encoding/json takes it for an empty object.
@@ -25,6 +25,16 @@ func decode(data []byte) (*specs.Spec, *ConfigError) {
 		return nil, &ConfigError{Line: line, Column: column, Err: errors.New("expected object, got null")}
 	}
 	return spec, nil
+}
+
+func decodeDocument(data []byte) (*specs.Spec, error) {
+	var d document
+	if json.Unmarshal(data, &d) == nil {
+		return d.spec(), nil
+	}
+	// Once more, as a whole: the error then knows its place.
+	spec := new(specs.Spec)
+	return spec, json.Unmarshal(data, spec)
 }
 
 // positioned turns an error of encoding/json into one with line, column and field.

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // FuzzLoad feeds arbitrary bytes as config.json: no panic, errors of one short
@@ -75,6 +77,7 @@ func FuzzApply(f *testing.F) {
 		if bad != nil {
 			t.Skip("no configuration: FuzzLoad is for those")
 		}
+		checkDecoded(t, config, spec)
 		var list []Edit
 		if json.Unmarshal(edits, &list) != nil {
 			t.Skip("no edits")
@@ -92,6 +95,18 @@ func FuzzApply(f *testing.F) {
 		}
 		checkApplied(t, b, list)
 	})
+}
+
+// checkDecoded compares with what encoding/json makes of the whole at once.
+func checkDecoded(t *testing.T, config []byte, spec *specs.Spec) {
+	t.Helper()
+	plain := new(specs.Spec)
+	if err := json.Unmarshal(config, plain); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(spec, plain) {
+		t.Fatalf("decoded\n%s\nand not\n%s", marshal(t, spec), marshal(t, plain))
+	}
 }
 
 // checkApplied checks what holds for every bundle that list was applied to.

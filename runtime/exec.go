@@ -29,8 +29,12 @@ func (c *Container) keepProcess(p *specs.Process) error {
 	return nil
 }
 
-// Process is the process of the container's spec, as it was started.
+// Process is the process of the container's spec, as it was started. One that was
+// launched in place takes no others, and has kept none: ErrInPlace.
 func (c *Container) Process() (*specs.Process, error) {
+	if c.InPlace {
+		return nil, fmt.Errorf("add process to container %q: %w", c.ID, ErrInPlace)
+	}
 	data, err := readRegular(filepath.Join(c.dir, processFile), maxProcess)
 	if err != nil {
 		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)

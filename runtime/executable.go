@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // checkInterpreter tells before anything is created that the command's
@@ -47,16 +47,16 @@ func openCommand(root *os.File, spec *specs.Spec) *os.File {
 		if mountedOver(spec, path) {
 			return nil
 		}
-		handle, err := pathrs.OpenatInRoot(root, path)
+		fd, err := inplace.OpenIn(int(root.Fd()), path)
 		if err != nil {
 			continue
 		}
-		defer handle.Close()
-		info, err := handle.Stat()
-		if err != nil || !info.Mode().IsRegular() {
+		defer unix.Close(fd)
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return nil
 		}
-		file, err := pathrs.Reopen(handle, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK)
+		file, err := os.OpenFile(descriptorPath(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return nil
 		}

@@ -64,9 +64,6 @@ func (l *launch) become() error {
 	if err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
-	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
-		return err
-	}
 	if err := l.c.keepEdits(l.b.Applied); err != nil {
 		return err
 	}
@@ -123,8 +120,10 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	task.State = &specs.State{
-		Version: specs.Version, ID: l.b.ID, Pid: l.c.Launcher.Pid, Bundle: l.b.Dir, Annotations: l.b.Spec.Annotations,
+	if len(task.CreateContainer)+len(task.StartContainer) > 0 {
+		task.State = &specs.State{
+			Version: specs.Version, ID: l.b.ID, Pid: l.c.Launcher.Pid, Bundle: l.b.Dir, Annotations: l.b.Spec.Annotations,
+		}
 	}
 	if l.o.ListenFDs > 0 {
 		task.Env = append(task.Env, "LISTEN_FDS="+strconv.Itoa(l.o.ListenFDs), "LISTEN_PID="+strconv.Itoa(os.Getpid()))

@@ -131,6 +131,18 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
+// writeFirst writes the record of an entry that nobody else knows yet.
+func (r *Record) writeFirst(dir string) error {
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, recordFile), data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write record of %s: %w", r.ID, err)
+	}
+	return nil
+}
+
 // write replaces the record in dir. That dir is gone is not an error: delete
 // ran in the meantime and has the last word.
 func (r *Record) write(dir string) error {

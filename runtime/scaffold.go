@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
-	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -173,16 +172,17 @@ func exists(root *os.File, path string) bool {
 // cover puts a directory that looks like base over it: with the missing mount
 // points, and with everything that base holds.
 func (s *scaffold) cover(root *os.File, base string) error {
-	below, err := pathrs.OpenatInRoot(root, base)
+	fd, err := inplace.OpenIn(int(root.Fd()), base)
 	if err != nil {
 		return err
 	}
+	below := os.NewFile(uintptr(fd), base)
 	defer below.Close()
 	info, err := below.Stat()
 	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", below.Fd()))
+	entries, err := os.ReadDir(descriptorPath(fd))
 	// Other names cannot be told to libcontainer: they stay hidden.
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !utf8.ValidString(e.Name()) })
 	switch {
@@ -297,32 +297,55 @@ func imitate(dir *os.File, e os.DirEntry, path string) error {
 // makeTarget makes the mount point or link rel below made, following no link out
 // of it.
 func makeTarget(made, rel string, t target) error {
-	root, err := os.OpenFile(made, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	parent := rel
 	if t.file || t.link != "" {
 		parent = filepath.Dir(rel)
 	}
-	dir, err := pathrs.MkdirAllHandle(root, parent, 0o755)
+	dir, err := makeDirs(made, parent)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer unix.Close(dir)
 	switch {
 	case t.link != "":
-		return unix.Symlinkat(t.link, int(dir.Fd()), filepath.Base(rel))
+		return unix.Symlinkat(t.link, dir, filepath.Base(rel))
 	case !t.file:
 		return nil
 	}
-	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
+	fd, err := unix.Openat(dir, filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	return unix.Close(fd)
 }
+
+// makeDirs makes those directories on the way from one of ours that are missing, and
+// opens the last one. A link on the way is an error.
+func makeDirs(from, rel string) (fd int, err error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	if fd, err = unix.Open(from, flags, 0); err != nil {
+		return -1, err
+	}
+	for name := range strings.SplitSeq(strings.Trim(rel, "/"), "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		if err := unix.Mkdirat(fd, name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			_ = unix.Close(fd)
+			return -1, err
+		}
+		next, err := unix.Openat(fd, name, flags, 0)
+		_ = unix.Close(fd)
+		if err != nil {
+			return -1, err
+		}
+		fd = next
+	}
+	return fd, nil
+}
+
+// descriptorPath names what an open descriptor stands for.
+func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // isFile tells whether the mount puts a file at its target.
 func isFile(m specs.Mount) bool {

@@ -140,7 +140,7 @@ func (s *Store) claim(r Record) (*Container, error) {
 
 // settle writes the record and moves the new entry to its name.
 func (c *Container) settle(name string) error {
-	if err := c.Record.write(c.dir); err != nil {
+	if err := c.writeFirst(c.dir); err != nil {
 		return err
 	}
 	if err := c.tryLock(); err != nil {

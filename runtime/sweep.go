@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,25 +10,39 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
+// sweepAtOnce bounds how many entries one Sweep looks at: a launch makes one and
+// looks at several, so none is overlooked for long, and a full store costs a launch
+// no more than this.
+const sweepAtOnce = 16
+
 // Sweep removes what processes of ours that were killed left in the store:
 // entries that nobody will ask for, half made and half removed ones. It looks
-// only at what is older than a minute, so a busy store costs a stat per entry.
+// only at what is older than a minute; in a store of many entries at some of them,
+// by chance.
 func (s *Store) Sweep() {
-	entries, err := os.ReadDir(s.dir)
+	dir, err := os.Open(s.dir)
 	if err != nil {
 		return
 	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || time.Since(info.ModTime()) < sweepAge {
-			continue
-		}
-		switch {
-		case e.IsDir():
-			s.sweepEntry(e.Name())
-		case strings.HasPrefix(e.Name(), stepPrefix):
-			sweepStep(filepath.Join(s.dir, e.Name()))
-		}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	first := 0
+	if len(names) > sweepAtOnce {
+		first = rand.IntN(len(names))
+	}
+	for i := range min(len(names), sweepAtOnce) {
+		s.sweepName(names[(first+i)%len(names)])
+	}
+}
+
+func (s *Store) sweepName(name string) {
+	info, err := os.Lstat(filepath.Join(s.dir, name))
+	switch {
+	case err != nil || time.Since(info.ModTime()) < sweepAge:
+	case info.IsDir():
+		s.sweepEntry(name)
+	case strings.HasPrefix(name, stepPrefix):
+		sweepStep(filepath.Join(s.dir, name))
 	}
 }
 

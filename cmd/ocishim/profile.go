@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -16,6 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // applyPlan changes the bundle to what its launch here is to be. It tells whether
@@ -103,10 +103,11 @@ func isDirectoryIn(rootfs, path string) bool {
 		return false
 	}
 	defer root.Close()
-	f, err := pathrs.OpenatInRoot(root, path)
+	fd, err := inplace.OpenIn(int(root.Fd()), path)
 	if err != nil {
 		return false
 	}
+	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	info, err := f.Stat()
 	return err == nil && info.IsDir()

@@ -59,9 +59,7 @@ func Become(t *Task, ns Namespace) error {
 
 // frugal is an environment in which Go does little beside what it is asked for: one
 // thread's worth of scheduling, and no collection in a process that soon is another.
-func frugal() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
-}
+func frugal() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
 
 // keepOpen lets the descriptor live on across the next exec.
 func keepOpen(f *os.File) error {

@@ -14,7 +14,8 @@ import (
 // launchOrRemove removes the entry when the launch fails. The root may lie in the
 // entry, and what is mounted there by then is the user's: their home, /tmp. So it is
 // removed by a thread in a mount namespace of its own, made before all of that,
-// where none of it ever is. Without one the entry is left to be swept.
+// where none of it ever is. (Nor is a directory removed that something is mounted on
+// in the remover's own namespace.) Without one the entry is left to be swept.
 func (t *Task) launchOrRemove() error {
 	if t.Entry == "" {
 		return t.launch()

@@ -22,7 +22,7 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		Umask:         p.User.Umask,
 		OOMScoreAdj:   p.OOMScoreAdj,
 		NoNewPrivs:    p.NoNewPrivileges,
-		Seccomp:       spec.Linux.Seccomp,
+		Extras:        Extras{Seccomp: spec.Linux.Seccomp},
 	}
 	for _, m := range spec.Mounts {
 		made, err := newMount(m)

@@ -37,13 +37,11 @@ type Task struct {
 	Capabilities  capabilities `json:"capabilities,omitzero"`
 	NoNewPrivs    bool         `json:"noNewPrivs,omitempty"`
 
-	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
+	Extras `json:"-"`
 
-	// CreateContainer and StartContainer are the hooks of these moments, and
-	// State is what they read on stdin (config.md, POSIX-platform Hooks).
-	CreateContainer []specs.Hook `json:"createContainer,omitempty"`
-	StartContainer  []specs.Hook `json:"startContainer,omitempty"`
-	State           *specs.State `json:"state,omitempty"`
+	// Packed are the extras as JSON, where there are any: encoding/json takes its
+	// time to prepare for their types.
+	Packed json.RawMessage `json:"packed,omitempty"`
 
 	// Entry is what the container's state is kept in, where nobody else will
 	// remove it when the launch fails.
@@ -55,8 +53,37 @@ type Task struct {
 	filter func(*specs.LinuxSeccomp) error
 }
 
+// Extras are what few containers have.
+type Extras struct {
+	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
+
+	// CreateContainer and StartContainer are the hooks of these moments, and
+	// State is what they read on stdin (config.md, POSIX-platform Hooks).
+	CreateContainer []specs.Hook `json:"createContainer,omitempty"`
+	StartContainer  []specs.Hook `json:"startContainer,omitempty"`
+	State           *specs.State `json:"state,omitempty"`
+}
+
+func (e *Extras) pack() (json.RawMessage, error) {
+	if e.Seccomp == nil && len(e.CreateContainer)+len(e.StartContainer) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(e)
+}
+
+func (e *Extras) unpack(data json.RawMessage) error {
+	if data == nil {
+		return nil
+	}
+	return json.Unmarshal(data, e)
+}
+
 // file puts the task where the next execution of this program can read it.
 func (t *Task) file() (*os.File, error) {
+	var err error
+	if t.Packed, err = t.pack(); err != nil {
+		return nil, fmt.Errorf("write task: %w", err)
+	}
 	fd, err := unix.MemfdCreate("ocishim-task", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make memfd: %w", err)
@@ -77,6 +104,9 @@ func readTask(f *os.File) (*Task, error) {
 	defer f.Close()
 	t := new(Task)
 	if err := json.NewDecoder(f).Decode(t); err != nil {
+		return nil, fmt.Errorf("read task: %w", err)
+	}
+	if err := t.unpack(t.Packed); err != nil {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
 	return t, nil

@@ -1,0 +1,42 @@
+package bundle
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+)
+
+// MarshalJSON writes what the edit changes. Each field that is set is written for
+// itself: encoding/json would prepare for the types of all the others, which takes
+// a launch longer than the writing.
+func (e Edit) MarshalJSON() ([]byte, error) {
+	v := reflect.ValueOf(e)
+	text := []byte("{")
+	for i := range v.NumField() {
+		field := v.Field(i)
+		name, optional, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if optional != "" && unset(field) {
+			continue
+		}
+		value, err := json.Marshal(field.Interface())
+		if err != nil {
+			return nil, err
+		}
+		if len(text) > 1 {
+			text = append(text, ',')
+		}
+		text = append(text, '"')
+		text = append(text, name...)
+		text = append(text, '"', ':')
+		text = append(text, value...)
+	}
+	return append(text, '}'), nil
+}
+
+// unset tells what omitempty means.
+func unset(v reflect.Value) bool {
+	if v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
