@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
@@ -137,8 +136,12 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
 	}
 	c.keepPoststart(&spec, config)
-	if o.Step && os.Geteuid() != 0 {
+	switch {
+	case os.Geteuid() == 0:
+	case o.Step:
 		stayInCgroup(config.Cgroups)
+	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
+		goWithoutCgroup(config.Cgroups)
 	}
 	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
 	if err != nil {
@@ -174,17 +177,6 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 	}
 	c.Cgroups = state.CgroupPaths
 	return c.write(c.dir)
-}
-
-// stayInCgroup keeps a Slurm task in the cgroup that Slurm made for it, and its
-// limits with Slurm. libcontainer cannot be told to make none: it is sent to a
-// place where no user can make one, and goes without, as it does for every
-// rootless container. Slurm 22.05 lets the user write in the step's own cgroup,
-// and loses sight of processes that leave it.
-func stayInCgroup(c *cgroups.Cgroup) {
-	c.Rootless = true
-	c.Path, c.Parent = "", "/.ocishim-no-cgroup"
-	c.Resources = &cgroups.Resources{}
 }
 
 // absoluteSources makes sources of binds absolute: they are relative to the
