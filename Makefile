@@ -66,9 +66,12 @@ conformance-check: build/bin/ocishim build/conformance/programs ## the same, and
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 10m ./test/conformance $(REPORT)
 
 .PHONY: bench
-bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor ## what containers cost beside other runtimes, into docs/performance.md; ten minutes, as root
+bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## what containers cost beside other runtimes, into docs/performance.md; a quarter of an hour, as root
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	build/yardsticks/bench
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 20m -run 'TestOverhead$$' ./test/integration \
+		-args -overhead $(CURDIR)/build/overhead.md -pairs 50
+	hack/table build/overhead.md docs/performance.md
 
 .PHONY: mpi
 mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
@@ -130,6 +133,7 @@ build/conformance/programs: test/conformance/suite/go.mod test/conformance/suite
 .PHONY: deps-for-bench
 deps-for-bench:
 	hack/deps bench
+	hack/deps test
 
 # What ocishim is compared with: the runc of the libcontainer in go.mod, built as
 # ocishim is.
@@ -138,6 +142,10 @@ build/yardsticks/runc: go.mod Makefile
 	GOBIN=$(CURDIR)/build/yardsticks CGO_ENABLED=1 $$go install -trimpath -tags '$(TAGS)' -ldflags '-s -w -buildid= -extldflags=-static' \
 		github.com/opencontainers/runc@$$($$go list -m -f '{{.Version}}' github.com/opencontainers/runc)
 	touch $@
+
+build/yardsticks/gofloor: test/bench/gofloor/main.go Makefile
+	@mkdir -p build/yardsticks
+	CGO_ENABLED=1 $$(command -v build/go || command -v go) build $(GOFLAGS_BUILD) -ldflags '-s -w -buildid= -extldflags=-static' -o $@ ./test/bench/gofloor
 
 build/yardsticks/%: test/bench/%.c Makefile
 	@mkdir -p build/yardsticks

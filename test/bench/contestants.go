@@ -67,6 +67,10 @@ func contestants(built string) []contestant {
 			run: func(c call) []string { return []string{c.rootfs(), "true"} },
 		},
 		{
+			name: "Go, two starts", program: filepath.Join(built, "gofloor"),
+			run: ordinary(func(call) []string { return []string{} }),
+		},
+		{
 			name: "true, bare", program: "/bin/true",
 			run: func(call) []string { return []string{} },
 		},

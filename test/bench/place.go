@@ -53,7 +53,7 @@ func prepare(dir, repo string) (place, error) {
 	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
 		return place{}, err
 	}
-	for _, program := range []string{"bin/ocishim", "yardsticks/runc", "yardsticks/sample", "yardsticks/floor"} {
+	for _, program := range []string{"bin/ocishim", "yardsticks/runc", "yardsticks/sample", "yardsticks/floor", "yardsticks/gofloor"} {
 		data, err := os.ReadFile(filepath.Join(repo, "build", program))
 		if err != nil {
 			return place{}, err
