@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,12 +64,33 @@ func (p *plan) keep(name, key string, value any) {
 		return
 	}
 	data = slices.Concat([]byte(key+"\n"), data)
-	f, err := os.CreateTemp(p.CacheDir, ".ocishim-new-")
+	if err := os.Mkdir(p.CacheDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return
+	}
+	sweep(p.CacheDir)
+	f, err := os.CreateTemp(p.CacheDir, halfPrefix)
 	if err != nil {
 		return
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Close(), os.Rename(f.Name(), filepath.Join(p.CacheDir, name+".json"))); err != nil {
 		_ = os.Remove(f.Name())
+	}
+}
+
+// halfPrefix begins the names of what is being written.
+const halfPrefix = ".ocishim-new-"
+
+// sweep removes what somebody who was killed left half written.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), halfPrefix) && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
 	}
 }

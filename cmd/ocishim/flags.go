@@ -30,6 +30,7 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
 		&cli.StringFlag{Name: "profile", Usage: "`NAME` of what to share with the node: hpc or oci (default: by config.json and the site for a Slurm task, else oci)"},
 		&cli.StringFlag{Name: "cwd", Usage: "`DIR` in which the application starts under the hpc profile, where it exists (default: that of the job)"},
+		&cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0; may be repeated"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes a pidfd of the first process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the first process to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root"},

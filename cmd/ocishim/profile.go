@@ -19,12 +19,23 @@ import (
 )
 
 // applyPlan changes the bundle to what its launch here is to be. It tells whether
-// that is by the hpc profile.
-func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
-	if hpc, err = applyProfile(c, b, t, step); err != nil || !step {
+// that is by the hpc profile. cacheDir keeps what is found out about the node.
+func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir string) (hpc bool, err error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return false, err
+	}
+	if step {
+		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
+			return false, err
+		}
+	}
+	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
 		return hpc, err
 	}
-	edits, warnings, err := plan.GPUs(b, "/")
+	edits, warnings, err := plan.GPUs(b, plan.GPURequest{
+		Config: cfg, Root: "/", Slurm: step, Devices: c.StringSlice("device"), CacheDir: cacheDir,
+	})
 	if err != nil {
 		return hpc, err
 	}
@@ -36,11 +47,7 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool
 
 // applyProfile changes the bundle to what the site, the bundle and the command
 // line have chosen. It tells whether that is the hpc profile.
-func applyProfile(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return false, err
-	}
+func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
 	// create has no process of its own that could become the application; and root
 	// needs no place to have its own uid in.
 	step = step && c.Command.Name == "run" && os.Geteuid() != 0
