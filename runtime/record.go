@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -93,14 +92,7 @@ func (r *Record) keepEdits(edits []bundle.Edit) (err error) {
 	if len(edits) == 0 {
 		return nil
 	}
-	edits = slices.Clone(edits)
-	for i := range edits {
-		edits[i].Files = slices.Clone(edits[i].Files)
-		for k := range edits[i].Files {
-			edits[i].Files[k].Data = nil
-		}
-	}
-	if r.Edits, err = json.Marshal(edits); err != nil {
+	if r.Edits, err = json.Marshal(bundle.WithoutContent(edits)); err != nil {
 		return fmt.Errorf("record edits of container %q: %w", r.ID, err)
 	}
 	return nil
