@@ -54,8 +54,8 @@ type Site struct {
 	Vendors      []string // of "nvidia", "amd", "intel"; nil for all
 	Capabilities []string // of NVIDIA's driver where the container names none; default compute and utility
 
-	// Isolate gives a task only those GPUs of its step that its own variables
-	// name. Without it tasks of a step see each other's, as CUDA IPC needs.
+	// Isolate gives a task, of the GPUs that its device cgroup allows, only those
+	// that its own variables name. CUDA IPC between tasks needs the others, too.
 	Isolate bool
 
 	// FileOrder says that Slurm counts GPUs in the order of their device files

@@ -63,9 +63,9 @@ them by NVIDIA_GDRCOPY, NVIDIA_GDS, NVIDIA_MOFED or NVIDIA_NVSWITCH.`,
 		},
 		{
 			key: "gpu.isolate", users: true, value: &g.Isolate,
-			doc: `Whether a task sees only those GPUs of its step that it is bound to.
-Without that it sees those of the other tasks too, as CUDA IPC and NCCL
-between them need.`,
+			doc: `Whether a task whose device cgroup allows more GPUs than its own variable
+names gets only those. Without that it sees the others of its step too,
+as CUDA IPC and NCCL between tasks need.`,
 		},
 		{
 			key: "gpu.order", users: true, value: &g.Order, choices: []string{OrderPCI, OrderFile},
