@@ -225,7 +225,7 @@ func (p *plan) bind(path, destination string) (specs.Mount, bool) {
 func bindOf(source, destination string) specs.Mount {
 	return specs.Mount{
 		Destination: destination, Source: source, Type: "bind",
-		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},
+		Options: []string{"bind", "ro", "nosuid", "nodev"},
 	}
 }
 

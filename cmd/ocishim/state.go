@@ -62,9 +62,9 @@ func printEdits(t *target, found []*runtime.Container) error {
 	if t.everyTask() {
 		return usageError{errors.New("--edits takes one task, not all of a step")}
 	}
-	edits := found[0].Edits
-	if len(edits) == 0 {
-		edits = json.RawMessage("[]")
+	edits, err := found[0].Edits()
+	if err != nil {
+		return err
 	}
 	return printJSON(edits)
 }
