@@ -28,6 +28,7 @@ demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as 
 .PHONY: test
 test: ## all that CI runs; as root on Debian, installs what is missing
 	hack/deps test
+	hack/images
 	$(MAKE) build unit integration conformance-check
 
 .PHONY: build
@@ -111,8 +112,8 @@ cluster-down: ## take that cluster down
 	hack/cluster down --name dev
 
 .PHONY: clean
-clean: ## remove build/, except the cached Debian roots of the clusters
-	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -exec rm -rf {} +
+clean: ## remove build/, except the cached roots of other distributions
+	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -not -name 'images*' -exec rm -rf {} +
 
 .PHONY: help
 help: ## this list

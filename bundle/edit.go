@@ -116,6 +116,19 @@ func (e Edit) clone() Edit {
 	return e
 }
 
+// WithoutContent returns the edits, to be recorded or printed, without the
+// content of files.
+func WithoutContent(edits []Edit) []Edit {
+	bare := append([]Edit{}, edits...)
+	for i := range bare {
+		bare[i].Files = slices.Clone(bare[i].Files)
+		for k := range bare[i].Files {
+			bare[i].Files[k].Data = nil
+		}
+	}
+	return bare
+}
+
 func cloneUser(u *specs.User) *specs.User {
 	if u == nil {
 		return nil

@@ -93,12 +93,20 @@ func mergeHooks(spec *specs.Spec, h *specs.Hooks) {
 
 // mergeByPath replaces what has the same path and appends the rest.
 func mergeByPath[T any](list, edits []T, at func(T) string) []T {
+	if len(edits) == 0 {
+		return list
+	}
+	index := make(map[string]int, len(list)+len(edits))
+	for i, e := range list {
+		index[path.Clean(at(e))] = i
+	}
 	for _, e := range edits {
-		same := func(other T) bool { return path.Clean(at(other)) == path.Clean(at(e)) }
-		if i := slices.IndexFunc(list, same); i >= 0 {
+		clean := path.Clean(at(e))
+		if i, ok := index[clean]; ok {
 			list[i] = e
 			continue
 		}
+		index[clean] = len(list)
 		list = append(list, e)
 	}
 	return list

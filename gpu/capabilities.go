@@ -19,13 +19,17 @@ func knownCapabilities() capabilitySet {
 	return capabilitySet{"compute", "utility", "video", "graphics", "display", "ngx"}
 }
 
-// capabilities reads NVIDIA_DRIVER_CAPABILITIES, else takes the site's default.
+// capabilities are the user's, else those of NVIDIA_DRIVER_CAPABILITIES, else the
+// site's default.
 func (p *plan) capabilities() (capabilitySet, error) {
-	asked, set := p.env.list(driverCapabilities)
-	from := driverCapabilities
-	if !set || len(asked) == 0 {
+	asked, from := p.Capabilities, "the user"
+	if asked == nil {
+		asked, _ = p.env.list(driverCapabilities)
+		from = driverCapabilities
+	}
+	if len(asked) == 0 && p.Capabilities == nil {
 		asked, from = p.Site.Capabilities, "the configuration"
-		if len(asked) == 0 {
+		if asked == nil {
 			asked = []string{"compute", "utility"}
 		}
 	}

@@ -2,8 +2,10 @@ package gpu
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
@@ -23,11 +25,11 @@ type driver struct {
 
 // A driverLibrary is a library of the driver's, with what its loading needs.
 type driverLibrary struct {
-	Path   string `json:"path"`            // on this machine, without links
-	Name   string `json:"name"`            // such as libcuda
-	Dir    string `json:"dir,omitempty"`   // below the others' directory
-	Soname string `json:"soname"`          // DT_SONAME
-	Needs  string `json:"needs,omitempty"` // version of glibc
+	Path   string // on this machine, without links
+	Name   string // such as libcuda
+	Dir    string // below the others' directory
+	Soname string // DT_SONAME
+	Needs  string // version of glibc
 }
 
 // driverVersion asks the kernel's part, once; empty when it is not loaded.
@@ -74,22 +76,59 @@ func (p *plan) driver() driver {
 	root, done := p.driverRoot()
 	defer done()
 	key := p.bootID() + " " + d.Version + " " + root.HostPath("/")
-	unchanged := func() bool {
-		for dir, when := range d.Changed {
-			if changed(root, dir) != when {
-				return false
-			}
-		}
-		return true
-	}
-	if p.recall("nvidia-driver", key, &d) && unchanged() {
+	d.Files, d.Changed = map[string]string{}, map[string]int64{}
+	if rows, ok := p.recall("nvidia-driver", key); ok && d.restore(rows) && d.unchanged(root) {
 		return d
 	}
 	d = driver{Version: d.Version, Files: map[string]string{}, Changed: map[string]int64{}}
 	p.findLibraries(root, &d)
 	p.findFiles(root, &d)
-	p.keep("nvidia-driver", key, d)
+	p.keep("nvidia-driver", key, d.rows())
 	return d
+}
+
+// rows is the driver as it is kept, and restore the other way around.
+func (d driver) rows() (rows [][]string) {
+	for _, l := range d.Libraries {
+		rows = append(rows, []string{"library", l.Path, l.Name, l.Dir, l.Soname, l.Needs})
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.Files)) {
+		rows = append(rows, []string{"file", key, d.Files[key]})
+	}
+	for _, dir := range slices.Sorted(maps.Keys(d.Changed)) {
+		rows = append(rows, []string{"changed", dir, strconv.FormatInt(d.Changed[dir], 10)})
+	}
+	return rows
+}
+
+func (d *driver) restore(rows [][]string) bool {
+	for _, row := range rows {
+		switch {
+		case row[0] == "library" && len(row) == 6:
+			d.Libraries = append(d.Libraries, driverLibrary{row[1], row[2], row[3], row[4], row[5]})
+		case row[0] == "file" && len(row) == 3:
+			d.Files[row[1]] = row[2]
+		case row[0] == "changed" && len(row) == 3:
+			when, err := strconv.ParseInt(row[2], 10, 64)
+			if err != nil {
+				return false
+			}
+			d.Changed[row[1]] = when
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// unchanged tells whether nothing changed where the driver was looked for.
+func (d driver) unchanged(root *host.Tree) bool {
+	for dir, when := range d.Changed {
+		if changed(root, dir) != when {
+			return false
+		}
+	}
+	return true
 }
 
 // changed is when something in a directory, or a file, was last changed.

@@ -135,7 +135,12 @@ func (l library) names() []string {
 // makeFindable lets the loader know the libraries.
 func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 	if cache == nil {
-		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+dir)
+		for _, l := range p.libraries {
+			if l.dir != "" {
+				e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+path.Join(dir, l.dir))
+			}
+		}
+		e.EnvPrepend = append(unique(e.EnvPrepend), "LD_LIBRARY_PATH="+dir)
 		for _, l := range p.compat {
 			e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+path.Dir(l.path))
 		}

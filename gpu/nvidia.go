@@ -135,10 +135,15 @@ func (p *plan) nvidiaInformation() []information {
 	const dir = "/proc/driver/nvidia/gpus"
 	buses := sorted(p.Node.Names(dir))
 	key := p.bootID() + " " + p.driverVersion() + " " + strings.Join(buses, " ")
-	var all []information
-	if len(buses) == 0 || p.recall("nvidia-gpus", key, &all) {
-		return all
+	if len(buses) == 0 {
+		return nil
 	}
+	if rows, ok := p.recall("nvidia-gpus", key); ok {
+		if all, ok := restoreInformation(rows); ok {
+			return all
+		}
+	}
+	var all []information
 	for _, bus := range buses {
 		data, err := p.Node.ReadFile(dir + "/" + bus + "/information")
 		if err != nil {
@@ -163,8 +168,26 @@ func (p *plan) nvidiaInformation() []information {
 			all = append(all, info)
 		}
 	}
-	p.keep("nvidia-gpus", key, all)
+	var rows [][]string
+	for _, i := range all {
+		rows = append(rows, []string{i.Bus, i.UUID, i.Model, strconv.Itoa(i.Minor)})
+	}
+	p.keep("nvidia-gpus", key, rows)
 	return all
+}
+
+func restoreInformation(rows [][]string) (all []information, ok bool) {
+	for _, row := range rows {
+		if len(row) != 4 {
+			return nil, false
+		}
+		minor, err := strconv.Atoi(row[3])
+		if err != nil || minor < 0 {
+			return nil, false
+		}
+		all = append(all, information{row[0], row[1], row[2], minor})
+	}
+	return all, true
 }
 
 // nvidiaDevices gives the nodes of the chosen GPUs and those that all share.

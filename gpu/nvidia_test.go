@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +126,29 @@ func TestCapabilities(t *testing.T) {
 	r.Site.Capabilities = []string{"video"}
 	if o := mustGive(t, r); o.mounts[private+"/lib/libnvcuvid.so."+version] == "" || o.mounts[private+"/lib/libcuda.so."+version] != "" {
 		t.Error("the site's default does not count")
+	}
+}
+
+// What the user asks for counts before what the image says, and the site last.
+func TestWhoseCapabilities(t *testing.T) {
+	n := eight(t)
+	r := ask(t, n, "SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=compute")
+	r.Site.Capabilities = []string{"video"}
+	has := func(library string) bool { return mustGive(t, r).mounts[private+"/lib/"+library+".so."+version] != "" }
+	if !has("libcuda") || has("libnvcuvid") {
+		t.Error("the image's variable does not count before the site")
+	}
+	r.Capabilities = []string{"utility"}
+	if has("libcuda") || !has("libnvidia-ml") {
+		t.Error("the user does not count before the image")
+	}
+	r.Capabilities, r.Env = nil, r.Env[:1]
+	if has("libcuda") || !has("libnvcuvid") {
+		t.Error("the site does not count")
+	}
+	r.Site.Vendors = []string{"amd"}
+	if o := mustGive(t, r); len(o.Edits) > 0 {
+		t.Errorf("a vendor that is off gives %v", o.Edits)
 	}
 }
 
@@ -259,63 +281,5 @@ func TestSiteExtras(t *testing.T) {
 	r.Env = nil
 	if o := mustGive(t, r); len(o.Edits) > 0 {
 		t.Errorf("a task without GPUs gets %v", o.Edits)
-	}
-}
-
-// What was found out is kept, and forgotten when anything of it may have changed.
-func TestRecall(t *testing.T) {
-	n := eight(t)
-	r := ask(t, n, "SLURM_STEP_GPUS=0")
-	r.CacheDir = t.TempDir()
-	before := mustGive(t, r)
-	entries, err := os.ReadDir(r.CacheDir)
-	if err != nil || len(entries) != 2 {
-		t.Fatalf("kept %v, %v", entries, err)
-	}
-	// With the files gone, but their directory as it was, the memory serves.
-	dir := n.Path("/usr/lib/x86_64-linux-gnu")
-	info, err := os.Stat(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Remove("/usr/lib/x86_64-linux-gnu/libnvidia-nvvm.so." + version)
-	if err := os.Chtimes(dir, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
-	if again := mustGive(t, r); !slices.Equal(names(again.mounts), names(before.mounts)) {
-		t.Error("what was kept is not used")
-	}
-	// Now it is seen to have changed.
-	if err := os.Chtimes(dir, info.ModTime(), info.ModTime().Add(1)); err != nil {
-		t.Fatal(err)
-	}
-	if again := mustGive(t, r); len(again.mounts) != len(before.mounts)-1 {
-		t.Error("a change of the directory is not noticed")
-	}
-	for _, spoil := range []func(path string) error{
-		func(path string) error { return os.WriteFile(path, []byte("another key\n{}"), 0o600) },
-		func(path string) error { return os.WriteFile(path, []byte("garbage"), 0o600) },
-		func(path string) error { return os.Chmod(path, 0o666) },
-		func(path string) error {
-			if err := os.Rename(path, path+".real"); err != nil {
-				return err
-			}
-			return os.Symlink(path+".real", path)
-		},
-		func(path string) error {
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-			return unix.Mkfifo(path, 0o600)
-		},
-	} {
-		if err := spoil(r.CacheDir + "/nvidia-driver.json"); err != nil {
-			t.Fatal(err)
-		}
-		if again := mustGive(t, r); len(again.mounts) != len(before.mounts)-1 {
-			t.Error("a spoiled cache is used")
-		}
-		_ = os.Remove(r.CacheDir + "/nvidia-driver.json")
-		mustGive(t, r)
 	}
 }

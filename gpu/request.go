@@ -33,12 +33,17 @@ type Request struct {
 	// configuration asks for, such as nvidia.com/gpu=0.
 	CDI []string
 
+	// Capabilities are the parts of NVIDIA's driver that the user asks for, which
+	// count before what the image says.
+	Capabilities []string
+
 	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none
 	// did, and the image's own counts.
 	LoaderCache []byte
 
 	// CacheDir keeps what was found out about the driver from one call to the
-	// next: a directory that is the caller's alone. Empty for none.
+	// next: a directory, made when need be, in one where only the caller can
+	// write. Empty for none.
 	CacheDir string
 
 	Site Site
@@ -46,11 +51,11 @@ type Request struct {
 
 // Site is what a site decides. The zero value is the default.
 type Site struct {
-	Vendors      []string // of "nvidia", "amd", "intel"; none given: all
+	Vendors      []string // of "nvidia", "amd", "intel"; nil for all
 	Capabilities []string // of NVIDIA's driver where the container names none; default compute and utility
 
-	// Isolate gives a task only those GPUs of its step that its own variables
-	// name. Without it tasks of a step see each other's, as CUDA IPC needs.
+	// Isolate gives a task, of the GPUs that its device cgroup allows, only those
+	// that its own variables name. CUDA IPC between tasks needs the others, too.
 	Isolate bool
 
 	// FileOrder says that Slurm counts GPUs in the order of their device files
@@ -89,12 +94,17 @@ func Asked(env []string, annotations map[string]string) bool {
 			}
 		}
 	}
+	return CDIAnnotation(annotations) != ""
+}
+
+// CDIAnnotation names an annotation that asks for CDI devices; empty for none.
+func CDIAnnotation(annotations map[string]string) string {
 	for key := range annotations {
 		if strings.HasPrefix(key, cdiAnnotations) {
-			return true
+			return "annotation " + printable(key)
 		}
 	}
-	return false
+	return ""
 }
 
 // Edits works out what the container gets. Its error is for the user: it says
@@ -136,7 +146,7 @@ func Edits(r Request) (Result, error) {
 
 // enabled tells whether the site lets a vendor's GPUs be given.
 func (p *plan) enabled(vendor string) bool {
-	return len(p.Site.Vendors) == 0 || slices.Contains(p.Site.Vendors, vendor)
+	return p.Site.Vendors == nil || slices.Contains(p.Site.Vendors, vendor)
 }
 
 // A plan is a result in the making.
@@ -215,7 +225,7 @@ func (p *plan) bind(path, destination string) (specs.Mount, bool) {
 func bindOf(source, destination string) specs.Mount {
 	return specs.Mount{
 		Destination: destination, Source: source, Type: "bind",
-		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},
+		Options: []string{"bind", "ro", "nosuid", "nodev"},
 	}
 }
 

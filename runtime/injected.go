@@ -70,9 +70,11 @@ func makeLinks(b *bundle.Bundle, dir string) error {
 		if err := os.MkdirAll(made, 0o755); err != nil {
 			return fmt.Errorf("make directory of links: %w", err)
 		}
+		points := newMaker(made)
+		defer points.close() // of few directories
 		for _, l := range b.Links {
 			if inside, ok := strings.CutPrefix(filepath.Clean(l.Path), top+"/"); ok {
-				if err := makeTarget(made, inside, target{link: l.Target}); err != nil {
+				if err := points.make(inside, target{link: l.Target}); err != nil {
 					return fmt.Errorf("make link %s: %w", l.Path, err)
 				}
 			}
@@ -84,7 +86,7 @@ func makeLinks(b *bundle.Bundle, dir string) error {
 				continue
 			}
 			first = min(first, k)
-			if err := makeTarget(made, inside, target{file: isFile(m)}); err != nil {
+			if err := points.make(inside, target{file: isFile(m)}); err != nil {
 				return fmt.Errorf("make mount point %s: %w", m.Destination, err)
 			}
 		}
@@ -99,11 +101,10 @@ func makeLinks(b *bundle.Bundle, dir string) error {
 func linkDirs(b *bundle.Bundle) []string {
 	var dirs []string
 	for _, l := range b.Links {
-		if dir := filepath.Dir(filepath.Clean(l.Path)); onTmpfs(b.Spec.Mounts, dir) {
-			dirs = append(dirs, dir)
-		}
+		dirs = append(dirs, filepath.Dir(filepath.Clean(l.Path)))
 	}
 	slices.Sort(dirs)
+	dirs = slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool { return !onTmpfs(b.Spec.Mounts, dir) })
 	var tops []string
 	for _, dir := range dirs {
 		within := func(top string) bool { return dir == top || strings.HasPrefix(dir, top+"/") }

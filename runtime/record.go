@@ -7,13 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"github.com/ocishim/ocishim/bundle"
 )
 
 // recordFile is the name of the record within an entry.
@@ -28,9 +25,6 @@ type Record struct {
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// Edits is a list of bundle.Edit: what was changed in the bundle's spec. It is
-	// for people; as text it costs the verbs that only read a record nothing.
-	Edits json.RawMessage `json:"edits,omitempty"`
 
 	// Step marks a task of a Slurm step: it stays as a tombstone after its end,
 	// since Slurm's cleanup asks for its state before it deletes it.
@@ -85,25 +79,6 @@ func readRecord(dir string) (*Record, error) {
 		return nil, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
 	return r, nil
-}
-
-// keepEdits notes what was changed in the bundle's spec, without the content of
-// files: it lies beside the record.
-func (r *Record) keepEdits(edits []bundle.Edit) (err error) {
-	if len(edits) == 0 {
-		return nil
-	}
-	edits = slices.Clone(edits)
-	for i := range edits {
-		edits[i].Files = slices.Clone(edits[i].Files)
-		for k := range edits[i].Files {
-			edits[i].Files[k].Data = nil
-		}
-	}
-	if r.Edits, err = json.Marshal(edits); err != nil {
-		return fmt.Errorf("record edits of container %q: %w", r.ID, err)
-	}
-	return nil
 }
 
 // errGarbage says that a record is no record: what a crash of the machine, or

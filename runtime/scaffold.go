@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -40,16 +39,19 @@ const maxCovered = 1000
 // Mounts below what an earlier mount brings are left alone: their targets
 // appear, or are made, there.
 func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error) {
-	s := scaffold{rootfs: b.Rootfs, dir: dir, byPath: byPath, readonly: b.Spec.Root.Readonly}
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return bundle.Edit{}, fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
-	if err := s.find(root, b.Spec.Mounts); err != nil {
+	s := scaffold{
+		places: places{b.Rootfs, root, map[string]location{}},
+		dir:    dir, byPath: byPath, readonly: b.Spec.Root.Readonly,
+	}
+	if err := s.find(b.Spec.Mounts); err != nil {
 		return bundle.Edit{}, err
 	}
-	if err := s.findLinks(root, b.Links); err != nil {
+	if err := s.findLinks(b.Links); err != nil {
 		return bundle.Edit{}, err
 	}
 	bases := s.bases()
@@ -66,7 +68,7 @@ func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error
 
 // scaffold is the work of planScaffold.
 type scaffold struct {
-	rootfs   string
+	places
 	dir      string
 	readonly bool
 	byPath   bool
@@ -86,36 +88,40 @@ type target struct {
 }
 
 // find works out the target of every mount and which the rootfs lacks.
-func (s *scaffold) find(root *os.File, mounts []specs.Mount) error {
+func (s *scaffold) find(mounts []specs.Mount) error {
 	s.mounted = map[string]bool{}
 	for _, m := range mounts {
-		full, err := securejoin.SecureJoin(s.rootfs, m.Destination)
+		path, dir, err := s.of(m.Destination)
 		if err != nil {
 			return fmt.Errorf("resolve mount target %s: %w", m.Destination, err)
 		}
-		t := target{path: filepath.Clean("/" + strings.TrimPrefix(full, s.rootfs)), file: isFile(m)}
-		if !s.below(t.path) && !exists(root, t.path) {
-			t.base = deepest(root, filepath.Dir(t.path))
+		t := target{path: path, file: isFile(m)}
+		switch {
+		case s.below(path):
+		case dir.missing():
+			t.base = dir.deepest
+		case !exists(s.root, path):
+			t.base = deepest(s.root, filepath.Dir(path))
 		}
 		s.targets = append(s.targets, t)
-		s.mounted[t.path] = true
+		s.mounted[path] = true
 	}
 	return nil
 }
 
 // findLinks does so for links that are to appear, which need a cover always.
 // Those below a mount are not for the image: see makeLinks.
-func (s *scaffold) findLinks(root *os.File, links []bundle.Link) error {
+func (s *scaffold) findLinks(links []bundle.Link) error {
 	for _, l := range links {
-		dir, err := securejoin.SecureJoin(s.rootfs, filepath.Dir(l.Path))
+		dir, err := s.places.dir(filepath.Dir(l.Path))
 		if err != nil {
 			return fmt.Errorf("resolve place of link %s: %w", l.Path, err)
 		}
-		path := filepath.Join("/", strings.TrimPrefix(dir, s.rootfs), filepath.Base(l.Path))
+		path := filepath.Join(dir.path, filepath.Base(l.Path))
 		if s.below(path) || s.mounted[path] {
 			continue
 		}
-		s.targets = append(s.targets, target{path: path, link: l.Target, base: deepest(root, filepath.Dir(path))})
+		s.targets = append(s.targets, target{path: path, link: l.Target, base: dir.deepest})
 	}
 	return nil
 }
@@ -258,11 +264,13 @@ func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, 
 			return err
 		}
 	}
+	points := newMaker(made)
+	defer points.close()
 	for _, t := range s.targets {
 		if t.base != base {
 			continue
 		}
-		if err := makeTarget(made, strings.TrimPrefix(t.path, base), t); err != nil {
+		if err := points.make(strings.TrimPrefix(t.path, base), t); err != nil {
 			return fmt.Errorf("mount point %s: %w", t.path, err)
 		}
 	}
@@ -292,31 +300,6 @@ func imitate(dir *os.File, e os.DirEntry, path string) error {
 		return os.Mkdir(path, 0o755)
 	}
 	return os.WriteFile(path, nil, 0o600)
-}
-
-// makeTarget makes the mount point or link rel below made, following no link out
-// of it.
-func makeTarget(made, rel string, t target) error {
-	parent := rel
-	if t.file || t.link != "" {
-		parent = filepath.Dir(rel)
-	}
-	dir, err := makeDirs(made, parent)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(dir)
-	switch {
-	case t.link != "":
-		return unix.Symlinkat(t.link, dir, filepath.Base(rel))
-	case !t.file:
-		return nil
-	}
-	fd, err := unix.Openat(dir, filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	return unix.Close(fd)
 }
 
 // makeDirs makes those directories on the way from one of ours that are missing, and

@@ -26,10 +26,8 @@ func globalFlags() []cli.Flag {
 // launchFlags are those of create and run.
 func launchFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
+		bundleFlag(), profileFlag(), cwdFlag(), deviceFlag(),
 		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
-		&cli.StringFlag{Name: "profile", Usage: "`NAME` of what to share with the node: hpc or oci (default: by config.json and the site for a Slurm task, else oci)"},
-		&cli.StringFlag{Name: "cwd", Usage: "`DIR` in which the application starts under the hpc profile, where it exists (default: that of the job)"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes a pidfd of the first process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the first process to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root"},
@@ -37,6 +35,23 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
 		&cli.BoolFlag{Name: "no-subreaper", Usage: "accepted and ignored"},
 	}, more...)
+}
+
+// bundleFlag, profileFlag, cwdFlag and deviceFlag are what a plan depends on.
+func bundleFlag() cli.Flag {
+	return &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"}
+}
+
+func profileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "profile", Usage: "`NAME` of what to share with the node: hpc or oci (default: by config.json and the site for a Slurm task, else oci)"}
+}
+
+func cwdFlag() cli.Flag {
+	return &cli.StringFlag{Name: "cwd", Usage: "`DIR` in which the application starts under the hpc profile, where it exists (default: that of the job)"}
+}
+
+func deviceFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0; may be repeated"}
 }
 
 // commandVerbs are those whose ID is followed by somebody else's options.

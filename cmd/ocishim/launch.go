@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,9 @@ func create(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, _, err := explainInstead(c, l); err != nil {
+		return err
+	}
 	if l.options.Step && l.options.ConsoleSocket == "" {
 		return runtime.CreateSupervised(l.store, l.bundle, l.options)
 	}
@@ -59,6 +63,13 @@ func runContainer(c *cli.Context, inv *invocation) error {
 	l, err := readLaunch(c)
 	if err != nil {
 		return err
+	}
+	form, asked, err := explainInstead(c, l)
+	if err != nil {
+		return err
+	}
+	if asked {
+		return l.explain(form)
 	}
 	if l.options.Restore != nil && c.Bool("detach") {
 		_, err := runtime.Create(l.store, l.bundle, l.options)
@@ -83,16 +94,74 @@ func runContainer(c *cli.Context, inv *invocation) error {
 
 // launchArgs is what create and run work on.
 type launchArgs struct {
-	store   *runtime.Store
-	bundle  *bundle.Bundle
-	options runtime.LaunchOptions
+	store    *runtime.Store
+	bundle   *bundle.Bundle
+	options  runtime.LaunchOptions
+	warnings []string // for whoever runs the container
+	env      []string // the container's, before any edit
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
 	if c.Args().Len() != 1 {
 		return nil, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
 	}
+	l, err := planLaunch(c, true)
+	if err != nil {
+		return nil, err
+	}
+	l.printWarnings()
+	return l, nil
+}
+
+func (l *launchArgs) printWarnings() {
+	for _, w := range l.warnings {
+		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	}
+}
+
+// planLaunch works out what is to be launched. To launch it there must be a
+// store; what is only explained is done without making one.
+func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	env := slurm.FromEnv(os.Environ())
+	b, err := loadBundle(c, env)
+	if err != nil {
+		return nil, err
+	}
+	id := c.Args().First()
+	if !c.Args().Present() {
+		id = unnamed(b, env)
+	}
+	l := &launchArgs{bundle: b, env: slices.Clone(b.Spec.Process.Env)}
+	env = slurm.FromEnv(os.Environ(), l.env)
+	t, err := readTarget(c, id, env, b)
+	if err != nil {
+		return nil, err
+	}
+	b.ID = t.id
+	if l.options, err = launchOptions(c, t); err != nil {
+		return nil, err
+	}
+	l.options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
+	nodeDir, err := l.openStore(t, launch)
+	if err != nil {
+		return nil, err
+	}
+	if l.options.InPlace, l.warnings, err = applyPlan(c, b, t, l.options.Step, nodeDir); err != nil {
+		return nil, err
+	}
+	if l.options.Step {
+		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	} else {
+		l.options.NotifySocket, l.options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
+	}
+	if c.Command.Name == "restore" {
+		l.options.Restore, err = criuOptions(c)
+	}
+	return l, err
+}
+
+// loadBundle reads the bundle that --bundle names.
+func loadBundle(c *cli.Context, env slurm.Environment) (*bundle.Bundle, error) {
 	dir, err := slurm.Expand(c.String("bundle"), env.Values())
 	if err != nil {
 		return nil, fmt.Errorf("--bundle: %w", err)
@@ -104,38 +173,23 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.Validate(); err != nil {
-		return nil, err
-	}
-	env = slurm.FromEnv(os.Environ(), b.Spec.Process.Env)
-	t, err := readTarget(c, c.Args().First(), env, b)
-	if err != nil {
-		return nil, err
-	}
-	b.ID = t.id
-	options, err := launchOptions(c, t)
-	if err != nil {
-		return nil, err
-	}
-	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
-	if options.InPlace, err = applyPlan(c, b, t, options.Step); err != nil {
-		return nil, err
-	}
-	if options.Step {
-		options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
-	} else {
-		options.NotifySocket, options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
-	}
-	if c.Command.Name == "restore" {
-		if options.Restore, err = criuOptions(c); err != nil {
-			return nil, err
+	return b, b.Validate()
+}
+
+// openStore opens the store, made for a launch, and says where what is found out
+// about the node is kept; empty where there is no store.
+func (l *launchArgs) openStore(t *target, launch bool) (nodeDir string, err error) {
+	if launch {
+		if l.store, err = t.makeStore(); err != nil {
+			return "", err
 		}
+		return l.store.NodeDir(), nil
 	}
-	store, err := t.makeStore()
+	stores, err := runtime.OpenStores(t.roots...)
 	if err != nil {
-		return nil, err
+		return "", nil //nolint:nilerr // the plan is the same without
 	}
-	return &launchArgs{store: store, bundle: b, options: options}, nil
+	return stores[0].NodeDir(), nil
 }
 
 func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {

@@ -19,31 +19,36 @@ import (
 )
 
 // applyPlan changes the bundle to what its launch here is to be. It tells whether
-// that is by the hpc profile.
-func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
-	if hpc, err = applyProfile(c, b, t, step); err != nil || !step {
-		return hpc, err
-	}
-	edits, warnings, err := plan.GPUs(b, "/")
+// that is by the hpc profile, and what to warn whoever runs the container of.
+// nodeDir keeps what is found out about the node.
+func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir string) (hpc bool, warnings []string, err error) {
+	cfg, err := loadConfig(c)
 	if err != nil {
-		return hpc, err
+		return false, nil, err
 	}
-	for _, w := range warnings {
-		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	if step {
+		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
+			return false, nil, err
+		}
 	}
-	return hpc, b.Apply(edits...)
+	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
+		return hpc, nil, err
+	}
+	edits, warnings, err := plan.GPUs(b, plan.GPURequest{
+		Config: cfg, Root: "/", Slurm: step, Devices: c.StringSlice("device"), CacheDir: nodeDir,
+	})
+	if err != nil {
+		return hpc, nil, err
+	}
+	return hpc, warnings, b.Apply(edits...)
 }
 
 // applyProfile changes the bundle to what the site, the bundle and the command
 // line have chosen. It tells whether that is the hpc profile.
-func applyProfile(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return false, err
-	}
+func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
 	// create has no process of its own that could become the application; and root
 	// needs no place to have its own uid in.
-	step = step && c.Command.Name == "run" && os.Geteuid() != 0
+	step = step && (c.Command.Name == "run" || c.Command.Name == "explain") && os.Geteuid() != 0
 	choice, err := profile.Choose(cfg, c.String("profile"), b.Spec.Annotations, step)
 	if err != nil || choice.Name == config.ProfileOCI {
 		return false, err

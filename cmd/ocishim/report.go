@@ -56,6 +56,7 @@ func hint(err error) string {
 		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to begin with"},
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this node"},
 		{config.ErrUnsafe, "root decides for everybody: `chown root FILE` and `chmod go-w FILE`, the directories included"},
+		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},

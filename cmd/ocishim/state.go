@@ -23,10 +23,16 @@ func stateCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Description: "Nothing else is ever printed on success: Slurm reads stdout and stderr as one.\n" +
 			"Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "edits", Usage: "print what was changed in the bundle's configuration instead, as a JSON array"},
+		},
 		Action: func(c *cli.Context) error {
 			t, found, err := find(c, 1)
 			if err != nil {
 				return err
+			}
+			if c.Bool("edits") {
+				return printEdits(t, found)
 			}
 			return printJSON(stateOf(t, found))
 		},
@@ -48,6 +54,19 @@ func stateOf(t *target, found []*runtime.Container) runtime.State {
 	}
 	state.Owner = userName()
 	return state
+}
+
+// printEdits prints the edits that were applied to the container's bundle, in
+// order, those of the launcher included.
+func printEdits(t *target, found []*runtime.Container) error {
+	if t.everyTask() {
+		return usageError{errors.New("--edits takes one task, not all of a step")}
+	}
+	edits, err := found[0].Edits()
+	if err != nil {
+		return err
+	}
+	return printJSON(edits)
 }
 
 func userName() string {

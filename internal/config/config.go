@@ -16,6 +16,9 @@ const (
 // MayProfile in Users.May lets users choose the profile.
 const MayProfile = "profile"
 
+// MayDevices in Users.May lets users ask for CDI devices by their names.
+const MayDevices = "gpu.cdi.devices"
+
 // BindOnly among the options of a mount leaves out what is mounted below its
 // source.
 const BindOnly = "bind"
@@ -25,6 +28,7 @@ const BindOnly = "bind"
 type Config struct {
 	Profile string `json:"profile"`
 	HPC     HPC    `json:"hpc"`
+	GPU     GPU    `json:"gpu"`
 	Users   Users  `json:"users"`
 
 	// Files are the files that were read, in order.
@@ -66,7 +70,8 @@ func Default() *Config {
 			Etc:     slices.Clone(etcNames),
 			Mounts:  []Mount{},
 		},
-		Users: Users{May: []string{MayProfile}},
+		GPU:   defaultGPU(),
+		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},
 	}
 }
 
@@ -77,16 +82,20 @@ func (c *Config) Origin(key string) Origin { return c.origins[key] }
 // Origins holds the origin of every key that a file sets.
 func (c *Config) Origins() map[string]Origin { return c.origins }
 
-// An Origin is a place in a file. The zero Origin stands for the default.
+// An Origin is a place in a file, or in place of the file what a user decides
+// by. The zero Origin stands for the default.
 type Origin struct {
 	File string `json:"file"`
-	Line int    `json:"line"` // counted from 1
+	Line int    `json:"line"` // counted from 1; 0 for what is no file
 }
 
 // String returns FILE:LINE, or "default".
 func (o Origin) String() string {
-	if o.File == "" {
+	switch {
+	case o.File == "":
 		return "default"
+	case o.Line == 0:
+		return o.File
 	}
 	return position(o.File, o.Line, 0)
 }

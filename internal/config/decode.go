@@ -86,14 +86,9 @@ func (d *decoder) assign(v *value, key string, s setting) error {
 }
 
 func (d *decoder) checkString(v *value, key string, s setting) error {
-	var err error
-	switch {
-	case v.kind != unstable.String:
+	err := s.accepts(v.text)
+	if v.kind != unstable.String {
 		err = fmt.Errorf("expected a string, not %s", v)
-	case len(s.choices) > 0 && !slices.Contains(s.choices, v.text):
-		err = fmt.Errorf("expected %s, not %s", alternatives(s.choices), quoted(v.text))
-	case s.check != nil:
-		err = s.check(v.text)
 	}
 	if err != nil {
 		return d.errorAt(v.offset, key, err)

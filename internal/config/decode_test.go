@@ -8,7 +8,8 @@ import (
 
 // What is wrong is said with its place, and with what would be right.
 func TestErrors(t *testing.T) {
-	const known = "known are profile, hpc.home, hpc.workdir, hpc.tmp, hpc.etc, hpc.mounts, users.may"
+	const known = "known are profile, hpc.home, hpc.workdir, hpc.tmp, hpc.etc, hpc.mounts, gpu.vendors, gpu.capabilities, gpu.features, gpu.isolate, " +
+		"gpu.order, gpu.engines, gpu.devices, gpu.files, gpu.firmware, gpu.driver, gpu.mps, gpu.cdi.dirs, gpu.cdi.devices, gpu.cdi.repair, users.may"
 	for _, tt := range []struct{ content, want string }{
 		// Unknown keys
 		{"[hpc]\nhone = true", "f:2:1: hpc.hone: unknown key; did you mean hpc.home?"},
@@ -16,7 +17,9 @@ func TestErrors(t *testing.T) {
 		{"home = true", "f:1:1: home: unknown key; did you mean hpc.home?"},
 		{"[[hpc.mounts]]\nsrc = '/a'", "f:2:1: hpc.mounts[0].src: unknown key; known are source, destination, options, optional"},
 		{"[[hpc.mounts]]\ndestinations = '/a'", "f:2:1: hpc.mounts[0].destinations: unknown key; did you mean destination?"},
-		{"# é\n  [gpu]\nvendor = 1", "f:2:4: gpu: unknown key; " + known},
+		{"# é\n  [fpga]\nvendor = 1", "f:2:4: fpga: unknown key; " + known},
+		{"[gpu]\nvendor = 1", "f:2:1: gpu.vendor: unknown key; did you mean gpu.vendors?"},
+		{"gpu.cdi.dir = []", "f:1:9: gpu.cdi.dir: unknown key; did you mean gpu.cdi.dirs?"},
 		{"[users]\nmay.not = 1", "f:2:1: users.may: expected an array of strings, not a table"},
 		{`"hpc.home" = true`, `f:1:1: "hpc.home": unknown key; did you mean hpc.home?`},
 		{`"" = true`, `f:1:1: "": unknown key; ` + known},
@@ -42,7 +45,13 @@ func TestErrors(t *testing.T) {
 		{"profile = 'hcp'", `f:1:11: profile: expected "hpc" or "oci", not "hcp"`},
 		{"hpc.etc = ['shadow']", `f:1:12: hpc.etc[0]: expected "passwd", "group", "hosts", "resolv.conf" or "nsswitch.conf", not "shadow"`},
 		{"hpc.etc = ['hosts', 'hosts']", `f:1:21: hpc.etc[1]: "hosts" stands there twice`},
-		{"users.may = ['all']", `f:1:14: users.may[0]: expected "profile", not "all"`},
+		{"users.may = ['all']", `f:1:14: users.may[0]: expected "profile", "gpu.vendors", "gpu.capabilities", "gpu.features", "gpu.isolate", "gpu.order", ` +
+			`"gpu.firmware", "gpu.cdi.devices" or "gpu.cdi.repair", not "all"`},
+		{"gpu.vendors = ['nvdia']", `f:1:16: gpu.vendors[0]: expected "nvidia", "amd" or "intel", not "nvdia"`},
+		{"gpu.order = 'minor'", `f:1:13: gpu.order: expected "pci" or "file", not "minor"`},
+		{"gpu.devices = ['dev/x']", `f:1:16: gpu.devices[0]: expected an absolute path, not "dev/x"`},
+		{"gpu.driver = ''", `f:1:14: gpu.driver: expected an absolute path, not ""`},
+		{"gpu.cdi.repair = 'yes'", `f:1:18: gpu.cdi.repair: expected true or false, not the string "yes"`},
 		{"[[hpc.mounts]]\n[[hpc.mounts]]", "f:1:7: hpc.mounts[0]: source is missing"},
 		{"[[hpc.mounts]]\nsource = 'data'", `f:2:10: hpc.mounts[0].source: expected an absolute path, not "data"`},
 		{"[[hpc.mounts]]\nsource = '/a/../b/'", `f:2:10: hpc.mounts[0].source: expected "/b", not "/a/../b/"`},

@@ -43,6 +43,9 @@ func (s setting) kind() string {
 	case *bool:
 		return "true or false"
 	case *[]string:
+		if len(s.choices) == 0 {
+			return "a list of strings"
+		}
 		return "a list of " + alternatives(s.choices)
 	case *[]Mount:
 		return "a list of tables"

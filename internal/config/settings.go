@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 )
 
 // A setting is a key: what it means, what it may be, and where its value is.
@@ -21,6 +22,9 @@ type setting struct {
 	// check, where there is one, says what is wrong with a string.
 	check func(string) error
 
+	// users says that a site can let users decide it, by users.may.
+	users bool
+
 	// doc is Markdown in short lines, without a blank line.
 	doc string
 }
@@ -29,6 +33,10 @@ type setting struct {
 var etcNames = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
 
 func (c *Config) settings() []setting {
+	return slices.Concat(c.ownSettings(), c.GPU.settings(), c.Users.settings())
+}
+
+func (c *Config) ownSettings() []setting {
 	return []setting{
 		{
 			key: "profile", value: &c.Profile, choices: []string{ProfileHPC, ProfileOCI},
@@ -61,11 +69,19 @@ that the node lacks are left out.`,
 			doc: `Further files and directories of the node. A file that sets this key
 replaces the list of those before it.`,
 		},
+	}
+}
+
+func (u *Users) settings() []setting {
+	return []setting{
 		{
-			key: "users.may", value: &c.Users.May, choices: []string{MayProfile},
+			key: "users.may", value: &u.May, choices: append([]string{MayProfile}, userKeys()...),
 			doc: `What users may decide otherwise. ` + "`profile`" + `: by the annotation
-org.ocishim.profile in config.json, and by --profile. What is not in
-the list is an error when a user asks for it.`,
+org.ocishim.profile in config.json, and by --profile. The other keys: by
+an annotation such as org.ocishim.gpu.isolate, or by a variable such as
+OCISHIM_GPU_ISOLATE of the job or the image; lists have commas.
+` + "`gpu.cdi.devices`" + `: by --device and by annotations cdi.k8s.io/*, too. What
+is not in the list is an error when a user asks for it.`,
 		},
 	}
 }

@@ -76,6 +76,11 @@ var bans = []ban{
 		"policy judges edits, whoever made them",
 	},
 	{
+		"internal/explain",
+		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/slurm/...", "os/exec", cli},
+		"it explains edits, whoever made them",
+	},
+	{
 		"internal/plan",
 		[]string{"./runtime/...", cli},
 		"composition only: `explain` prints a plan without launching it",

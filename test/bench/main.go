@@ -68,7 +68,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	tables, drawn, err := p.measureAll(o)
+	tables, drawn, err := p.measureAll(o, repo)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func run() error {
 }
 
 // measureAll gives the tables and the plot.
-func (p place) measureAll(o options) (tables, drawn []byte, err error) {
+func (p place) measureAll(o options, repo string) (tables, drawn []byte, err error) {
 	var able []contestant
 	for _, c := range contestants(filepath.Join(p.dir, "bin")) {
 		if !o.contestant.MatchString(c.name) {
@@ -117,6 +117,12 @@ func (p place) measureAll(o options) (tables, drawn []byte, err error) {
 	if o.scenario.MatchString("phases") {
 		fmt.Fprintln(os.Stderr, "bench: phases, under strace")
 		if err := p.writePhases(&w, able); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.scenario.MatchString("gpus") && o.contestant.MatchString(inPlace) {
+		fmt.Fprintln(os.Stderr, "bench: gpus, fake ones")
+		if err := p.writeGPUs(&w, repo, max(o.samples, 41)); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -85,7 +85,12 @@ type cluster struct {
 	oci  string // the oci.conf
 	view string // which cgroups are seen; empty is what hack/cluster chooses
 	mpi  bool   // with Open MPI and MPICH
-	root string // the cluster's / as this process sees it
+	gpus int    // fake GPUs of each node
+
+	driver string // of these
+	// constrain has Slurm deny those that are not a step's.
+	constrain bool
+	root      string // the cluster's / as this process sees it
 }
 
 func newCluster(t *testing.T, col column, which string) *cluster {
@@ -123,6 +128,12 @@ func (c *cluster) start(t *testing.T, n int) {
 	}
 	if c.mpi {
 		up = append(up, "--mpi")
+	}
+	if c.gpus > 0 {
+		up = append(up, "--gpus", strconv.Itoa(c.gpus), "--driver", c.driver)
+	}
+	if c.constrain {
+		up = append(up, "--constrain")
 	}
 	mustRun(t, "hack/cluster", up...)
 	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))

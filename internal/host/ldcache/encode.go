@@ -7,10 +7,11 @@ import (
 )
 
 // Encode writes the cache in the new format alone, which every glibc since 2.2
-// reads. Entries of one name keep their order.
+// reads. Entries of one name keep their order. After Put they are to stay as they
+// are, or to grow.
 func (c *Cache) Encode() []byte {
 	entries := c.Entries
-	if !slices.IsSortedFunc(entries, descending) {
+	if c.sorted != len(entries) && !slices.IsSortedFunc(entries, descending) {
 		entries = slices.Clone(entries)
 		slices.SortStableFunc(entries, descending)
 	}

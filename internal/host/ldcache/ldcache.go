@@ -30,6 +30,8 @@ type Entry struct {
 type Cache struct {
 	Entries []Entry
 	Hwcaps  []string // names of directories below glibc-hwcaps
+
+	sorted int // how many Entries Put has left in the loader's order
 }
 
 // ErrFormat says that the data is no cache, or a damaged one.
@@ -205,6 +207,7 @@ func (c *Cache) Put(entries ...Entry) {
 		}
 	}
 	c.Entries = append(merged, theirs...)
+	c.sorted = len(c.Entries)
 }
 
 // sameName is how many entries at the start have one name.

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	goruntime "runtime"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/explain"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// explainVariable in the environment of a Slurm task's container has run explain
+// the container instead of starting it.
+const explainVariable = "OCISHIM_EXPLAIN"
+
+func explainCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "explain",
+		Usage:     "print what run would change in a bundle, by which rule, and start nothing",
+		ArgsUsage: "[ID]",
+		Description: "With the ID of a Slurm task, or in a job's step without any, it is what a task gets. What\n" +
+			"begins with \"over\" is a value that gave way; \"has it\" is said of one that does not come to be.\n" +
+			"In a job, " + explainVariable + "=1 (or json, diff, verify) has srun --container print it.",
+		Flags: []cli.Flag{
+			bundleFlag(), profileFlag(), cwdFlag(), deviceFlag(),
+			&cli.BoolFlag{Name: "json", Usage: "print the edits and the changes as JSON"},
+			&cli.BoolFlag{Name: "diff", Usage: "print config.json before and after"},
+			&cli.BoolFlag{Name: "verify", Usage: "print for each injected library whether the image's loader finds it; fail when one is not found"},
+		},
+		Action: func(c *cli.Context) error {
+			forms := slices.DeleteFunc([]string{"json", "diff", "verify"}, func(form string) bool { return !c.Bool(form) })
+			switch {
+			case len(forms) > 1:
+				return usageError{errors.New("choose one of --json, --diff and --verify")}
+			case c.Args().Len() > 1:
+				return usageError{fmt.Errorf("explain takes one ID at most, not %d arguments", c.Args().Len())}
+			}
+			l, err := planLaunch(c, false)
+			if err != nil {
+				return err
+			}
+			return l.explain(strings.Join(forms, ""))
+		},
+	}
+}
+
+// explainInstead tells in which form a Slurm task is to be explained instead of
+// being started, by a variable of its container: empty for not at all.
+func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err error) {
+	if !l.options.Step {
+		return "", false, nil
+	}
+	for _, entry := range l.bundle.Spec.Process.Env {
+		if value, ok := strings.CutPrefix(entry, explainVariable+"="); ok {
+			form = value
+		}
+	}
+	switch form {
+	case "", "0":
+		return "", false, nil
+	case "1":
+		form = ""
+	case "json", "diff", "verify":
+	default:
+		return "", false, usageError{fmt.Errorf("%s=%s: choose 1, json, diff or verify", explainVariable, form)}
+	}
+	if c.Command.Name != "run" {
+		return "", false, usageError{fmt.Errorf("%s: %s has no place for the answer: Slurm must call by RunTimeRun", explainVariable, c.Command.Name)}
+	}
+	return form, true, nil
+}
+
+// An explanation is what explain --json prints.
+type explanation struct {
+	ID       string           `json:"id"`
+	Bundle   string           `json:"bundle"`
+	Launcher string           `json:"launcher"`
+	Edits    []bundle.Edit    `json:"edits"`
+	Changes  []explain.Change `json:"changes"`
+	Warnings []string         `json:"warnings"`
+}
+
+// explain prints what was planned.
+func (l *launchArgs) explain(form string) error {
+	before, err := bundle.Load(l.bundle.Dir)
+	if err != nil {
+		return err
+	}
+	before.Spec.Process.Env = l.env
+	switch form {
+	case "diff":
+		text, err := explain.Diff(before.Spec, l.bundle.Spec)
+		if err == nil {
+			_, err = os.Stdout.Write(text)
+		}
+		return err
+	case "verify":
+		l.printWarnings()
+		return l.verify()
+	}
+	changes := explain.List(before.Spec, l.bundle.Applied)
+	launcher := "in place"
+	if why := runtime.WhyNotInPlace(l.bundle, l.options); why != "" {
+		launcher = "by libcontainer, since " + why
+	}
+	if form == "json" {
+		return printJSON(explanation{
+			l.bundle.ID, l.bundle.Dir, launcher, bundle.WithoutContent(l.bundle.Applied),
+			append([]explain.Change{}, changes...), append([]string{}, l.warnings...),
+		})
+	}
+	fmt.Printf("# %s, launched %s\n", l.bundle.Dir, launcher)
+	l.printWarnings()
+	return explain.Write(os.Stdout, changes)
+}
+
+// errNotFound says that explain --verify has found something wrong.
+var errNotFound = errors.New("the image's loader does not find all libraries that are injected")
+
+// verify prints where the image's loader finds each injected library.
+func (l *launchArgs) verify() error {
+	node, err := host.Open("/", nil)
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	image, err := host.Open(l.bundle.Rootfs, nil)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	wrong := false
+	for _, f := range explain.Verify(l.bundle, node, image, goruntime.GOARCH) {
+		fmt.Println(f)
+		wrong = wrong || !f.Right
+	}
+	if wrong {
+		return errNotFound
+	}
+	return nil
+}
+
+// unnamed is the ID of what is explained without one: in a step of a Slurm job
+// that of the task that we are, whose variables the bundle gets.
+func unnamed(b *bundle.Bundle, env slurm.Environment) string {
+	id, err := slurm.Expand("%n.%u.%j.%s.%t", env.Values())
+	if err != nil {
+		return "unnamed"
+	}
+	withJob(b.Spec, os.Environ())
+	return id
+}
+
+// withJob puts the job's environment below that of the image, as Slurm does for
+// a container's task (slurmd/slurmstepd/container.c).
+func withJob(spec *specs.Spec, job []string) {
+	has := map[string]bool{}
+	for _, entry := range spec.Process.Env {
+		name, _, _ := strings.Cut(entry, "=")
+		has[name] = true
+	}
+	for _, entry := range job {
+		if name, _, ok := strings.Cut(entry, "="); ok && name != "" && !has[name] {
+			spec.Process.Env = append(spec.Process.Env, entry)
+		}
+	}
+}

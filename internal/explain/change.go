@@ -1,0 +1,318 @@
+// Package explain says what edits do to a container's configuration: each change
+// with who asks for it and by which rule, and who has the last word where two
+// disagree. It looks at edits as data, whoever made them.
+package explain
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// A Change is one thing that an edit does.
+type Change struct {
+	Kind  string `json:"kind"`            // see the kinds below
+	Name  string `json:"name"`            // path in the container, variable, or field of config.json
+	Value string `json:"value,omitempty"` // what it is to be: a source, a target, a number
+
+	From string `json:"from"`           // who asks, as in bundle.Edit
+	Rule string `json:"rule,omitempty"` // why
+
+	// Over is who had it before, and Was how: Bundle for config.json.
+	Over string `json:"over,omitempty"`
+	Was  string `json:"was,omitempty"`
+
+	// LostTo is who had it already, or takes it later: then the change does
+	// not come to be.
+	LostTo string `json:"lostTo,omitempty"`
+}
+
+// Bundle stands for config.json among those who ask.
+const Bundle = "config.json"
+
+// The kinds of changes.
+const (
+	Drop       = "drop"       // a field or a mount is taken out
+	Set        = "set"        // a field has the value
+	Env        = "env"        // a variable has the value
+	EnvPrepend = "prepend"    // the variable's list begins with the value
+	Namespace  = "namespace"  // the value is a path to join, empty for a new one
+	Mount      = "mount"      // of the value, a source and options
+	Device     = "device"     // the value is type, numbers and access
+	Link       = "link"       // to the value
+	File       = "file"       // made for the container, of the value's size
+	Hook       = "hook"       // the value is the command
+	Annotation = "annotation" // has the value
+	Group      = "group"      // the process is in it, too
+)
+
+// List says what the edits do, in their order, to the configuration as it was
+// before all of them.
+func List(before *specs.Spec, edits []bundle.Edit) []Change {
+	l := &list{owners: map[string]owner{}}
+	l.seed(before)
+	for _, e := range edits {
+		l.from, l.rule = e.From, e.Rule
+		l.edit(e)
+	}
+	return l.changes
+}
+
+// An owner is who has something at the moment.
+type owner struct {
+	who   string
+	value string
+	at    int // among the changes; -1 for what config.json has
+}
+
+type list struct {
+	changes    []Change
+	owners     map[string]owner // by kind and name
+	from, rule string
+}
+
+// seed notes what the configuration has by itself.
+func (l *list) seed(s *specs.Spec) {
+	own := func(kind, name, value string) { l.owners[key(kind, name)] = owner{Bundle, value, -1} }
+	for _, m := range s.Mounts {
+		own(Mount, m.Destination, source(m))
+	}
+	for name, value := range s.Annotations {
+		own(Annotation, name, value)
+	}
+	if p := s.Process; p != nil {
+		for _, entry := range p.Env {
+			name, value, _ := strings.Cut(entry, "=")
+			own(Env, name, value)
+		}
+		own(Set, "process.args", strings.Join(p.Args, " "))
+		own(Set, "process.cwd", p.Cwd)
+		own(Set, "process.user", user(p.User))
+	}
+	if s.Root != nil {
+		own(Set, "root.path", s.Root.Path)
+	}
+	if s.Linux == nil {
+		return
+	}
+	for _, d := range s.Linux.Devices {
+		own(Device, d.Path, numbers(d))
+	}
+	for _, ns := range s.Linux.Namespaces {
+		own(Namespace, string(ns.Type), ns.Path)
+	}
+	if len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 {
+		own(Set, "linux.uidMappings", mappings(s.Linux.UIDMappings))
+		own(Set, "linux.gidMappings", mappings(s.Linux.GIDMappings))
+	}
+}
+
+// key is by what two changes disagree. A mount and a file at one path do.
+func key(kind, name string) string {
+	switch kind {
+	case File:
+		kind = Mount
+	case EnvPrepend:
+		kind = Env
+	}
+	if strings.HasPrefix(name, "/") && kind != Set {
+		name = path.Clean(name)
+	}
+	return kind + " " + name
+}
+
+// add notes a change that replaces what is there.
+func (l *list) add(kind, name, value string) {
+	c := Change{Kind: kind, Name: name, Value: value, From: l.from, Rule: l.rule}
+	k := key(kind, name)
+	if old, ok := l.owners[k]; ok && old.value != value {
+		c.Over, c.Was = old.who, old.value
+		if old.at >= 0 && l.changes[old.at].Kind != EnvPrepend {
+			l.changes[old.at].LostTo = l.from
+		}
+	}
+	l.owners[k] = owner{l.from, value, len(l.changes)}
+	l.changes = append(l.changes, c)
+}
+
+// offer notes a variable that is set unless it is there.
+func (l *list) offer(name, value string) {
+	if old, ok := l.owners[key(Env, name)]; ok {
+		l.changes = append(l.changes, Change{Kind: Env, Name: name, Value: value, From: l.from, Rule: l.rule, LostTo: old.who})
+		return
+	}
+	l.add(Env, name, value)
+}
+
+// plain notes a change over which nobody can disagree.
+func (l *list) plain(kind, name, value string) {
+	l.changes = append(l.changes, Change{Kind: kind, Name: name, Value: value, From: l.from, Rule: l.rule})
+}
+
+// edit goes through an edit in the order in which bundle.Apply does.
+func (l *list) edit(e bundle.Edit) {
+	for _, field := range e.Drop {
+		l.drop(field)
+	}
+	for _, dir := range e.DropMounts {
+		l.dropMounts(dir)
+	}
+	l.environment(e)
+	l.process(e)
+	for _, m := range slices.Concat(e.MountsFirst, e.Mounts) {
+		l.add(Mount, m.Destination, source(m))
+	}
+	for _, d := range e.Devices {
+		l.add(Device, d.Path, device(d))
+	}
+	for _, link := range e.Links {
+		l.add(Link, link.Path, link.Target)
+	}
+	for _, f := range e.Files {
+		l.add(File, f.Path, strconv.Itoa(len(f.Data))+" bytes")
+	}
+	for _, h := range hooks(e.Hooks) {
+		l.plain(Hook, h.moment, strings.Join(append([]string{h.Path}, h.Args[min(1, len(h.Args)):]...), " "))
+	}
+	for _, name := range sortedKeys(e.Annotations) {
+		l.add(Annotation, name, e.Annotations[name])
+	}
+	for _, ns := range e.Namespaces {
+		l.add(Namespace, string(ns.Type), ns.Path)
+	}
+}
+
+func (l *list) environment(e bundle.Edit) {
+	for _, entry := range e.Env {
+		name, value, _ := strings.Cut(entry, "=")
+		l.add(Env, name, value)
+	}
+	for _, entry := range e.EnvDefault {
+		name, value, _ := strings.Cut(entry, "=")
+		l.offer(name, value)
+	}
+	for _, entry := range e.EnvPrepend {
+		name, value, _ := strings.Cut(entry, "=")
+		l.plain(EnvPrepend, name, value)
+		if _, ok := l.owners[key(Env, name)]; !ok {
+			l.owners[key(Env, name)] = owner{l.from, value, len(l.changes) - 1}
+		}
+	}
+}
+
+// process has what there is one of.
+func (l *list) process(e bundle.Edit) {
+	if e.User != nil {
+		l.add(Set, "process.user", user(*e.User))
+	}
+	for _, gid := range e.AdditionalGids {
+		l.plain(Group, strconv.FormatUint(uint64(gid), 10), "")
+	}
+	if len(e.Args) > 0 {
+		l.add(Set, "process.args", strings.Join(e.Args, " "))
+	}
+	if e.Cwd != "" {
+		l.add(Set, "process.cwd", e.Cwd)
+	}
+	if e.NoNewPrivileges {
+		l.add(Set, "process.noNewPrivileges", "true")
+	}
+	if e.Terminal {
+		l.add(Set, "process.terminal", "true")
+	}
+	if e.RootPath != "" {
+		l.add(Set, "root.path", e.RootPath)
+	}
+	if len(e.UIDMappings) > 0 {
+		l.add(Set, "linux.uidMappings", mappings(e.UIDMappings))
+	}
+	if len(e.GIDMappings) > 0 {
+		l.add(Set, "linux.gidMappings", mappings(e.GIDMappings))
+	}
+}
+
+// drop takes a field out, and with it those whose names say that they are of it.
+func (l *list) drop(field string) {
+	l.plain(Drop, field, "")
+	switch field {
+	case "linux.namespaces":
+		l.forget(func(k string) bool { return strings.HasPrefix(k, Namespace+" ") })
+	case "linux.devices":
+		l.forget(func(k string) bool { return strings.HasPrefix(k, Device+" ") })
+	case "linux.mappings":
+		l.forget(func(k string) bool { return k == key(Set, "linux.uidMappings") || k == key(Set, "linux.gidMappings") })
+	}
+}
+
+// dropMounts takes out the mounts at and below a directory.
+func (l *list) dropMounts(dir string) {
+	dir = path.Clean(dir)
+	var out []string
+	for k, o := range l.owners {
+		at, ok := strings.CutPrefix(k, Mount+" ")
+		if !ok || at != dir && !strings.HasPrefix(at, strings.TrimSuffix(dir, "/")+"/") {
+			continue
+		}
+		if o.at >= 0 {
+			l.changes[o.at].LostTo = l.from
+		}
+		out = append(out, at)
+	}
+	slices.Sort(out)
+	for _, at := range out {
+		l.changes = append(l.changes, Change{
+			Kind: Drop, Name: "mount " + at, From: l.from, Rule: l.rule,
+			Over: l.owners[Mount+" "+at].who, Was: l.owners[Mount+" "+at].value,
+		})
+		delete(l.owners, Mount+" "+at)
+	}
+}
+
+func (l *list) forget(which func(key string) bool) {
+	for k := range l.owners {
+		if which(k) {
+			delete(l.owners, k)
+		}
+	}
+}
+
+func device(d bundle.Device) string {
+	value := numbers(d.LinuxDevice)
+	if d.Access != "" {
+		value += " " + d.Access
+	}
+	if d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path) {
+		value += " of " + d.HostPath
+	}
+	return value
+}
+
+func numbers(d specs.LinuxDevice) string { return fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor) }
+
+func user(u specs.User) string { return fmt.Sprintf("%d:%d", u.UID, u.GID) }
+
+// source is what is mounted, and how.
+func source(m specs.Mount) string {
+	from := m.Source
+	if !bundle.IsBind(m) {
+		from = m.Type
+	}
+	if len(m.Options) == 0 {
+		return from
+	}
+	return from + " (" + strings.Join(m.Options, ",") + ")"
+}
+
+func mappings(list []specs.LinuxIDMapping) string {
+	var all []string
+	for _, m := range list {
+		all = append(all, fmt.Sprintf("%d:%d:%d", m.ContainerID, m.HostID, m.Size))
+	}
+	return strings.Join(all, " ")
+}

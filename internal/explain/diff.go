@@ -1,0 +1,23 @@
+package explain
+
+import (
+	"encoding/json"
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/rogpeppe/go-internal/diff"
+)
+
+// Diff compares two configurations as config.json would have them, in the format
+// of diff -u. Links and files are not in it: config.json has no word for them.
+func Diff(before, after *specs.Spec) ([]byte, error) {
+	var texts [2][]byte
+	for i, spec := range []*specs.Spec{before, after} {
+		text, err := json.MarshalIndent(spec, "", "  ")
+		if err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
+		texts[i] = append(text, '\n')
+	}
+	return diff.Diff("config.json", texts[0], "config.json as it is launched", texts[1]), nil
+}

@@ -1,0 +1,339 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestGPUs gives tasks fake GPUs (hack/fake-gpus: device nodes that nobody answers
+// at) by real Slurm, and compares what a task in a container sees with what the
+// same task sees without: which GPUs it may use, and which of them the variables
+// mean. With ConstrainDevices Slurm's cgroup denies the others.
+func TestGPUs(t *testing.T) {
+	prepare(t)
+	for _, constrain := range []bool{true, false} {
+		for _, mode := range []string{"run", "oci"} {
+			t.Run(fmt.Sprintf("constrain=%v,%s", constrain, mode), func(t *testing.T) {
+				col := column{runtime: "ocishim", slurm: "24.11", mode: mode}
+				prepareColumn(t, col)
+				g := newGPUCluster(t, col, constrain)
+				for _, k := range gpuCases {
+					t.Run(k.name, func(t *testing.T) { g.compare(t, k) })
+				}
+				t.Run("interactive", g.interactive)
+				t.Run("explain", g.explain)
+			})
+		}
+	}
+}
+
+// A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in
+// which CONTAINER stands for the option, or for nothing.
+type gpuCase struct {
+	name, args, script string
+}
+
+// n1 has eight GPUs, from /dev/nvidia0 on; so have n2 and n3, from /dev/nvidia2 and
+// /dev/nvidia4 on. Three of n2's are taken.
+var gpuCases = []gpuCase{
+	{name: "some", args: "srun -w n2 --gpus=2"},
+	{name: "nodes", args: "srun -N3 --gpus-per-node=2"},
+	{name: "one each", args: "srun -w n1 -n8 --gpus-per-task=1"},
+	{name: "bound", args: "srun -w n1 -n4 --gpus=4 --gpu-bind=single:1"},
+	{name: "bound by map", args: "srun -w n1 -n2 --gpus=4 --gpu-bind=map_gpu:2,1"},
+	{name: "not bound", args: "srun -w n2 -n2 --gpus-per-task=1 --gpu-bind=none"},
+	{name: "none", args: "srun -w n2"},
+	{name: "batch", args: "sbatch -w n2 --gpus=2 CONTAINER", script: "look"},
+	{name: "steps of a batch job", args: "sbatch -w n2 --gpus=2", script: "srun CONTAINER look; srun --gpus=1 CONTAINER look"},
+}
+
+const fakeDriver = "550.54.15"
+
+// gpuCluster is a cluster with fake GPUs, and a driver that is a library of ours.
+type gpuCluster struct {
+	*cluster
+}
+
+func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
+	t.Helper()
+	c := newCluster(t, col, fmt.Sprintf("gpus-%v", constrain))
+	c.gpus, c.constrain, c.driver = 8, constrain, fakeDriver
+	if col.mode == "oci" {
+		// A fake one in /proc would keep the containers from mounting theirs:
+		// they get devices, and a warning that there is no driver.
+		c.driver = "none"
+	}
+	t.Cleanup(c.down)
+	c.up(t)
+	g := &gpuCluster{c}
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		skip(t, "no gcc here")
+	}
+	for out, args := range map[string][]string{
+		"/usr/lib/x86_64-linux-gnu/libcuda.so." + fakeDriver: {"driver.c", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=550"},
+		bundle("alice", "ro") + "/rootfs/usr/bin/opens":      {"opens.c", "-ldl"},
+	} {
+		args[0] = filepath.Join(repo, "gpu", "testdata", args[0])
+		if said, err := exec.Command(gcc, append(args, "-o", c.onHost(out))...).CombinedOutput(); err != nil {
+			t.Fatalf("gcc: %v\n%s", err, said)
+		}
+	}
+	// Slurm counts files here: there is no NVML that could tell PCI addresses.
+	for path, text := range map[string]string{"/etc/ocishim/config.toml": "gpu.order = \"file\"\n", "/usr/bin/look": lookScript} {
+		if err := os.MkdirAll(filepath.Dir(c.onHost(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(c.onHost(path), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(c.onHost(bundle("alice", "ro")+"/rootfs/usr/bin/look"), []byte(lookScript), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	holder := c.command(t.Context(), "alice", "srun", "-w", "n2", "--gpus=3", "sleep", "3600")
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = holder.Wait() })
+	for range 100 {
+		if out, _ := c.asRoot("squeue", "-h", "-t", "running", "-o", "%A"); out != "" {
+			return g
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the job that takes three GPUs does not start")
+	return nil
+}
+
+// lookScript says what a task sees: device nodes, those that it may use, and what
+// the variables say.
+const lookScript = `#!/bin/bash
+for d in /dev/nvidia[0-9]*; do
+	[ -c $d ] || continue
+	there="$there ${d#/dev/nvidia}"
+	[ -r $d ] && usable="$usable ${d#/dev/nvidia}"
+done
+cuda=none
+type opens >/dev/null 2>&1 && cuda=$(opens libcuda.so.1)
+echo "LOOK|$SLURMD_NODENAME $SLURM_PROCID|$there|$usable|${CUDA_VISIBLE_DEVICES//,/ }|${SLURM_STEP_GPUS-}${SLURM_JOB_GPUS-}|$cuda|"
+`
+
+// A look is what one task sees.
+type look struct {
+	task                string
+	there, usable, cuda []int // minors, minors, indices
+	slurm               string
+	driver              string
+}
+
+// looks are those in the output of a job, by task.
+func looks(t *testing.T, output string) []look {
+	t.Helper()
+	var all []look
+	for _, m := range regexp.MustCompile(`LOOK\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|`).FindAllStringSubmatch(output, -1) {
+		l := look{task: m[1], slurm: m[5], driver: m[6]}
+		for i, numbers := range []*[]int{&l.there, &l.usable, &l.cuda} {
+			for _, word := range strings.Fields(m[2+i]) {
+				n, err := strconv.Atoi(word)
+				if err != nil {
+					t.Fatalf("%q is no number, in %s", word, output)
+				}
+				*numbers = append(*numbers, n)
+			}
+		}
+		slices.Sort(l.there)
+		slices.Sort(l.usable)
+		all = append(all, l)
+	}
+	slices.SortStableFunc(all, func(a, b look) int { return strings.Compare(a.task, b.task) })
+	return all
+}
+
+// means are the GPUs that the indices mean, which count those.
+func (l look) means(counted []int) (minors []int, err error) {
+	for _, i := range l.cuda {
+		if i >= len(counted) {
+			return nil, fmt.Errorf("index %d of %v", i, counted)
+		}
+		minors = append(minors, counted[i])
+	}
+	slices.Sort(minors)
+	return minors, nil
+}
+
+// own are the GPUs that are the task's own: without a container, or with the node's
+// /dev, indices count the GPUs that Slurm's cgroup leaves, or all of the node.
+func (g *gpuCluster) own(l look) ([]int, error) {
+	if !g.constrain {
+		return l.means(l.there)
+	}
+	if len(l.cuda) == 0 {
+		return l.usable, nil
+	}
+	return l.means(l.usable)
+}
+
+// compare runs the case without a container and in one.
+func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
+	bare := looks(t, g.job(t, k, ""))
+	in := looks(t, g.job(t, k, "--container="+bundle("alice", "ro")))
+	if len(bare) == 0 || len(in) != len(bare) {
+		t.Fatalf("%d tasks without a container, %d in one", len(bare), len(in))
+	}
+	for i := range bare {
+		want, err := g.own(bare[i])
+		if err != nil {
+			t.Fatalf("without a container: %v: %+v", err, bare[i])
+		}
+		t.Logf("task %s: GPUs %v; without a container %+v, in one %+v", bare[i].task, want, bare[i], in[i])
+		g.check(t, in[i], bare[i], want)
+	}
+}
+
+// check judges what a task in a container sees, whose own GPUs are known.
+func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
+	t.Helper()
+	got, err := g.own(in)
+	if g.mode == "oci" {
+		// Its /dev has only what it got, and indices count that.
+		if got, err = in.means(in.there); len(in.cuda) == 0 {
+			got = in.there
+		}
+		if !slices.Equal(in.there, in.usable) {
+			t.Errorf("task %s: of %v it may use %v", in.task, in.there, in.usable)
+		}
+		given := want
+		if g.constrain {
+			given = bare.usable
+		}
+		if !slices.Equal(in.there, given) {
+			t.Errorf("task %s: there are %v, want %v", in.task, in.there, given)
+		}
+	} else if !slices.Equal(in.usable, bare.usable) {
+		t.Errorf("task %s: it may use %v, without a container %v", in.task, in.usable, bare.usable)
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("task %s: its GPUs are %v (%v), want %v", in.task, got, err, want)
+	}
+	if in.slurm != bare.slurm {
+		t.Errorf("task %s: Slurm's variables say %q, without a container %q", in.task, in.slurm, bare.slurm)
+	}
+	given := g.driver != "none" && (bare.slurm != "" || len(want) > 0 && g.constrain)
+	if has := strings.HasPrefix(in.driver, "libcuda.so.1: 550 from "); has != given {
+		t.Errorf("task %s: the driver's library: %q", in.task, in.driver)
+	}
+}
+
+// job runs the case with the option for the container, or without, and returns what
+// it wrote.
+func (g *gpuCluster) job(t *testing.T, k gpuCase, container string) string {
+	t.Helper()
+	args := strings.Fields(strings.ReplaceAll(k.args, "CONTAINER", container))
+	if k.script == "" {
+		return g.said(t, append(append(args, strings.Fields(container)...), "look")...)
+	}
+	script := "#!/bin/bash\n" + strings.ReplaceAll(k.script, "CONTAINER", container) + "\n"
+	if err := os.WriteFile(g.onHost("/home/alice/job"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g.said(t, append(args, "--wait", "--output=/home/alice/out.txt", "--error=/home/alice/err.txt", "/home/alice/job")...)
+	for path, text := range map[string]*string{"/home/alice/out.txt": &script, "/home/alice/err.txt": new(string)} {
+		data, err := os.ReadFile(g.onHost(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		*text = string(data)
+		if path == "/home/alice/err.txt" && g.quiet(*text) != "" {
+			t.Errorf("the job says %q", *text)
+		}
+	}
+	return script
+}
+
+// said is the output of a command of alice's, which must succeed and say nothing else.
+func (g *gpuCluster) said(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := g.command(ctx, "alice", args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil || g.quiet(errs.String()) != "" {
+		t.Fatalf("%v: %v\n%s%s", args, err, out.String(), errs.String())
+	}
+	return out.String()
+}
+
+// quiet leaves out of an error output what is no error here.
+func (g *gpuCluster) quiet(text string) string {
+	if g.driver == "none" {
+		text = strings.ReplaceAll(text, "ocishim: warning: NVIDIA's kernel driver is not loaded on this node: the container gets its devices only\n", "")
+	}
+	return quiet(text)
+}
+
+// interactive: the shell of salloc is in the container.
+func (g *gpuCluster) interactive(t *testing.T) {
+	all := map[string][]look{}
+	for name, container := range map[string][]string{"bare": nil, "in": {"--container", bundle("alice", "ro")}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		s := newSession(ctx, g.cluster)
+		out := s.judge(func(s *session) {
+			term := s.atTerminal("alice", 24, 80, append([]string{"salloc", "-w", "n2", "--gpus=2"}, container...)...)
+			if _, err := term.outer.WriteString("look; exit\n"); err != nil {
+				s.failf("test error", "%v", err)
+			}
+			s.wait(term.task)
+			all[name] = looks(t, strings.ReplaceAll(term.stdout.String(), "\r\n", "\n"))
+		})
+		if out.bad || len(all[name]) != 1 {
+			t.Fatalf("%s: %s %s: %v", name, out.cell, out.detail, all[name])
+		}
+	}
+	bare, in := all["bare"][0], all["in"][0]
+	want, err := g.own(bare)
+	if err != nil || len(want) != 2 {
+		t.Fatalf("without a container: %v, %v: %+v", want, err, bare)
+	}
+	t.Logf("GPUs %v; without a container %+v, in one %+v", want, bare, in)
+	g.check(t, in, bare, want)
+}
+
+// explain: what a task would get, without starting it, from where it would start.
+func (g *gpuCluster) explain(t *testing.T) {
+	ro := bundle("alice", "ro")
+	for _, args := range [][]string{
+		{"srun", "-w", "n2", "--gpus=2", "--export=ALL,OCISHIM_EXPLAIN=1", "--container", ro, "look"},
+		{"srun", "-w", "n2", "--gpus=2", "ocishim", "explain", "--bundle", ro, "--profile", map[string]string{"run": "hpc", "oci": "oci"}[g.mode]},
+	} {
+		out := g.said(t, args...)
+		want := "\ngpu libraries: NVIDIA driver " + fakeDriver + "\n"
+		if g.driver == "none" {
+			want = "\n  device     /dev/nvidia5 c 195:5 rw\n"
+		}
+		if strings.Contains(out, "LOOK") || !strings.Contains(out, want) {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	if g.driver == "none" {
+		return
+	}
+	out := g.said(t, "srun", "-w", "n2", "--gpus=2", "--export=ALL,OCISHIM_EXPLAIN=verify", "--container", ro, "look")
+	if !strings.HasPrefix(out, "libcuda.so.1: ") || !strings.Contains(out, "/libcuda.so."+fakeDriver+" by ") || strings.Contains(out, "[") {
+		t.Errorf("verify: %s", out)
+	}
+}
