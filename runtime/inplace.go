@@ -14,9 +14,9 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// whyNotInPlace says what sends a container to libcontainer, empty when it can be
-// launched in place.
-func whyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
+// WhyNotInPlace says, for people, what sends a container to libcontainer; empty when
+// it is launched in place.
+func WhyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
 	switch {
 	case !o.InPlace:
 		return "its profile is not hpc"

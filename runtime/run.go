@@ -19,7 +19,7 @@ import (
 // Nothing outlives the caller: if it is killed the container is, too. A container
 // that is launched in place is the caller: Run does not return then.
 func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
-	why := whyNotInPlace(b, o)
+	why := WhyNotInPlace(b, o)
 	if why == "" {
 		return 0, runInPlace(s, b, o)
 	}

@@ -20,14 +20,15 @@ const userName = "nobody"
 // fixtureVariable hands the directory of the fixture to the tests' second run.
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
-// A fixture is what all tests share, and none changes: in bin/ the program as
-// the Makefile builds it and testdata/says, hack-bundle, testdata/, and per user a bundle.
+// A fixture is what all tests share, and none changes: in bin/ the program as the
+// Makefile builds it, testdata/says and testdata/kernel; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
 
 func (f fixture) program() string { return filepath.Join(f.dir, "bin", "ocishim") }
 func (f fixture) says() string    { return filepath.Join(f.dir, "bin", "says") }
+func (f fixture) kernel() string  { return filepath.Join(f.dir, "bin", "kernel") }
 func (f fixture) scripts() string { return filepath.Join(f.dir, "testdata", "script") }
 
 // bundle belongs to the user who runs the tests.
@@ -72,10 +73,10 @@ func (f fixture) make() error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build ocishim: %w: %s", err, out)
 	}
-	build = exec.Command("go", "build", "-o", f.says(), "./testdata/says")
+	build = exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build testdata/says: %w: %s", err, out)
+		return fmt.Errorf("build testdata/says and kernel: %w: %s", err, out)
 	}
 	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
 		return err

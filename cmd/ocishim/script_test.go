@@ -33,13 +33,15 @@ func TestScripts(t *testing.T) {
 		Cmds:               scriptCommands,
 		RequireUniqueNames: true,
 		Deadline:           time.Now().Add(3 * time.Minute),
-		Condition: func(name string) (bool, error) {
-			if name == "root" {
-				return os.Getuid() == 0, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", name)
-		},
+		Condition:          scriptCondition,
 	})
+}
+
+func scriptCondition(name string) (bool, error) {
+	if name == "root" {
+		return os.Getuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 // serial numbers scripts: containers of the same name would share a cgroup

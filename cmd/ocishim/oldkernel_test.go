@@ -1,0 +1,50 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// oldKernels are kernels of distributions in use, by the first system call that each
+// lacks: that of RHEL 8 has neither the new mount API nor openat2 and clone3, that of
+// Ubuntu 20.04 has no openat2, that of Debian 11 no mount_setattr.
+var oldKernels = map[string]int{"4.18": 424, "5.4": 436, "5.10": 441}
+
+// scriptsForOldKernels are those in which a kernel's age could tell.
+var scriptsForOldKernels = []string{
+	"inplace", "step_tasks", "lifecycle", "readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec",
+}
+
+// TestOldKernels runs scripts with an ocishim to which the kernel says that it does not
+// know its newer system calls.
+func TestOldKernels(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for _, name := range scriptsForOldKernels {
+		files = append(files, filepath.Join(shared.scripts(), name+".txtar"))
+	}
+	for version, first := range oldKernels {
+		t.Run(version, func(t *testing.T) {
+			dir := t.TempDir()
+			wrapper := fmt.Sprintf("#!/bin/sh\nexec %s %d %s \"$@\"\n", shared.kernel(), first, shared.program())
+			if err := os.WriteFile(filepath.Join(dir, "ocishim"), []byte(wrapper), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			testscript.Run(t, testscript.Params{
+				Files: files,
+				Cmds:  scriptCommands, Condition: scriptCondition,
+				Deadline: time.Now().Add(3 * time.Minute),
+				Setup: func(env *testscript.Env) error {
+					err := setUpScript(env)
+					env.Setenv("PATH", dir+":"+env.Getenv("PATH"))
+					return err
+				},
+			})
+		})
+	}
+}
