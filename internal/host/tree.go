@@ -281,3 +281,35 @@ func (t *Tree) stat(path string) (os.FileInfo, error) {
 	defer h.Close()
 	return h.Stat()
 }
+
+// An Identity tells whether a file or directory is the one that it was: it is another
+// after a change, and after its replacement.
+type Identity struct {
+	Dev, Ino uint64
+	Size     int64
+	Changed  int64 // last change of content, in nanoseconds since 1970
+}
+
+// Identity is that of what path leads to.
+func (t *Tree) Identity(path string) (Identity, error) {
+	var st unix.Stat_t
+	if t.dir == nil {
+		if err := unix.Stat(path, &st); err != nil {
+			return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+		}
+		return identity(&st), nil
+	}
+	h, err := t.handle(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer h.Close()
+	if err := unix.Fstat(int(h.Fd()), &st); err != nil {
+		return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return identity(&st), nil
+}
+
+func identity(st *unix.Stat_t) Identity {
+	return Identity{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Mtim.Nano()}
+}
