@@ -31,7 +31,29 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool
 	for _, w := range warnings {
 		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
 	}
-	return hpc, b.Apply(edits...)
+	if err := b.Apply(edits...); err != nil || !hpc {
+		return hpc, err
+	}
+	return hpc, applyMPI(c, b)
+}
+
+// applyMPI has the task run on the site's MPI.
+func applyMPI(c *cli.Context, b *bundle.Bundle) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	result, err := plan.MPI(b, cfg, "/", "")
+	if err != nil {
+		return err
+	}
+	for _, w := range result.Warnings {
+		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	}
+	if result.Hint != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", result.Hint)
+	}
+	return b.Apply(result.Edits...)
 }
 
 // applyProfile changes the bundle to what the site, the bundle and the command

@@ -26,6 +26,7 @@ type Config struct {
 	Profile string `json:"profile"`
 	HPC     HPC    `json:"hpc"`
 	Users   Users  `json:"users"`
+	MPI     []MPI  `json:"mpi"` // in the order in which they are tried
 
 	// Files are the files that were read, in order.
 	Files []string `json:"-"`
@@ -67,6 +68,7 @@ func Default() *Config {
 			Mounts:  []Mount{},
 		},
 		Users: Users{May: []string{MayProfile}},
+		MPI:   []MPI{},
 	}
 }
 

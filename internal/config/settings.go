@@ -12,7 +12,7 @@ import (
 type setting struct {
 	key string // with the tables it is in, such as hpc.home
 
-	// value is a *bool, *string, *[]string or *[]Mount.
+	// value is a *bool, *string, *[]string, *[]Mount or *[]MPI.
 	value any
 
 	// choices are what a string, or each of a list, may be; any when empty.
@@ -66,6 +66,13 @@ replaces the list of those before it.`,
 			doc: `What users may decide otherwise. ` + "`profile`" + `: by the annotation
 org.ocishim.profile in config.json, and by --profile. What is not in
 the list is an error when a user asks for it.`,
+		},
+		{
+			key: "mpi", value: &c.MPI,
+			doc: `Profiles of the site's MPIs, each a table [mpi.NAME]: how one takes the
+place of an image's. Without any, every program runs with the MPI of
+its image. Keys that a later file sets in a profile replace those of
+the files before it.`,
 		},
 	}
 }

@@ -36,7 +36,7 @@ func TestLibraryAgainstDebugELF(t *testing.T) {
 			t.Errorf("%s: got %+v, want %v %v %v", path, ours, soname, needed, runpath)
 		}
 		compareSymbols(t, tree, path, theirs)
-		theirs.Close()
+		_ = theirs.Close()
 		compared++
 	}
 	if compared < 2 {
