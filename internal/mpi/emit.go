@@ -40,7 +40,7 @@ func (r *replacement) emit() error {
 	}
 	e.Mounts = append(e.Mounts, r.fabric.mounts...)
 	e.Devices = r.fabric.devices
-	e.Env = append(e.Env, r.profile.Set...)
+	e.Env = slices.Concat(e.Env, r.fabric.set, r.profile.Set)
 	e.EnvPrepend = slices.Concat(e.EnvPrepend, r.fabric.prepend, r.profile.Prepend)
 	r.Edits = append(r.Edits, e)
 	if r.program.kind == Linked {
@@ -51,6 +51,9 @@ func (r *replacement) emit() error {
 
 // source is where a file or directory of the node's is, without links; empty for nowhere.
 func (r *replacement) source(path string) string {
+	if path == "" {
+		return ""
+	}
 	r.seen.add(r.Node, path)
 	resolved, err := r.Node.Resolve(path)
 	if err != nil {
@@ -63,7 +66,7 @@ func (r *replacement) source(path string) string {
 // its own: links to the node's directories, a mount for each of those instead of one
 // for each library.
 func (r *replacement) emitPrivate(e *bundle.Edit) {
-	for _, site := range r.replace {
+	for _, site := range r.used {
 		for _, name := range r.namesOf(site) {
 			r.added[name] = site
 		}

@@ -67,6 +67,7 @@ type provision struct {
 	plugins   []*object
 	mounts    []specs.Mount
 	devices   []bundle.Device
+	set       []string
 	prepend   []string
 }
 
@@ -86,12 +87,29 @@ func (r *replacement) findFabric() error {
 	for _, pattern := range r.profile.Devices {
 		r.device(pattern)
 	}
+	r.providePMIx()
 	if r.profile.Prefix != "" {
 		for _, dir := range pluginDirs(r.site) {
 			r.addPlugins(dir)
 		}
 	}
+	r.provideLoaded()
 	return nil
+}
+
+// provideLoaded has the libraries of fabrics that the MPI is linked with find their
+// plugins without being named in the profile; and those that these plugins bring.
+func (r *replacement) provideLoaded() {
+	for before := -1; before < len(r.fabric.plugins); {
+		before = len(r.fabric.plugins)
+		all := r.node.load(slices.Concat(r.used, r.fabric.libraries, r.fabric.plugins)...)
+		r.give(all)
+		for _, f := range fabrics() {
+			if len(f.libraries) > 0 && all.names[f.libraries[0]] != nil {
+				r.providePlugins(f, all.names[f.libraries[0]].object)
+			}
+		}
+	}
 }
 
 // provide adds what there is of the fabric, and says what is not.
@@ -106,7 +124,9 @@ func (r *replacement) provide(f fabric) (lacks string) {
 	for _, name := range f.libraries {
 		o := r.node.search(name, nil)
 		if o == nil {
-			lacks = "the node has no " + name
+			if lacks == "" {
+				lacks = "the node has no " + name
+			}
 			continue
 		}
 		if first == nil {
@@ -114,8 +134,8 @@ func (r *replacement) provide(f fabric) (lacks string) {
 		}
 		r.fabric.libraries = append(r.fabric.libraries, o)
 	}
-	if first != nil && f.plugins != "" {
-		r.providePlugins(f, path.Dir(first.at)+"/"+f.plugins)
+	if first != nil {
+		r.providePlugins(f, first)
 	}
 	return lacks
 }
@@ -167,13 +187,17 @@ func deviceOf(d host.Device) bundle.Device {
 
 // providePlugins has a library find its plugins, which it looks for at a place of its
 // node: by the variable that it reads.
-func (r *replacement) providePlugins(f fabric, dir string) {
-	found := r.addPlugins(dir)
+func (r *replacement) providePlugins(f fabric, library *object) {
 	at := r.dir + "/" + f.plugins
-	if len(found) == 0 || slices.ContainsFunc(r.fabric.mounts, func(m specs.Mount) bool { return m.Destination == at }) {
+	if f.plugins == "" || slices.ContainsFunc(r.fabric.mounts, func(m specs.Mount) bool { return m.Destination == at }) {
 		return
 	}
-	r.fabric.mounts = append(r.fabric.mounts, bindOf(dir, at))
+	dir := library.dir() + "/" + f.plugins
+	found := r.addPlugins(dir)
+	if len(found) == 0 {
+		return
+	}
+	r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(dir), at))
 	if f.variable != "IBV_DRIVERS" {
 		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at)
 		return
@@ -182,6 +206,25 @@ func (r *replacement) providePlugins(f fabric, dir string) {
 		if driver, _, ok := strings.Cut(path.Base(o.at), "-rdmav"); ok {
 			r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at+"/"+driver)
 		}
+	}
+}
+
+// providePMIx has the node's libpmix find its own plugins: it looks for them below the
+// prefix that it was built for, and those of another version, which the image may have
+// there, do not fit.
+func (r *replacement) providePMIx() {
+	for name, o := range r.needed.names {
+		if !strings.HasPrefix(name, "libpmix.so") || !r.Node.IsDir(o.dir()+"/pmix") {
+			continue
+		}
+		prefix := path.Dir(o.dir())
+		if r.Node.HostPath(prefix) == r.source(r.profile.Prefix) {
+			r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/prefix")
+			continue
+		}
+		r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(prefix), r.dir+"/pmix"))
+		r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/pmix")
+		return
 	}
 }
 

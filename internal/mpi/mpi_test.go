@@ -63,8 +63,12 @@ func TestLeftAlone(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"no MPI":     {"int main(void) { return 0; }", nil, nil},
-		"static":     {calls + mpich, []string{"-static"}, []string{"the program has an MPI of its own, linked statically"}},
+		"no MPI": {"int main(void) { return 0; }", nil, nil},
+		"static": {calls + mpich, []string{"-static"}, []string{"the program has an MPI of its own, linked statically"}},
+		"half static": {
+			calls + mpich + "\n#include <dlfcn.h>\nvoid *x(void) { return dlopen(\"x\", 1); }", nil,
+			[]string{"the program has an MPI of its own, linked statically"},
+		},
 		"static, no": {"int main(void) { return 0; }", []string{"-static"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -93,6 +93,10 @@ func (l *loader) examine(name, cwd string, search, names []string) program {
 			return p
 		}
 	}
+	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
+		p.kind = Static // with all else linked dynamically
+		return p
+	}
 	if l.executes(p.process) {
 		p.kind, p.mpi = Wrapping, l.ofImage(names)
 	}

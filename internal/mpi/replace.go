@@ -18,6 +18,8 @@ type replacement struct {
 	dir     string // in the container, for what has no place in the image
 
 	replace []*object // the site's libraries
+	used    []*object // the MPI, and those of the others that the image has, too
+	needed  *process  // they, with what they need
 	fabric  provision
 
 	// given are the libraries that could come from the node, by each name.
@@ -34,7 +36,7 @@ func (p *plan) replace(profile *Profile) error {
 		plan: p, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
 		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
 	}
-	for _, step := range []func() error{r.openSite, r.compare, r.findFabric, r.close, r.check} {
+	for _, step := range []func() error{r.openSite, r.compare, r.follow, r.findFabric, r.check} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -82,56 +84,70 @@ func (r *replacement) compare() error {
 	return nil
 }
 
-// close works out all that the site's libraries need on the node, and over which paths
-// of the image they go.
-func (r *replacement) close() error {
-	needed := r.node.load(r.replace...)
-	for _, m := range needed.missing {
+// follow works out over which paths of the image the site's libraries go, and what they
+// need on the node. What the image has not, such as a Fortran interface, is not given.
+func (r *replacement) follow() error {
+	r.cover()
+	r.needed = r.node.load(r.used...)
+	for _, m := range r.needed.missing {
 		if !ofLibc(m.name) {
 			return r.mismatch("the node has no %s, which its %s needs", m.name, m.by.at)
 		}
 	}
-	r.site.PMI = pmiOf(r.site, needed)
-	all := r.node.load(slices.Concat(r.replace, r.fabric.libraries, r.fabric.plugins)...)
-	for _, p := range []*process{needed, all} {
-		for name, o := range p.names {
-			if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && !slices.Contains(r.fabric.plugins, o.object) {
-				r.given[name] = o.object
-			}
-		}
-	}
-	r.coverMPI()
+	r.give(r.needed)
+	r.site.PMI = pmiOf(r.site, r.needed)
 	return nil
 }
 
-// coverMPI finds every path at which the image's MPI may be found: a search path in the
+// give lets what is loaded on the node take part, but for glibc and plugins.
+func (r *replacement) give(p *process) {
+	for name, o := range p.names {
+		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && !slices.Contains(r.fabric.plugins, o.object) {
+			r.given[name] = o.object
+		}
+	}
+}
+
+// cover finds every path at which the image's MPI may be found: a search path in the
 // program goes before all others, and cannot be changed.
-func (r *replacement) coverMPI() {
-	var dirs []string
+func (r *replacement) cover() {
+	dirs := r.searched()
+	own := r.program.process
+	for _, site := range r.replace {
+		has := site == r.site.object
+		for _, name := range r.namesOf(site) {
+			for _, file := range r.image.cached(name) {
+				has = r.coverFile(file, site) || has
+			}
+			for _, dir := range dirs {
+				has = r.coverFile(dir+"/"+name, site) || has
+			}
+			if own != nil && own.names[name] != nil {
+				r.coverFile(own.names[name].at, site)
+				has = true
+			}
+		}
+		if !has {
+			continue
+		}
+		r.used = append(r.used, site)
+		for _, name := range r.namesOf(site) {
+			r.given[name] = site
+		}
+	}
+}
+
+// searched lists the directories in which the program's libraries are searched.
+func (r *replacement) searched() []string {
+	dirs := slices.Clone(r.image.path)
 	if own := r.program.process; own != nil {
 		for _, o := range own.objects {
 			dirs = append(dirs, r.image.dirsFor(o)...)
 		}
-	} else {
-		dirs = r.image.path
 	}
 	dirs = append(dirs, host.LibraryDirs(r.Arch)...)
 	slices.Sort(dirs)
-	dirs = slices.Compact(dirs)
-	for _, site := range r.replace {
-		for _, name := range r.namesOf(site) {
-			r.given[name] = site
-			for _, file := range r.image.cached(name) {
-				r.cover(file, site)
-			}
-			for _, dir := range dirs {
-				r.cover(dir+"/"+name, site)
-			}
-			if own := r.program.process; own != nil && own.names[name] != nil {
-				r.cover(own.names[name].at, site)
-			}
-		}
-	}
+	return slices.Compact(dirs)
 }
 
 // namesOf are those under which a library of the site's takes the place of another.
@@ -147,19 +163,23 @@ func (r *replacement) namesOf(site *object) []string {
 	return names
 }
 
-// cover puts the site's library over a file, if that is one of the same kind.
-func (r *replacement) cover(file string, site *object) {
+// coverFile puts the site's library over a file, if that is one of the same kind.
+func (r *replacement) coverFile(file string, site *object) bool {
 	found := r.image.fitting(file)
-	if found == nil || found.id == site.id || r.over[found.at] != nil {
-		return
+	if found == nil {
+		return false
+	}
+	if found.id == site.id || r.over[found.at] != nil {
+		return true
 	}
 	if site == r.site.object {
 		own, ok := identifyMPI(found)
 		if !ok || own.Family != r.site.Family {
-			return
+			return false
 		}
 	}
 	r.over[found.at] = site
+	return true
 }
 
 // instead is the rule by which the loader's findings become the node's.
