@@ -67,3 +67,16 @@ func TestReferenceFits(t *testing.T) {
 		}
 	}
 }
+
+// The profiles that are installed can be read, each by itself.
+func TestShippedProfiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "mpi.d", "*.toml"))
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		if err := Check(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
