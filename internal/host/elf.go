@@ -4,8 +4,12 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Library is what the headers and the dynamic section of a shared library, or of
@@ -33,6 +37,55 @@ func (t *Tree) Library(path string) (lib Library, err error) {
 	err = t.withELF(path, func(e *elfFile) { lib = e.library() })
 	return lib, err
 }
+
+// A Found is a library where it was found.
+type Found struct {
+	Library
+	Path     string // in the view, without links
+	Identity Identity
+}
+
+// FindLibrary is File, Identity and Library at once.
+func (t *Tree) FindLibrary(path string) (Found, error) {
+	var found Found
+	h, err := t.handleFD(path)
+	if err != nil {
+		return found, err
+	}
+	defer unix.Close(h)
+	var st unix.Stat_t
+	if err := unix.Fstat(h, &st); err != nil {
+		return found, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return found, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	found.Identity = identity(&st)
+	if found.Path, err = t.inside(h, path); err != nil {
+		return found, err
+	}
+	if st.Size > maxLibrary {
+		return found, fmt.Errorf("read library %s: %w", path, ErrTooLarge)
+	}
+	f, err := unix.Open("/proc/self/fd/"+strconv.Itoa(h), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return found, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(f)
+	e, err := newELF(descriptor(f), st.Size)
+	if err != nil {
+		return found, fmt.Errorf("read library %s: %w", path, err)
+	}
+	found.Library = e.library()
+	return found, nil
+}
+
+// A descriptor is an open file without what os.File adds: a program has a hundred
+// libraries, and each is open for a moment.
+type descriptor int
+
+// ReadAt is that of io.ReaderAt.
+func (d descriptor) ReadAt(data []byte, at int64) (int, error) { return unix.Pread(int(d), data, at) }
 
 // Symbols tells which of the names a library defines for others.
 func (t *Tree) Symbols(path string, names ...string) (defined map[string]bool, err error) {

@@ -29,6 +29,7 @@ type elfSection struct {
 	kind     elf.SectionType
 	link     uint32
 	at, size uint64
+	content  []byte // of a small table of names, when it was read
 }
 
 const (
@@ -123,13 +124,20 @@ func text(table []byte, at uint64) string {
 	return string(s)
 }
 
-// name is a string of a section of them. Tables of names may be large, and few are
-// wanted: each is read by itself.
+// name is a string of a section of them. Of a large table few are wanted: each is read
+// by itself.
 func (e *elfFile) name(section int, at uint64) string {
 	if section < 0 || section >= len(e.sections) || at >= e.sections[section].size {
 		return ""
 	}
-	s := e.sections[section]
+	s := &e.sections[section]
+	const small = 32 << 10
+	if s.size <= small {
+		if s.content == nil {
+			s.content = e.read(s.at, s.size)
+		}
+		return text(s.content, at)
+	}
 	for most := uint64(64); ; most *= 8 {
 		size := min(s.size-at, most)
 		data := e.read(s.at+at, size)

@@ -22,6 +22,7 @@ type view struct {
 	binds []bind // the deepest first
 
 	objects map[string]*object // by their path on the node
+	opened  map[string]*object // by the path that was asked for; nil for none
 	dirs    map[string]*place  // by their path in the view
 	seen    *witnesses
 }
@@ -50,7 +51,7 @@ type object struct {
 }
 
 func newView(tree *host.Tree, seen *witnesses) *view {
-	return &view{tree: tree, objects: map[string]*object{}, dirs: map[string]*place{}, seen: seen}
+	return &view{tree: tree, objects: map[string]*object{}, opened: map[string]*object{}, dirs: map[string]*place{}, seen: seen}
 }
 
 // bind adds the mounts of a container that show something of the node.
@@ -172,7 +173,7 @@ func (v *view) dir(p string) *place {
 	in, err := v.resolve(p)
 	if err != nil || !in.tree.IsDir(in.path) {
 		v.dirs[p] = nil
-		v.seen.add(v.within(p).tree, v.within(p).path)
+		v.seen.addAsked(v.within(p).tree, v.within(p).path)
 		return nil
 	}
 	v.saw(p, in)
@@ -183,42 +184,69 @@ func (v *view) dir(p string) *place {
 // saw notes what a path leads to, and how.
 func (v *view) saw(p string, in place) {
 	v.seen.add(in.tree, in.path)
-	if asked := v.within(p); asked.tree == in.tree {
-		v.seen.add(asked.tree, asked.path)
+	if asked := v.within(p); asked.tree == in.tree && asked.path != in.path {
+		v.seen.addAsked(asked.tree, asked.path)
 	}
 }
 
 // open reads a program or library; it is read once, by whatever path it is found.
 func (v *view) open(p string) (*object, error) {
+	o, ok := v.opened[p]
+	if !ok {
+		o = v.find(p)
+		v.opened[p] = o
+	}
+	if o == nil {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: errNoObject}
+	}
+	return o, nil
+}
+
+var errNoObject = errors.New("no ELF file is there")
+
+// find is open; nil for none. The kernel follows the links within a tree.
+func (v *view) find(p string) *object {
 	dir := v.dir(path.Dir(p))
 	if dir == nil {
-		return nil, &fs.PathError{Op: "find", Path: p, Err: fs.ErrNotExist}
+		return nil
 	}
-	in, err := v.resolve(path.Join(dir.at, path.Base(p)))
-	if err != nil {
-		return nil, err
+	in := place{dir.tree, path.Join(dir.path, path.Base(p)), path.Join(dir.at, path.Base(p))}
+	var found host.Found
+	var err error
+	elsewhere := v.bindOf(in.at) != nil
+	if !elsewhere {
+		found, err = in.tree.FindLibrary(in.path)
+		elsewhere = found.Path != "" && v.bindOf(found.Path) != nil || found.Path == "" && v.isLink(in)
 	}
-	file := in.tree.HostPath(in.path)
-	if o, ok := v.objects[file]; ok {
-		if o == nil {
-			return nil, &fs.PathError{Op: "read", Path: p, Err: fs.ErrInvalid}
+	if elsewhere {
+		if in, err = v.walk(in.at); err != nil {
+			return nil
 		}
-		return o, nil
+		found, err = in.tree.FindLibrary(in.path)
+	} else if found.Path != "" {
+		in.path, in.at = found.Path, found.Path
 	}
-	v.objects[file] = nil
-	o := &object{at: in.at, file: file, in: in}
+	if found.Path == "" {
+		return nil
+	}
 	v.seen.add(in.tree, in.path)
 	if path.Dir(in.at) != dir.at {
 		v.saw(p, in)
 	}
-	if o.id, err = in.tree.Identity(in.path); err != nil {
-		return nil, err
+	file := in.tree.HostPath(in.path)
+	if err == nil && v.objects[file] == nil {
+		v.objects[file] = &object{Library: found.Library, at: in.at, file: file, in: in, id: found.Identity}
 	}
-	if o.Library, err = in.tree.Library(in.path); err != nil {
-		return nil, err
+	return v.objects[file]
+}
+
+// isLink tells of a path that leads nowhere in its tree whether it may lead into a bind.
+func (v *view) isLink(in place) bool {
+	if len(v.binds) == 0 {
+		return false
 	}
-	v.objects[file] = o
-	return o, nil
+	_, err := in.tree.Readlink(in.path)
+	return err == nil
 }
 
 // defines tells whether the object defines the symbol for others.

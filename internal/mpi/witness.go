@@ -16,6 +16,7 @@ type witnesses struct {
 }
 
 // A witness is a path in a tree, and what was there: an identity, or what a link holds.
+// Identities of paths that lead through links have a mark.
 type witness struct {
 	root, path string
 	was        string
@@ -23,14 +24,23 @@ type witness struct {
 
 func newWitnesses() *witnesses { return &witnesses{known: map[[2]string]bool{}} }
 
+// add notes what lies at a path without links.
 func (w *witnesses) add(tree *host.Tree, path string) {
 	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
 		w.known[key] = true
-		w.list = append(w.list, witness{key[0], path, identify(tree, path)})
+		w.list = append(w.list, witness{key[0], path, identify(tree.PlainIdentity(path))})
 	}
 }
 
-const linkMark = "->"
+// addAsked notes what a path leads to.
+func (w *witnesses) addAsked(tree *host.Tree, path string) {
+	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
+		w.known[key] = true
+		w.list = append(w.list, witness{key[0], path, throughMark + identify(tree.Identity(path))})
+	}
+}
+
+const linkMark, throughMark = "->", "*"
 
 func (w *witnesses) addLink(tree *host.Tree, path, target string) {
 	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
@@ -45,12 +55,14 @@ func (w witness) holds(tree *host.Tree) bool {
 		now, err := tree.Readlink(w.path)
 		return err == nil && now == target
 	}
-	return identify(tree, w.path) == w.was
+	if was, ok := strings.CutPrefix(w.was, throughMark); ok {
+		return identify(tree.Identity(w.path)) == was
+	}
+	return identify(tree.PlainIdentity(w.path)) == w.was
 }
 
 // identify writes an identity as text; empty for none.
-func identify(tree *host.Tree, path string) string {
-	id, err := tree.Identity(path)
+func identify(id host.Identity, err error) string {
 	if err != nil {
 		return ""
 	}
