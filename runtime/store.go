@@ -31,6 +31,10 @@ const lockPatience = 5 * time.Second
 // A Store is a state root: a directory with an entry per container.
 type Store struct{ dir string }
 
+// NodeDir is where what is found out about the node can be kept from one call to
+// the next: a directory that need not exist yet, in one that is the caller's.
+func (s *Store) NodeDir() string { return filepath.Join(s.dir, ".ocishim-node") }
+
 // A Container is a handle on an entry of a Store. Its Record is what the entry
 // held when it was read.
 type Container struct {

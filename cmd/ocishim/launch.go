@@ -118,7 +118,11 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 		return nil, err
 	}
 	options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
-	if options.InPlace, err = applyPlan(c, b, t, options.Step); err != nil {
+	store, err := t.makeStore()
+	if err != nil {
+		return nil, err
+	}
+	if options.InPlace, err = applyPlan(c, b, t, options.Step, store.NodeDir()); err != nil {
 		return nil, err
 	}
 	if options.Step {
@@ -130,10 +134,6 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 		if options.Restore, err = criuOptions(c); err != nil {
 			return nil, err
 		}
-	}
-	store, err := t.makeStore()
-	if err != nil {
-		return nil, err
 	}
 	return &launchArgs{store: store, bundle: b, options: options}, nil
 }

@@ -19,8 +19,8 @@ import (
 )
 
 // applyPlan changes the bundle to what its launch here is to be. It tells whether
-// that is by the hpc profile.
-func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
+// that is by the hpc profile. nodeDir keeps what is found out about the node.
+func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir string) (hpc bool, err error) {
 	if hpc, err = applyProfile(c, b, t, step); err != nil || !step {
 		return hpc, err
 	}
@@ -34,16 +34,16 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool) (hpc bool
 	if err := b.Apply(edits...); err != nil || !hpc {
 		return hpc, err
 	}
-	return hpc, applyMPI(c, b)
+	return hpc, applyMPI(c, b, nodeDir)
 }
 
 // applyMPI has the task run on the site's MPI.
-func applyMPI(c *cli.Context, b *bundle.Bundle) error {
+func applyMPI(c *cli.Context, b *bundle.Bundle, nodeDir string) error {
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return err
 	}
-	result, err := plan.MPI(b, cfg, "/", "")
+	result, err := plan.MPI(b, cfg, "/", nodeDir)
 	if err != nil {
 		return err
 	}

@@ -79,8 +79,12 @@ type plan struct {
 func Edits(r Request) (Result, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), seen: newWitnesses()}
 	defer p.close()
+	if len(p.Profiles) == 0 {
+		return p.onlyHint()
+	}
 	if !p.recall() {
-		if err := p.look(); err != nil {
+		p.look()
+		if err := p.readCaches(); err != nil {
 			return Result{}, err
 		}
 		if err := p.decide(); err != nil {
@@ -92,17 +96,39 @@ func Edits(r Request) (Result, error) {
 	return p.Result, nil
 }
 
+// onlyHint is all there is for a site without profiles: a look at the program itself, and
+// a second one only where its ranks are likely not to find each other.
+func (p *plan) onlyHint() (Result, error) {
+	if !Doubtful(p.Env) {
+		return Result{}, nil
+	}
+	p.look()
+	o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH"))
+	if o == nil || !doubtful(p.env, o) {
+		return Result{}, nil
+	}
+	if err := p.readCaches(); err != nil {
+		return Result{}, err
+	}
+	program := p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), nil)
+	return Result{Hint: hint(p.env, program.mpi)}, nil
+}
+
 // look opens the views.
-func (p *plan) look() error {
+func (p *plan) look() {
 	image := newView(p.Image, p.seen)
 	image.bind(p.Mounts, p.Node)
 	p.image = &loader{view: image, arch: p.Arch, path: p.env.list("LD_LIBRARY_PATH")}
+	p.node = &loader{view: newView(p.Node, p.seen), arch: p.Arch}
+}
+
+// readCaches reads those of the loaders.
+func (p *plan) readCaches() error {
 	cache, err := p.loaderCache()
 	if err != nil {
 		return err
 	}
 	p.image.cache = cache
-	p.node = &loader{view: newView(p.Node, p.seen), arch: p.Arch}
 	p.seen.add(p.Node, host.LoaderCache)
 	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
 		p.node.cache = nil // the usual directories are left

@@ -122,11 +122,23 @@ func tasks(env environment) int {
 	return 0
 }
 
-// Doubtful tells cheaply whether the ranks of a step might not find each other, for
-// whoever asks in the first of several tasks: by the environment only.
+// Doubtful tells, by the environment only, whether a task is to look if the ranks of its
+// step may not find each other: the first of several does.
 func Doubtful(env []string) bool {
 	e := newEnvironment(env)
-	return tasks(e) > 1 && e["SLURM_PROCID"] == "0" && !offeredBy(e).pmix
+	return tasks(e) > 1 && e["SLURM_PROCID"] == "0"
+}
+
+// doubtful tells of a program whether its MPI may want another PMI than there is: by the
+// name of the library that it needs.
+func doubtful(env environment, program *object) bool {
+	has := offeredBy(env)
+	return slices.ContainsFunc(program.Needed, func(name string) bool {
+		if strings.HasSuffix(name, ".so.12") { // as MPICH's, which mostly speaks PMI2
+			return isMPIName(name) && !has.socket
+		}
+		return isMPIName(name) && !has.pmix
+	})
 }
 
 // hint says that the ranks will not find each other, and what to do; empty when

@@ -38,7 +38,8 @@ func TestPMI(t *testing.T) {
 		t.Helper()
 		p := &plan{Request: m.request, env: newEnvironment(m.request.Env), seen: newWitnesses()}
 		defer p.close()
-		m.check(p.look())
+		p.look()
+		m.check(p.readCaches())
 		m.check(p.decide())
 		return p.speaks.PMI.String()
 	}
@@ -63,4 +64,21 @@ func TestPMI(t *testing.T) {
 	if got := speaks(); got != "PMI2" {
 		t.Errorf("MPICH: %s", got)
 	}
+}
+
+// A site without profiles has the hints, too, and nothing else.
+func TestHintWithoutProfiles(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.4.1", mpich)
+	m.request.Profiles = nil
+	m.expect()
+	m.request.Env = append(m.request.Env, "SLURM_NTASKS=3", "SLURM_PROCID=0")
+	m.expect("hint: this step offers no PMI, and MPICH (libmpi.so.12.4.1) needs PMI2: its 3 tasks will be as many programs of one rank; use srun --mpi=pmi2")
+	m.request.Env = append(m.request.Env, "PMIX_RANK=0")
+	m.expect("hint: this step offers PMIx, and MPICH (libmpi.so.12.4.1) needs PMI2: its 3 tasks will not find each other; use srun --mpi=pmi2")
+	m.request.Env[3] = "PMI_FD=10"
+	m.expect()
+	m.request.Env = m.request.Env[:3]
+	m.gcc(m.image+"/bin/program", "int main(void) { return 0; }")
+	m.expect()
 }

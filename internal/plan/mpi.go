@@ -16,8 +16,7 @@ import (
 // of the caller's alone, in which decisions are kept. Warnings are for the user, a line
 // each; the hint likewise.
 func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Result, error) {
-	wanted := len(cfg.MPI) > 0
-	if !wanted && !mpi.Doubtful(b.Spec.Process.Env) {
+	if len(cfg.MPI) == 0 && !mpi.Doubtful(b.Spec.Process.Env) {
 		return mpi.Result{}, nil
 	}
 	node, err := host.Open(root, host.Kernel{})
