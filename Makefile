@@ -40,6 +40,8 @@ install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 644 docs/ocishim.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim.8
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d
 	cp -R oci.conf.d/. $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
+	install -d $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d
+	cp -R mpi.d/. $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d/
 
 ##@ For developers
 
@@ -77,9 +79,10 @@ bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/s
 .PHONY: mpi
 mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI(Matrix)?$$' ./test/integration \
 		-args -figures $(CURDIR)/build/mpi.md -repeats 15
 	hack/table build/mpi.md docs/mpi.md
+	hack/table build/mpi-matrix.md docs/mpi.md matrix
 
 .PHONY: stress
 stress: ## tasks of a step that start at once and are killed at random: 100 rounds of 128; some minutes

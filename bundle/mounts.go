@@ -40,3 +40,34 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 func IsBind(m specs.Mount) bool {
 	return slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
+
+// PrivateDir is the directory in a container that holds what a provider of that name
+// brings and has no place in the image: on the container's own /dev where it has one,
+// which needs no mount point in the image, else below /run, unless something is
+// mounted there.
+func PrivateDir(mounts []specs.Mount, name string) string {
+	if m, ok := mountAt(mounts, "/dev"); ok && m.Type == "tmpfs" {
+		return "/dev/.ocishim/" + name
+	}
+	if _, ok := mountAt(mounts, "/run"); ok {
+		return "/.ocishim/" + name
+	}
+	return "/run/.ocishim/" + name
+}
+
+// SharesDev tells whether the container has the node's own /dev: every device is there
+// already.
+func SharesDev(mounts []specs.Mount) bool {
+	m, ok := mountAt(mounts, "/dev")
+	return ok && IsBind(m) && path.Clean(m.Source) == "/dev"
+}
+
+// mountAt is the mount at a directory; the last one counts.
+func mountAt(mounts []specs.Mount, dir string) (specs.Mount, bool) {
+	for _, m := range slices.Backward(mounts) {
+		if path.Clean("/"+m.Destination) == dir {
+			return m, true
+		}
+	}
+	return specs.Mount{}, false
+}

@@ -10,10 +10,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// sweepAtOnce bounds how many entries one Sweep looks at: a launch makes one and
-// looks at several, so none is overlooked for long, and a full store costs a launch
-// no more than this.
-const sweepAtOnce = 16
+// sweepAtOnce bounds how many entries one Sweep looks at, which costs 2 µs for each.
+// Where there are more, a launch makes one and looks at that many, so that none is
+// overlooked for long.
+const sweepAtOnce = 256
 
 // Sweep removes what processes of ours that were killed left in the store:
 // entries that nobody will ask for, half made and half removed ones. It looks

@@ -87,6 +87,7 @@ type explanation struct {
 	Edits    []bundle.Edit    `json:"edits"`
 	Changes  []explain.Change `json:"changes"`
 	Warnings []string         `json:"warnings"`
+	Hint     string           `json:"hint,omitempty"`
 }
 
 // explain prints what was planned.
@@ -104,7 +105,7 @@ func (l *launchArgs) explain(form string) error {
 		}
 		return err
 	case "verify":
-		l.printWarnings()
+		l.advice.print()
 		return l.verify()
 	}
 	changes := explain.List(before.Spec, l.bundle.Applied)
@@ -115,11 +116,11 @@ func (l *launchArgs) explain(form string) error {
 	if form == "json" {
 		return printJSON(explanation{
 			l.bundle.ID, l.bundle.Dir, launcher, bundle.WithoutContent(l.bundle.Applied),
-			append([]explain.Change{}, changes...), append([]string{}, l.warnings...),
+			append([]explain.Change{}, changes...), append([]string{}, l.advice.warnings...), l.advice.hint,
 		})
 	}
 	fmt.Printf("# %s, launched %s\n", l.bundle.Dir, launcher)
-	l.printWarnings()
+	l.advice.print()
 	return explain.Write(os.Stdout, changes)
 }
 

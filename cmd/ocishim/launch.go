@@ -94,11 +94,11 @@ func runContainer(c *cli.Context, inv *invocation) error {
 
 // launchArgs is what create and run work on.
 type launchArgs struct {
-	store    *runtime.Store
-	bundle   *bundle.Bundle
-	options  runtime.LaunchOptions
-	warnings []string // for whoever runs the container
-	env      []string // the container's, before any edit
+	store   *runtime.Store
+	bundle  *bundle.Bundle
+	options runtime.LaunchOptions
+	advice  advice
+	env     []string // the container's, before any edit
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
@@ -109,14 +109,8 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.printWarnings()
+	l.advice.print()
 	return l, nil
-}
-
-func (l *launchArgs) printWarnings() {
-	for _, w := range l.warnings {
-		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
-	}
 }
 
 // planLaunch works out what is to be launched. To launch it there must be a
@@ -146,7 +140,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.options.InPlace, l.warnings, err = applyPlan(c, b, t, l.options.Step, nodeDir); err != nil {
+	if l.options.InPlace, l.advice, err = applyPlan(c, b, t, l.options.Step, nodeDir); err != nil {
 		return nil, err
 	}
 	if l.options.Step {

@@ -79,7 +79,7 @@ func newApp(inv *invocation) *cli.App {
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
-			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(),
+			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), mpiCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },

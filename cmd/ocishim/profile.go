@@ -18,29 +18,58 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
+// advice is what a plan has to say to whoever runs the container.
+type advice struct {
+	warnings []string
+	hint     string
+}
+
+func (a advice) print() {
+	for _, w := range a.warnings {
+		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	}
+	if a.hint != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", a.hint)
+	}
+}
+
 // applyPlan changes the bundle to what its launch here is to be. It tells whether
-// that is by the hpc profile, and what to warn whoever runs the container of.
-// nodeDir keeps what is found out about the node.
-func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir string) (hpc bool, warnings []string, err error) {
+// that is by the hpc profile. nodeDir keeps what is found out about the node.
+func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir string) (hpc bool, a advice, err error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
-		return false, nil, err
+		return false, a, err
 	}
 	if step {
 		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
-			return false, nil, err
+			return false, a, err
 		}
 	}
 	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
-		return hpc, nil, err
+		return hpc, a, err
 	}
 	edits, warnings, err := plan.GPUs(b, plan.GPURequest{
 		Config: cfg, Root: "/", Slurm: step, Devices: c.StringSlice("device"), CacheDir: nodeDir,
 	})
-	if err != nil {
-		return hpc, nil, err
+	if err == nil {
+		err = b.Apply(edits...)
 	}
-	return hpc, warnings, b.Apply(edits...)
+	a.warnings = warnings
+	if err != nil || !step || !hpc {
+		return hpc, a, err
+	}
+	return hpc, a, a.applyMPI(b, cfg, nodeDir)
+}
+
+// applyMPI has the task run on the site's MPI.
+func (a *advice) applyMPI(b *bundle.Bundle, cfg *config.Config, nodeDir string) error {
+	result, err := plan.MPI(b, cfg, "/", nodeDir)
+	if err != nil {
+		return err
+	}
+	a.warnings = append(a.warnings, result.Warnings...)
+	a.hint = result.Hint
+	return b.Apply(result.Edits...)
 }
 
 // applyProfile changes the bundle to what the site, the bundle and the command

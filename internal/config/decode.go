@@ -81,6 +81,8 @@ func (d *decoder) assign(v *value, key string, s setting) error {
 		return d.assignStrings(to, v, key, s)
 	case *[]Mount:
 		return d.assignMounts(to, v, key)
+	case *[]MPI:
+		return d.assignMPI(to, v, key)
 	}
 	return nil
 }

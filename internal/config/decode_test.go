@@ -9,7 +9,7 @@ import (
 // What is wrong is said with its place, and with what would be right.
 func TestErrors(t *testing.T) {
 	const known = "known are profile, hpc.home, hpc.workdir, hpc.tmp, hpc.etc, hpc.mounts, gpu.vendors, gpu.capabilities, gpu.features, gpu.isolate, " +
-		"gpu.order, gpu.engines, gpu.devices, gpu.files, gpu.firmware, gpu.driver, gpu.mps, gpu.cdi.dirs, gpu.cdi.devices, gpu.cdi.repair, users.may"
+		"gpu.order, gpu.engines, gpu.devices, gpu.files, gpu.firmware, gpu.driver, gpu.mps, gpu.cdi.dirs, gpu.cdi.devices, gpu.cdi.repair, users.may, mpi"
 	for _, tt := range []struct{ content, want string }{
 		// Unknown keys
 		{"[hpc]\nhone = true", "f:2:1: hpc.hone: unknown key; did you mean hpc.home?"},
@@ -60,6 +60,15 @@ func TestErrors(t *testing.T) {
 		{"[[hpc.mounts]]\nsource = '/'", "f:1:7: hpc.mounts[0]: destination: expected a path below /, which is the image's"},
 		{"[[hpc.mounts]]\nsource = '/a'\n[[hpc.mounts]]\nsource = '/b'\ndestination = '/a'", `f:3:7: hpc.mounts[1]: "/a" is a destination already, of table 0 of the list`},
 		{"[[hpc.mounts]]\nsource = '/a'\noptions = ['suid']", `f:3:12: hpc.mounts[0].options[0]: expected "ro", "nosuid", "nodev", "noexec" or "bind", not "suid"`},
+
+		{"mpi = 1", "f:1:7: mpi: expected a table of tables, not the number 1"},
+		{"[mpi.a]\nabi = 'full'", "f:1:6: mpi.a: replace is missing"},
+		{"[mpi.'a b']", "f:1:6: mpi.a b: expected a name of letters, digits, '-' and '_'"},
+		{"mpi.a = 1", "f:1:9: mpi.a: expected a table, not the number 1"},
+		{"[mpi.a]\nreplace = ['lib']", "f:2:12: mpi.a.replace[0]: expected an absolute path, not \"lib\""},
+		{"[mpi.a]\nenv.set = ['A']", "f:2:12: mpi.a.env.set[0]: expected NAME=value in printable characters, not \"A\""},
+		{"[mpi.a]\nwhen = ['/l']", "f:2:9: mpi.a.when[0]: expected the name of a library, such as libmpi.so.12, not \"/l\""},
+		{"[mpi.a]\nmismach = 'own'", "f:2:1: mpi.a.mismach: unknown key; did you mean mismatch?"},
 
 		// No TOML
 		{"profile = ", "f:1:10: expected value, not end of input"},

@@ -42,13 +42,13 @@ func TestDocs(t *testing.T) {
 // markdown describes every key.
 func markdown() string {
 	var b strings.Builder
-	c, m := Default(), new(Mount)
-	for _, s := range c.settings() {
+	for _, s := range Default().settings() {
 		fmt.Fprintf(&b, "### `%s`\n\n%s.\n\n%s\n\n", s.key, capital(s.terms()), s.doc)
-		if _, ok := s.value.(*[]Mount); !ok {
+		inner := s.inner()
+		if len(inner) == 0 {
 			continue
 		}
-		for _, s := range m.settings() {
+		for _, s := range inner {
 			fmt.Fprintf(&b, "- `%s`: %s.\n  %s\n", s.key, s.terms(), strings.ReplaceAll(s.doc, "\n", "\n  "))
 		}
 		b.WriteString("\n")
@@ -62,8 +62,21 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // Each line of the help fits a terminal, but for a key's own line.
 func TestReferenceFits(t *testing.T) {
 	for line := range strings.Lines(Reference()) {
-		if strings.HasPrefix(line, " ") && len(line) > 80 {
+		if strings.HasPrefix(line, " ") && !strings.Contains(line, "; default ") && len(line) > 80 {
 			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
+// The profiles that are installed can be read, each by itself.
+func TestShippedProfiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "mpi.d", "*.toml"))
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		if err := Check(file); err != nil {
+			t.Error(err)
 		}
 	}
 }

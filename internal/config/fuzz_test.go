@@ -17,7 +17,7 @@ func FuzzLoad(f *testing.F) {
 		"", "profile = \"oci\"", "[hpc]\nhome = false # why\netc = [\n 'hosts', \"passwd\" ]\n[[hpc.mounts]]\nsource = '/a'\noptions = [\"ro\"]\n",
 		"hpc = { tmp = false, mounts = [ { source = \"/a\\u00e9\", optional = true } ] }\nusers.may = []", "[hpc]\n[users]\nmay=['profile']\r\n",
 		"hpc.home = 1979-05-27T07:32:00Z", "[[hpc.mounts]]\n[[hpc.mounts]]\n[hpc]\n[hpc]", "a.b.c = 1\n[a.b]\n[a]", "x = \"\"\"\n\\\n\"\"\"", "hpc.etc = [[[", "\xef\xbb\xbf",
-		Default().TOML(),
+		Default().TOML(), "[mpi.a-B]\nreplace = ['/l']\nenv.set = [\"A=b\"]\n[mpi.b]\nenv = { prepend = [] }\nreplace = []",
 	} {
 		f.Add([]byte(content))
 	}

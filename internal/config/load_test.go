@@ -132,6 +132,8 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	c, m := Default(), new(Mount)
 	checkFields(t, reflect.ValueOf(c).Elem(), "", c.settings())
 	checkFields(t, reflect.ValueOf(m).Elem(), "", m.settings())
+	p := newMPI("name")
+	checkFields(t, reflect.ValueOf(&p).Elem(), "", append(p.settings(), setting{key: "name", value: &p.Name, doc: "the table's own"}))
 }
 
 func checkFields(t *testing.T, v reflect.Value, prefix string, settings []setting) {

@@ -24,6 +24,11 @@ func (c *Config) TOML() string {
 			open = s.key
 			continue
 		}
+		if profiles, ok := s.value.(*[]MPI); ok {
+			c.writeMPI(&b, s.key, *profiles)
+			open = s.key
+			continue
+		}
 		if table != open {
 			fmt.Fprintf(&b, "\n[%s]\n", table)
 			open = table
@@ -38,6 +43,16 @@ func (c *Config) writeMounts(b *strings.Builder, key string, mounts []Mount) {
 		fmt.Fprintf(b, "\n[[%s]]  # %s\n", key, c.Origin(element(key, i)))
 		for _, s := range mounts[i].settings() {
 			fmt.Fprintf(b, "%s = %s\n", s.key, literal(s.value))
+		}
+	}
+}
+
+func (c *Config) writeMPI(b *strings.Builder, key string, profiles []MPI) {
+	for i := range profiles {
+		name := key + "." + profiles[i].Name
+		fmt.Fprintf(b, "\n[%s]  # %s\n", name, c.Origin(name))
+		for _, s := range profiles[i].settings() {
+			fmt.Fprintf(b, "%s = %s  # %s\n", s.key, literal(s.value), c.Origin(name+"."+s.key))
 		}
 	}
 }

@@ -8,19 +8,27 @@ import (
 // Reference describes every key, as text for a terminal.
 func Reference() string {
 	var b strings.Builder
-	c, m := Default(), new(Mount)
-	for _, s := range c.settings() {
+	for _, s := range Default().settings() {
 		fmt.Fprintf(&b, "%s: %s\n", s.key, s.terms())
 		s.describe(&b, "   ")
-		if _, ok := s.value.(*[]Mount); !ok {
-			continue
-		}
-		for _, s := range m.settings() {
+		for _, s := range s.inner() {
 			fmt.Fprintf(&b, "   %s: %s\n", s.key, s.terms())
 			s.describe(&b, "      ")
 		}
 	}
 	return b.String()
+}
+
+// inner are the settings of each table of a list or of a table of them.
+func (s setting) inner() []setting {
+	switch s.value.(type) {
+	case *[]Mount:
+		return new(Mount).settings()
+	case *[]MPI:
+		profile := newMPI("")
+		return profile.settings()
+	}
+	return nil
 }
 
 func (s setting) describe(b *strings.Builder, indent string) {
@@ -33,6 +41,9 @@ func (s setting) describe(b *strings.Builder, indent string) {
 func (s setting) terms() string {
 	if text, ok := s.value.(*string); ok && *text == "" {
 		return s.kind() // the description says what holds without it
+	}
+	if _, ok := s.value.(*[]MPI); ok {
+		return s.kind() + "; default none"
 	}
 	return s.kind() + "; default " + literal(s.value)
 }
@@ -49,6 +60,8 @@ func (s setting) kind() string {
 		return "a list of " + alternatives(s.choices)
 	case *[]Mount:
 		return "a list of tables"
+	case *[]MPI:
+		return "tables by name"
 	}
 	if len(s.choices) > 0 {
 		return alternatives(s.choices)

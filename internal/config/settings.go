@@ -13,7 +13,7 @@ import (
 type setting struct {
 	key string // with the tables it is in, such as hpc.home
 
-	// value is a *bool, *string, *[]string or *[]Mount.
+	// value is a *bool, *string, *[]string, *[]Mount or *[]MPI.
 	value any
 
 	// choices are what a string, or each of a list, may be; any when empty.
@@ -33,7 +33,7 @@ type setting struct {
 var etcNames = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
 
 func (c *Config) settings() []setting {
-	return slices.Concat(c.ownSettings(), c.GPU.settings(), c.Users.settings())
+	return slices.Concat(c.ownSettings(), c.GPU.settings(), c.Users.settings(), c.mpiSettings())
 }
 
 func (c *Config) ownSettings() []setting {
@@ -82,6 +82,18 @@ an annotation such as org.ocishim.gpu.isolate, or by a variable such as
 OCISHIM_GPU_ISOLATE of the job or the image; lists have commas.
 ` + "`gpu.cdi.devices`" + `: by --device and by annotations cdi.k8s.io/*, too. What
 is not in the list is an error when a user asks for it.`,
+		},
+	}
+}
+
+func (c *Config) mpiSettings() []setting {
+	return []setting{
+		{
+			key: "mpi", value: &c.MPI,
+			doc: `Profiles of the site's MPIs, each a table [mpi.NAME]: how one takes the
+place of an image's. Without any, every program runs with the MPI of
+its image. Keys that a later file sets in a profile replace those of
+the files before it.`,
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (t *Tree) Resolve(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	return t.inside(f, path)
+	return t.inside(int(f.Fd()), path)
 }
 
 // File is Resolve for what must be a regular file.
@@ -105,12 +106,12 @@ func (t *Tree) File(path string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", &fs.PathError{Op: "find", Path: path, Err: ErrNotRegular}
 	}
-	return t.inside(f, path)
+	return t.inside(int(f.Fd()), path)
 }
 
 // inside asks the kernel where in the view an open file is.
-func (t *Tree) inside(f *os.File, path string) (string, error) {
-	full, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+func (t *Tree) inside(fd int, path string) (string, error) {
+	full, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	if err != nil || t.root == "/" {
 		return full, err
 	}
@@ -126,23 +127,50 @@ func (t *Tree) inside(f *os.File, path string) (string, error) {
 
 // handle opens path without opening what it leads to (O_PATH).
 func (t *Tree) handle(path string) (*os.File, error) {
+	fd, err := t.handleFD(path)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// handleFD is handle for who closes it at once.
+func (t *Tree) handleFD(path string) (int, error) {
 	if t.dir == nil {
-		return os.OpenFile(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		return fd, nil
 	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	for range maxTries {
 		fd, err := openat2(int(t.dir.Fd()), path, &how)
 		switch {
 		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
+			return fd, nil
 		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
 		case errors.Is(err, unix.ENOSYS):
-			return pathrs.OpenatInRoot(t.dir, path)
+			return t.handleWithout(path)
 		default:
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+			return -1, &fs.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
-	return nil, &fs.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
+	return -1, &fs.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
+}
+
+// handleWithout is for kernels that have no openat2.
+func (t *Tree) handleWithout(path string) (int, error) {
+	f, err := pathrs.OpenatInRoot(t.dir, path)
+	if err != nil {
+		return -1, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 const maxTries = 128
@@ -280,4 +308,50 @@ func (t *Tree) stat(path string) (os.FileInfo, error) {
 	}
 	defer h.Close()
 	return h.Stat()
+}
+
+// An Identity tells whether a file or directory is the one that it was: it is another
+// after a change, and after its replacement.
+type Identity struct {
+	Dev, Ino uint64
+	Size     int64
+	Changed  int64 // last change of content, in nanoseconds since 1970
+}
+
+// Identity is that of what path leads to.
+func (t *Tree) Identity(path string) (Identity, error) {
+	var st unix.Stat_t
+	if t.dir == nil {
+		if err := unix.Stat(path, &st); err != nil {
+			return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+		}
+		return identity(&st), nil
+	}
+	h, err := t.handleFD(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer unix.Close(h)
+	if err := unix.Fstat(h, &st); err != nil {
+		return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return identity(&st), nil
+}
+
+// PlainIdentity is Identity of a path in which no link is expected. It costs a third;
+// where there is a link by now, it may be anybody's.
+func (t *Tree) PlainIdentity(path string) (Identity, error) {
+	var st unix.Stat_t
+	dir, relative := unix.AT_FDCWD, path
+	if t.dir != nil {
+		dir, relative = int(t.dir.Fd()), "."+path
+	}
+	if err := unix.Fstatat(dir, relative, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return identity(&st), nil
+}
+
+func identity(st *unix.Stat_t) Identity {
+	return Identity{Dev: st.Dev, Ino: st.Ino, Size: st.Size, Changed: st.Mtim.Nano()}
 }

@@ -83,13 +83,19 @@ func newMPICluster(t *testing.T, runtime string) *mpiCluster {
 			t.Fatal(err)
 		}
 	}
+	m.allocate(t)
+	return m
+}
+
+// allocate makes the allocation of alice's.
+func (m *mpiCluster) allocate(t *testing.T) {
+	t.Helper()
 	said := m.inside(t, "alice", "salloc", "--no-shell", "--nodes=3", "--ntasks-per-node=8")
 	job := regexp.MustCompile(`Granted job allocation (\d+)`).FindStringSubmatch(said)
 	if job == nil {
 		t.Fatalf("salloc said %q", said)
 	}
 	m.job = job[1]
-	return m
 }
 
 // mpiBuild compiles the programs and makes the bundle with what they need: beside the
@@ -178,10 +184,18 @@ func (m *mpiCluster) measure(mc mpiCase, container bool) (figures, error) {
 	if err != nil {
 		return f, fmt.Errorf("%q: %w\n%s%s", args, err, out, bad)
 	}
+	if f, err = readFigures(out, mc.ranks); err != nil {
+		err = fmt.Errorf("%q: %w%s", args, err, bad)
+	}
+	return f, err
+}
+
+// readFigures reads what measure.c prints.
+func readFigures(out string, want int) (f figures, err error) {
 	ranks := 0
 	n, _ := fmt.Sscanf(out, "ranks %d\nring ok\nallreduce ok\nlatency %f\nbandwidth %f\n", &ranks, &f.latency, &f.bandwidth)
-	if n != 3 || ranks != mc.ranks || strings.Count(out, "\n") != 5 || f.latency <= 0 || f.bandwidth <= 0 {
-		return f, fmt.Errorf("%q: not the output of one program of %d ranks:\n%s%s", args, mc.ranks, out, bad)
+	if n != 3 || ranks != want || strings.Count(out, "\n") != 5 || f.latency <= 0 || f.bandwidth <= 0 {
+		return f, fmt.Errorf("not the output of one program of %d ranks:\n%s", want, out)
 	}
 	return f, nil
 }

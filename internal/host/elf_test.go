@@ -1,0 +1,100 @@
+package host
+
+import (
+	"bytes"
+	"debug/elf"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// What is read of this machine's libraries is what debug/elf reads.
+func TestLibraryAgainstDebugELF(t *testing.T) {
+	dirs := append(LibraryDirs("amd64"), LibraryDirs("arm64")...)
+	tree, err := Open("/", nil)
+	try(t, err)
+	defer tree.Close()
+	files := []string{"/bin/sh", "/usr/bin/env"}
+	for _, dir := range dirs {
+		found, _ := filepath.Glob(dir + "/lib[a-d]*.so.[0-9]")
+		files = append(files, found[:min(len(found), 20)]...)
+	}
+	compared := 0
+	for _, path := range files {
+		theirs, err := elf.Open(path)
+		if err != nil || theirs.Class != elf.ELFCLASS64 {
+			continue
+		}
+		ours, err := tree.Library(path)
+		try(t, err)
+		needed, _ := theirs.ImportedLibraries()
+		runpath, _ := theirs.DynString(elf.DT_RUNPATH)
+		soname, _ := theirs.DynString(elf.DT_SONAME)
+		if !slices.Equal(ours.Needed, needed) || len(soname) > 0 && ours.Soname != soname[0] || len(runpath) != len(ours.RunPath) {
+			t.Errorf("%s: got %+v, want %v %v %v", path, ours, soname, needed, runpath)
+		}
+		compareSymbols(t, tree, path, theirs)
+		_ = theirs.Close()
+		compared++
+	}
+	if compared < 2 {
+		t.Skip("this machine's programs are static")
+	}
+	sh, err := tree.Library("/bin/sh")
+	if err != nil || sh.Interp == "" || !sh.Dynamic {
+		t.Errorf("/bin/sh is %+v, %v", sh, err)
+	}
+}
+
+func compareSymbols(t *testing.T, tree *Tree, path string, theirs *elf.File) {
+	t.Helper()
+	symbols, err := theirs.DynamicSymbols()
+	if err != nil {
+		return
+	}
+	want, wantImports := map[string]bool{}, map[string]bool{}
+	names := []string{"no_such_symbol"}
+	for i, s := range symbols {
+		if i%7 > 0 && len(symbols) > 100 {
+			continue
+		}
+		names = append(names, s.Name)
+	}
+	for _, s := range symbols {
+		if slices.Contains(names, s.Name) {
+			into := want
+			if s.Section == elf.SHN_UNDEF {
+				into = wantImports
+			}
+			into[s.Name] = true
+		}
+	}
+	got, err := tree.Symbols(path, names...)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s defines %d symbols of %d, %v", path, len(got), len(want), err)
+	}
+	if got, err = tree.Imports(path, names...); err != nil || !reflect.DeepEqual(got, wantImports) {
+		t.Errorf("%s imports %d symbols of %d, %v", path, len(got), len(wantImports), err)
+	}
+}
+
+// Whatever a file says of itself, reading it ends, and takes no more memory than it has.
+func FuzzLibrary(f *testing.F) {
+	for _, path := range []string{"/bin/true", "/usr/lib/x86_64-linux-gnu/libm.so.6"} {
+		if data, err := os.ReadFile(path); err == nil && len(data) < 1<<20 {
+			f.Add(data)
+		}
+	}
+	f.Add([]byte("\x7fELF\x02\x01\x01"))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		e, err := newELF(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		e.library()
+		e.defined([]string{"main", "MPI_Init"})
+		e.imported([]string{"dlopen"})
+	})
+}

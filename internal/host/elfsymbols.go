@@ -1,0 +1,100 @@
+package host
+
+import (
+	"debug/elf"
+	"slices"
+)
+
+// symbolSize is that of an Elf64_Sym.
+const symbolSize = 24
+
+// defined looks the names up in the table of hashes that the loader uses, and only
+// what it finds there is read of thousands of symbols.
+func (e *elfFile) defined(names []string) map[string]bool {
+	found := map[string]bool{}
+	at := e.index(elf.SHT_GNU_HASH)
+	if at < 0 {
+		e.eachSymbol(func(name string, section uint16) {
+			if section != uint16(elf.SHN_UNDEF) && slices.Contains(names, name) {
+				found[name] = true
+			}
+		})
+		return found
+	}
+	hashes := e.records(elf.SHT_GNU_HASH)
+	symbols := e.sections[at].link
+	for _, name := range names {
+		if e.hashed(hashes, int(symbols), name) {
+			found[name] = true
+		}
+	}
+	return found
+}
+
+// hashed follows the chain of a bucket of DT_GNU_HASH: four numbers, a filter of
+// 8-byte words, the buckets, and a hash per symbol, of which the last of a chain has
+// its lowest bit set.
+func (e *elfFile) hashed(r *records, symbols int, name string) bool {
+	buckets, first, words := r.uint32(0), r.uint32(4), r.uint32(8)
+	if buckets == 0 || symbols >= len(e.sections) || int(e.sections[symbols].link) >= len(e.sections) {
+		return false
+	}
+	chains := 16 + 8*words + 4*buckets
+	hash := gnuHash(name)
+	for i := r.uint32(16 + 8*words + 4*int(hash%uint32(buckets))); i >= first && i > 0; i++ {
+		if r.bad() {
+			return false
+		}
+		link := uint32(r.uint32(chains + 4*(i-first)))
+		if link|1 == hash|1 && e.isSymbol(symbols, i, name) {
+			return true
+		}
+		if link&1 != 0 || chains+4*(i-first) >= len(r.data) {
+			return false
+		}
+	}
+	return false
+}
+
+// isSymbol compares one symbol's name.
+func (e *elfFile) isSymbol(symbols, i int, name string) bool {
+	table := e.sections[symbols]
+	symbol := e.read(table.at+uint64(i)*symbolSize, symbolSize)
+	if symbol == nil || e.order.Uint16(symbol[6:]) == uint16(elf.SHN_UNDEF) {
+		return false
+	}
+	names := e.sections[table.link]
+	got := e.read(names.at+uint64(e.order.Uint32(symbol)), uint64(len(name)+1))
+	return got != nil && string(got) == name+"\x00"
+}
+
+func gnuHash(name string) uint32 {
+	hash := uint32(5381)
+	for i := range len(name) {
+		hash = hash*33 + uint32(name[i])
+	}
+	return hash
+}
+
+// imported reads the symbols that others define: the table of hashes has most of them not.
+func (e *elfFile) imported(names []string) map[string]bool {
+	found := map[string]bool{}
+	e.eachSymbol(func(name string, section uint16) {
+		if section == uint16(elf.SHN_UNDEF) && slices.Contains(names, name) {
+			found[name] = true
+		}
+	})
+	return found
+}
+
+// eachSymbol visits all dynamic symbols.
+func (e *elfFile) eachSymbol(visit func(name string, section uint16)) {
+	at := e.index(elf.SHT_DYNSYM)
+	if at < 0 {
+		return
+	}
+	names := e.data(int(e.sections[at].link))
+	for table := e.data(at); len(table) >= symbolSize; table = table[symbolSize:] {
+		visit(text(names, uint64(e.order.Uint32(table))), e.order.Uint16(table[6:]))
+	}
+}

@@ -1,0 +1,56 @@
+package mpi
+
+import (
+	"path/filepath"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// BenchmarkEdits works on Debian's own roots, which hack/cluster root --mpi makes: the
+// MPI of one in the place of the other's. Cold is without, warm with what was kept.
+func BenchmarkEdits(b *testing.B) {
+	for _, mpi := range []string{"mpich", "openmpi"} {
+		r := debian(b, mpi)
+		for name, dir := range map[string]string{"cold": "", "warm": b.TempDir()} {
+			b.Run(mpi+"/"+name, func(b *testing.B) {
+				r.CacheDir = dir
+				for b.Loop() {
+					result, err := Edits(r)
+					if err != nil || len(result.Edits) != 1 || len(result.Edits[0].Links) < 3 {
+						b.Fatalf("%+v, %v", result, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// debian is a program of the newer Debian, linked with its MPI, on a node of the older.
+func debian(b *testing.B, mpi string) Request {
+	b.Helper()
+	open := func(suite string) *host.Tree {
+		root, err := filepath.Abs(filepath.Join("..", "..", "build", suite+"-mpi"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		tree, err := host.Open(root, nil)
+		if err != nil {
+			b.Skip("run hack/cluster root --mpi for " + suite)
+		}
+		b.Cleanup(tree.Close)
+		return tree
+	}
+	r := Request{
+		Node: open("bookworm"), Image: open("trixie"), Arch: "amd64", Program: "/usr/bin/mpivars", Cwd: "/",
+		Mounts:   []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}},
+		Profiles: []Profile{{Name: "site", Replace: []string{debianLib + "/libmpich.so.12"}}},
+	}
+	if mpi == "openmpi" {
+		r.Program = "/usr/bin/ompi_info"
+		r.Profiles[0].Replace, r.Profiles[0].Prefix = []string{debianLib + "/libmpi.so.40"}, "/usr"
+	}
+	return r
+}

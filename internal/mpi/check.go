@@ -1,0 +1,111 @@
+package mpi
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// check has the loader's rules run over what the container will have: each library that
+// is needed must be there, with the versions of symbols that are needed of it.
+func (r *replacement) check() error {
+	result := *r.image
+	result.instead = r.instead
+	site := moved(r.site.object, r.dir+"/lib/"+r.site.object.name())
+	roots := []*object{site}
+	var before *process
+	if r.program.kind == Linked {
+		roots, before = []*object{r.program.object}, r.program.process
+	}
+	p := result.load(roots...)
+	if err := r.checkNeeded(p, before); err != nil {
+		return err
+	}
+	if err := r.checkVersions(p); err != nil {
+		return err
+	}
+	if err := r.checkParts(p); err != nil {
+		return err
+	}
+	return r.checkPlugins(&result, p)
+}
+
+// checkNeeded looks for libraries that are nowhere; what was missing before is not our
+// doing.
+func (r *replacement) checkNeeded(p, before *process) error {
+	for _, m := range p.missing {
+		known := before != nil && slices.ContainsFunc(before.missing, func(b missing) bool { return b.name == m.name })
+		if !known {
+			return r.mismatch("the site's %s needs %s, which neither the image nor the node's libraries have", m.by.file, m.name)
+		}
+	}
+	return nil
+}
+
+// checkVersions looks for versions of symbols that a library needs and the one that is
+// loaded does not have: the loader would end the program for each.
+func (r *replacement) checkVersions(p *process) error {
+	for _, o := range p.objects {
+		for name, versions := range o.Needs {
+			from := p.names[name]
+			if from == nil || len(from.Defines) == 0 {
+				continue
+			}
+			for _, version := range versions {
+				if !slices.Contains(from.Defines, version) {
+					return r.mismatch("%s needs %s of %s, but %s has %s",
+						r.whose(o.object), version, name, r.whose(from.object), greatestLike(version, from.Defines))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// whose names a file and where it is from.
+func (r *replacement) whose(o *object) string {
+	if r.given[o.name()] != nil && r.given[o.name()].file == o.file || slices.ContainsFunc(r.replace, func(s *object) bool { return s.file == o.file }) {
+		return "the node's " + o.file
+	}
+	return "the image's " + o.at
+}
+
+// greatestLike is the greatest of the versions with the name of another, such as
+// GLIBC_2.36 for GLIBC_2.38.
+func greatestLike(version string, versions []string) string {
+	at := strings.LastIndex(version, "_") + 1
+	if v := host.Greatest(version[:at], versions); at > 0 && v != "" {
+		return "only up to " + version[:at] + v
+	}
+	return "none"
+}
+
+// checkParts refuses a program that loads a part of the image's MPI still: what the
+// site's does not have.
+func (r *replacement) checkParts(p *process) error {
+	for _, o := range p.objects {
+		if isMPIPart(o.name()) && r.given[o.name()] == nil && o.by != nil {
+			return r.mismatch("%s needs %s, which is a part of the image's MPI that the site's %s does not have",
+				o.by.at, o.name(), path.Base(r.site.Path))
+		}
+	}
+	return nil
+}
+
+// checkPlugins has what is loaded later looked at, too. A plugin that lacks a library
+// will not be loaded, and is none of our business.
+func (r *replacement) checkPlugins(result *loader, before *process) error {
+	var roots []*object
+	for _, o := range r.fabric.plugins {
+		if before.names[o.name()] == nil {
+			roots = append(roots, o)
+		}
+	}
+	if len(roots) == 0 {
+		return nil
+	}
+	p := result.load(append(roots, before.objects[0].object)...)
+	return r.checkVersions(p)
+}

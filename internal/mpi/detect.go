@@ -1,0 +1,215 @@
+package mpi
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/ldcache"
+)
+
+// An Installed is an MPI of the node, and what a profile for it begins with.
+type Installed struct {
+	Library
+	Replace []string // it, and what lies beside it of the same MPI
+	Closure []string // directories of libraries that the node's loader would not find by itself
+	Prefix  string   // of an Open MPI
+	Fabric  []string // those of whose libraries it has need, and whose devices the node has
+	Missing []string // libraries that are nowhere
+}
+
+// Detect looks at the libraries of the paths, or without any at all that the node's
+// loader finds under the name of an MPI: in the search path, as LD_LIBRARY_PATH has it,
+// and in its cache.
+func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, error) {
+	l := &loader{view: newView(node, newWitnesses()), arch: arch, path: search}
+	if cache, err := node.LoaderCache(); err == nil {
+		l.cache = cache
+	}
+	given := len(paths) > 0
+	if !given {
+		paths = l.candidates()
+	}
+	var found []Installed
+	for _, file := range paths {
+		o, err := l.open(file)
+		if err != nil {
+			if given {
+				return nil, fmt.Errorf("look at %s: %w", file, err)
+			}
+			continue
+		}
+		mpi, ok := identifyMPI(o)
+		if !ok {
+			if given {
+				return nil, fmt.Errorf("look at %s: it is no MPI: its name begins with libmpi and it defines MPI_Init", file)
+			}
+			continue
+		}
+		if slices.ContainsFunc(found, func(i Installed) bool { return i.object == o }) {
+			continue
+		}
+		found = append(found, l.describe(mpi, path.Dir(file)))
+	}
+	return found, nil
+}
+
+// candidates are files whose names may be those of an MPI.
+func (l *loader) candidates() []string {
+	var files []string
+	for _, dir := range slices.Concat(l.path, host.LibraryDirs(l.arch)) {
+		names := l.tree.Names(dir)
+		slices.Sort(names)
+		for _, name := range names {
+			if isMPICore(name) {
+				files = append(files, path.Join(dir, name))
+			}
+		}
+	}
+	if l.cache != nil {
+		for _, e := range l.cache.Entries {
+			if isMPICore(e.Name) && e.Flags == ldcache.Flags(l.arch) {
+				files = append(files, e.Path)
+			}
+		}
+	}
+	return files
+}
+
+// isMPICore tells whether a program may ask for its MPI by that name.
+func isMPICore(name string) bool {
+	base, version, ok := strings.Cut(name, ".so.")
+	return ok && version != "" && !strings.Contains(version, ".") &&
+		(base == "libmpi" || base == "libmpich" || base == "libmpi_abi" || strings.HasPrefix(base, "libmpi_cray") || strings.HasPrefix(base, "libmpi_gnu"))
+}
+
+// describe finds out what a profile needs.
+func (l *loader) describe(mpi Library, dir string) Installed {
+	p := l.load(mpi.object)
+	mpi.PMI = pmiOf(mpi, p)
+	i := Installed{Library: mpi, Replace: []string{dir + "/" + mpi.Soname}}
+	for _, m := range p.missing {
+		i.Missing = append(i.Missing, m.name)
+	}
+	names := l.tree.Names(dir)
+	slices.Sort(names)
+	for _, name := range names {
+		beside := isMPIPart(name) || strings.HasPrefix(name, "libmpi_mpifh") || strings.HasPrefix(name, "libmpi_use")
+		if !beside || isMPICore(name) || !strings.HasSuffix(name, ".so."+major(mpi.Soname)) {
+			continue
+		}
+		if o := l.fitting(dir + "/" + name); o != nil {
+			i.Replace = append(i.Replace, dir+"/"+name)
+		}
+	}
+	if mpi.Family == OpenMPI {
+		i.Prefix = l.prefixOf(mpi.object.dir())
+	}
+	i.Closure = l.unknownDirs(p)
+	i.Fabric = l.fabricsOf(p)
+	return i
+}
+
+// major is what follows .so. in a name.
+func major(soname string) string {
+	_, after, _ := strings.Cut(soname, ".so.")
+	return after
+}
+
+// prefixOf finds the directory that Open MPI was configured with: its texts are below.
+func (l *loader) prefixOf(dir string) string {
+	for ; dir != "/"; dir = path.Dir(dir) {
+		if l.tree.IsDir(dir + "/share/openmpi") {
+			return dir
+		}
+	}
+	return ""
+}
+
+// unknownDirs lists where libraries of a process are that are found by a search path of
+// the caller's only.
+func (l *loader) unknownDirs(p *process) []string {
+	known := *l
+	known.path = nil
+	var dirs []string
+	for _, o := range p.objects[1:] {
+		if known.search(o.name(), nil) != o.object && !slices.Contains(dirs, o.dir()) && o.dir() != p.objects[0].dir() {
+			dirs = append(dirs, o.dir())
+		}
+	}
+	return dirs
+}
+
+// fabricsOf lists the fabrics that have devices on the node, or plugins for what the
+// process has loaded.
+func (l *loader) fabricsOf(p *process) []string {
+	var names []string
+	for _, f := range fabrics() {
+		if len(f.devices) == 0 {
+			continue
+		}
+		_, lacks := devicesOf(l.tree, f.devices[0])
+		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, p.objects[0]) == nil })
+		if lacks == "" && libraries {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// Profile writes a profile for it, as text for a file of the configuration.
+func (i Installed) Profile(name string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s, which finds its ranks by %s.\n", i.Library, i.PMI)
+	for _, missing := range i.Missing {
+		fmt.Fprintf(&b, "# It needs %s, which is not to be found: add its directory to closure.\n", missing)
+	}
+	fmt.Fprintf(&b, "[mpi.%s]\n", name)
+	names := []string{i.Soname}
+	if i.Family == MPICH {
+		for _, other := range []string{"libmpi.so.12", "libmpich.so.12"} {
+			if major(i.Soname) == "12" && other != i.Soname {
+				names = append(names, other)
+			}
+		}
+	}
+	writeList(&b, "when", names)
+	writeList(&b, "replace", i.Replace)
+	if len(i.Closure) > 0 {
+		writeList(&b, "closure", i.Closure)
+	}
+	if i.Prefix != "" {
+		fmt.Fprintf(&b, "prefix = %q\n", i.Prefix)
+	}
+	b.WriteString("abi = \"major\"        # or \"full\", \"strict\"\nmismatch = \"refuse\"  # or \"own\": the image's, with a warning\n")
+	if len(i.Fabric) > 0 {
+		writeList(&b, "fabric", i.Fabric)
+		b.WriteString("# No task starts without it, instead of using TCP:\n# ")
+		writeList(&b, "require", i.Fabric)
+	}
+	return b.String()
+}
+
+func writeList(b *strings.Builder, key string, items []string) {
+	fmt.Fprintf(b, "%s = [", key)
+	for i, item := range items {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(b, "%q", item)
+	}
+	b.WriteString("]\n")
+}
+
+// ProfileName is a name for the profile of it, of what can be in a key.
+func (i Installed) ProfileName() string {
+	switch i.Family {
+	case OpenMPI:
+		return "openmpi"
+	case ABI:
+		return "mpi-abi"
+	}
+	return "mpich"
+}

@@ -1,0 +1,50 @@
+package mpi
+
+import (
+	"strings"
+	"testing"
+)
+
+// What detect prints is a profile by which the MPI takes the place of an image's.
+func TestDetect(t *testing.T) {
+	m := newMachine(t)
+	m.library(m.node+"/opt/openmpi/lib", "libmpi_mpifh.so.40.40.1", "int mpifh(void) { return 0; }")
+	m.write(m.node+"/opt/openmpi/share/openmpi/help.txt", "")
+	fabric := m.library(m.node+"/opt/fabric", "libfabric.so.1.2.3", "int fi_getinfo(void) { return 0; }")
+	m.library(m.node+"/opt/openmpi/lib", "libmpi.so.40.40.7", openmpi+"int fi_getinfo(void); int x(void) { return fi_getinfo(); }", fabric)
+	m.library(m.node+"/usr/lib", "libmpich.so.12.4.1", mpich)
+	m.library(m.node+"/usr/lib", "libmpi_other.so.12.4.1", mpich)
+	m.write(m.node+"/usr/lib/libmpi.so.12", "not ELF")
+	found, err := Detect(m.request.Node, "amd64", []string{"/opt/openmpi/lib", "/opt/fabric"}, nil)
+	m.check(err)
+	var text strings.Builder
+	for _, i := range found {
+		text.WriteString(i.Profile(i.ProfileName()))
+	}
+	const want = `# Open MPI 5.0 (libmpi.so.40.40.7), which finds its ranks by no PMI.
+[mpi.openmpi]
+when = ["libmpi.so.40"]
+replace = ["/opt/openmpi/lib/libmpi.so.40", "/opt/openmpi/lib/libmpi_mpifh.so.40"]
+closure = ["/opt/fabric"]
+prefix = "/opt/openmpi"
+abi = "major"        # or "full", "strict"
+mismatch = "refuse"  # or "own": the image's, with a warning
+# MPICH (libmpich.so.12.4.1), which finds its ranks by PMI2.
+[mpi.mpich]
+when = ["libmpich.so.12", "libmpi.so.12"]
+replace = ["/usr/lib/libmpich.so.12"]
+abi = "major"        # or "full", "strict"
+mismatch = "refuse"  # or "own": the image's, with a warning
+`
+	if text.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &text, want)
+	}
+	if found, err = Detect(m.request.Node, "amd64", nil, []string{"/opt/openmpi/lib/libmpi.so.40"}); err != nil || len(found) != 1 || len(found[0].Missing) != 1 {
+		t.Errorf("by its path: %+v, %v", found, err)
+	}
+	for _, path := range []string{"/none", "/usr/lib/libmpi.so.12", "/opt/fabric/libfabric.so.1"} {
+		if _, err := Detect(m.request.Node, "amd64", nil, []string{path}); err == nil || !strings.Contains(err.Error(), "look at "+path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

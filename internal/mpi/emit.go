@@ -1,0 +1,102 @@
+package mpi
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/ldcache"
+)
+
+// emit makes the edits of what was decided.
+func (r *replacement) emit() error {
+	e := bundle.Edit{
+		From: edited,
+		Rule: fmt.Sprintf("mpi.%s: the site's %s, by %s, for the image's %s", r.profile.Name, r.site, r.site.PMI, r.program.mpi),
+	}
+	for name := range r.given { // what only plugins need, too
+		if r.added[name] == nil {
+			r.instead(name, r.image.search(name, nil))
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(r.over)) {
+		e.Mounts = append(e.Mounts, bindOf(r.over[at].file, at))
+	}
+	r.emitPrivate(&e)
+	if r.profile.Prefix != "" {
+		e.Mounts = append(e.Mounts, bindOf(r.source(r.profile.Prefix), r.dir+"/prefix"))
+		e.Env = append(e.Env, "OPAL_PREFIX="+r.dir+"/prefix")
+	}
+	for _, path := range r.profile.Bind {
+		if source := r.source(path); source != "" {
+			e.Mounts = append(e.Mounts, bindOf(source, path))
+		}
+	}
+	e.Mounts = append(e.Mounts, r.fabric.mounts...)
+	e.Devices = r.fabric.devices
+	e.Env = slices.Concat(e.Env, r.fabric.set, r.profile.Set)
+	e.EnvPrepend = slices.Concat(e.EnvPrepend, r.fabric.prepend, r.profile.Prepend)
+	r.Edits = append(r.Edits, e)
+	if r.program.kind == Linked {
+		r.speaks = r.site
+	}
+	return nil
+}
+
+// source is where a file or directory of the node's is, without links; empty for nowhere.
+func (r *replacement) source(path string) string {
+	if path == "" {
+		return ""
+	}
+	r.seen.add(r.Node, path)
+	resolved, err := r.Node.Resolve(path)
+	if err != nil {
+		return ""
+	}
+	return r.Node.HostPath(resolved)
+}
+
+// emitPrivate makes the directory of those libraries that the image is to find beside
+// its own: links to the node's directories, a mount for each of those instead of one
+// for each library.
+func (r *replacement) emitPrivate(e *bundle.Edit) {
+	for _, site := range r.used {
+		for _, name := range r.namesOf(site) {
+			r.added[name] = site
+		}
+	}
+	dirs := map[string]string{} // of the node, to ours
+	lib := r.dir + "/lib"
+	var entries []ldcache.Entry
+	for _, name := range slices.Sorted(maps.Keys(r.added)) {
+		file := r.added[name].file
+		from := path.Dir(file)
+		if dirs[from] == "" {
+			dirs[from] = "node/" + strconv.Itoa(len(dirs))
+			e.Mounts = append(e.Mounts, bindOf(from, r.dir+"/"+dirs[from]))
+		}
+		e.Links = append(e.Links, bundle.Link{Path: lib + "/" + name, Target: "../" + dirs[from] + "/" + path.Base(file)})
+		entries = append(entries, ldcache.Entry{Name: name, Path: lib + "/" + name, Flags: ldcache.Flags(r.Arch)})
+	}
+	if r.image.cache == nil {
+		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+lib)
+		return
+	}
+	cache := *r.image.cache
+	cache.Put(entries...)
+	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
+}
+
+// bindOf is the mount that every file and directory of the node's gets.
+func bindOf(source, destination string) specs.Mount {
+	return specs.Mount{
+		Destination: destination, Source: source, Type: "bind",
+		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},
+	}
+}

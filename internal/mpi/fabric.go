@@ -1,0 +1,246 @@
+package mpi
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// A fabric is what MPI needs of the node for a network or a way through shared memory:
+// devices, libraries, and plugins of those libraries.
+type fabric struct {
+	name      string
+	devices   []string // patterns; one of the first must be there where the fabric is required
+	libraries []string // likewise all of these
+	plugins   string   // a directory beside the first library
+	variable  string   // that names the directory, or the plugins
+}
+
+func fabrics() []fabric {
+	return []fabric{
+		{"verbs", []string{"/dev/infiniband/uverbs*", "/dev/infiniband/rdma_cm"}, []string{"libibverbs.so.1", "librdmacm.so.1"}, "libibverbs", "IBV_DRIVERS"},
+		{"efa", []string{"/dev/infiniband/uverbs*"}, []string{"libibverbs.so.1", "libefa.so.1", "libfabric.so.1"}, "libibverbs", "IBV_DRIVERS"},
+		{"cxi", []string{"/dev/cxi*"}, []string{"libfabric.so.1", "libcxi.so.1"}, "libfabric", "FI_PROVIDER_PATH"},
+		{"libfabric", nil, []string{"libfabric.so.1"}, "libfabric", "FI_PROVIDER_PATH"},
+		{"ucx", nil, []string{"libucp.so.0", "libuct.so.0", "libucs.so.0", "libucm.so.0"}, "ucx", "UCX_MODULE_DIR"},
+		{"psm2", []string{"/dev/hfi1_*"}, []string{"libpsm2.so.2"}, "", ""},
+		{"xpmem", []string{"/dev/xpmem"}, []string{"libxpmem.so.0"}, "", ""},
+		{"knem", []string{"/dev/knem"}, nil, "", ""},
+		{"gdrcopy", []string{"/dev/gdrdrv"}, []string{"libgdrapi.so.2"}, "", ""},
+	}
+}
+
+// FabricNames are those that a profile may name.
+func FabricNames() []string {
+	var names []string
+	for _, f := range fabrics() {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// isFabricLibrary tells whether the library must be the node's where the node's MPI is
+// used: it talks to the node's drivers, or to Slurm.
+func isFabricLibrary(name string) bool {
+	base, _, _ := strings.Cut(name, ".so")
+	return slices.Contains([]string{
+		"libfabric", "libucp", "libuct", "libucs", "libucm", "libucs_signal", "libibverbs", "librdmacm", "libefa", "libmlx4", "libmlx5", "libmana",
+		"libcxi", "libcxiutils", "libpsm2", "libpsm_infinipath", "libxpmem", "libgdrapi", "libpmix", "libpmi", "libpmi2", "libpals",
+		"libucc", "libsharp", "libhcoll", "libprrte", "libportals",
+	}, base)
+}
+
+// ErrNoFabric says that a fabric is required and is not there.
+var ErrNoFabric = errors.New("the fabric that the site requires is not there")
+
+// provision is what fabrics bring.
+type provision struct {
+	libraries []*object
+	plugins   []*object
+	mounts    []specs.Mount
+	devices   []bundle.Device
+	set       []string
+	prepend   []string
+}
+
+// findFabric looks for what the profile's fabrics need. What is not there is left out,
+// unless it is required.
+func (r *replacement) findFabric() error {
+	for _, f := range fabrics() {
+		required := slices.Contains(r.profile.Require, f.name)
+		if !required && !slices.Contains(r.profile.Fabric, f.name) {
+			continue
+		}
+		why := r.provide(f)
+		if why != "" && required {
+			return fmt.Errorf("mpi.%s.require %q: %w: %s; without it MPI would use TCP, or fail later", r.profile.Name, f.name, ErrNoFabric, why)
+		}
+	}
+	for _, pattern := range r.profile.Devices {
+		r.device(pattern)
+	}
+	r.providePMIx()
+	if r.profile.Prefix != "" {
+		for _, dir := range pluginDirs(r.site) {
+			r.addPlugins(dir)
+		}
+	}
+	r.provideLoaded()
+	return nil
+}
+
+// provideLoaded has the libraries of fabrics that the MPI is linked with find their
+// plugins without being named in the profile; and those that these plugins bring.
+func (r *replacement) provideLoaded() {
+	for before := -1; before < len(r.fabric.plugins); {
+		before = len(r.fabric.plugins)
+		all := r.node.load(slices.Concat(r.used, r.fabric.libraries, r.fabric.plugins)...)
+		r.give(all)
+		for _, f := range fabrics() {
+			if len(f.libraries) > 0 && all.names[f.libraries[0]] != nil {
+				r.providePlugins(f, all.names[f.libraries[0]].object)
+			}
+		}
+	}
+}
+
+// provide adds what there is of the fabric, and says what is not.
+func (r *replacement) provide(f fabric) (lacks string) {
+	for i, pattern := range f.devices {
+		denied := r.device(pattern)
+		if i == 0 && slices.Contains(r.profile.Require, f.name) {
+			lacks, r.needs = denied, append(r.needs, pattern)
+		}
+	}
+	var first *object
+	for _, name := range f.libraries {
+		o := r.node.search(name, nil)
+		if o == nil {
+			if lacks == "" {
+				lacks = "the node has no " + name
+			}
+			continue
+		}
+		if first == nil {
+			first = o
+		}
+		r.fabric.libraries = append(r.fabric.libraries, o)
+	}
+	if first != nil {
+		r.providePlugins(f, first)
+	}
+	return lacks
+}
+
+// device gives the nodes of a pattern, and says why there is none to be used.
+func (r *replacement) device(pattern string) (lacks string) {
+	found, lacks := devicesOf(r.Node, pattern)
+	if !bundle.SharesDev(r.Mounts) {
+		for _, d := range found {
+			r.fabric.devices = append(r.fabric.devices, deviceOf(d))
+		}
+	}
+	return lacks
+}
+
+// devicesOf lists the nodes of a pattern that this process may use, or says why there
+// is none.
+func devicesOf(node *host.Tree, pattern string) (found []host.Device, lacks string) {
+	lacks = "the node has no " + pattern
+	for _, name := range node.Names(path.Dir(pattern)) {
+		if ok, err := path.Match(path.Base(pattern), name); err != nil || !ok {
+			continue
+		}
+		d, err := node.Device(path.Join(path.Dir(pattern), name))
+		switch {
+		case err != nil:
+			continue
+		case d.Denied != nil:
+			lacks = fmt.Sprintf("%s may not be used: %v", d.Path, d.Denied)
+			continue
+		}
+		found = append(found, d)
+	}
+	if len(found) > 0 {
+		lacks = ""
+	}
+	return found, lacks
+}
+
+func deviceOf(d host.Device) bundle.Device {
+	mode := os.FileMode(d.Perm)
+	return bundle.Device{
+		LinuxDevice: specs.LinuxDevice{
+			Path: d.Path, Type: d.Type, Major: d.Major, Minor: d.Minor, FileMode: &mode, UID: &d.UID, GID: &d.GID,
+		},
+		Access: "rw",
+	}
+}
+
+// providePlugins has a library find its plugins, which it looks for at a place of its
+// node: by the variable that it reads.
+func (r *replacement) providePlugins(f fabric, library *object) {
+	at := r.dir + "/" + f.plugins
+	if f.plugins == "" || slices.ContainsFunc(r.fabric.mounts, func(m specs.Mount) bool { return m.Destination == at }) {
+		return
+	}
+	dir := library.dir() + "/" + f.plugins
+	found := r.addPlugins(dir)
+	if len(found) == 0 {
+		return
+	}
+	r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(dir), at))
+	if f.variable != "IBV_DRIVERS" {
+		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at)
+		return
+	}
+	for _, o := range found { // libmlx5-rdmav34.so is known as libmlx5
+		if driver, _, ok := strings.Cut(path.Base(o.at), "-rdmav"); ok {
+			r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at+"/"+driver)
+		}
+	}
+}
+
+// providePMIx has the node's libpmix find its own plugins: it looks for them below the
+// prefix that it was built for, and those of another version, which the image may have
+// there, do not fit.
+func (r *replacement) providePMIx() {
+	for name, o := range r.needed.names {
+		if !strings.HasPrefix(name, "libpmix.so") || !r.Node.IsDir(o.dir()+"/pmix") {
+			continue
+		}
+		prefix := path.Dir(o.dir())
+		if r.Node.HostPath(prefix) == r.source(r.profile.Prefix) {
+			r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/prefix")
+			continue
+		}
+		r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(prefix), r.dir+"/pmix"))
+		r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/pmix")
+		return
+	}
+}
+
+// addPlugins reads the libraries of a directory.
+func (r *replacement) addPlugins(dir string) (found []*object) {
+	r.seen.add(r.Node, dir)
+	names := r.Node.Names(dir)
+	slices.Sort(names)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".so") {
+			continue
+		}
+		if o := r.node.fitting(dir + "/" + name); o != nil && !slices.Contains(found, o) {
+			found = append(found, o)
+		}
+	}
+	r.fabric.plugins = append(r.fabric.plugins, found...)
+	return found
+}

@@ -1,0 +1,130 @@
+package mpi
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// A Family is the makers of an MPI who keep one binary interface.
+type Family string
+
+// The families.
+const (
+	OpenMPI Family = "Open MPI"
+	MPICH   Family = "MPICH"   // and what has its ABI: Intel MPI, Cray MPICH, MVAPICH
+	ABI     Family = "MPI ABI" // the standard's own, of MPI 5
+)
+
+// A Library is an MPI as found.
+type Library struct {
+	Family  Family
+	Soname  string
+	Path    string // in the view, without links
+	Version string // of its interface, as in the name of its file: 12.4.1; empty when that says none
+	PMI     PMI
+
+	object *object
+}
+
+// String is for people.
+func (l Library) String() string {
+	if r := l.release(); r != "" {
+		return fmt.Sprintf("%s %s (%s)", l.Family, r, path.Base(l.Path))
+	}
+	return fmt.Sprintf("%s (%s)", l.Family, path.Base(l.Path))
+}
+
+// identifyMPI tells whether the object is an MPI, and which.
+func identifyMPI(o *object) (Library, bool) {
+	if !isMPIName(o.name()) || !o.defines("MPI_Init") {
+		return Library{}, false
+	}
+	l := Library{Family: MPICH, Soname: o.name(), Path: o.at, Version: versionIn(path.Base(o.at)), object: o}
+	switch {
+	case o.defines("ompi_mpi_comm_world"):
+		l.Family = OpenMPI
+	case strings.HasPrefix(o.name(), "libmpi_abi.so"):
+		l.Family = ABI
+	}
+	return l, true
+}
+
+// isMPIName tells whether a library of that name may be an MPI.
+func isMPIName(name string) bool { return strings.HasPrefix(name, "libmpi") }
+
+// isMPIPart tells whether it belongs to an MPI: parts of two of them do not fit.
+func isMPIPart(name string) bool {
+	base, _, _ := strings.Cut(name, ".so")
+	switch base {
+	case "libopen-pal", "libopen-rte", "liboshmem", "libmpl", "libopa", "libmpi", "libmpich", "libmpifort", "libmpicxx",
+		"libmpichcxx", "libmpichfort", "libmpi_cxx", "libmpi_mpifh", "libmpi_usempi", "libmpi_usempi_ignore_tkr", "libmpi_usempif08", "libmpi_abi":
+		return true
+	}
+	return false
+}
+
+// versionIn is what follows .so. in a name.
+func versionIn(file string) string {
+	_, version, _ := strings.Cut(file, ".so.")
+	if strings.Trim(version, "0123456789.") != "" || !strings.Contains(version, ".") {
+		return ""
+	}
+	return version
+}
+
+// release is which series of Open MPI it is: since 3.0 it counts interfaces in tens.
+func (l Library) release() string {
+	if l.Family != OpenMPI {
+		return ""
+	}
+	numbers := strings.Split(l.Version, ".")
+	if len(numbers) < 2 || numbers[0] != "40" {
+		return ""
+	}
+	switch numbers[1] {
+	case "0":
+		return "3.0"
+	case "10":
+		return "3.1"
+	case "20":
+		return "4.0"
+	case "30":
+		return "4.1"
+	case "40":
+		return "5.0"
+	}
+	return ""
+}
+
+// compatible says why a program that was linked with the image's MPI may not run with
+// the site's; empty when it may.
+func compatible(abi string, image, site Library) string {
+	if image.Family != site.Family {
+		return fmt.Sprintf("the program is for %s, and the site's %s is %s", image.Family, site.Path, site.Family)
+	}
+	own, ours := strings.Split(image.Version, "."), strings.Split(site.Version, ".")
+	number := func(v []string, i int) string {
+		if i < len(v) {
+			return v[i]
+		}
+		return ""
+	}
+	said := fmt.Sprintf("the image's %s and the site's %s", path.Base(image.Path), path.Base(site.Path))
+	unknown := image.Version == "" || site.Version == ""
+	switch {
+	case !unknown && number(own, 0) != number(ours, 0):
+		return said + " are of different interfaces"
+	case abi == ABIMajor || abi == "":
+		return ""
+	case unknown:
+		return said + fmt.Sprintf(": their names do not say their versions, which abi = %q compares", abi)
+	case abi == ABIStrict && image.Version != site.Version:
+		return said + ` are not the same version, as abi = "strict" wants`
+	case host.CompareVersions(number(own, 1), number(ours, 1)) > 0:
+		return said + `: the image's is newer, and abi = "full" wants all of its interface`
+	}
+	return ""
+}

@@ -1,0 +1,265 @@
+// Package mpi has a container's MPI program run on the site's MPI and fabric. It finds
+// out which MPI the program is linked with, by the rules of the loader and without
+// running anything, chooses the site's profile for it, and works out as edits what puts
+// the site's libraries in the place of the image's; or it says why they do not fit.
+// docs/mpi.md has the rules.
+package mpi
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/ldcache"
+)
+
+// A Request is what is known of a task.
+type Request struct {
+	Node  *host.Tree // the machine
+	Image *host.Tree // the container's root file system
+	Arch  string     // of both, as in GOARCH
+
+	Program string // process.args[0]
+	Cwd     string
+	Env     []string
+	Mounts  []specs.Mount // the container's, as earlier edits leave them
+
+	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none did,
+	// and the image's own counts.
+	LoaderCache []byte
+
+	// Profiles are the site's; the first that fits counts.
+	Profiles []Profile
+
+	// CacheDir keeps decisions from one call to the next: a directory that is the
+	// caller's alone. Empty for none.
+	CacheDir string
+}
+
+// A Result is what the container gets.
+type Result struct {
+	Edits    []bundle.Edit
+	Warnings []string // for the user, a line each
+	Hint     string   // likewise; empty for none
+}
+
+// ErrMismatch says that the site's MPI cannot take the place of the image's.
+var ErrMismatch = errors.New("the site's MPI does not fit")
+
+// A mismatch is why.
+type mismatch struct{ profile, reason string }
+
+func (m *mismatch) Error() string {
+	return fmt.Sprintf("mpi.%s: %s", m.profile, m.reason)
+}
+
+func (m *mismatch) Is(target error) bool { return target == ErrMismatch }
+
+// edited is what our edits come from.
+const edited = "mpi"
+
+// A plan is a result in the making.
+type plan struct {
+	Request
+	env     environment
+	seen    *witnesses
+	image   *loader
+	node    *loader
+	program program
+	speaks  Library  // the MPI that the program will run with, as far as its hint goes; no Family: none
+	needs   []string // patterns of devices, of each of which there must be one
+	Result
+}
+
+// Edits works out what the container gets.
+func Edits(r Request) (Result, error) {
+	p := &plan{Request: r, env: newEnvironment(r.Env), seen: newWitnesses()}
+	defer p.close()
+	if len(p.Profiles) == 0 {
+		return p.onlyHint()
+	}
+	if !p.recall() {
+		p.look()
+		if err := p.readCaches(); err != nil {
+			return Result{}, err
+		}
+		if err := p.decide(); err != nil {
+			return Result{}, err
+		}
+		p.keep()
+	}
+	p.Hint = hint(p.env, p.speaks)
+	return p.Result, nil
+}
+
+// onlyHint is all there is for a site without profiles: a look at the program itself, and
+// a second one only where its ranks are likely not to find each other.
+func (p *plan) onlyHint() (Result, error) {
+	if !Doubtful(p.Env) {
+		return Result{}, nil
+	}
+	p.look()
+	o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH"))
+	if o == nil || !doubtful(p.env, o) {
+		return Result{}, nil
+	}
+	if err := p.readCaches(); err != nil {
+		return Result{}, err
+	}
+	program := p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), nil)
+	return Result{Hint: hint(p.env, program.mpi)}, nil
+}
+
+// look opens the views.
+func (p *plan) look() {
+	image := newView(p.Image, p.seen)
+	image.bind(p.Mounts, p.Node)
+	p.image = &loader{view: image, arch: p.Arch, path: p.env.list("LD_LIBRARY_PATH")}
+	p.node = &loader{view: newView(p.Node, p.seen), arch: p.Arch}
+}
+
+// readCaches reads those of the loaders.
+func (p *plan) readCaches() error {
+	cache, err := p.loaderCache()
+	if err != nil {
+		return err
+	}
+	p.image.cache = cache
+	p.seen.add(p.Node, host.LoaderCache)
+	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
+		p.node.cache = nil // the usual directories are left
+	}
+	return nil
+}
+
+func (p *plan) close() {
+	if p.image != nil {
+		p.image.close()
+	}
+}
+
+// loaderCache is the cache to start from, nil for an image without. The loader ignores
+// a damaged one, too.
+func (p *plan) loaderCache() (*ldcache.Cache, error) {
+	if p.LoaderCache != nil {
+		c, err := ldcache.Parse(p.LoaderCache)
+		if err != nil {
+			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
+		}
+		return c, nil
+	}
+	p.seen.add(p.Image, host.LoaderCache)
+	if !p.Image.IsFile(host.LoaderCache) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	c, err := p.Image.LoaderCache()
+	if err != nil {
+		return new(ldcache.Cache), nil //nolint:nilerr // see above
+	}
+	return c, nil
+}
+
+// decide chooses between the site's MPI and the image's.
+func (p *plan) decide() error {
+	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), p.names())
+	own := p.program.mpi
+	switch {
+	case p.program.kind == Static:
+		p.leave("the program has an MPI of its own, linked statically")
+		return nil
+	case own.Family == "":
+		return nil
+	}
+	if p.program.kind == Linked {
+		p.speaks = own
+	}
+	profile, ok := p.choose()
+	if !ok {
+		p.leave(fmt.Sprintf("the image's own %s: no profile of the site is for it", own))
+		return nil
+	}
+	err := p.replace(profile)
+	if !errors.Is(err, ErrMismatch) {
+		return err
+	}
+	if profile.Mismatch == MismatchRefuse && p.program.kind == Linked {
+		return fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
+	p.Warnings = append(p.Warnings, fmt.Sprintf("%v; the image's own %s is used", err, own))
+	p.leave(fmt.Sprintf("the image's own %s: %v", own, err))
+	return nil
+}
+
+// leave records why nothing is replaced.
+func (p *plan) leave(why string) {
+	p.Edits = append(p.Edits, bundle.Edit{From: edited, Rule: why})
+}
+
+// names are those by which an MPI that the site has a profile for is asked for.
+func (p *plan) names() []string {
+	var names []string
+	for i := range p.Profiles {
+		names = append(names, p.when(&p.Profiles[i])...)
+	}
+	return names
+}
+
+// when are the names that the profile replaces.
+func (p *plan) when(profile *Profile) []string {
+	if len(profile.When) == 0 && len(profile.Replace) > 0 {
+		if o, err := p.node.open(profile.Replace[0]); err == nil {
+			profile.When = []string{o.name()}
+		}
+	}
+	return profile.When
+}
+
+// choose finds the first profile for the program's MPI.
+func (p *plan) choose() (*Profile, bool) {
+	for i := range p.Profiles {
+		profile := &p.Profiles[i]
+		if p.matches(profile) {
+			return profile, true
+		}
+	}
+	return nil, false
+}
+
+func (p *plan) matches(profile *Profile) bool {
+	own := p.program.mpi
+	asked := false
+	for _, name := range p.when(profile) {
+		asked = asked || name == own.Soname
+	}
+	if !asked || p.conflicts(profile) != "" {
+		return false
+	}
+	// One name may be of two families: Open MPI 1.10 and MPICH both have libmpi.so.12.
+	for _, path := range profile.Replace {
+		if o, err := p.node.open(path); err == nil {
+			if site, ok := identifyMPI(o); ok {
+				return site.Family == own.Family
+			}
+		}
+	}
+	return true // what is wrong with it is said later
+}
+
+// conflicts is a library of the program's that goes against the profile.
+func (p *plan) conflicts(profile *Profile) string {
+	if p.program.process == nil {
+		return ""
+	}
+	for _, pattern := range profile.Conflicts {
+		for name := range p.program.process.names {
+			if name == pattern || strings.HasPrefix(name, pattern+".so") {
+				return name
+			}
+		}
+	}
+	return ""
+}

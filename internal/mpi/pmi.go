@@ -1,0 +1,176 @@
+package mpi
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// PMI is how an MPI learns of its ranks.
+type PMI struct {
+	PMIx    bool
+	Version string // of libpmix, as in the name of its file; empty when that is not known
+
+	// Socket says that it speaks PMI 1 or 2 with Slurm: by PMI_FD itself, or by a
+	// library of Slurm's, which is named then.
+	Socket bool
+	By     string
+}
+
+// String is for people.
+func (p PMI) String() string {
+	var said []string
+	if p.PMIx {
+		said = append(said, strings.TrimSpace("PMIx "+pmixRelease(p.Version)))
+	}
+	switch {
+	case p.By != "":
+		said = append(said, p.By)
+	case p.Socket:
+		said = append(said, "PMI2")
+	}
+	if len(said) == 0 {
+		return "no PMI"
+	}
+	return strings.Join(said, ", ")
+}
+
+// pmixRelease is the series of a libpmix, where its file's name tells.
+func pmixRelease(version string) string {
+	switch {
+	case strings.HasPrefix(version, "2.13."):
+		return "5.0"
+	case strings.HasPrefix(version, "2.6."):
+		return "4.2"
+	}
+	return version
+}
+
+// pmiOf finds out how the MPI of a process learns of its ranks: by the libraries that
+// it needs, or by Open MPI 4's plugins.
+func pmiOf(l Library, p *process) PMI {
+	var pmi PMI
+	for name, o := range p.names {
+		switch {
+		case strings.HasPrefix(name, "libpmix.so"):
+			pmi.PMIx, pmi.Version = true, versionIn(path.Base(o.at))
+		case strings.HasPrefix(name, "libpmi2.so"), strings.HasPrefix(name, "libpmi.so"):
+			pmi.Socket, pmi.By = true, name
+		}
+	}
+	switch {
+	case l.Family == OpenMPI && !pmi.PMIx:
+		pluginPMI(l, &pmi)
+	case l.Family != OpenMPI && !pmi.PMIx && !pmi.Socket:
+		pmi.Socket = true // it is built in
+	}
+	return pmi
+}
+
+// pluginPMI looks at the plugins of Open MPI before 5.0.
+func pluginPMI(l Library, pmi *PMI) {
+	for _, dir := range pluginDirs(l) {
+		for _, name := range l.object.in.tree.Names(dir) {
+			pmi.plugin(name)
+		}
+	}
+}
+
+// pluginDirs is where Open MPI may have its plugins: lib/openmpi, or, of Debian,
+// lib/openmpi/lib/openmpi3.
+func pluginDirs(l Library) []string {
+	lib := path.Dir(l.object.in.path)
+	dirs := []string{lib + "/openmpi"}
+	for _, parent := range []string{lib, lib + "/openmpi/lib"} {
+		for _, name := range l.object.in.tree.Names(parent) {
+			if strings.HasPrefix(name, "openmpi") && parent+"/"+name != dirs[0] {
+				dirs = append(dirs, parent+"/"+name)
+			}
+		}
+	}
+	return dirs
+}
+
+func (p *PMI) plugin(name string) {
+	switch {
+	case strings.HasPrefix(name, "mca_pmix_ext"), strings.HasPrefix(name, "mca_pmix_pmix"):
+		p.PMIx = true
+	case name == "mca_pmix_s2.so", name == "mca_pmix_s1.so":
+		p.Socket = true
+	}
+}
+
+// offered is what srun's --mpi gave the task, by the variables that its plugins set.
+type offered struct{ pmix, socket bool }
+
+func offeredBy(env environment) offered {
+	return offered{
+		pmix:   env["PMIX_NAMESPACE"] != "" || env["PMIX_RANK"] != "",
+		socket: env["PMI_FD"] != "" || env["PMI_PORT"] != "" || env["PMI_CONTROL_PORT"] != "" || env["PMI_CONTROL_FD"] != "",
+	}
+}
+
+// tasks is how many the step has, 0 when that is not known.
+func tasks(env environment) int {
+	for _, name := range []string{"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"} {
+		if n, err := strconv.Atoi(env[name]); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// Doubtful tells, by the environment only, whether a task is to look if the ranks of its
+// step may not find each other: the first of several does.
+func Doubtful(env []string) bool {
+	e := newEnvironment(env)
+	return tasks(e) > 1 && e["SLURM_PROCID"] == "0"
+}
+
+// doubtful tells of a program whether its MPI may want another PMI than there is: by the
+// name of the library that it needs.
+func doubtful(env environment, program *object) bool {
+	has := offeredBy(env)
+	return slices.ContainsFunc(program.Needed, func(name string) bool {
+		if strings.HasSuffix(name, ".so.12") { // as MPICH's, which mostly speaks PMI2
+			return isMPIName(name) && !has.socket
+		}
+		return isMPIName(name) && !has.pmix
+	})
+}
+
+// hint says that the ranks will not find each other, and what to do; empty when
+// nothing speaks for that. One task says it for all of the step.
+func hint(env environment, l Library) string {
+	n := tasks(env)
+	if l.Family == "" || n < 2 || env["SLURM_PROCID"] != "0" {
+		return ""
+	}
+	has, speaks := offeredBy(env), l.PMI
+	if !speaks.PMIx && !speaks.Socket || speaks.PMIx && has.pmix || speaks.Socket && has.socket {
+		return ""
+	}
+	var flavours []string
+	if speaks.PMIx {
+		flavours = append(flavours, "--mpi=pmix")
+	}
+	if speaks.Socket {
+		flavours = append(flavours, "--mpi=pmi2")
+	}
+	slices.Sort(flavours)
+	offer := "neither"
+	switch {
+	case has.pmix:
+		offer = "PMIx"
+	case has.socket:
+		offer = "PMI2"
+	}
+	if offer == "neither" {
+		return fmt.Sprintf("this step offers no PMI, and %s needs %s: its %d tasks will be as many programs of one rank; use srun %s",
+			l, speaks, n, strings.Join(flavours, " or "))
+	}
+	return fmt.Sprintf("this step offers %s, and %s needs %s: its %d tasks will not find each other; use srun %s",
+		offer, l, speaks, n, strings.Join(flavours, " or "))
+}

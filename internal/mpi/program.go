@@ -1,0 +1,134 @@
+package mpi
+
+import (
+	"debug/elf"
+	"path"
+	"strings"
+)
+
+// A Kind is how a task's program stands to MPI.
+type Kind string
+
+// The kinds.
+const (
+	// Linked programs need an MPI library, themselves or by another library.
+	Linked Kind = "linked"
+
+	// Wrapping programs are linked with none, and may load or execute what is:
+	// scripts, shells, interpreters. For them the image's MPI counts.
+	Wrapping Kind = "wrapping"
+
+	// Static programs have an MPI within themselves; nothing can take its place.
+	Static Kind = "static"
+
+	// Foreign programs have to do with no MPI, or are not to be found.
+	Foreign Kind = "foreign"
+)
+
+// A program is what a task executes.
+type program struct {
+	kind    Kind
+	object  *object
+	process *process
+	mpi     Library // of Linked and Wrapping programs; no Family: there is none
+}
+
+// executors are the functions by which a program comes to others, or to libraries
+// that it is not linked with.
+func executors() []string {
+	return []string{
+		"dlopen", "dlmopen", "execv", "execve", "execvp", "execvpe", "execl", "execlp", "execle", "fexecve",
+		"posix_spawn", "posix_spawnp", "system", "popen",
+	}
+}
+
+// findProgram is execvp(3) in the container. A script counts as what it is.
+func (l *loader) findProgram(name, cwd string, search []string) (o *object, script bool) {
+	var candidates []string
+	switch {
+	case path.IsAbs(name):
+		candidates = []string{name}
+	case strings.Contains(name, "/"):
+		candidates = []string{path.Join(cwd, name)}
+	default:
+		for _, dir := range search {
+			if path.IsAbs(dir) {
+				candidates = append(candidates, dir+"/"+name)
+			}
+		}
+	}
+	for _, file := range candidates {
+		o, err := l.open(file)
+		if err == nil {
+			return o, false
+		}
+		if in, err := l.resolve(file); err == nil && in.tree.IsFile(in.path) {
+			l.saw(file, in)
+			return nil, true
+		}
+	}
+	return nil, false
+}
+
+// examine finds out what the task's program is. A wrapping one has the first MPI that
+// the names lead to.
+func (l *loader) examine(name, cwd string, search, names []string) program {
+	o, script := l.findProgram(name, cwd, search)
+	switch {
+	case script:
+		return program{kind: Wrapping, mpi: l.ofImage(names)}
+	case o == nil || o.Class != elf.ELFCLASS64:
+		return program{kind: Foreign}
+	case !o.Dynamic || o.Interp == "" && len(o.Needed) == 0:
+		if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
+			return program{kind: Static, object: o}
+		}
+		return program{kind: Foreign, object: o}
+	}
+	p := program{kind: Foreign, object: o, process: l.load(o)}
+	for _, o := range p.process.objects {
+		if mpi, ok := identifyMPI(o.object); ok {
+			p.kind, p.mpi = Linked, mpi
+			p.mpi.PMI = pmiOf(mpi, p.process)
+			return p
+		}
+	}
+	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
+		p.kind = Static // with all else linked dynamically
+		return p
+	}
+	if l.executes(p.process) {
+		p.kind, p.mpi = Wrapping, l.ofImage(names)
+	}
+	return p
+}
+
+// executes tells whether what the process is made of can load or execute others; of
+// glibc itself every process has that.
+func (l *loader) executes(p *process) bool {
+	for _, o := range p.objects {
+		if ofLibc(o.name()) {
+			continue
+		}
+		imports, err := o.in.tree.Imports(o.in.path, executors()...)
+		if err == nil && len(imports) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ofImage is the MPI that a program without search paths of its own would get.
+func (l *loader) ofImage(names []string) Library {
+	for _, name := range names {
+		o := l.search(name, nil)
+		if o == nil {
+			continue
+		}
+		if mpi, ok := identifyMPI(o); ok {
+			mpi.PMI = pmiOf(mpi, l.load(o))
+			return mpi
+		}
+	}
+	return Library{}
+}

@@ -1,0 +1,257 @@
+package mpi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// What is found out for one task of a program is true for the next, until a file
+// changes: a decision is kept with all that it rests on. A task that finds it looks at
+// the identities of those files, and reads none of them.
+
+const (
+	memoryFormat = "ocishim mpi 1" // changes with what is kept, and with the rules
+	memoryPrefix = "mpi-"
+	mostMemory   = 4 << 20 // bytes of one
+	mostMemories = 64
+)
+
+// memoryName is that of the file for a request: of all that is given to Edits but what
+// lies in files.
+func (p *plan) memoryName() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%q\x00", memoryFormat, p.Image.HostPath("/"), p.Arch, p.Cwd,
+		[]string{p.Program, p.env["PATH"], p.env["LD_LIBRARY_PATH"]})
+	for _, m := range p.Mounts {
+		fmt.Fprintf(h, "%s\x00%s\x00", m.Source, m.Destination)
+	}
+	for _, profile := range p.Profiles {
+		fmt.Fprintf(h, "%q\x00", profile)
+	}
+	h.Write(p.LoaderCache)
+	return memoryPrefix + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// recall takes a decision over that still holds. Whatever is wrong with what was kept,
+// it is as if there were nothing.
+func (p *plan) recall() bool {
+	if p.CacheDir == "" {
+		return false
+	}
+	data, err := readMemory(filepath.Join(p.CacheDir, p.memoryName()))
+	if err != nil {
+		return false
+	}
+	r := reader{rest: data}
+	if r.text() != memoryFormat {
+		return false
+	}
+	for range r.count() {
+		w := witness{r.text(), r.text(), r.text()}
+		if !p.stands(w) {
+			return false
+		}
+	}
+	needs := r.list()
+	result := Result{}
+	said := Library{Family: Family(r.text()), Path: r.text(), Version: r.text()}
+	said.PMI = PMI{PMIx: r.text() != "", Version: r.text(), Socket: r.text() != "", By: r.text()}
+	result.Warnings = r.list()
+	for range r.count() {
+		result.Edits = append(result.Edits, r.edit())
+	}
+	for _, pattern := range needs {
+		if _, lacks := devicesOf(p.Node, pattern); lacks != "" {
+			return false
+		}
+	}
+	if r.bad {
+		return false
+	}
+	p.Result, p.speaks = result, said
+	return true
+}
+
+// stands tells whether the witness says still what it said.
+func (p *plan) stands(w witness) bool {
+	if w.root == p.Image.HostPath("/") {
+		return w.holds(p.Image)
+	}
+	below, ok := strings.CutPrefix(w.root, strings.TrimSuffix(p.Node.HostPath("/"), "/"))
+	if !ok {
+		return false
+	}
+	w.path = filepath.Join("/", below, w.path)
+	return w.holds(p.Node)
+}
+
+func readMemory(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	// Nobody but the caller can have written it.
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 || st.Size > mostMemory {
+		return nil, os.ErrPermission
+	}
+	data := make([]byte, st.Size)
+	n, err := f.Read(data)
+	return data[:n], err
+}
+
+// keep writes the decision down, by rename. That it cannot is no error: the next call
+// takes longer.
+func (p *plan) keep() {
+	if p.CacheDir == "" {
+		return
+	}
+	w := new(writer)
+	w.text(memoryFormat)
+	w.count(len(p.seen.list))
+	for _, s := range p.seen.list {
+		w.text(s.root, s.path, s.was)
+	}
+	w.list(p.needs)
+	l := p.speaks
+	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By)
+	w.list(p.Warnings)
+	w.count(len(p.Edits))
+	for _, e := range p.Edits {
+		w.edit(e)
+	}
+	if w.bad || w.Len() > mostMemory || os.MkdirAll(p.CacheDir, 0o700) != nil {
+		return
+	}
+	p.forget()
+	f, err := os.CreateTemp(p.CacheDir, ".ocishim-new-")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(w.Bytes())
+	if err := errors.Join(err, f.Close(), os.Rename(f.Name(), filepath.Join(p.CacheDir, p.memoryName()))); err != nil {
+		_ = os.Remove(f.Name())
+	}
+}
+
+// forget makes room: what is in use is soon there again.
+func (p *plan) forget() {
+	names, err := filepath.Glob(filepath.Join(p.CacheDir, memoryPrefix+"*"))
+	if err != nil || len(names) < mostMemories {
+		return
+	}
+	for _, name := range names {
+		_ = os.Remove(name)
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
+// A writer puts texts one after the other, each with its length before it.
+type writer struct {
+	bytes.Buffer
+	bad bool // it holds what cannot be kept
+}
+
+func (w *writer) count(n int) { w.WriteString(strconv.Itoa(n) + "\n") }
+
+func (w *writer) text(texts ...string) {
+	for _, s := range texts {
+		w.count(len(s))
+		w.WriteString(s)
+	}
+}
+
+func (w *writer) list(texts []string) {
+	w.count(len(texts))
+	w.text(texts...)
+}
+
+// edit writes what edits of ours consist of; devices are looked at anew each time.
+func (w *writer) edit(e bundle.Edit) {
+	w.bad = w.bad || len(e.Devices) > 0
+	w.text(e.From, e.Rule)
+	w.list(e.Env)
+	w.list(e.EnvPrepend)
+	w.count(len(e.Mounts))
+	for _, m := range e.Mounts {
+		w.text(m.Source, m.Destination)
+	}
+	w.count(len(e.Links))
+	for _, l := range e.Links {
+		w.text(l.Path, l.Target)
+	}
+	w.count(len(e.Files))
+	for _, f := range e.Files {
+		w.text(f.Path, string(f.Data))
+	}
+}
+
+// A reader takes them out again.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) count() int {
+	line, _, ok := bytes.Cut(r.rest[:min(len(r.rest), 16)], []byte("\n"))
+	n, err := strconv.Atoi(string(line))
+	if !ok || err != nil || n < 0 || n > len(r.rest) {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[len(line)+1:]
+	return n
+}
+
+func (r *reader) text() string {
+	n := r.count()
+	if n > len(r.rest) {
+		r.bad, r.rest = true, nil
+		return ""
+	}
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *reader) list() (texts []string) {
+	for range r.count() {
+		texts = append(texts, r.text())
+	}
+	return texts
+}
+
+func (r *reader) edit() bundle.Edit {
+	e := bundle.Edit{From: r.text(), Rule: r.text(), Env: r.list(), EnvPrepend: r.list()}
+	for range r.count() {
+		e.Mounts = append(e.Mounts, bindOf(r.text(), r.text()))
+	}
+	for range r.count() {
+		e.Links = append(e.Links, bundle.Link{Path: r.text(), Target: r.text()})
+	}
+	for range r.count() {
+		e.Files = append(e.Files, bundle.File{Path: r.text(), Data: []byte(r.text())})
+	}
+	return e
+}

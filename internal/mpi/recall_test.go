@@ -1,0 +1,111 @@
+package mpi
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// A decision is taken over as long as all files are what they were, and says the same.
+func TestRecall(t *testing.T) {
+	for name, change := range map[string]func(*machine){
+		"nothing": func(*machine) {},
+		"the image's MPI": func(m *machine) {
+			m.library(m.image+debianLib, "libmpi.so.12.1.0", mpich+" int another;")
+		},
+		"a link": func(m *machine) {
+			m.check(os.Remove(m.image + debianLib + "/libmpi.so.12"))
+			m.check(os.Symlink("libmpi.so.12.1.0", m.image+debianLib+"/libmpi.so.12"))
+		},
+		"the program":      func(m *machine) { m.gcc(m.image+"/bin/program", "int main(void) { return 0; }") },
+		"a library before": func(m *machine) { m.library(m.image+"/usr/lib64", "libmpi.so.12.0.0", mpich) },
+		"the site's MPI":   func(m *machine) { m.siteMPI("libmpi.so.12.5.0", mpich) },
+		"the profile":      func(m *machine) { m.request.Profiles[0].ABI = ABIFull },
+		"the search path":  func(m *machine) { m.request.Env = append(m.request.Env, "LD_LIBRARY_PATH=/opt") },
+		"what was kept": func(m *machine) {
+			for _, file := range m.kept() {
+				data, err := os.ReadFile(file)
+				m.check(err)
+				m.check(os.WriteFile(file, data[:len(data)/2], 0o600))
+			}
+		},
+		"who may write it": func(m *machine) {
+			for _, file := range m.kept() {
+				m.check(os.Chmod(file, 0o666))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.imageMPI("libmpi.so.12.1.0", mpich)
+			m.siteMPI("libmpi.so.12.4.1", mpich)
+			m.request.CacheDir = t.TempDir() + "/memory"
+			m.plan()
+			if !m.recalls() {
+				t.Fatal("it is found out again though nothing has changed")
+			}
+			time.Sleep(10 * time.Millisecond) // a kernel's clock has a tick
+			change(m)
+			recalled := m.recalls()
+			if recalled != (name == "nothing") {
+				t.Errorf("recalled: %v", recalled)
+			}
+			warm := m.plan()
+			m.request.CacheDir = ""
+			if cold := m.plan(); warm != cold {
+				t.Errorf("with what was kept:\n%s\nwithout:\n%s", warm, cold)
+			}
+		})
+	}
+}
+
+func (m *machine) recalls() bool {
+	p := &plan{Request: m.request, env: newEnvironment(m.request.Env)}
+	return p.recall()
+}
+
+func (m *machine) kept() []string {
+	m.t.Helper()
+	files, err := filepath.Glob(m.request.CacheDir + "/" + memoryPrefix + "*")
+	m.check(err)
+	if len(files) == 0 {
+		m.t.Fatal("nothing is kept")
+	}
+	return files
+}
+
+// A device that is required is looked at each time.
+func TestRecallRequired(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	m.request.CacheDir = t.TempDir()
+	m.request.Profiles[0].Require = []string{"knem"}
+	m.write(m.node+"/dev/knem", "c 10 55 666 0 usable")
+	m.plan()
+	if !m.recalls() {
+		t.Error("not recalled")
+	}
+	m.write(m.node+"/dev/knem", "c 10 55 666 0 EPERM")
+	m.refuses("may not be used: operation not permitted")
+}
+
+// Whatever is in the file, reading it ends.
+func FuzzRecall(f *testing.F) {
+	w := new(writer)
+	w.text(memoryFormat, "a", "b")
+	w.list([]string{"x"})
+	f.Add(w.Bytes())
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		r := reader{rest: data}
+		r.text()
+		r.list()
+		for range r.count() {
+			r.edit()
+			if r.bad {
+				break
+			}
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package plan
+
+import (
+	"fmt"
+	goruntime "runtime"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/mpi"
+)
+
+// MPI lists the edits that have a task of the hpc profile run on the site's MPI: after
+// all others have been applied, since it depends on what is mounted where, and on what
+// the loader is told. The node's files are found below its root. cacheDir is a directory
+// of the caller's alone, in which decisions are kept. Warnings are for the user, a line
+// each; the hint likewise.
+func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Result, error) {
+	if len(cfg.MPI) == 0 && !mpi.Doubtful(b.Spec.Process.Env) {
+		return mpi.Result{}, nil
+	}
+	node, err := host.Open(root, host.Kernel{})
+	if err != nil {
+		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
+	}
+	defer node.Close()
+	image, err := host.Open(b.Rootfs, host.Kernel{})
+	if err != nil {
+		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
+	}
+	defer image.Close()
+	result, err := mpi.Edits(mpi.Request{
+		Node: node, Image: image, Arch: goruntime.GOARCH,
+		Program: b.Spec.Process.Args[0], Cwd: b.Spec.Process.Cwd, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
+		LoaderCache: loaderCache(b), Profiles: mpiProfiles(cfg), CacheDir: cacheDir,
+	})
+	if err != nil {
+		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
+	}
+	return result, nil
+}
+
+// loaderCache is the loader's cache as earlier edits leave it, nil without.
+func loaderCache(b *bundle.Bundle) []byte {
+	for _, f := range b.Files {
+		if f.Path == host.LoaderCache {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+func mpiProfiles(cfg *config.Config) []mpi.Profile {
+	profiles := make([]mpi.Profile, 0, len(cfg.MPI))
+	for _, m := range cfg.MPI {
+		profiles = append(profiles, mpi.Profile{
+			Name: m.Name, When: m.When, Replace: m.Replace, Closure: m.Closure, ABI: m.ABI, Prefix: m.Prefix,
+			Bind: m.Bind, Devices: m.Devices, Set: m.Set, Prepend: m.Prepend, Conflicts: m.Conflicts,
+			Fabric: m.Fabric, Require: m.Require, Mismatch: m.Mismatch,
+		})
+	}
+	return profiles
+}

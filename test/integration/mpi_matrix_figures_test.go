@@ -1,0 +1,96 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// A row is a cell as it came out.
+type row struct {
+	cell
+	outcome, why string
+	works        bool
+	measured     []comparison
+}
+
+// compareWithBare measures the program in the container, on the site's MPI, beside the
+// same MPI's program bare: right results are asked for, and figures where they are wanted.
+func (m *matrix) compareWithBare(t *testing.T, r *row) {
+	shapes := []mpiCase{{r.mpi, 1, 2}}
+	if *flagFigures != "" {
+		shapes = append(shapes, mpiCase{r.mpi, 1, 8}, mpiCase{r.mpi, 3, 3}, mpiCase{r.mpi, 3, 6})
+	}
+	repeats := max(1, *flagRepeats)
+	for _, shape := range shapes {
+		c := comparison{mpiCase: shape}
+		for range repeats {
+			bare, err := m.measureBare(r.cell, shape)
+			if err != nil {
+				t.Fatalf("bare: %v", err)
+			}
+			out, bad, err := m.run(r.cell, r.flavour, shape.nodes, shape.ranks, "/opt/mpi/measure-"+r.mpi)
+			inside, readErr := readFigures(out, shape.ranks)
+			if err != nil || readErr != nil {
+				t.Fatalf("%v in a container: %v, %v\n%s%s", shape, err, readErr, out, bad)
+			}
+			c.bare, c.inside = append(c.bare, bare), append(c.inside, inside)
+		}
+		if a, b := least(c.bare), least(c.inside); shape.ranks == 2 && b > slower*a {
+			t.Errorf("a small message takes %.2f microseconds at best, %.2f bare", b, a)
+		}
+		r.measured = append(r.measured, c)
+	}
+}
+
+// measureBare runs the program of the site's suite on the node.
+func (m *matrix) measureBare(c cell, shape mpiCase) (figures, error) {
+	env := append([]string{"env"}, shape.environment()...)
+	if c.siteSuite == "bookworm" {
+		env = append(env, "LD_LIBRARY_PATH=/opt/site-libraries", "OPAL_PREFIX=/opt/site", "PMIX_INSTALL_PREFIX=/opt/site/lib/x86_64-linux-gnu/pmix2")
+	}
+	args := m.srun(mpiPMI[c.mpi], shape.nodes, shape.ranks, false, "")
+	args = append(args[:len(args)-1], append(env, fmt.Sprintf("/home/alice/bare-%s/measure-%s", c.siteSuite, c.mpi))...)
+	out, bad, err := m.try("alice", args...)
+	if err != nil {
+		return figures{}, fmt.Errorf("%q: %w\n%s%s", args, err, out, bad)
+	}
+	return readFigures(out, shape.ranks)
+}
+
+var mpiNames = map[string]string{"openmpi": "Open MPI", "mpich": "MPICH"}
+
+// String is a row of the table.
+func (r row) String() string {
+	result := r.outcome
+	switch {
+	case r.outcome == refused:
+		result += ": " + r.why
+	case !r.works:
+		result += "; a hint: ranks do not find each other"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s, %s | %s, %s | %s | %s |", mpiNames[r.mpi], r.image, mpiNames[r.siteMPI], r.siteSuite, r.flavour, result)
+	latency, bandwidth := func(f figures) float64 { return f.latency }, func(f figures) float64 { return f.bandwidth }
+	var small, large []string
+	for _, c := range r.measured {
+		small = append(small, fmt.Sprintf("%.2f", c.ratio(latency)))
+		large = append(large, fmt.Sprintf("%.2f", c.ratio(bandwidth)))
+	}
+	fmt.Fprintf(&b, " %s | %s |", strings.Join(small, " "), strings.Join(large, " "))
+	return b.String()
+}
+
+// write writes the matrix.
+func (m *matrix) write(path string) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, "| image | site | `--mpi` | the program runs on | 8 bytes, ratio to bare | 4 MiB, ratio to bare |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|")
+	for _, r := range m.rows {
+		fmt.Fprintln(&b, r)
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
