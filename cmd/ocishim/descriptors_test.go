@@ -130,12 +130,13 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// expectSleep waits until the process is sleep(1), and no longer ours.
+// expectSleep waits until the process is sleep(1), no longer ours, and sleeps: its
+// loader has closed what it had open.
 func expectSleep(t *testing.T, pid int) {
 	t.Helper()
 	if !wait(10*time.Second, func() bool {
-		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		return string(comm) == "sleep\n"
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return strings.Contains(string(stat), " (sleep) S ")
 	}) {
 		t.Fatal("the application does not begin")
 	}
