@@ -45,9 +45,10 @@ type anchor struct {
 	events chan func()   // what happens, one after the other
 	over   chan struct{} // closed when no event is taken any more
 
-	child   *exec.Cmd // salloc, or in a job that is there already the launcher
-	orders  *os.File  // to the launcher: what to execute
-	said    []string  // by salloc, before the allocation
+	child   *exec.Cmd     // salloc, or in a job that is there already the launcher
+	orders  *os.File      // to the launcher: what to execute
+	said    []string      // by salloc, before the allocation
+	relayed chan struct{} // closed when all of stderr is passed on; nil with a terminal
 	waiting []net.Conn
 	srun    srunMessages
 	launch  time.Time
@@ -138,6 +139,12 @@ func (a *anchor) begin() error {
 	if err != nil {
 		return err
 	}
+	stderr := os.Stderr
+	if !a.c.Terminal {
+		if stderr, err = a.startRelay(); err != nil {
+			return err
+		}
+	}
 	launcher := fmt.Sprintf("/proc/self/fd/%d", launcherFile)
 	if a.c.Foreign {
 		a.child = a.c.Host.command(context.Background(), "true")
@@ -147,17 +154,21 @@ func (a *anchor) begin() error {
 		a.child = a.c.Host.command(context.Background(), "salloc", args...)
 	}
 	a.child.Stdout, a.child.Stderr = said, said
-	a.child.ExtraFiles = []*os.File{ordersIn, news, os.Stdin, os.Stdout, os.Stderr, self} // from launcherOrders on
-	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM                                       // salloc gives the allocation back
+	a.child.ExtraFiles = []*os.File{ordersIn, news, os.Stdin, os.Stdout, stderr, self} // from launcherOrders on
+	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM                                    // salloc gives the allocation back
 	err = a.child.Start()
 	for _, f := range []*os.File{ordersIn, news, said, self} {
 		f.Close()
+	}
+	if a.relayed != nil {
+		stderr.Close()
 	}
 	if err != nil {
 		return fmt.Errorf("start %s: %w", filepath.Base(a.child.Path), err)
 	}
 	a.orders = orders
 	go a.readNews(newsOut)
+	a.srun.closed = make(chan struct{})
 	go a.readMessages(messages)
 	return nil
 }
@@ -295,8 +306,8 @@ func (a *anchor) finish(waited error) int {
 	if !a.ended {
 		status, failure = a.outcome(waited)
 	}
-	if !a.c.Foreign && a.c.Job != "" && (waited != nil || a.ended) {
-		_ = a.c.Host.cancel(a.c.Job) // salloc itself may have been killed
+	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
+		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
 	}
 	if failure != "" {
 		a.log("error", failure)
@@ -333,17 +344,24 @@ func failureOr(failure, otherwise string) string {
 	return otherwise
 }
 
-// drain takes what srun said last, and what waits.
+// drain takes what srun said last, and what waits; a process of srun's that keeps
+// a pipe open is not waited for.
 func (a *anchor) drain() {
-	for {
-		select {
-		case event := <-a.events:
-			event()
-		case <-a.srun.closed:
-			return
-		case <-time.After(time.Second):
-			return // a process of srun's keeps the pipe open
+	late := time.After(time.Second)
+	for _, end := range []chan struct{}{a.srun.closed, a.relayed} {
+		for open := end != nil; open; {
+			select {
+			case event := <-a.events:
+				event()
+			case <-end:
+				open = false
+			case <-late:
+				return
+			}
 		}
+	}
+	for len(a.events) > 0 {
+		(<-a.events)()
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -138,11 +137,4 @@ func (r *Record) srunArgs() []string {
 	}
 	args = append(args, r.Launch...)
 	return append(append(args, "--container="+r.Remote, "--"), r.Args...)
-}
-
-// isReopenable tells whether a process can open the descriptor by its name in
-// /proc: anything but a socket.
-func isReopenable(fd int) bool {
-	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	return err == nil && !strings.HasPrefix(name, "socket:")
 }

@@ -27,7 +27,6 @@ const mostErrors = 20
 // readMessages reads what salloc and srun write on stderr; the container's own
 // goes elsewhere.
 func (a *anchor) readMessages(from *os.File) {
-	a.srun.closed = make(chan struct{})
 	defer close(a.srun.closed)
 	lines := bufio.NewReaderSize(from, 4096)
 	for {

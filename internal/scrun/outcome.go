@@ -52,7 +52,7 @@ func (a *anchor) jobEnd() string {
 		return ""
 	}
 	end, ok := jobEnds[state]
-	if !ok && a.srun.revoked {
+	if !ok && a.srun.revoked && a.srun.exited == 0 { // salloc says so of a normal end, too
 		end, ok = jobEnds["REVOKED"], true
 	}
 	if !ok {
@@ -110,6 +110,12 @@ func statusOf(err error) int {
 		return exit.ExitCode()
 	}
 	return exitLost
+}
+
+// wasKilled tells whether a signal ended the command.
+func wasKilled(err error) bool {
+	var exit *exec.ExitError
+	return err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0)
 }
 
 func jsonString(s string) string {
