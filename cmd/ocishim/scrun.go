@@ -54,12 +54,15 @@ func makeScrun(app *cli.App, inv *invocation) {
 		scrunVerb("start", "start a container that was created", func(_ *cli.Context, c *scrun.Container) error { return c.Start() }),
 		scrunVerb("state", "print the state of a container as one JSON object", scrunState),
 		scrunKillCommand(), scrunDeleteCommand(),
+		scrunExecCommand(inv), scrunPsCommand(),
+		scrunVerb("pause", "suspend a container's job, or stop the processes of its step", func(_ *cli.Context, c *scrun.Container) error { return c.Pause() }),
+		scrunVerb("resume", "let a paused container go on", func(_ *cli.Context, c *scrun.Container) error { return c.Resume() }),
+		scrunUpdateCommand(),
 		scrunListCommand(), scrunFeaturesCommand(),
 	}
 	for _, command := range app.Commands {
 		command.HideHelpCommand, command.OnUsageError = true, app.OnUsageError
 	}
-	_ = inv
 }
 
 const scrunDescription = `Called as scrun, or with --slurm, ocishim carries out the verbs by Slurm: the

@@ -309,11 +309,9 @@ func (a *anchor) finish(waited error) int {
 	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
 		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
 	}
-	if failure != "" {
+	if failure != "" && a.c.Phase != Creating { // else create says so
 		a.log("error", failure)
-		if a.c.Phase == Running {
-			fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
-		}
+		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
 	}
 	for _, conn := range a.waiting {
 		reply(conn, errors.New(failureOr(failure, "the container ended before it ran")))
@@ -326,8 +324,9 @@ func (a *anchor) finish(waited error) int {
 		}
 		return status
 	}
-	if a.c.Exec() {
+	if a.c.isAdded() {
 		a.send(report{Error: failureOr(failure, "the process ended before it ran")})
+		_ = a.c.unstage()
 		_ = a.c.discard()
 		return status
 	}
@@ -374,8 +373,8 @@ func (a *anchor) log(level, message string) {
 	a.c.Log.write(level, message)
 }
 
-// Exec tells whether it is a process that exec added.
-func (r *Record) Exec() bool { return r.Launch != nil && strings.HasPrefix(r.Token, execPrefix) }
+// isAdded tells whether it is a process that exec added.
+func (r *Record) isAdded() bool { return r.Launch != nil && strings.HasPrefix(r.Token, execPrefix) }
 
 // hasNetwork tells whether the engine expects the container's first process to
 // have a network namespace of its own: one is asked for, and none is given.

@@ -31,7 +31,7 @@ func (c *Container) throughDir(name string, use func(path string) error) error {
 // listen takes requests: a line with a word and perhaps a number, answered with
 // a line, empty or an error.
 func (a *anchor) listen() error {
-	if a.c.Exec() {
+	if a.c.isAdded() {
 		return nil
 	}
 	return a.c.throughDir(controlSocket, func(path string) error {

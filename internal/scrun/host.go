@@ -3,6 +3,7 @@ package scrun
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -191,22 +192,44 @@ func (h Host) cancel(job string) error {
 	return err
 }
 
-// jobState is Slurm's name for the state of the job (squeue(1), JOB STATE
-// CODES), and its reason; "" when the job is not known any more.
-func (h Host) jobState(job string) (state, reason string, err error) {
-	out, err := h.output("scontrol", "--oneliner", "show", "job", job)
+// jobStates are Slurm's names for the state of the job (squeue(1), JOB STATE
+// CODES): while it is completing the one that it ends in, too. None when the job
+// is not known any more.
+func (h Host) jobStates(job string) ([]string, error) {
+	out, err := h.output("squeue", "--json", "--states=all", "--job", job)
 	if err != nil && strings.Contains(err.Error(), "Invalid job id") {
-		return "", "", nil
+		return nil, nil
 	}
-	return fieldOf(out, "JobState"), fieldOf(out, "Reason"), err
-}
-
-// fieldOf reads NAME=VALUE of scontrol's output.
-func fieldOf(text, name string) string {
-	for word := range strings.FieldsSeq(text) {
-		if value, ok := strings.CutPrefix(word, name+"="); ok {
-			return value
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Jobs []struct {
+			ID    int       `json:"job_id"`
+			State stateList `json:"job_state"`
+		} `json:"jobs"`
+	}
+	if err := json.Unmarshal([]byte(out), &answer); err != nil {
+		return nil, fmt.Errorf("read squeue --json: %w", err)
+	}
+	for _, j := range answer.Jobs {
+		if strconv.Itoa(j.ID) == job {
+			return j.State, nil
 		}
 	}
-	return ""
+	return nil, nil
+}
+
+// A stateList is a list of names, which Slurm before 23.11 writes as one string.
+type stateList []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *stateList) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '[' {
+		return json.Unmarshal(data, (*[]string)(l))
+	}
+	var one string
+	err := json.Unmarshal(data, &one)
+	*l = stateList{one}
+	return err
 }

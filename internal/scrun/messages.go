@@ -129,7 +129,7 @@ func (a *anchor) running() {
 		reply(conn, nil)
 	}
 	a.waiting = nil
-	if a.c.Exec() {
+	if a.c.isAdded() {
 		a.send(report{Ready: true})
 	}
 }

@@ -47,11 +47,16 @@ func (a *anchor) jobEnd() string {
 	if a.c.Job == "" {
 		return ""
 	}
-	state, _, err := a.c.Host.jobState(a.c.Job)
+	states, err := a.c.Host.jobStates(a.c.Job)
 	if err != nil {
 		return ""
 	}
-	end, ok := jobEnds[state]
+	end, ok := "", false
+	for _, state := range states {
+		if end, ok = jobEnds[state]; ok {
+			break
+		}
+	}
 	if !ok && a.srun.revoked && a.srun.exited == 0 { // salloc says so of a normal end, too
 		end, ok = jobEnds["REVOKED"], true
 	}
@@ -93,7 +98,7 @@ func (a *anchor) whyRefused() string {
 // refusal tells the two ways of not getting a job.
 func (a *anchor) refusal() string {
 	for _, line := range a.said {
-		if strings.Contains(line, "has been cancelled") || strings.Contains(line, "has been revoked") {
+		if strings.Contains(line, "has been cancelled") {
 			return "cancelled"
 		}
 	}

@@ -41,6 +41,3 @@ func (c *Container) unstage() error {
 }
 
 func (c *Container) expand(pattern string) string { return pattern }
-
-// Resume lets a paused container go on.
-func (c *Container) Resume() error { return nil }

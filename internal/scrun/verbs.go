@@ -108,6 +108,11 @@ func (c *Container) Delete(force bool) error {
 	if err := c.reload(); err != nil {
 		return err
 	}
+	for _, added := range c.added() {
+		if added.alive() { // else its step ends with the job, or has
+			_ = added.end()
+		}
+	}
 	if err := c.releaseJob(); err != nil {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
 	}
