@@ -151,8 +151,26 @@ func scrunOptions(c *cli.Context) (scrun.Options, error) {
 			}
 		}
 	}
-	o.Site = scrun.Site{Staging: scrun.StageNone}
-	return o, nil
+	o.Site, err = scrunSite(c)
+	return o, err
+}
+
+// scrunSite is what the site has decided.
+func scrunSite(c *cli.Context) (scrun.Site, error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return scrun.Site{}, err
+	}
+	s := cfg.Scrun
+	for i, option := range s.Options {
+		if err := scrun.CheckOption(option); err != nil {
+			return scrun.Site{}, fmt.Errorf("scrun.options[%d] (%s): %w", i, cfg.Origin("scrun.options"), err)
+		}
+	}
+	return scrun.Site{
+		Options: s.Options, Staging: s.Staging, Bundles: s.Bundles, NodeDir: s.NodeDir,
+		StageIn: s.StageIn, StageOut: s.StageOut, Shared: s.Shared,
+	}, nil
 }
 
 // scrunHost is who runs Slurm's commands.

@@ -30,6 +30,7 @@ type Config struct {
 	HPC     HPC    `json:"hpc"`
 	GPU     GPU    `json:"gpu"`
 	Users   Users  `json:"users"`
+	Scrun   Scrun  `json:"scrun"`
 
 	// Files are the files that were read, in order.
 	Files []string `json:"-"`
@@ -72,6 +73,7 @@ func Default() *Config {
 		},
 		GPU:   defaultGPU(),
 		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},
+		Scrun: defaultScrun(),
 	}
 }
 

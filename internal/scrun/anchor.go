@@ -301,6 +301,7 @@ func (a *anchor) finish(waited error) int {
 	a.drain()
 	close(a.over)
 	_ = a.c.reload()
+	a.c.endAdded()
 	status := a.status
 	failure := ""
 	if !a.ended {

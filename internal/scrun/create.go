@@ -79,7 +79,7 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	r := &Record{
 		ID: b.ID, Bundle: b.Dir, Rootfs: b.Rootfs, Created: time.Now(), Annotations: b.Spec.Annotations,
 		Boot: bootID(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
-		Args: b.Spec.Process.Args, Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
+		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
 		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
 	}
 	r.Foreign = r.Job != ""
@@ -150,6 +150,7 @@ func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) error 
 		return err
 	}
 	if err := c.stageIn(b, spec, o.Site); err != nil {
+		_ = c.stageOut()
 		return err
 	}
 	if err := c.update(func(r *Record) { r.Phase = Created }); err != nil {

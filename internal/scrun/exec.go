@@ -54,10 +54,13 @@ func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
 		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, ErrNotRunning, status)
 	}
 	added, err := c.addProcess(process, o)
-	if err != nil {
+	if added == nil {
 		return 0, fmt.Errorf("exec in container %q: %w", c.ID, err)
 	}
-	status, err := added.runProcess(process, o)
+	var status int
+	if err == nil {
+		status, err = added.runProcess(process, o)
+	}
 	if err != nil {
 		_ = added.unstage()
 		_ = added.discard()
@@ -85,7 +88,7 @@ func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Containe
 	node, _, _ := strings.Cut(c.Nodes, ",")
 	r := Record{
 		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: bootID(), Creator: self, Phase: Created, Token: token,
-		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: process.Args, Terminal: process.Terminal, Log: o.Log,
+		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, process, process.Args), Terminal: process.Terminal, Log: o.Log,
 		LocalDir: filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
 		Launch: []string{"--overlap", "--nodes=1", "--ntasks=1", "--job-name=" + token[:len(execPrefix)+4]},
 	}
@@ -93,10 +96,17 @@ func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Containe
 		r.Launch = append(r.Launch, "--nodelist="+node)
 	}
 	spec.Process = process
+	if !filepath.IsAbs(spec.Root.Path) {
+		spec.Root.Path = filepath.Join(c.Remote, spec.Root.Path)
+	}
 	if err := writeSpec(r.LocalDir, spec); err != nil {
 		return nil, err
 	}
-	return (&Store{dir: c.dir}).claim(r)
+	added, err := (&Store{dir: c.dir}).claim(r)
+	if err != nil {
+		return nil, err
+	}
+	return added, added.stageProcess()
 }
 
 // runProcess starts the anchor of a process and waits for what exec waits for.
@@ -140,11 +150,16 @@ func passSignals(to *os.Process) {
 	}
 }
 
-// added are the processes that exec has added and that are there.
-func (c *Container) added() []*Container {
+// endAdded ends what exec has added: it does not outlive the container. The
+// steps of those whose anchor is gone end with the job.
+func (c *Container) endAdded() {
 	all, err := (&Store{dir: c.dir}).All()
 	if err != nil {
-		return nil
+		return
 	}
-	return all
+	for _, added := range all {
+		if added.alive() {
+			_ = added.end()
+		}
+	}
 }

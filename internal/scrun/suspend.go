@@ -43,11 +43,16 @@ func (c *Container) freeze(verb, signal string) error {
 
 // onNodes runs a program on every node of the job, beside its steps.
 func (c *Container) onNodes(args ...string) (string, error) {
-	all := []string{"--jobid=" + c.Job, "--overlap", "--quiet", "--export=NONE", "--input=none", "--ntasks-per-node=1", "--chdir=/"}
+	return c.Host.output("srun", c.onNodesArgs("--input=none", args...)...)
+}
+
+// onNodesArgs are srun's arguments for that. Task 0 may have our input.
+func (c *Container) onNodesArgs(input string, args ...string) []string {
+	all := []string{"--jobid=" + c.Job, "--overlap", "--quiet", "--export=NONE", input, "--ntasks-per-node=1", "--chdir=/"}
 	if c.Nodes != "" {
 		all = append(all, "--nodelist="+c.Nodes)
 	}
-	return c.Host.output("srun", append(append(all, "--"), args...)...)
+	return append(append(all, "--"), args...)
 }
 
 // signalProcesses signals every process of the step on its nodes. They are asked

@@ -100,6 +100,9 @@ func (c *Container) Delete(force bool) error {
 	if status != Stopped && status != Created && !force {
 		return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)
 	}
+	if status == Created {
+		_ = c.stageOut() // while it has a job
+	}
 	if status != Stopped {
 		if err := c.end(); err != nil {
 			return fmt.Errorf("delete container %q: %w", c.ID, err)
@@ -108,10 +111,9 @@ func (c *Container) Delete(force bool) error {
 	if err := c.reload(); err != nil {
 		return err
 	}
-	for _, added := range c.added() {
-		if added.alive() { // else its step ends with the job, or has
-			_ = added.end()
-		}
+	c.endAdded()
+	if !c.StagedOut && (c.NodeDir != "" || len(c.StageOut) > 0) && !c.Released {
+		_ = c.stageOut() // the anchor was killed; perhaps the job is still there
 	}
 	if err := c.releaseJob(); err != nil {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
@@ -149,7 +151,11 @@ func (c *Container) end() error {
 }
 
 func (c *Container) awaitEnd() bool {
-	for deadline := time.Now().Add(endPatience); c.alive(); time.Sleep(5 * time.Millisecond) {
+	patient := endPatience
+	if c.NodeDir != "" || len(c.StageOut) > 0 {
+		patient = patience // the anchor stages out
+	}
+	for deadline := time.Now().Add(patient); c.alive(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
