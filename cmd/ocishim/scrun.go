@@ -45,12 +45,14 @@ func calledAsScrun(app *cli.App, args []string) bool {
 func makeScrun(app *cli.App, inv *invocation) {
 	app.Name, app.Usage = "scrun", "run OCI containers as Slurm jobs, for Docker and Podman"
 	app.UsageText, app.Description = "scrun [global options] VERB [options] ID", scrunDescription
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"V"}, Usage: "print the version"}
 	app.Flags = append(
 		app.Flags,
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "same as --log-level=debug"},
 		&cli.StringFlag{Name: "slurm-conf", Aliases: []string{"f"}, Usage: "`FILE` that Slurm's commands read in place of slurm.conf"},
 	)
 	app.Commands = []*cli.Command{
-		scrunCreateCommand(),
+		scrunCreateCommand(), scrunRunCommand(inv),
 		scrunVerb("start", "start a container that was created", func(_ *cli.Context, c *scrun.Container) error { return c.Start() }),
 		scrunVerb("state", "print the state of a container as one JSON object", scrunState),
 		scrunKillCommand(), scrunDeleteCommand(),
@@ -88,44 +90,71 @@ func scrunVerb(name, usage string, do func(*cli.Context, *scrun.Container) error
 func scrunCreateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", Usage: "ask Slurm for a job, and create a container that waits for start", ArgsUsage: "ID",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
-			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
-			&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the container's anchor to `FILE`"},
-			&cli.BoolFlag{Name: "no-pivot", Usage: "accepted and ignored"},
-			&cli.BoolFlag{Name: "no-new-keyring", Usage: "accepted and ignored"},
-			&cli.IntFlag{Name: "preserve-fds", Usage: "accepted and ignored"},
+		Flags: scrunLaunchFlags(),
+		Action: func(c *cli.Context) error {
+			store, b, options, err := readScrunLaunch(c)
+			if err != nil {
+				return err
+			}
+			return scrun.Create(store, b, options)
 		},
-		Action: scrunCreate,
 	}
 }
 
-func scrunCreate(c *cli.Context) error {
+func scrunRunCommand(inv *invocation) *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "create a container, start it, and wait for its end", ArgsUsage: "ID",
+		Flags: append(scrunLaunchFlags(), &cli.BoolFlag{Name: "keep", Usage: "keep the state after the end, until delete"}),
+		Action: func(c *cli.Context) error {
+			store, b, options, err := readScrunLaunch(c)
+			if err != nil {
+				return err
+			}
+			inv.status, err = scrun.Run(store, b, options, c.Bool("keep"))
+			return err
+		},
+	}
+}
+
+// scrunLaunchFlags are those of create and run.
+func scrunLaunchFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
+		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the container's anchor to `FILE`"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "accepted and ignored"},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "accepted and ignored"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "accepted and ignored: no descriptor reaches another machine"},
+	}
+}
+
+// readScrunLaunch reads what create and run work on.
+func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Options, error) {
+	var options scrun.Options
 	if c.Args().Len() != 1 {
-		return usageError{fmt.Errorf("create takes one argument, the container's ID, not %d", c.Args().Len())}
+		return nil, nil, options, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
 	}
 	id := c.Args().First()
 	if err := runtime.CheckID(id); err != nil {
-		return err
+		return nil, nil, options, err
 	}
 	b, err := bundle.Load(c.String("bundle"))
 	if err != nil {
-		return err
+		return nil, nil, options, err
 	}
 	if err := b.Validate(); err != nil {
-		return err
+		return nil, nil, options, err
 	}
 	b.ID = id
-	options, err := scrunOptions(c)
-	if err != nil {
-		return err
+	if options, err = scrunOptions(c); err != nil {
+		return nil, nil, options, err
 	}
 	store, err := scrun.Open(true, scrunRoots(c, options.Host)...)
 	if err != nil {
-		return err
+		return nil, nil, options, err
 	}
 	store.Sweep()
-	return scrun.Create(store, b, options)
+	return store, b, options, nil
 }
 
 func scrunOptions(c *cli.Context) (scrun.Options, error) {

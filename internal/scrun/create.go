@@ -32,34 +32,67 @@ type Options struct {
 
 	// Progress takes what create waits for, with a level of logrus.
 	Progress func(level, message string)
+
+	inForeground bool // Run's
 }
 
 // Create asks Slurm for an allocation, waits for it, stages the bundle, and
 // leaves an anchor that waits for Start. When it fails, nothing is left.
 func Create(s *Store, b *bundle.Bundle, o Options) error {
+	_, err := create(s, b, o)
+	return err
+}
+
+// Run is Create, Start, and the wait for the end; it returns the container's exit
+// status, and removes the container unless keep says otherwise. Our standard
+// streams are the container's, a terminal too.
+func Run(s *Store, b *bundle.Bundle, o Options, keep bool) (int, error) {
+	o.inForeground = true
+	cmd, err := create(s, b, o)
+	if err != nil {
+		return 0, err
+	}
+	go passSignals(cmd.Process)
+	c, err := s.Get(b.ID)
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil && c != nil {
+		if derr := c.Delete(true); derr == nil {
+			return 0, err
+		}
+	}
+	status := statusOf(cmd.Wait())
+	if keep || err != nil {
+		return status, err
+	}
+	return status, c.Delete(true)
+}
+
+func create(s *Store, b *bundle.Bundle, o Options) (*exec.Cmd, error) {
 	r, err := newRecord(b, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	spec, err := remoteSpec(b.Spec, b.ID, b.Rootfs, o.Site.Shared)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkStaging(b, o.Site); err != nil {
-		return err
+		return nil, err
 	}
 	c, err := s.claim(*r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = c.create(b, spec, o)
+	cmd, err := c.create(b, spec, o)
 	if err != nil {
 		if derr := c.Delete(true); derr != nil && !errors.Is(derr, ErrNotFound) {
 			err = fmt.Errorf("%w; and clean up: %w", err, derr)
 		}
-		return fmt.Errorf("create container %q: %w", b.ID, err)
+		return nil, fmt.Errorf("create container %q: %w", b.ID, err)
 	}
-	return nil
+	return cmd, nil
 }
 
 // newRecord is the record of a container of which nothing exists yet.
@@ -126,43 +159,43 @@ func isNumber(s string) bool {
 }
 
 // create does what create does once the entry is claimed.
-func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) error {
+func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec.Cmd, error) {
 	var tty *os.File
-	if c.Terminal {
+	if c.Terminal && !o.inForeground {
 		if o.ConsoleSocket == "" {
-			return errors.New("process.terminal needs --console-socket")
+			return nil, errors.New("process.terminal needs --console-socket")
 		}
 		var err error
 		if tty, err = offerTerminal(o.ConsoleSocket, b.Spec.Process.ConsoleSize); err != nil {
-			return err
+			return nil, err
 		}
 		defer tty.Close()
 	}
 	cmd, parent, err := c.startAnchor(tty)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer parent.Close() // without a word to it, the anchor ends
 	if err := await(parent, o.Progress); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.reload(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.stageIn(b, spec, o.Site); err != nil {
 		_ = c.stageOut()
-		return err
+		return nil, err
 	}
 	if err := c.update(func(r *Record) { r.Phase = Created }); err != nil {
-		return err
+		return nil, err
 	}
 	if err := writePidFile(o.PidFile, cmd.Process.Pid); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := parent.Write([]byte{'\n'}); err != nil {
-		return fmt.Errorf("tell the anchor: %w", err)
+		return nil, fmt.Errorf("tell the anchor: %w", err)
 	}
-	return nil
+	return cmd, nil
 }
 
 func writePidFile(path string, pid int) error {

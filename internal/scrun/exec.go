@@ -102,6 +102,9 @@ func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Containe
 	if err := writeSpec(r.LocalDir, spec); err != nil {
 		return nil, err
 	}
+	if err := os.Symlink(c.Rootfs, filepath.Join(r.LocalDir, remoteRoot)); err != nil {
+		return nil, fmt.Errorf("write bundle for the nodes: %w", err)
+	}
 	added, err := (&Store{dir: c.dir}).claim(r)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// srunMessages is what srun has told of the step, in its own words; they are the
-// same since 21.08.
+// srunMessages is what srun has told of the step, in its own words.
 type srunMessages struct {
 	tasks   int // to be started
 	started int
@@ -82,6 +81,9 @@ func (a *anchor) sallocSays(text string) {
 }
 
 func (a *anchor) srunSays(text string) {
+	if rest, ok := strings.CutPrefix(text, "launch/slurm: "); ok { // Slurm 22.05 names the function, too
+		_, text, _ = strings.Cut(rest, ": ")
+	}
 	var step, node string
 	var n int
 	switch {

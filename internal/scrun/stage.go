@@ -50,7 +50,10 @@ func (c *Container) stageInPlace(b *bundle.Bundle, spec *specs.Spec, s Site) err
 	if err := c.update(func(r *Record) { r.LocalDir, r.Remote = dir, dir }); err != nil {
 		return err
 	}
-	return c.writeRemote(spec)
+	if err := c.writeRemote(spec); err != nil {
+		return err
+	}
+	return os.Symlink(b.Rootfs, filepath.Join(dir, remoteRoot)) // where Slurm 22.05 looks, whatever root.path is
 }
 
 // writeRemote writes the config.json that the nodes are to see.
