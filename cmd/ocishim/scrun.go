@@ -11,7 +11,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/scrun"
@@ -278,7 +277,7 @@ func scrunKillCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			err = container.Kill(unix.Signal(sig))
+			err = container.Kill(sig)
 			if c.Bool("all") && errors.Is(err, scrun.ErrNotRunning) {
 				return nil
 			}

@@ -271,7 +271,7 @@ func checkStaging(b *bundle.Bundle, s Site) error {
 	if err := unix.Statfs(filepath.Dir(b.Rootfs), &parent); err != nil {
 		return nil
 	}
-	if int64(st.Type) == unix.OVERLAYFS_SUPER_MAGIC && st.Fsid != parent.Fsid {
+	if st.Type == unix.OVERLAYFS_SUPER_MAGIC && st.Fsid != parent.Fsid {
 		return fmt.Errorf("%s is an overlay that only this machine has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
 	}
 	return nil

@@ -94,11 +94,12 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 	if _, err := c.onNodes("/bin/mkdir", "-m", "700", node); err != nil {
 		return err
 	}
-	if err := c.sbcast(archive, node+"/bundle.tar"); err != nil {
-		return err
+	err = c.sbcast(archive, node+"/bundle.tar")
+	if err == nil {
+		_, err = c.onNodes("/bin/sh", "-c", sbcastScript, "sh", node)
 	}
-	if _, err := c.onNodes("/bin/sh", "-c", sbcastScript, "sh", node); err != nil {
-		return err
+	if err != nil { // sbcast does not say that a disk is full
+		return fmt.Errorf("bring the bundle to %s on %s (is there space?): %w", node, c.Nodes, err)
 	}
 	return os.Remove(archive)
 }

@@ -36,8 +36,8 @@ func offerTerminal(socket string, size *specs.Box) (*os.File, error) {
 	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err == nil {
-		defer conn.Close()
 		_, _, err = conn.WriteMsgUnix([]byte(name), unix.UnixRights(int(master.Fd())), nil)
+		_ = conn.Close()
 	}
 	if err != nil {
 		tty.Close()

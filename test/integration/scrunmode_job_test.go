@@ -63,6 +63,20 @@ var scrunJobScenarios = []podmanScenario{
 		p.script(0, "", "true", "-v", "/scratch:/v")
 		p.fails(126, "volume that the nodes do not share", "run", "--rm", "-v", "/opt:/v", "mini", "true")
 	}},
+	{name: "bundles elsewhere", run: func(p *podman) {
+		p.site("[scrun]\nbundles = '/scratch'\n")
+		defer p.site("")
+		p.script(3, "/scratch\n", "dirname $SLURM_CONTAINER; exit 3")
+		p.equal("left there", strings.TrimSpace(p.admin("ls", "/scratch")), "")
+	}},
+	{name: "disk full while staging", run: func(p *podman) {
+		p.admin("sh", "-c", "mkdir -p /var/full && mount -t tmpfs -o size=64k,mode=1777 tmpfs /var/full")
+		defer func() { _, _ = p.asRoot("umount", "-l", "/var/full") }()
+		p.site("[scrun]\nstaging = 'sbcast'\nnode_dir = '/var/full'\n")
+		defer p.site("")
+		p.fails(126, "stage in: bring the bundle to /var/full", "run", "--rm", "mini", "true")
+		p.equal("left there", strings.TrimSpace(p.admin("ls", "/var/full")), "")
+	}},
 	{name: "staging by sbcast", run: func(p *podman) {
 		p.site("[scrun]\nstaging = 'sbcast'\nnode_dir = '/var/tmp'\n")
 		defer p.site("")
@@ -117,7 +131,7 @@ func (p *podman) fill() (empty func()) {
 // empty.
 func (p *podman) jobEnds(why, status string, end func(job string)) {
 	p.daemon("box", "echo ready; exec sleep 1000")
-	job := p.jobOf("box")
+	job := p.theJob()
 	end(job)
 	got := p.do("wait", "box")
 	if status != "" {

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// job is the number of the only job of the container.
-func (p *podman) jobOf(name string) string {
-	id := p.inspect(name, "Id")
-	job := strings.TrimSpace(p.admin("squeue", "-h", "-o", "%A", "--name", id[:12]))
-	if job == "" {
-		p.failf("no job", "of container %s", id)
+// theJob is the number of the user's only job.
+func (p *podman) theJob() string {
+	job := strings.TrimSpace(p.admin("squeue", "-h", "-o", "%A", "--user", p.user))
+	if job == "" || strings.Contains(job, "\n") {
+		p.failf("no job", "jobs are %q", job)
 	}
 	return job
 }
@@ -37,7 +37,7 @@ var scrunRunScenarios = []podmanScenario{
 	{name: "not before start", run: func(p *podman) {
 		p.do("create", "--name", "box", "-v", "/scratch:/v", "mini", "sh", "-c", "echo ran >/v/ran")
 		p.do("init", "box")
-		p.equal("job state", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%T", "-j", p.jobOf("box"))), "RUNNING")
+		p.equal("job state", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%T", "-j", p.theJob())), "RUNNING")
 		time.Sleep(300 * time.Millisecond)
 		if _, err := os.Stat(p.onHost("/scratch/ran")); err == nil {
 			p.failf("runs before start", "the container ran at create")
@@ -84,12 +84,53 @@ var scrunRunScenarios = []podmanScenario{
 		p.throughRuntime(0, id, "list", "-q")
 		p.throughRuntime(0, "sleep 1000", "ps", id)
 	}},
+	{name: "fifty at once, and their memory", run: fiftyAtOnce},
 	{name: "update of a limit", run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
 		p.fails(125, "limits of a job that runs cannot be changed", "update", "--memory", "100m", "box")
 		p.throughRuntime(0, "", "update", "--time", "30", p.inspect("box", "Id"))
-		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.jobOf("box"))), "30:00")
+		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.theJob())), "30:00")
 	}},
+}
+
+// fiftyAtOnce also looks at what an anchor needs: all of it, and what is its own.
+func fiftyAtOnce(p *podman) {
+	const many = 50
+	tasks := make([]*task, many)
+	for i := range tasks {
+		tasks[i] = p.begin(p.user, nil, nil, append(quietly, "run", "-d", "--name", fmt.Sprint("box", i), "mini", "sh", "-c", `trap "exit 9" TERM; while :; do sleep 1; done`)...)
+	}
+	for _, t := range tasks {
+		if r := p.wait(t); r.status != 0 {
+			p.failf("does not start", "%+v", r)
+		}
+	}
+	anchors, most, own := 0, 0, 0
+	for _, process := range p.processes() {
+		if strings.Contains(process.cmdline, "scrun-anchor") && !strings.Contains(process.cmdline, "conmon") {
+			anchors++
+			status, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/status"))
+			most, own = max(most, kilobytes(status, "VmRSS")), max(own, kilobytes(status, "RssAnon"))
+		}
+	}
+	if anchors != many || most > 12<<10 || own > 3<<10 {
+		p.failf("memory", "%d anchors of at most %d kB, %d of their own", anchors, most, own)
+	}
+	p.do("stop", "-t", "10", "-a")
+	for i := range many {
+		p.equal("exit status", p.inspect(fmt.Sprint("box", i), "State.ExitCode"), "9")
+	}
+}
+
+// kilobytes reads a line of /proc/PID/status.
+func kilobytes(status []byte, name string) int {
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.Atoi(strings.Fields(value)[0])
+			return n
+		}
+	}
+	return 1 << 30
 }
 
 // throughRuntime calls the runtime itself, as the engine would, and wants a status
