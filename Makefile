@@ -60,6 +60,13 @@ table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and 
 		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
 	hack/table build/table.md
 
+.PHONY: scrun-table
+scrun-table: build/bin/ocishim ## ocishim as scrun beside Slurm's scrun, into docs/scrun.md; ten minutes, as root
+	hack/deps test
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestScrunMode$$' ./test/integration \
+		-args -scrun-report $(CURDIR)/build/scrun.md
+	hack/table build/scrun.md docs/scrun.md
+
 .PHONY: conformance
 conformance: conformance-check ## the suite of runtime-tools on ocishim, runc and crun, into docs/conformance.md; as root
 conformance: REPORT = -args -write docs/conformance.md

@@ -50,7 +50,7 @@ func execIn(c *cli.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	process, err := readProcess(c, container)
+	process, err := readProcess(c, container.Process)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func findOne(c *cli.Context) (*runtime.Container, error) {
 
 // readProcess is the process to run: that of --process, else the container's
 // own as the options change it.
-func readProcess(c *cli.Context, container *runtime.Container) (*specs.Process, error) {
+func readProcess(c *cli.Context, own func() (*specs.Process, error)) (*specs.Process, error) {
 	if path := c.String("process"); path != "" {
 		return processFromFile(c, path)
 	}
-	p, err := container.Process()
+	p, err := own()
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "debug", Usage: "same as --log-level=debug"},
 		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "go without a cgroup where none can be made: true, false or auto"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make cgroups"},
+		&cli.BoolFlag{Name: "slurm", Usage: "carry out the verbs by Slurm, as if called scrun: see --slurm --help"},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's spelling: cgroupfs, systemd or disabled"},
 	}
 }

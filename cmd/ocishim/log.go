@@ -27,7 +27,7 @@ func setUpLog(c *cli.Context) error {
 		}
 		level, logged = parsed, parsed
 	}
-	if c.Bool("debug") {
+	if c.Bool("debug") || c.Bool("verbose") {
 		level, logged = logrus.DebugLevel, logrus.DebugLevel
 	}
 	logrus.SetLevel(level)

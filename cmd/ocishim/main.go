@@ -33,6 +33,7 @@ func init() {
 }
 
 func main() {
+	becomeScrun(os.Args)
 	if os.Getenv("PATH") == "" {
 		_ = os.Setenv("PATH", searchPath) // it fails for odd names only
 	}
@@ -43,6 +44,9 @@ func main() {
 func run(args []string) int {
 	inv := new(invocation)
 	app := newApp(inv)
+	if calledAsScrun(app, args) {
+		makeScrun(app, inv)
+	}
 	args = optionalValue(app, args, "rootless")
 	if at := verbIndex(app, args); at > 0 {
 		inv.verb = args[at]

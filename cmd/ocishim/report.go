@@ -9,6 +9,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -64,6 +65,8 @@ func hint(err error) string {
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
 		{runtime.ErrNoCriu, "checkpoint and restore are done by criu(8): install the package criu on this node"},
+		{scrun.ErrVolume, "keep it below a directory that all nodes have; the site lists those in scrun.shared"},
+		{scrun.ErrOption, "docs/scrun.md lists what can be asked of Slurm, and by whom"},
 		{runtime.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
 		{slurm.ErrUnknownPattern, "known patterns are %n %u %U %j %s %t %b %r %Z and %%"},
 		{slurm.ErrNoValue, "patterns are replaced from SLURM_* variables: is this a Slurm job?"},

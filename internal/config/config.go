@@ -31,6 +31,7 @@ type Config struct {
 	GPU     GPU    `json:"gpu"`
 	Users   Users  `json:"users"`
 	MPI     []MPI  `json:"mpi"` // in the order in which they are tried
+	Scrun   Scrun  `json:"scrun"`
 
 	// Files are the files that were read, in order.
 	Files []string `json:"-"`
@@ -74,6 +75,7 @@ func Default() *Config {
 		GPU:   defaultGPU(),
 		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},
 		MPI:   []MPI{},
+		Scrun: defaultScrun(),
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 
 // What is wrong is said with its place, and with what would be right.
 func TestErrors(t *testing.T) {
-	const known = "known are profile, hpc.home, hpc.workdir, hpc.tmp, hpc.etc, hpc.mounts, gpu.vendors, gpu.capabilities, gpu.features, gpu.isolate, " +
-		"gpu.order, gpu.engines, gpu.devices, gpu.files, gpu.firmware, gpu.driver, gpu.mps, gpu.cdi.dirs, gpu.cdi.devices, gpu.cdi.repair, users.may, mpi"
+	var keys []string
+	for _, s := range Default().settings() {
+		keys = append(keys, s.key)
+	}
+	known := "known are " + strings.Join(keys, ", ")
 	for _, tt := range []struct{ content, want string }{
 		// Unknown keys
 		{"[hpc]\nhone = true", "f:2:1: hpc.hone: unknown key; did you mean hpc.home?"},

@@ -59,7 +59,13 @@ echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 // up starts the machine and gives the user the image mini.
 func (place *podmanPlace) up(t *testing.T) {
 	t.Helper()
-	place.start(t, 1)
+	place.upAs(t, 1)
+}
+
+// upAs starts it with so many nodes.
+func (place *podmanPlace) upAs(t *testing.T, nodes int) {
+	t.Helper()
+	place.start(t, nodes)
 	if out, err := place.asRoot("sh", "-c", podmanSetup); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}
@@ -156,15 +162,15 @@ func (place *podmanPlace) newSince(before map[string]bool) string {
 // libpod-ID.
 var podmansCgroup = regexp.MustCompile(`/(libpod_parent|conmon|[0-9a-f]{64})$`)
 
-// podmansOwn: such a cgroup, the process that keeps a user's namespaces, and the place
-// where a user's states are.
+// podmansOwn: such a cgroup, the process that keeps a user's namespaces, a slurmctld that
+// was restarted, and the place where a user's states are.
 func podmansOwn(what string) bool {
 	kind, what, _ := strings.Cut(what, " ")
 	switch kind {
 	case "cgroup":
 		return podmansCgroup.MatchString(what)
 	case "process":
-		return strings.HasSuffix(what, "catatonit -P")
+		return strings.HasSuffix(what, "catatonit -P") || strings.HasSuffix(what, " slurmctld") || strings.HasSuffix(what, ": slurmscriptd")
 	case "state":
 		return slices.Contains([]string{"/run/ocishim/0", "/run/ocishim/1000", "/run/ocishim/1001"}, what)
 	}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/scrun"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func scrunListCommand() *cli.Command {
+	command := listCommand()
+	command.Action = func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
+		}
+		states, err := scrunStates(c)
+		if err != nil {
+			return err
+		}
+		switch format := c.String("format"); {
+		case c.Bool("quiet"):
+			for _, s := range states {
+				fmt.Println(s.ID)
+			}
+			return nil
+		case format == "json":
+			return printJSON(states)
+		case format == "table":
+			return printTable(states)
+		default:
+			return usageError{fmt.Errorf("--format %q: choose table or json", format)}
+		}
+	}
+	return command
+}
+
+func scrunStates(c *cli.Context) ([]runtime.State, error) {
+	states := []runtime.State{}
+	h, err := scrunHost(c)
+	if err != nil {
+		return nil, err
+	}
+	store, err := scrun.Open(false, scrunRoots(c, h)...)
+	if errors.Is(err, scrun.ErrNotFound) {
+		return states, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := store.All()
+	if err != nil {
+		return nil, err
+	}
+	for _, container := range all {
+		s := container.State()
+		states = append(states, runtime.State{
+			Version: s.Version, ID: s.ID, Pid: s.Pid, Status: runtime.Status(s.Status), Bundle: s.Bundle,
+			Rootfs: s.Rootfs, Created: s.Created, Annotations: s.Annotations, Owner: userName(),
+		})
+	}
+	return states, nil
+}
+
+// scrunFeaturesCommand answers what can be said without the node: which versions
+// of the specification are read.
+func scrunFeaturesCommand() *cli.Command {
+	command := featuresCommand()
+	command.Action = func(*cli.Context) error {
+		return printJSON(features.Features{
+			OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
+			Annotations: map[string]string{"org.ocishim.version": version},
+		})
+	}
+	return command
+}

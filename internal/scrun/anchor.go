@@ -1,0 +1,395 @@
+package scrun
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// exitLost is the anchor's status where the container has none: its job ended
+// before it did, or never brought it to a start.
+const exitLost = 125
+
+// syncFile is the descriptor that joins an anchor with the verb that started it.
+const syncFile = 3
+
+// A report is a line from the anchor to the verb that started it.
+type report struct {
+	Level   string `json:"level,omitempty"` // of a message for the log
+	Message string `json:"message,omitempty"`
+	Ready   bool   `json:"ready,omitempty"` // the job is there; of exec: the process runs
+	Error   string `json:"error,omitempty"`
+	Kind    string `json:"kind,omitempty"` // of the error: refused or cancelled
+}
+
+// An anchor is the process that stands for a container on the engine's machine:
+// the parent of salloc, and the holder of the container's exit status. All of its
+// methods run in one goroutine.
+type anchor struct {
+	c      *Container
+	parent *os.File      // the verb; nil when it has let go
+	events chan func()   // what happens, one after the other
+	over   chan struct{} // closed when no event is taken any more
+
+	child   *exec.Cmd     // salloc, or in a job that is there already the launcher
+	orders  *os.File      // to the launcher: what to execute
+	said    []string      // by salloc, before the allocation
+	relayed chan struct{} // closed when all of stderr is passed on; nil with a terminal
+	waiting []net.Conn
+	srun    srunMessages
+	launch  time.Time
+	ready   bool // the allocation is there
+	ended   bool // we end it ourselves; status is then the anchor's
+	status  int
+}
+
+// RunAnchor is the life of an anchor; dir is the container's entry. It returns
+// the exit status. The calling goroutine must be that of the first thread.
+func RunAnchor(dir string) int {
+	goruntime.LockOSThread() // before the namespace: no other thread gets it
+	unix.CloseOnExec(syncFile)
+	a := &anchor{
+		parent: os.NewFile(syncFile, "parent"), events: make(chan func(), 16), over: make(chan struct{}),
+	}
+	r, err := readRecord(dir)
+	if err != nil {
+		a.send(report{Error: err.Error()})
+		return exitLost
+	}
+	a.c = &Container{Record: *r, store: &Store{dir: filepath.Dir(dir)}, dir: dir}
+	if r.Network && unix.Gettid() == unix.Getpid() {
+		_ = unix.Unshare(unix.CLONE_NEWNET) // for engines that look for it at /proc/PID/ns/net
+	}
+	status := make(chan int)
+	go func() { status <- a.live() }()
+	return <-status
+}
+
+// live runs the anchor to its end.
+func (a *anchor) live() int {
+	self, err := identify(os.Getpid())
+	if err == nil {
+		err = a.c.update(func(r *Record) { r.Anchor = self })
+	}
+	if err == nil {
+		err = a.listen()
+	}
+	if err == nil {
+		err = a.begin()
+	}
+	if err != nil {
+		a.send(report{Error: err.Error()})
+		return exitLost
+	}
+	go a.watchParent()
+	go a.watchSignals()
+	end := make(chan error, 1)
+	go func() { end <- a.child.Wait() }()
+	if a.c.Foreign {
+		a.granted(a.c.Job, a.c.Nodes)
+	}
+	for {
+		select {
+		case event := <-a.events:
+			event()
+		case err := <-end:
+			return a.finish(err)
+		}
+	}
+}
+
+// do has the event taken by the anchor's own goroutine.
+func (a *anchor) do(event func()) {
+	select {
+	case a.events <- event:
+	case <-a.over:
+	}
+}
+
+// begin starts salloc with the launcher as its command, or the launcher alone
+// in a job that is there already.
+func (a *anchor) begin() error {
+	ordersIn, orders, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	newsOut, news, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	messages, said, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	stderr := os.Stderr
+	if !a.c.Terminal {
+		if stderr, err = a.startRelay(); err != nil {
+			return err
+		}
+	}
+	launcher := fmt.Sprintf("/proc/self/fd/%d", launcherFile)
+	if a.c.Foreign {
+		a.child = a.c.Host.command(context.Background(), "true")
+		a.child.Path, a.child.Args = launcher, []string{launcher, LauncherVerb}
+	} else {
+		args := append(a.c.Allocate, "--comment="+commentOf(a.c.Token), launcher, LauncherVerb)
+		a.child = a.c.Host.command(context.Background(), "salloc", args...)
+	}
+	a.child.Stdout, a.child.Stderr = said, said
+	a.child.ExtraFiles = []*os.File{ordersIn, news, os.Stdin, os.Stdout, stderr, self} // from launcherOrders on
+	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM                                    // salloc gives the allocation back
+	err = a.child.Start()
+	for _, f := range []*os.File{ordersIn, news, said, self} {
+		f.Close()
+	}
+	if a.relayed != nil {
+		stderr.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w", filepath.Base(a.child.Path), err)
+	}
+	a.orders = orders
+	go a.readNews(newsOut)
+	a.srun.closed = make(chan struct{})
+	go a.readMessages(messages)
+	return nil
+}
+
+// readNews reads what the launcher says: that it runs in the job, and that srun
+// has ended, before the allocation is given back.
+func (a *anchor) readNews(from *os.File) {
+	lines := bufio.NewScanner(from)
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case newsJob:
+			number, nodes, _ := strings.Cut(rest, " ")
+			if !a.c.Foreign {
+				a.do(func() { a.granted(number, nodes) })
+			}
+		case newsEnded:
+			a.do(a.stepEnded)
+		}
+	}
+}
+
+// granted notes the job. Of a container create goes on; the process that exec
+// adds is started.
+func (a *anchor) granted(job, nodes string) {
+	a.ready = true
+	if err := a.c.update(func(r *Record) { r.Job, r.Nodes = job, nodes }); err != nil {
+		a.end(exitLost)
+		return
+	}
+	if a.c.Phase == Created { // of exec: there is nothing to wait for
+		if err := a.startStep(); err != nil {
+			a.send(report{Error: err.Error()})
+			a.end(exitLost)
+		}
+		return
+	}
+	a.send(report{Ready: true})
+}
+
+func (a *anchor) send(r report) {
+	if a.parent == nil {
+		return
+	}
+	data, err := json.Marshal(r)
+	if err == nil {
+		_, _ = a.parent.Write(append(data, '\n'))
+	}
+}
+
+// watchParent waits until the verb that started the anchor lets go of it. When
+// it ends without doing so, nobody wants the container.
+func (a *anchor) watchParent() {
+	word := make([]byte, 1)
+	n, err := a.parent.Read(word)
+	a.do(func() {
+		a.parent.Close()
+		a.parent = nil
+		if n == 0 || err != nil {
+			a.end(exitLost)
+		}
+	})
+}
+
+// watchSignals passes on what is sent to the anchor, as if to the container.
+func (a *anchor) watchSignals() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
+	for sig := range signals {
+		number, _ := sig.(syscall.Signal)
+		a.do(func() { a.signalled(number) })
+	}
+}
+
+func (a *anchor) signalled(sig syscall.Signal) {
+	switch {
+	case a.launch.IsZero():
+		a.end(128 + int(sig))
+	case a.c.Step != "":
+		step, h := a.c.Step, a.c.Host
+		go func() { _ = h.signalStep(step, int(sig)) }()
+	}
+}
+
+// end ends a container of which nothing runs on a node yet, or no more.
+func (a *anchor) end(status int) {
+	if a.ended {
+		return
+	}
+	a.ended, a.status = true, status
+	if a.orders != nil {
+		a.orders.Close() // the launcher ends, and salloc with it
+	}
+	_ = a.child.Process.Signal(unix.SIGTERM) // while the job is pending
+}
+
+// startStep has the launcher execute srun.
+func (a *anchor) startStep() error {
+	if !a.launch.IsZero() || a.ended {
+		return ErrNotCreated
+	}
+	if err := a.c.update(func(r *Record) { r.Phase = Running }); err != nil {
+		return err
+	}
+	o := order{Args: a.c.srunArgs(), Terminal: a.c.Terminal, Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0}
+	data, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	if _, err := a.orders.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("start srun: %w", err)
+	}
+	a.launch = time.Now()
+	if !o.Stay {
+		a.orders.Close()
+	}
+	return nil
+}
+
+// stepEnded stages out while the job is still there, and lets it go.
+func (a *anchor) stepEnded() {
+	if err := a.c.stageOut(); err != nil {
+		a.log("error", err.Error())
+	}
+	a.orders.Close()
+}
+
+// finish notes how it ended, after salloc has: by then the job is given back.
+func (a *anchor) finish(waited error) int {
+	a.drain()
+	close(a.over)
+	_ = a.c.reload()
+	a.c.endAdded()
+	status := a.status
+	failure := ""
+	if !a.ended {
+		status, failure = a.outcome(waited)
+	}
+	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
+		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
+	}
+	if failure != "" && a.c.Phase != Creating { // else create says so
+		a.log("error", failure)
+		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
+	}
+	for _, conn := range a.waiting {
+		reply(conn, errors.New(failureOr(failure, "the container ended before it ran")))
+	}
+	if a.c.Phase == Creating {
+		kind := a.refusal()
+		a.send(report{Error: failure, Kind: kind})
+		if a.parent == nil {
+			_ = a.c.discard() // create was killed
+		}
+		return status
+	}
+	if a.c.isAdded() {
+		a.send(report{Error: failureOr(failure, "the process ended before it ran")})
+		_ = a.c.unstage()
+		_ = a.c.discard()
+		return status
+	}
+	_ = a.c.update(func(r *Record) {
+		r.Phase, r.ExitStatus, r.Failure, r.Released = Stopped, status, failure, true
+	})
+	return status
+}
+
+func failureOr(failure, otherwise string) string {
+	if failure != "" {
+		return failure
+	}
+	return otherwise
+}
+
+// drain takes what srun said last, and what waits; a process of srun's that keeps
+// a pipe open is not waited for.
+func (a *anchor) drain() {
+	late := time.After(time.Second)
+	for _, end := range []chan struct{}{a.srun.closed, a.relayed} {
+		for open := end != nil; open; {
+			select {
+			case event := <-a.events:
+				event()
+			case <-end:
+				open = false
+			case <-late:
+				return
+			}
+		}
+	}
+	for len(a.events) > 0 {
+		(<-a.events)()
+	}
+}
+
+// log writes a message where the engine looks for it.
+func (a *anchor) log(level, message string) {
+	if a.parent != nil {
+		a.send(report{Level: level, Message: message})
+		return
+	}
+	a.c.Log.write(level, message)
+}
+
+// isAdded tells whether it is a process that exec added.
+func (r *Record) isAdded() bool { return r.Launch != nil && strings.HasPrefix(r.Token, execPrefix) }
+
+// hasNetwork tells whether the engine expects the container's first process to
+// have a network namespace of its own: one is asked for, and none is given.
+func hasNetwork(spec *specs.Spec) bool {
+	if spec.Linux == nil {
+		return false
+	}
+	for _, n := range spec.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			return n.Path == ""
+		}
+	}
+	return false
+}
+
+// execPrefix begins the token of a process that exec added.
+const execPrefix = "exec-"

@@ -1,0 +1,278 @@
+package scrun
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// Options are those of create beside the bundle.
+type Options struct {
+	Env           []string // of the caller
+	Site          Site
+	Host          Host
+	PidFile       string
+	ConsoleSocket string
+	Log           Log
+
+	// Progress takes what create waits for, with a level of logrus.
+	Progress func(level, message string)
+
+	inForeground bool // Run's
+}
+
+// Create asks Slurm for an allocation, waits for it, stages the bundle, and
+// leaves an anchor that waits for Start. When it fails, nothing is left.
+func Create(s *Store, b *bundle.Bundle, o Options) error {
+	_, err := create(s, b, o)
+	return err
+}
+
+// Run is Create, Start, and the wait for the end; it returns the container's exit
+// status, and removes the container unless keep says otherwise. Our standard
+// streams are the container's, a terminal too.
+func Run(s *Store, b *bundle.Bundle, o Options, keep bool) (int, error) {
+	o.inForeground = true
+	cmd, err := create(s, b, o)
+	if err != nil {
+		return 0, err
+	}
+	go passSignals(cmd.Process)
+	c, err := s.Get(b.ID)
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil && c != nil {
+		if derr := c.Delete(true); derr == nil {
+			return 0, err
+		}
+	}
+	status := statusOf(cmd.Wait())
+	if keep || err != nil {
+		return status, err
+	}
+	return status, c.Delete(true)
+}
+
+func create(s *Store, b *bundle.Bundle, o Options) (*exec.Cmd, error) {
+	r, err := newRecord(b, o)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := remoteSpec(b.Spec, b.ID, b.Rootfs, o.Site.Shared)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStaging(b, o.Site); err != nil {
+		return nil, err
+	}
+	c, err := s.claim(*r)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := c.create(b, spec, o)
+	if err != nil {
+		if derr := c.Delete(true); derr != nil && !errors.Is(derr, ErrNotFound) {
+			err = fmt.Errorf("%w; and clean up: %w", err, derr)
+		}
+		return nil, fmt.Errorf("create container %q: %w", b.ID, err)
+	}
+	return cmd, nil
+}
+
+// newRecord is the record of a container of which nothing exists yet.
+func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
+	self, err := identify(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	token := make([]byte, 8)
+	if _, err := rand.Read(token); err != nil {
+		return nil, err
+	}
+	req, err := newRequest(b, o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{
+		ID: b.ID, Bundle: b.Dir, Rootfs: b.Rootfs, Created: time.Now(), Annotations: b.Spec.Annotations,
+		Boot: bootID(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
+		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
+		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
+	}
+	r.Foreign = r.Job != ""
+	if r.Foreign && !isNumber(r.Job) {
+		return nil, fmt.Errorf("SLURM_JOB_ID is %q, not a number", r.Job)
+	}
+	r.Allocate, r.Launch = req.split(r.Foreign)
+	return r, nil
+}
+
+// newRequest is what is asked of Slurm. Who stands later wins: the site, what the
+// engine's limits say, annotations, the caller's variables, the container's.
+func newRequest(b *bundle.Bundle, o Options) (request, error) {
+	req := request{"job-name": jobName(b)}
+	for _, setting := range o.Site.Options {
+		if err := req.add(setting); err != nil {
+			return nil, err
+		}
+	}
+	if err := req.addResources(b.Spec); err != nil {
+		return nil, err
+	}
+	if err := req.addAnnotations(b.Spec.Annotations); err != nil {
+		return nil, err
+	}
+	if err := req.addVariables(o.Env, false); err != nil {
+		return nil, err
+	}
+	return req, req.addVariables(b.Spec.Process.Env, true)
+}
+
+// jobName is the beginning of the container's id, as engines show it.
+func jobName(b *bundle.Bundle) string {
+	const shown = 12
+	if len(b.ID) > shown {
+		return b.ID[:shown]
+	}
+	return b.ID
+}
+
+func isNumber(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return err == nil && n > 0
+}
+
+// create does what create does once the entry is claimed.
+func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec.Cmd, error) {
+	var tty *os.File
+	if c.Terminal && !o.inForeground {
+		if o.ConsoleSocket == "" {
+			return nil, errors.New("process.terminal needs --console-socket")
+		}
+		var err error
+		if tty, err = offerTerminal(o.ConsoleSocket, b.Spec.Process.ConsoleSize); err != nil {
+			return nil, err
+		}
+		defer tty.Close()
+	}
+	cmd, parent, err := c.startAnchor(tty)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close() // without a word to it, the anchor ends
+	if err := await(parent, o.Progress); err != nil {
+		return nil, err
+	}
+	if err := c.reload(); err != nil {
+		return nil, err
+	}
+	if err := c.stageIn(b, spec, o.Site); err != nil {
+		_ = c.stageOut()
+		return nil, err
+	}
+	if err := c.update(func(r *Record) { r.Phase = Created }); err != nil {
+		return nil, err
+	}
+	if err := writePidFile(o.PidFile, cmd.Process.Pid); err != nil {
+		return nil, err
+	}
+	if _, err := parent.Write([]byte{'\n'}); err != nil {
+		return nil, fmt.Errorf("tell the anchor: %w", err)
+	}
+	return cmd, nil
+}
+
+func writePidFile(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	if err := writeFile(path, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("write pid file: %w", err)
+	}
+	return nil
+}
+
+// startAnchor starts the anchor of the entry with our standard streams, or with
+// a terminal for all three.
+func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("start anchor: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "anchor"), os.NewFile(uintptr(fds[1]), "parent")
+	defer theirs.Close()
+	cmd := exec.Command("/proc/self/exe", AnchorVerb, c.dir)
+	cmd.Args[0] = "ocishim"
+	cmd.Env, cmd.Dir = c.Host.environment("GOMAXPROCS=1", "GODEBUG=madvdontneed=1"), "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if tty != nil {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	}
+	cmd.ExtraFiles = []*os.File{theirs} // syncFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		return nil, nil, fmt.Errorf("start anchor: %w", err)
+	}
+	return cmd, ours, nil
+}
+
+// await reads what the anchor reports until the job is there.
+func await(from io.Reader, progress func(level, message string)) error {
+	lines := bufio.NewScanner(from)
+	for lines.Scan() {
+		var r report
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return fmt.Errorf("read from the anchor: %w", err)
+		}
+		switch {
+		case r.Ready:
+			return nil
+		case r.Kind == "refused":
+			return fmt.Errorf("%w: %s", ErrRefused, r.Error)
+		case r.Kind == "cancelled":
+			return fmt.Errorf("%w: %s", ErrCancelled, r.Error)
+		case r.Error != "":
+			return errors.New(r.Error)
+		case progress != nil && r.Message != "":
+			progress(r.Level, r.Message)
+		}
+	}
+	return errors.New("the anchor was killed")
+}
+
+// checkStaging refuses a root that only this machine sees, where the nodes are to
+// see it as it is.
+func checkStaging(b *bundle.Bundle, s Site) error {
+	if s.Staging != StageNone && s.Staging != "" {
+		return nil
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(b.Rootfs, &st); err != nil {
+		return nil // the node will say so
+	}
+	var parent unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(b.Rootfs), &parent); err != nil {
+		return nil
+	}
+	if st.Type == unix.OVERLAYFS_SUPER_MAGIC && st.Fsid != parent.Fsid {
+		return fmt.Errorf("%s is an overlay that only this machine has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
+	}
+	return nil
+}

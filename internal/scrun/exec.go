@@ -1,0 +1,168 @@
+package scrun
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ExecOptions are those of exec beside the process.
+type ExecOptions struct {
+	Detach        bool
+	PidFile       string
+	ConsoleSocket string
+	Log           Log
+	Progress      func(level, message string)
+}
+
+// Process is the container's process as its bundle has it.
+func (c *Container) Process() (*specs.Process, error) {
+	spec, err := c.remoteConfig()
+	if err != nil {
+		return nil, err
+	}
+	return spec.Process, nil
+}
+
+// remoteConfig is the configuration that the nodes got.
+func (c *Container) remoteConfig() (*specs.Spec, error) {
+	data, err := os.ReadFile(filepath.Join(c.LocalDir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read bundle of container %q: %w", c.ID, err)
+	}
+	spec := new(specs.Spec)
+	if err := json.Unmarshal(data, spec); err != nil {
+		return nil, fmt.Errorf("read bundle of container %q: %w", c.ID, err)
+	}
+	return spec, nil
+}
+
+// Exec runs a further process: by a step that overlaps the container's, on the
+// same node, with the container's root and mounts. It has an anchor of its own,
+// whose exit status is the process's; unless detached, Exec waits for it.
+func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
+	if status := c.Status(); status != Running {
+		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, ErrNotRunning, status)
+	}
+	added, err := c.addProcess(process, o)
+	if added == nil {
+		return 0, fmt.Errorf("exec in container %q: %w", c.ID, err)
+	}
+	var status int
+	if err == nil {
+		status, err = added.runProcess(process, o)
+	}
+	if err != nil {
+		_ = added.unstage()
+		_ = added.discard()
+		return 0, fmt.Errorf("exec in container %q: %w", c.ID, err)
+	}
+	return status, nil
+}
+
+// addProcess makes the entry of a process within that of its container, and its
+// bundle.
+func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Container, error) {
+	spec, err := c.remoteConfig()
+	if err != nil {
+		return nil, err
+	}
+	random := make([]byte, 8)
+	if _, err := rand.Read(random); err != nil {
+		return nil, err
+	}
+	self, err := identify(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	token := execPrefix + hex.EncodeToString(random)
+	node, _, _ := strings.Cut(c.Nodes, ",")
+	r := Record{
+		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: bootID(), Creator: self, Phase: Created, Token: token,
+		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, process, process.Args), Terminal: process.Terminal, Log: o.Log,
+		LocalDir: filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
+		Launch: []string{"--overlap", "--nodes=1", "--ntasks=1", "--job-name=" + token[:len(execPrefix)+4]},
+	}
+	if !strings.ContainsAny(node, "[") {
+		r.Launch = append(r.Launch, "--nodelist="+node)
+	}
+	spec.Process = process
+	if !filepath.IsAbs(spec.Root.Path) {
+		spec.Root.Path = filepath.Join(c.Remote, spec.Root.Path)
+	}
+	if err := writeSpec(r.LocalDir, spec); err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(c.Rootfs, filepath.Join(r.LocalDir, remoteRoot)); err != nil {
+		return nil, fmt.Errorf("write bundle for the nodes: %w", err)
+	}
+	added, err := (&Store{dir: c.dir}).claim(r)
+	if err != nil {
+		return nil, err
+	}
+	return added, added.stageProcess()
+}
+
+// runProcess starts the anchor of a process and waits for what exec waits for.
+func (c *Container) runProcess(process *specs.Process, o ExecOptions) (int, error) {
+	var tty *os.File
+	if process.Terminal && o.ConsoleSocket != "" {
+		var err error
+		if tty, err = offerTerminal(o.ConsoleSocket, process.ConsoleSize); err != nil {
+			return 0, err
+		}
+		defer tty.Close()
+	} else if process.Terminal && o.Detach {
+		return 0, errors.New("a terminal needs --console-socket")
+	}
+	cmd, parent, err := c.startAnchor(tty)
+	if err != nil {
+		return 0, err
+	}
+	defer parent.Close()
+	if !o.Detach {
+		go passSignals(cmd.Process)
+	}
+	if err := await(parent, o.Progress); err != nil {
+		return 0, err
+	}
+	if err := writePidFile(o.PidFile, cmd.Process.Pid); err != nil {
+		return 0, err
+	}
+	if _, err := parent.Write([]byte{'\n'}); err != nil || o.Detach {
+		return 0, nil //nolint:nilerr // it has ended already, and its status is for who reaps it
+	}
+	return statusOf(cmd.Wait()), nil
+}
+
+// passSignals passes ours on to the anchor, which has a session of its own.
+func passSignals(to *os.Process) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
+	for sig := range signals {
+		_ = to.Signal(sig)
+	}
+}
+
+// endAdded ends what exec has added: it does not outlive the container. The
+// steps of those whose anchor is gone end with the job.
+func (c *Container) endAdded() {
+	all, err := (&Store{dir: c.dir}).All()
+	if err != nil {
+		return
+	}
+	for _, added := range all {
+		if added.alive() {
+			_ = added.end()
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package scrun
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// LauncherVerb is what main is called with to be a launcher, AnchorVerb to be an
+// anchor, with the container's entry. Nobody else calls these.
+const (
+	LauncherVerb = "scrun-launcher"
+	AnchorVerb   = "scrun-anchor"
+)
+
+// The launcher's descriptors: between them and the standard ones salloc's
+// command has only what we give it.
+const (
+	launcherOrders = 3 + iota
+	launcherNews
+	launcherStdin
+	launcherStdout
+	launcherStderr
+	launcherFile // this program
+)
+
+// What the launcher says to the anchor, a line each.
+const (
+	newsJob   = "job"   // with number and nodes
+	newsEnded = "ended" // srun has ended
+)
+
+// An order says what the launcher is to execute.
+type order struct {
+	Args     []string `json:"args"`
+	Terminal bool     `json:"terminal,omitempty"`
+	// Stay has the launcher wait for srun, and after it for the end of its orders:
+	// the allocation is needed for staging out.
+	Stay bool `json:"stay,omitempty"`
+}
+
+// RunLauncher is the command of salloc: it tells which job it is in, waits for
+// the order of start, and becomes srun. It returns the exit status where it does
+// not. Without an order it ends, and the allocation with it.
+func RunLauncher() int {
+	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
+	for fd := launcherOrders; fd <= launcherFile; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	unix.Close(launcherFile)
+	news := os.NewFile(launcherNews, "news")
+	fmt.Fprintf(news, "%s %s %s\n", newsJob, os.Getenv("SLURM_JOB_ID"), os.Getenv("SLURM_JOB_NODELIST"))
+	orders := os.NewFile(launcherOrders, "orders")
+	line, err := bufio.NewReader(orders).ReadString('\n')
+	var o order
+	if err != nil || json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
+		return 0
+	}
+	program := find(o.Args[0])
+	if !o.Stay && !o.Terminal {
+		err = o.become(program)
+	} else {
+		var status int
+		if status, err = o.run(program); err == nil {
+			fmt.Fprintln(news, newsEnded)
+			if o.Stay {
+				_, _ = orders.Read(make([]byte, 1)) // until the anchor closes it
+			}
+			return status
+		}
+	}
+	fmt.Fprintf(os.Stderr, "srun: error: start %s: %v\n", program, err)
+	return exitLost
+}
+
+// become executes srun in place of the launcher, with the container's stdin and
+// stdout. Its stderr stays the anchor's, for srun's messages: the container's is
+// descriptor 3, where --error names it.
+func (o order) become(program string) error {
+	unix.Close(launcherOrders)
+	for _, move := range [][2]int{{launcherStdin, 0}, {launcherStdout, 1}, {launcherStderr, 3}} {
+		if err := unix.Dup3(move[0], move[1], 0); err != nil {
+			return err
+		}
+	}
+	return unix.Exec(program, o.Args, os.Environ())
+}
+
+// run runs srun as a child: with a terminal it must lead a session, which
+// salloc's command cannot make.
+func (o order) run(program string) (int, error) {
+	cmd := &exec.Cmd{Path: program, Args: o.Args, Env: os.Environ(), Stderr: os.Stderr}
+	cmd.Stdin, cmd.Stdout = os.NewFile(launcherStdin, "stdin"), os.NewFile(launcherStdout, "stdout")
+	cmd.ExtraFiles = []*os.File{os.NewFile(launcherStderr, "stderr")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if o.Terminal {
+		cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM) // srun's, too
+	go func() {
+		for range signals {
+			_ = cmd.Process.Signal(unix.SIGTERM)
+		}
+	}()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() < 0:
+		return exitLost, nil
+	case errors.As(err, &exit):
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// srunArgs is the command line of the container's step.
+func (r *Record) srunArgs() []string {
+	args := []string{"srun", "--verbose", "--export=NONE"}
+	if r.Terminal {
+		args = append(args, "--pty")
+	} else {
+		args = append(args, "--error=/proc/self/fd/3")
+	}
+	if r.Foreign {
+		args = append(args, "--jobid="+r.Job)
+	}
+	args = append(args, r.Launch...)
+	return append(append(args, "--container="+r.Remote, "--"), r.Args...)
+}

@@ -1,0 +1,155 @@
+package scrun
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// srunMessages is what srun has told of the step, in its own words.
+type srunMessages struct {
+	tasks   int // to be started
+	started int
+	exited  int // tasks that ended by themselves
+	revoked bool
+	errors  []string
+	closed  chan struct{}
+}
+
+// mostErrors is how many of srun's errors are kept.
+const mostErrors = 20
+
+// readMessages reads what salloc and srun write on stderr; the container's own
+// goes elsewhere.
+func (a *anchor) readMessages(from *os.File) {
+	defer close(a.srun.closed)
+	lines := bufio.NewReaderSize(from, 4096)
+	for {
+		line, prefix, err := lines.ReadLine()
+		if err != nil {
+			return
+		}
+		text := string(line)
+		for prefix && err == nil { // the rest of a line that is too long
+			_, prefix, err = lines.ReadLine()
+		}
+		taken := make(chan struct{})
+		a.do(func() { a.message(strings.TrimSpace(text)); close(taken) })
+		select {
+		case <-taken:
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// message takes one line.
+func (a *anchor) message(line string) {
+	program, text, ok := strings.Cut(line, ": ")
+	switch {
+	case !ok || line == "":
+	case program == "salloc":
+		a.sallocSays(text)
+	case program == "srun":
+		a.srunSays(text)
+	default: // slurmstepd and others, by srun
+		a.log("warning", line)
+	}
+}
+
+func (a *anchor) sallocSays(text string) {
+	if !a.ready {
+		a.said = append(a.said, text)
+	}
+	if number, ok := strings.CutPrefix(text, "Pending job allocation "); ok {
+		_ = a.c.update(func(r *Record) { r.Job = number })
+	}
+	if strings.HasSuffix(text, "has been revoked.") {
+		a.srun.revoked = true
+		if a.launch.IsZero() && a.orders != nil {
+			a.orders.Close()
+		}
+	}
+	level := "info"
+	if strings.HasPrefix(text, "error: ") {
+		level = "warning"
+	}
+	a.log(level, "salloc: "+text)
+}
+
+func (a *anchor) srunSays(text string) {
+	if rest, ok := strings.CutPrefix(text, "launch/slurm: "); ok { // Slurm 22.05 names the function, too
+		_, text, _ = strings.Cut(rest, ": ")
+	}
+	var step, node string
+	var n int
+	switch {
+	case strings.HasPrefix(text, "launching "): // launching StepId=7.0 on host n1, 1 tasks: 0
+		if _, err := fmt.Sscanf(text, "launching StepId=%s on host %s %d tasks", &step, &node, &n); err != nil {
+			_, _ = fmt.Sscanf(text, "launching %s on host %s %d tasks", &step, &node, &n)
+		}
+		a.srun.tasks += n
+		if a.c.Step == "" && step != "" {
+			_ = a.c.update(func(r *Record) { r.Step = step })
+		}
+	case strings.HasPrefix(text, "Node "): // Node n1, 1 tasks started
+		if _, err := fmt.Sscanf(text, "Node %s %d tasks started", &node, &n); err == nil {
+			a.srun.started += n
+			if a.srun.started >= a.srun.tasks {
+				a.running()
+			}
+		}
+	case strings.HasPrefix(text, "Received task exit notification"): // for 1 task of StepId=7.0 (status=0x0700).
+		_, _ = fmt.Sscanf(text, "Received task exit notification for %d task", &n)
+		a.srun.exited += n
+		a.running()
+	case strings.HasPrefix(text, "error: "):
+		if len(a.srun.errors) < mostErrors {
+			a.srun.errors = append(a.srun.errors, strings.TrimPrefix(text, "error: "))
+		}
+		if !isExitMessage(text) {
+			a.log("warning", "srun: "+text)
+		}
+	}
+}
+
+// isExitMessage tells whether srun only says how a task ended.
+func isExitMessage(text string) bool {
+	return strings.Contains(text, ": task ") || strings.Contains(text, ": tasks ")
+}
+
+// running answers those who wait for the start.
+func (a *anchor) running() {
+	if a.c.Started {
+		return
+	}
+	_ = a.c.update(func(r *Record) { r.Started = true })
+	for _, conn := range a.waiting {
+		reply(conn, nil)
+	}
+	a.waiting = nil
+	if a.c.isAdded() {
+		a.send(report{Ready: true})
+	}
+}
+
+// write appends a message to the log, as runc writes it.
+func (l Log) write(level, message string) {
+	if l.File == "" {
+		return
+	}
+	f, err := os.OpenFile(l.File, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return // the engine has removed it
+	}
+	defer f.Close()
+	now := time.Now().Format(time.RFC3339)
+	if l.Format == "json" {
+		_, _ = fmt.Fprintf(f, "{\"level\":%q,\"msg\":%s,\"time\":%q}\n", level, jsonString(message), now)
+		return
+	}
+	_, _ = fmt.Fprintf(f, "time=%q level=%s msg=%q\n", now, level, message)
+}

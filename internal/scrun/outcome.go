@@ -1,0 +1,132 @@
+package scrun
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// jobEnds says in words what ended a job, by Slurm's name for its state.
+var jobEnds = map[string]string{
+	"CANCELLED":     "was cancelled",
+	"TIMEOUT":       "reached its time limit",
+	"DEADLINE":      "reached its deadline",
+	"PREEMPTED":     "was preempted by another job",
+	"NODE_FAIL":     "lost a node",
+	"BOOT_FAIL":     "could not boot its nodes",
+	"OUT_OF_MEMORY": "ran out of memory",
+	"REVOKED":       "was revoked",
+	"REQUEUED":      "was requeued",
+	"LAUNCH_FAILED": "could not be launched",
+}
+
+// outcome is the exit status after salloc's end, and what ended the job where it
+// was not the container. The status is the container's where it had one.
+func (a *anchor) outcome(waited error) (status int, failure string) {
+	status = statusOf(waited)
+	if a.c.Phase == Creating {
+		return exitLost, a.whyRefused()
+	}
+	if a.srun.exited > 0 && !a.srun.revoked && status < 125 {
+		return status, ""
+	}
+	failure = a.jobEnd()
+	if a.srun.exited > 0 {
+		return status, failure
+	}
+	if failure == "" {
+		failure = a.whyNotRun()
+	}
+	return exitLost, failure
+}
+
+// jobEnd says what ended the job; "" when it did not end by itself.
+func (a *anchor) jobEnd() string {
+	if a.c.Job == "" {
+		return ""
+	}
+	states, err := a.c.Host.jobStates(a.c.Job)
+	if err != nil {
+		return ""
+	}
+	end, ok := "", false
+	for _, state := range states {
+		if end, ok = jobEnds[state]; ok {
+			break
+		}
+	}
+	if !ok && a.srun.revoked && a.srun.exited == 0 { // salloc says so of a normal end, too
+		end, ok = jobEnds["REVOKED"], true
+	}
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("job %s %s", a.c.Job, end)
+}
+
+// whyNotRun is what srun says about a container that never ran, or of which
+// nothing is known.
+func (a *anchor) whyNotRun() string {
+	said := strings.Join(a.srun.errors, "; ")
+	switch {
+	case a.launch.IsZero():
+		return "the process that holds the allocation ended"
+	case said == "" && a.c.Started:
+		return fmt.Sprintf("job %s: srun ended and the container's end is not known", a.c.Job)
+	case said == "":
+		return fmt.Sprintf("job %s: srun did not start the container", a.c.Job)
+	}
+	return fmt.Sprintf("job %s: srun: %s", a.c.Job, said)
+}
+
+// whyRefused is what salloc says where there is no allocation.
+func (a *anchor) whyRefused() string {
+	var errs []string
+	for _, line := range a.said {
+		if text, ok := strings.CutPrefix(line, "error: "); ok {
+			errs = append(errs, text)
+		}
+	}
+	if len(errs) == 0 {
+		return "salloc ended without an allocation"
+	}
+	return strings.Join(errs, "; ")
+}
+
+// refusal tells the two ways of not getting a job.
+func (a *anchor) refusal() string {
+	for _, line := range a.said {
+		if strings.Contains(line, "has been cancelled") {
+			return "cancelled"
+		}
+	}
+	return "refused"
+}
+
+// statusOf is the exit status of a command as a shell has it.
+func statusOf(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode()
+	}
+	return exitLost
+}
+
+// wasKilled tells whether a signal ended the command.
+func wasKilled(err error) bool {
+	var exit *exec.ExitError
+	return err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0)
+}
+
+func jsonString(s string) string {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return `""`
+	}
+	return string(data)
+}

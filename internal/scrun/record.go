@@ -1,0 +1,140 @@
+package scrun
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A Phase is how far a container has come, as its anchor or create noted it.
+// Status tells what it means now.
+type Phase string
+
+// The phases, in order.
+const (
+	Creating Phase = "creating" // the allocation is asked for, the bundle staged
+	Created  Phase = "created"  // the anchor waits for start
+	Running  Phase = "running"  // srun was started
+	Stopped  Phase = "stopped"  // the container has ended
+)
+
+// Paused is the status of a running container whose job is suspended.
+const Paused Phase = "paused"
+
+// A Record is what we keep of a container from before anything exists until
+// delete. It is replaced by rename: a reader sees all of it or the last one.
+type Record struct {
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"` // the engine's
+	Rootfs      string            `json:"rootfs"` // on this machine
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	Boot    string  `json:"boot"`            // boot id of the machine the processes belong to
+	Creator Process `json:"creator"`         // create
+	Anchor  Process `json:"anchor,omitzero"` // zero until there is one
+	Phase   Phase   `json:"phase"`
+	Paused  bool    `json:"paused,omitempty"`
+	// Started is set when the task on the node was seen to run.
+	Started    bool `json:"started,omitempty"`
+	ExitStatus int  `json:"exitStatus,omitempty"` // of the anchor, with Stopped
+	// Failure says what ended the job, where it was not the container itself.
+	Failure string `json:"failure,omitempty"`
+
+	// Token is in the comment of the job: by it a job is found whose number is not
+	// known. Foreign says that the job is one in which create was called.
+	Token    string `json:"token"`
+	Foreign  bool   `json:"foreign,omitempty"`
+	Job      string `json:"job,omitempty"`
+	Step     string `json:"step,omitempty"` // JOB.STEP
+	Nodes    string `json:"nodes,omitempty"`
+	Released bool   `json:"released,omitempty"` // the job was given back
+
+	Host      Host     `json:"host"`
+	Allocate  []string `json:"allocate,omitempty"` // options of salloc
+	Launch    []string `json:"launch"`             // options of srun
+	Args      []string `json:"args"`               // the container's command
+	Terminal  bool     `json:"terminal,omitempty"`
+	Network   bool     `json:"network,omitempty"` // the engine expects a network namespace
+	Log       Log      `json:"log,omitzero"`      // of create
+	Remote    string   `json:"remote,omitempty"`  // the bundle as the nodes see it
+	LocalDir  string   `json:"localDir,omitempty"`
+	NodeDir   string   `json:"nodeDir,omitempty"` // a directory of ours on each node
+	StageOut  []string `json:"stageOut,omitempty"`
+	StagedOut bool     `json:"stagedOut,omitempty"`
+}
+
+// Log is where the engine looks for messages.
+type Log struct {
+	File   string `json:"file,omitempty"`
+	Format string `json:"format,omitempty"` // json or text
+}
+
+// recordFile is the name of the record within an entry.
+const recordFile = "record.json"
+
+func readRecord(dir string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err != nil {
+		return nil, err
+	}
+	r := new(Record)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, recordFile), err)
+	}
+	return r, nil
+}
+
+func (r *Record) write(dir string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return writeFile(filepath.Join(dir, recordFile), data, 0o600)
+}
+
+// writeFile writes a file by rename.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".ocishim-new-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// alive tells whether the anchor runs.
+func (r *Record) alive() bool { return r.Boot == bootID() && r.Anchor.Alive() }
+
+// abandoned tells whether nobody will bring the container any further: create
+// was killed in the middle of it, or the machine rebooted.
+func (r *Record) abandoned() bool {
+	return !r.alive() && (r.Boot != bootID() || r.Phase == Creating && !r.Creator.Alive())
+}
+
+// Status is the phase as it is now: what has no anchor any more has ended.
+func (r *Record) Status() Phase {
+	switch {
+	case r.Phase == Creating && r.Boot == bootID() && r.Creator.Alive():
+		return Creating
+	case !r.alive():
+		return Stopped
+	case r.Phase == Running && r.Paused:
+		return Paused
+	}
+	return r.Phase
+}

@@ -1,0 +1,118 @@
+package scrun
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+)
+
+// ofSlurmd begins the lines that slurmstepd puts between what the container
+// writes on stderr, such as that a step was cancelled: at each SIGTERM.
+var ofSlurmd = []byte("slurmstepd-")
+
+// mostHeld is how much of a line is held back until it is known whose it is.
+const mostHeld = 1024
+
+// relay passes the container's stderr on, all but slurmstepd's lines, which are
+// for the log. What does not begin as one of these is passed on at once.
+type relay struct {
+	to   io.Writer
+	log  func(line string)
+	held []byte // the beginning of a line that may be slurmstepd's
+	mid  bool   // in a line that is not
+}
+
+func (r *relay) run(from io.Reader) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if werr := r.take(buffer[:n]); werr != nil || err != nil {
+			break
+		}
+	}
+	_, _ = r.to.Write(r.held)
+}
+
+func (r *relay) take(data []byte) error {
+	for len(data) > 0 {
+		if r.mid && len(r.held) == 0 {
+			at := lastPossible(data)
+			if _, err := r.to.Write(data[:at]); err != nil {
+				return err
+			}
+			r.mid = at == 0 || data[at-1] != '\n'
+			data = data[at:]
+			if r.mid {
+				continue // all is written
+			}
+		}
+		rest, err := r.hold(data)
+		if err != nil {
+			return err
+		}
+		data = rest
+	}
+	return nil
+}
+
+// lastPossible is the length of what is certainly not slurmstepd's: up to the
+// first line that may be, which need not be complete.
+func lastPossible(data []byte) int {
+	for at := 0; ; {
+		end := bytes.IndexByte(data[at:], '\n')
+		if end < 0 {
+			return len(data)
+		}
+		at += end + 1
+		if isPrefixEither(data[at:], ofSlurmd) {
+			return at
+		}
+	}
+}
+
+// isPrefixEither tells whether one of them is how the other begins.
+func isPrefixEither(a, b []byte) bool {
+	n := min(len(a), len(b))
+	return bytes.Equal(a[:n], b[:n])
+}
+
+// hold takes the beginning of a line until it is known whose it is, and returns
+// what follows it.
+func (r *relay) hold(data []byte) ([]byte, error) {
+	end := bytes.IndexByte(data, '\n')
+	part := data
+	if end >= 0 {
+		part = data[:end+1]
+	}
+	r.held = append(r.held, part...)
+	data = data[len(part):]
+	if isPrefixEither(r.held, ofSlurmd) && end < 0 && len(r.held) < mostHeld {
+		return data, nil
+	}
+	line := r.held
+	r.held = nil
+	r.mid = end < 0
+	if bytes.HasPrefix(line, ofSlurmd) && bytes.Contains(line, []byte(": error: *** ")) {
+		r.log(strings.TrimSpace(string(line)))
+		return data, nil
+	}
+	_, err := r.to.Write(line)
+	return data, err
+}
+
+// startRelay relays a pipe, of which it returns the end for srun, to our stderr.
+func (a *anchor) startRelay() (*os.File, error) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	a.relayed = make(chan struct{})
+	r := relay{to: os.Stderr, mid: false, log: func(line string) { a.do(func() { a.log("warning", line) }) }}
+	go func() {
+		r.run(from)
+		from.Close()
+		close(a.relayed)
+	}()
+	return to, nil
+}

@@ -1,0 +1,70 @@
+package scrun
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// However the bytes are cut, all but slurmstepd's lines comes out unchanged.
+func TestRelay(t *testing.T) {
+	const step = "slurmstepd-n1: error: *** STEP 3.7 ON n1 CANCELLED AT 2026-11-21T14:24:48 ***\n"
+	for name, tt := range map[string]struct{ in, out string }{
+		"nothing":          {"", ""},
+		"no line end":      {"abc", "abc"},
+		"only slurmstepd":  {step, ""},
+		"between":          {"a\n" + step + "b\n", "a\nb\n"},
+		"twice":            {step + step + "x", "x"},
+		"in a line":        {"x " + step, "x " + step},
+		"begins like it":   {"slurmstepd\nslurmstepd-\nslurm", "slurmstepd\nslurmstepd-\nslurm"},
+		"another of its":   {"slurmstepd-n1: hello\n", "slurmstepd-n1: hello\n"},
+		"empty lines":      {"\n\n" + step + "\n", "\n\n\n"},
+		"binary":           {"\x00\xff\n\x00" + strings.Repeat("y", 5000) + "\n" + step, "\x00\xff\n\x00" + strings.Repeat("y", 5000) + "\n"},
+		"long, its prefix": {"slurmstepd-" + strings.Repeat("z", 3000) + "\n", "slurmstepd-" + strings.Repeat("z", 3000) + "\n"},
+	} {
+		for _, size := range []int{1, 2, 7, 64, 1 << 20} {
+			var out bytes.Buffer
+			logged := 0
+			r := relay{to: &out, log: func(string) { logged++ }}
+			r.run(&cut{[]byte(tt.in), size})
+			if out.String() != tt.out {
+				t.Errorf("%s in pieces of %d: %q, want %q", name, size, out.String(), tt.out)
+			}
+			if want := (len(tt.in) - len(tt.out)) / len(step); logged != want {
+				t.Errorf("%s in pieces of %d: %d logged, want %d", name, size, logged, want)
+			}
+		}
+	}
+}
+
+// What cannot be slurmstepd's is not held back: a prompt has no line end.
+func TestRelayHoldsNothingBack(t *testing.T) {
+	var out bytes.Buffer
+	r := relay{to: &out}
+	for _, part := range []string{"login: ", "a\nname: ", "x"} {
+		before := out.String()
+		if err := r.take([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != before+part {
+			t.Errorf("after %q: %q", part, out.String())
+		}
+	}
+}
+
+// cut gives its bytes in pieces.
+type cut struct {
+	data []byte
+	size int
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if len(c.data) == 0 {
+		return 0, errEnd
+	}
+	n := copy(p, c.data[:min(len(c.data), c.size)])
+	c.data = c.data[n:]
+	return n, nil
+}
+
+var errEnd = bytes.ErrTooLarge // any error is the end

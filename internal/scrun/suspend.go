@@ -1,0 +1,149 @@
+package scrun
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Pause stops the container: its job is suspended where Slurm lets the user do
+// that, which is for operators; else every process of its step is stopped.
+func (c *Container) Pause() error {
+	if status := c.Status(); status != Running {
+		return fmt.Errorf("pause container %q: %w: it is %s", c.ID, ErrNotRunning, status)
+	}
+	if err := c.freeze("suspend", "STOP"); err != nil {
+		return fmt.Errorf("pause container %q: %w", c.ID, err)
+	}
+	return c.update(func(r *Record) { r.Paused = true })
+}
+
+// Resume lets a paused container go on.
+func (c *Container) Resume() error {
+	if status := c.Status(); status != Paused {
+		return fmt.Errorf("resume container %q: it is %s, not paused", c.ID, status)
+	}
+	if err := c.freeze("resume", "CONT"); err != nil {
+		return fmt.Errorf("resume container %q: %w", c.ID, err)
+	}
+	return c.update(func(r *Record) { r.Paused = false })
+}
+
+// freeze has scontrol do it to the job; in somebody's job with other steps, and
+// where that is not allowed, the processes of the step get the signal.
+func (c *Container) freeze(verb, signal string) error {
+	if !c.Foreign {
+		if _, err := c.Host.output("scontrol", verb, c.Job); err == nil {
+			return nil
+		}
+	}
+	return c.signalProcesses(signal)
+}
+
+// onNodes runs a program on every node of the job, beside its steps.
+func (c *Container) onNodes(args ...string) (string, error) {
+	return c.Host.output("srun", c.onNodesArgs("--input=none", args...)...)
+}
+
+// onNodesArgs are srun's arguments for that. Task 0 may have our input.
+func (c *Container) onNodesArgs(input string, args ...string) []string {
+	all := []string{"--jobid=" + c.Job, "--overlap", "--quiet", "--export=NONE", input, "--ntasks-per-node=1", "--chdir=/"}
+	if c.Nodes != "" {
+		all = append(all, "--nodelist="+c.Nodes)
+	}
+	return append(append(all, "--"), args...)
+}
+
+// signalProcesses signals every process of the step on its nodes. They are asked
+// for twice: what was forked meanwhile is stopped, too.
+func (c *Container) signalProcesses(signal string) error {
+	const script = `for i in 1 2; do scontrol listpids "$1" | while read -r pid job step rest; do
+case $pid in ''|*[!0-9]*) ;; *) [ "$pid" = $$ ] || kill -s "$2" "$pid" 2>/dev/null;; esac; done; done; :`
+	_, err := c.onNodes("/bin/sh", "-c", "PATH="+searchPath+"; export PATH\n"+script, "sh", c.Step, signal)
+	return err
+}
+
+// Processes are the lines of ps(1) on the container's nodes that are about its
+// step, beneath a heading.
+func (c *Container) Processes(options []string) (string, error) {
+	if status := c.Status(); status != Running && status != Paused {
+		return "", fmt.Errorf("list processes of container %q: %w", c.ID, ErrNotRunning)
+	}
+	if len(options) == 0 {
+		options = []string{"-ef"}
+	}
+	const script = `scontrol listpids "$1"; echo; shift; exec ps "$@"`
+	args := []string{"/bin/sh", "-c", "PATH=" + searchPath + "; export PATH\n" + script, "sh", c.Step}
+	out, err := c.onNodes(append(args, options...)...)
+	if err != nil {
+		return "", fmt.Errorf("list processes of container %q: %w", c.ID, err)
+	}
+	return linesOf(out), nil
+}
+
+// linesOf picks the lines of ps whose PID is in the list before them.
+func linesOf(out string) string {
+	list, table, _ := strings.Cut(out, "\n\n")
+	var pids []string
+	for line := range strings.Lines(list) {
+		if pid, _, _ := strings.Cut(strings.TrimSpace(line), " "); isNumber(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	var b strings.Builder
+	column := -1
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if column < 0 {
+			column = slices.Index(fields, "PID")
+			b.WriteString(line)
+			continue
+		}
+		if column < len(fields) && slices.Contains(pids, fields[column]) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// SetTimeLimit changes the time limit of the container's job, as scontrol(1)
+// writes it.
+func (c *Container) SetTimeLimit(limit string) error {
+	if c.Foreign {
+		return fmt.Errorf("update container %q: %w: the job was there before it", c.ID, ErrUnsupported)
+	}
+	if _, err := c.Host.output("scontrol", "update", "JobId="+c.Job, "TimeLimit="+limit); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// Unchanged tells whether limits such as an engine's update has them ask for
+// nothing; Slurm cannot change those of a job that runs.
+func Unchanged(limits map[string]any) bool {
+	for _, value := range limits {
+		switch v := value.(type) {
+		case map[string]any:
+			if !Unchanged(v) {
+				return false
+			}
+		case []any:
+			if len(v) > 0 {
+				return false
+			}
+		case float64:
+			if v != 0 {
+				return false
+			}
+		case string:
+			if n, err := strconv.Atoi(v); v != "" && (err != nil || n != 0) {
+				return false
+			}
+		case bool, nil:
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,239 @@
+package scrun
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Start has the container's process start, and returns when it runs on its node.
+func (c *Container) Start() error {
+	if status := c.Status(); status != Created {
+		return fmt.Errorf("start container %q: %w: it is %s", c.ID, ErrNotCreated, status)
+	}
+	if err := c.ask("start"); err != nil {
+		return fmt.Errorf("start container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// Kill sends sig to the container's process on its node, nothing else. A
+// container that is not started ends by every signal that would end a process.
+func (c *Container) Kill(sig unix.Signal) error {
+	switch c.Status() {
+	case Creating, Created:
+		if isHarmless(sig) {
+			return nil
+		}
+		if err := c.ask("end " + strconv.Itoa(int(sig))); err == nil {
+			return nil
+		}
+		return c.killAnchor()
+	case Running, Paused:
+		return c.killStep(sig)
+	}
+	return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+}
+
+// isHarmless tells whether the signal does not end a process by default.
+func isHarmless(sig unix.Signal) bool {
+	switch sig {
+	case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		return true
+	}
+	return false
+}
+
+// killStep signals the step; one that is being launched is waited for.
+func (c *Container) killStep(sig unix.Signal) error {
+	for deadline := time.Now().Add(patience); c.Step == "" || !c.Started; time.Sleep(10 * time.Millisecond) {
+		if err := c.reload(); err != nil {
+			return err
+		}
+		if !c.alive() || c.Phase == Stopped {
+			return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("kill container %q: its step is not known", c.ID)
+		}
+	}
+	if err := c.Host.signalStep(c.Step, int(sig)); err != nil {
+		return fmt.Errorf("kill container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// signalStep sends the signal to the tasks of the step.
+func (h Host) signalStep(step string, sig int) error {
+	_, err := h.output("scancel", "--quiet", "--signal="+strconv.Itoa(sig), step)
+	if err != nil && (strings.Contains(err.Error(), "already completing or completed") || strings.Contains(err.Error(), "Invalid job id")) {
+		return ErrNotRunning
+	}
+	return err
+}
+
+// killAnchor ends the anchor itself; its allocation goes with it.
+func (c *Container) killAnchor() error {
+	if c.Boot != bootID() {
+		return nil
+	}
+	if err := c.Anchor.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill anchor of container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// endPatience is how long delete waits for a container to end by what it does,
+// before it does more.
+const endPatience = 5 * time.Second
+
+// Delete removes the container: step and job are ended, what was staged is
+// removed. With force one that runs is killed.
+func (c *Container) Delete(force bool) error {
+	status := c.Status()
+	if status != Stopped && status != Created && !force {
+		return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)
+	}
+	if status == Created {
+		_ = c.stageOut() // while it has a job
+	}
+	if status != Stopped {
+		if err := c.end(); err != nil {
+			return fmt.Errorf("delete container %q: %w", c.ID, err)
+		}
+	}
+	if err := c.reload(); err != nil {
+		return err
+	}
+	c.endAdded()
+	if !c.StagedOut && (c.NodeDir != "" || len(c.StageOut) > 0) && !c.Released {
+		_ = c.stageOut() // the anchor was killed; perhaps the job is still there
+	}
+	if err := c.releaseJob(); err != nil {
+		return fmt.Errorf("delete container %q: %w", c.ID, err)
+	}
+	if err := c.unstage(); err != nil {
+		return fmt.Errorf("delete container %q: %w", c.ID, err)
+	}
+	return c.discard()
+}
+
+// end ends the anchor: by the container's end, else by force.
+func (c *Container) end() error {
+	if !c.alive() {
+		return nil
+	}
+	switch {
+	case c.Phase == Running && c.Step != "":
+		if c.Paused {
+			_ = c.Resume()
+		}
+		_ = c.Host.signalStep(c.Step, int(unix.SIGKILL))
+	case c.Phase != Running:
+		_ = c.ask("end " + strconv.Itoa(int(unix.SIGKILL)))
+	}
+	if c.awaitEnd() {
+		return nil
+	}
+	if err := c.killAnchor(); err != nil {
+		return err
+	}
+	if !c.awaitEnd() {
+		return fmt.Errorf("anchor %d does not end", c.Anchor.Pid)
+	}
+	return nil
+}
+
+func (c *Container) awaitEnd() bool {
+	patient := endPatience
+	if c.NodeDir != "" || len(c.StageOut) > 0 {
+		patient = patience // the anchor stages out
+	}
+	for deadline := time.Now().Add(patient); c.alive(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// releaseJob gives the job back where the anchor did not; in a job that was there
+// already it ends the step.
+func (c *Container) releaseJob() error {
+	switch {
+	case c.Released:
+		return nil
+	case c.Foreign && c.Step == "":
+		return nil
+	case c.Foreign:
+		err := c.Host.signalStep(c.Step, int(unix.SIGKILL))
+		if errors.Is(err, ErrNotRunning) {
+			return nil
+		}
+		return err
+	case c.Job != "":
+		return c.Host.cancel(c.Job)
+	}
+	job, err := c.Host.jobOf(c.Token)
+	if err != nil || job == "" {
+		return err
+	}
+	return c.Host.cancel(job)
+}
+
+// Annotations of State that tell where the container is.
+const (
+	JobAnnotation     = "org.ocishim.job"
+	StepAnnotation    = "org.ocishim.step"
+	NodesAnnotation   = "org.ocishim.nodes"
+	FailureAnnotation = "org.ocishim.failure"
+)
+
+// A State is the runtime specification's, with what runc adds to it.
+type State struct {
+	Version     string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Pid         int               `json:"pid"` // the anchor's
+	Status      Phase             `json:"status"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Owner       string            `json:"owner"` // set by who prints it
+}
+
+// State is the container's state at this moment.
+func (c *Container) State() State {
+	s := State{
+		Version: specs.Version, ID: c.ID, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
+		Annotations: maps.Clone(c.Annotations),
+	}
+	if s.Status != Creating && s.Status != Stopped {
+		s.Pid = c.Anchor.Pid
+	}
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	for key, value := range map[string]string{
+		JobAnnotation: c.Job, StepAnnotation: c.Step, NodesAnnotation: c.Nodes, FailureAnnotation: c.Failure,
+	} {
+		if value != "" {
+			s.Annotations[key] = value
+		}
+	}
+	return s
+}
+
+// Pids are the container's processes on this machine: its anchor.
+func (c *Container) Pids() ([]int, error) {
+	if s := c.Status(); s == Creating || s == Stopped {
+		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, ErrNotRunning)
+	}
+	return []int{c.Anchor.Pid}, nil
+}

@@ -1,0 +1,100 @@
+//go:build integration
+
+package integration
+
+import (
+	"math/rand"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// scrunFaultScenarios: something is killed. Nothing may stay, neither job nor state.
+var scrunFaultScenarios = []podmanScenario{
+	{name: "anchor killed while pending", run: func(p *podman) {
+		defer p.fill()()
+		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
+		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		p.killAll("scrun-anchor")
+		if r := p.wait(t); r.status == 0 {
+			p.failf("no failure", "%+v", r)
+		}
+		p.until("job stays", 5*time.Second, func() bool { return p.admin("squeue", "-h", "-n", "pending") == "" })
+	}},
+	{name: "create killed while pending", run: func(p *podman) {
+		defer p.fill()()
+		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
+		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		p.killAll("scrun create")
+		if r := p.wait(t); r.status == 0 {
+			p.failf("no failure", "%+v", r)
+		}
+		p.until("job stays", 5*time.Second, func() bool { return p.admin("squeue", "-h", "-n", "pending") == "" })
+	}},
+	{name: "anchor killed", run: func(p *podman) {
+		p.daemon("box", "echo ready; exec sleep 1000")
+		p.killAll("scrun-anchor")
+		p.equal("exit status", p.do("wait", "box"), "137")
+		p.until("job stays", 10*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
+	}},
+	{name: "salloc and srun killed", run: func(p *podman) {
+		p.daemon("box", "echo ready; exec sleep 1000")
+		p.killAll("salloc")
+		p.killAll("srun")
+		p.do("wait", "box")
+		p.until("job stays", 10*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
+	}},
+	{name: "killed at random", run: func(p *podman) {
+		for range rounds(4) {
+			p.killedAtRandom()
+		}
+	}},
+	{name: "slurmctld restarted", run: func(p *podman) {
+		p.daemon("box", `trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done`)
+		p.admin("pkill", "-x", "slurmctld")
+		p.until("slurmctld does not end", 10*time.Second, func() bool { _, err := p.asRoot("pgrep", "-x", "slurmctld"); return err != nil })
+		time.AfterFunc(500*time.Millisecond, func() { _, _ = p.asRoot("slurmctld") })
+		p.do("stop", "-t", "20", "box")
+		p.equal("exit status", p.inspect("box", "State.ExitCode"), "9")
+	}},
+}
+
+// rounds is how often something is done: more with OCISHIM_TEST_ROUNDS.
+func rounds(otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_ROUNDS")); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// killAll kills the processes whose command line has the words.
+func (p *podman) killAll(words string) {
+	for _, process := range p.processes() {
+		if strings.Contains(process.cmdline, words) && !strings.Contains(process.cmdline, "conmon") {
+			_, _ = p.asRoot("kill", "-KILL", process.pid)
+		}
+	}
+}
+
+// killedAtRandom kills one of the processes of a container at a moment of its life, and
+// removes the container.
+func (p *podman) killedAtRandom() {
+	t := p.begin(p.user, nil, nil, append(quietly, "run", "--name", "box", "mini", "sh", "-c", "sleep 0.1; exit 7")...)
+	time.Sleep(time.Duration(rand.Intn(350)) * time.Millisecond)
+	var ours []process
+	for _, process := range p.processes() {
+		for _, words := range []string{"scrun-anchor", "scrun create", "salloc ", "srun ", "scrun-launcher", "scrun start"} {
+			if strings.Contains(process.cmdline, words) && !strings.Contains(process.cmdline, "conmon") {
+				ours = append(ours, process)
+				break
+			}
+		}
+	}
+	if len(ours) > 0 {
+		_, _ = p.asRoot("kill", "-KILL", ours[rand.Intn(len(ours))].pid)
+	}
+	p.wait(t)
+	p.call("rm", "-f", "-t", "0", "box")
+	p.until("job stays", 15*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
+}

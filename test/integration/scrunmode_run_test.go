@@ -1,0 +1,152 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// theJob is the number of the user's only job.
+func (p *podman) theJob() string {
+	job := strings.TrimSpace(p.admin("squeue", "-h", "-o", "%A", "--user", p.user))
+	if job == "" || strings.Contains(job, "\n") {
+		p.failf("no job", "jobs are %q", job)
+	}
+	return job
+}
+
+// scrunRunScenarios are about a container itself.
+var scrunRunScenarios = []podmanScenario{
+	{name: "exit statuses", run: func(p *podman) {
+		for status, script := range map[int]string{0: "exit 0", 7: "exit 7", 137: "kill -KILL $$", 143: "kill -TERM $$", 127: "exec /no/such"} {
+			r := p.call("run", "--rm", "mini", "sh", "-c", script)
+			if r.status != status {
+				p.failf(fmt.Sprintf("status %d instead of %d", r.status, status), "%q: %+v", script, r)
+			}
+		}
+	}},
+	{name: "a gigabyte through pipes", run: func(p *podman) {
+		t := p.begin(p.user, io.LimitReader(zeros{}, 1<<30), nil, append(quietly, "run", "--rm", "-i", "mini", "sh", "-c", "cat | wc -c")...)
+		p.is(p.wait(t), 0, "1073741824\n")
+	}},
+	{name: "not before start", run: func(p *podman) {
+		p.do("create", "--name", "box", "-v", "/scratch:/v", "mini", "sh", "-c", "echo ran >/v/ran")
+		p.do("init", "box")
+		p.equal("job state", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%T", "-j", p.theJob())), "RUNNING")
+		time.Sleep(300 * time.Millisecond)
+		if _, err := os.Stat(p.onHost("/scratch/ran")); err == nil {
+			p.failf("runs before start", "the container ran at create")
+		}
+		p.do("start", "box")
+		p.equal("exit status", p.do("wait", "box"), "0")
+		p.equal("file", p.file("ran"), "ran\n")
+	}},
+	{name: "job ends with the container", run: func(p *podman) {
+		p.do("run", "--name", "box", "mini", "true")
+		p.until("job does not end", 5*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
+		p.do("rm", "box")
+	}},
+	{name: "a volume", run: func(p *podman) {
+		p.script(0, "kept\n", "echo kept >/v/file; cat /v/file", "-v", "/scratch:/v")
+		p.equal("file", p.file("file"), "kept\n")
+	}},
+	{name: "TERM and KILL say nothing", run: func(p *podman) {
+		p.daemon("box", `trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.1; done`)
+		p.do("stop", "-t", "10", "box")
+		r := p.call("logs", "box")
+		if r.stdout != "ready\nterm\n" || r.stderr != "" {
+			p.failf("noise in the output", "stdout %q, stderr %q", r.stdout, r.stderr)
+		}
+	}},
+	{name: "state of unknown id", run: func(p *podman) {
+		p.throughRuntime(1, "does not exist", "state", "nothing")
+		p.throughRuntime(1, "does not exist", "start", "nothing")
+		p.throughRuntime(1, "does not exist", "kill", "nothing")
+		p.throughRuntime(1, "does not exist", "delete", "nothing")
+		p.throughRuntime(0, "", "delete", "--force", "nothing")
+	}},
+	{name: "states", run: func(p *podman) {
+		p.do("create", "--name", "box", "mini", "sleep", "1000")
+		p.do("init", "box")
+		id := p.inspect("box", "Id")
+		p.throughRuntime(0, `"status": "created"`, "state", id)
+		p.do("start", "box")
+		p.throughRuntime(0, `"status": "running"`, "state", id)
+		p.throughRuntime(0, "", "pause", id)
+		p.throughRuntime(0, `"status": "paused"`, "state", id)
+		p.throughRuntime(0, "", "resume", id)
+		p.throughRuntime(0, `"status": "running"`, "state", id)
+		p.throughRuntime(0, id, "list", "-q")
+		p.throughRuntime(0, "sleep 1000", "ps", id)
+	}},
+	{name: "fifty at once, and their memory", run: fiftyAtOnce},
+	{name: "update of a limit", run: func(p *podman) {
+		p.daemon("box", "echo ready; exec sleep 1000")
+		p.fails(125, "limits of a job that runs cannot be changed", "update", "--memory", "100m", "box")
+		p.throughRuntime(0, "", "update", "--time", "30", p.inspect("box", "Id"))
+		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.theJob())), "30:00")
+	}},
+}
+
+// fiftyAtOnce also looks at what an anchor needs: all of it, and what is its own.
+func fiftyAtOnce(p *podman) {
+	const many = 50
+	tasks := make([]*task, many)
+	for i := range tasks {
+		tasks[i] = p.begin(p.user, nil, nil, append(quietly, "run", "-d", "--name", fmt.Sprint("box", i), "mini", "sh", "-c", `trap "exit 9" TERM; while :; do sleep 1; done`)...)
+	}
+	for _, t := range tasks {
+		if r := p.wait(t); r.status != 0 {
+			p.failf("does not start", "%+v", r)
+		}
+	}
+	anchors, most, own := 0, 0, 0
+	for _, process := range p.processes() {
+		if strings.Contains(process.cmdline, "scrun-anchor") && !strings.Contains(process.cmdline, "conmon") {
+			anchors++
+			status, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/status"))
+			most, own = max(most, kilobytes(status, "VmRSS")), max(own, kilobytes(status, "RssAnon"))
+		}
+	}
+	if anchors != many || most > 12<<10 || own > 3<<10 {
+		p.failf("memory", "%d anchors of at most %d kB, %d of their own", anchors, most, own)
+	}
+	p.do("stop", "-t", "10", "-a")
+	for i := range many {
+		p.equal("exit status", p.inspect(fmt.Sprint("box", i), "State.ExitCode"), "9")
+	}
+}
+
+// kilobytes reads a line of /proc/PID/status.
+func kilobytes(status []byte, name string) int {
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.Atoi(strings.Fields(value)[0])
+			return n
+		}
+	}
+	return 1 << 30
+}
+
+// throughRuntime calls the runtime itself, as the engine would, and wants a status
+// and some words of what it prints.
+func (p *podman) throughRuntime(status int, words string, args ...string) {
+	runtime := strings.TrimSpace(p.do("info", "-f", "{{.Host.OCIRuntime.Path}}"))
+	r := p.as(p.user, append([]string{"podman", "unshare", runtime}, args...)...)
+	if r.status != status || !strings.Contains(r.stdout+r.stderr, words) {
+		p.failf("wrong outcome of "+args[0], "%q: %+v, want %d and %q", args, r, status, words)
+	}
+}
+
+// zeros is as many as are read.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
