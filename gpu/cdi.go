@@ -107,6 +107,29 @@ func (p *plan) cdi(names []string) error {
 			p.given++
 		}
 	}
+	return p.narrowToCDI()
+}
+
+// narrowToCDI has Slurm's variable name only those GPUs that specifications gave
+// the task: it counts all that it was allocated.
+func (p *plan) narrowToCDI() error {
+	cards := p.nvidiaCards()
+	if _, _, ok := p.env.slurmGPUs(); !p.Slurm || !ok || !slices.ContainsFunc(cards, func(c card) bool { return p.named[c.label] }) {
+		return nil
+	}
+	allocated, err := p.allocated(cards, "CUDA_VISIBLE_DEVICES")
+	if err != nil {
+		return err
+	}
+	var given []card
+	for _, c := range allocated.cards {
+		if p.named[c.label] {
+			given = append(given, c)
+		}
+	}
+	if visible, set := p.narrowedList(allocated, given, "CUDA_VISIBLE_DEVICES"); set {
+		p.add(bundle.Edit{From: "cdi", Rule: allocated.rule + ", narrowed to the named devices", Env: []string{"CUDA_VISIBLE_DEVICES=" + visible}})
+	}
 	return nil
 }
 
@@ -131,6 +154,7 @@ func (p *plan) cdiEdits(name string, spec *cdiSpec, edits cdi.ContainerEdits) er
 			return fail(err)
 		}
 		e.Devices = append(e.Devices, d)
+		p.named[d.HostPath] = true
 	}
 	hooks, err := recogniseHooks(edits.Hooks)
 	if err != nil {

@@ -160,6 +160,31 @@ func TestCDIWithinAllocation(t *testing.T) {
 }
 
 // Other vendors' GPUs are given by their own rules beside a device by name.
+// Slurm's variable then counts what there is.
+func TestCDINarrowsSlurm(t *testing.T) {
+	n := eight(t)
+	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec(version))
+	slurm := func(env ...string) Request {
+		r := withCDI(t, n, "nvidia.com/gpu=1")
+		r.Slurm, r.Env = true, env
+		return r
+	}
+	// nvidia5 is the second by PCI address.
+	o := mustGive(t, slurm("SLURM_STEP_GPUS=0,1,2", "CUDA_VISIBLE_DEVICES=0,1,2"))
+	wants(t, "GPUs", o.gpus(), "5")
+	wants(t, "CUDA_VISIBLE_DEVICES", o.env["CUDA_VISIBLE_DEVICES"], "0")
+	r := slurm("SLURM_STEP_GPUS=0,1,2", "CUDA_VISIBLE_DEVICES=0,1,2")
+	r.Mounts = inHPC(t, n, "").Mounts
+	wants(t, "CUDA_VISIBLE_DEVICES in the node's /dev", mustGive(t, r).env["CUDA_VISIBLE_DEVICES"], "1")
+	for minor := range 8 {
+		if minor != 5 && minor != 6 {
+			n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EPERM, 0)
+		}
+	}
+	o = mustGive(t, slurm("SLURM_STEP_GPUS=1,2", "CUDA_VISIBLE_DEVICES=0,1"))
+	wants(t, "CUDA_VISIBLE_DEVICES, constrained", o.env["CUDA_VISIBLE_DEVICES"], "0")
+}
+
 func TestCDIBesideSlurm(t *testing.T) {
 	n := eight(t)
 	n.Device("/dev/fpga0", 240, 0)

@@ -110,7 +110,7 @@ func CDIAnnotation(annotations map[string]string) string {
 // Edits works out what the container gets. Its error is for the user: it says
 // what was asked for and why it cannot be had.
 func Edits(r Request) (Result, error) {
-	p := &plan{Request: r, env: newEnvironment(r.Env)}
+	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}}
 	vendors := []struct {
 		name string
 		give func(*plan) error
@@ -159,8 +159,9 @@ type plan struct {
 	boot    string  // asked once
 	version *string // likewise
 
-	given     int  // GPUs
-	declined  bool // the container does not want those that it could get
+	given     int             // GPUs
+	declined  bool            // the container does not want those that it could get
+	named     map[string]bool // device nodes that CDI specifications gave
 	libraries []library
 	compat    []library // the image's own, that go before the driver's
 }

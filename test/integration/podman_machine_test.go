@@ -27,6 +27,7 @@ var podmanPlaceScenarios = []podmanScenario{
 	{name: "volumes", run: volumes},
 	{name: "cp", run: copies},
 	{name: "namespaces of others", run: sharedNamespaces},
+	{name: "devices by CDI", run: devicesByCDI},
 	{name: "devices and limits", run: func(p *podman) {
 		p.script(0, "100\n", "ulimit -n", "--ulimit", "nofile=100:100", "--ulimit", "nproc=1000:1000")
 		p.script(0, "0077\n", "umask", "--umask", "0077")
@@ -36,6 +37,21 @@ var podmanPlaceScenarios = []podmanScenario{
 		p.script(0, "4242\n", "cat /proc/sys/kernel/msgmax", "--sysctl", "kernel.msgmax=4242")
 		p.script(0, "masked\n", "[ -s /proc/timer_list ] || echo masked")
 	}},
+}
+
+// devicesByCDI: Podman resolves the name, and an image's request for GPUs is none
+// unless the site wants it.
+func devicesByCDI(p *podman) {
+	const spec = `{"cdiVersion": "0.5.0", "kind": "example.com/test", "devices": [{"name": "one", "containerEdits": {
+		"env": ["BY_CDI=yes"], "deviceNodes": [{"path": "/dev/fuse"}], "mounts": [{"hostPath": "/etc/hostname", "containerPath": "/by/cdi", "options": ["bind", "ro"]}]}}]}`
+	if err := os.MkdirAll(p.onHost("/etc/cdi"), 0o755); err != nil {
+		p.failf("test error", "%v", err)
+	}
+	if err := os.WriteFile(p.onHost("/etc/cdi/test.json"), []byte(spec), 0o644); err != nil {
+		p.failf("test error", "%v", err)
+	}
+	p.script(0, "device yes\n", "[ -c /dev/fuse ] && [ -s /by/cdi ] && echo device $BY_CDI", "--device", "example.com/test=one")
+	p.script(0, "nothing all\n", "ls /dev/nvidia* 2>/dev/null || echo nothing $NVIDIA_VISIBLE_DEVICES", "-e", "NVIDIA_VISIBLE_DEVICES=all")
 }
 
 func volumes(p *podman) {
