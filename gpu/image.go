@@ -124,12 +124,27 @@ func (p *plan) libraryLinks(dir string) []bundle.Link {
 // names are those by which a program may ask for the library.
 func (l library) names() []string {
 	base, _, _ := strings.Cut(l.file, ".so")
-	names := []string{l.soname, base + ".so"}
-	if base == "libGLX_nvidia" {
+	names := []string{l.soname}
+	switch {
+	case withoutVersion(base) && base+".so" != l.soname:
+		names = append(names, base+".so")
+	case base == "libGLX_nvidia":
 		// What GLX takes for an X server without an extension of NVIDIA's.
 		names = append(names, "libGLX_indirect.so.0")
 	}
-	return unique(names)
+	return names
+}
+
+// withoutVersion tells whether programs link with a library of NVIDIA's, or look
+// for it, by its name without a version: those for which its installer makes such
+// links. What is not NVIDIA's has what its specification says.
+func withoutVersion(library string) bool {
+	switch library {
+	case "libcuda", "libnvidia-ml", "libnvidia-cfg", "libnvcuvid", "libnvidia-encode", "libnvidia-fbc", "libnvidia-ifr", "libnvidia-opticalflow",
+		"libnvidia-ptxjitcompiler", "libnvidia-allocator", "libnvidia-nvvm", "libnvidia-api", "libvdpau_nvidia", "libnvoptix":
+		return true
+	}
+	return false
 }
 
 // makeFindable lets the loader know the libraries.
