@@ -61,8 +61,17 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 	return hpc, a, a.applyMPI(b, cfg, nodeDir)
 }
 
-// applyMPI has the task run on the site's MPI.
+// applyMPI has the task run on the site's MPI, and gives it what else the site has
+// asked for.
 func (a *advice) applyMPI(b *bundle.Bundle, cfg *config.Config, nodeDir string) error {
+	edits, warnings, err := plan.Optional(b, cfg, "/")
+	if err != nil {
+		return err
+	}
+	a.warnings = append(a.warnings, warnings...)
+	if err := b.Apply(edits...); err != nil {
+		return err
+	}
 	result, err := plan.MPI(b, cfg, "/", nodeDir)
 	if err != nil {
 		return err

@@ -46,7 +46,14 @@ type HPC struct {
 	Tmp     bool     `json:"tmp"`
 	Etc     []string `json:"etc"` // names in /etc
 	Mounts  []Mount  `json:"mounts"`
+	Edits   []string `json:"edits"`
 }
+
+// What HPC.Edits may name.
+const (
+	EditTorch = "torch"
+	EditSlurm = "slurm"
+)
 
 // Mount is a file or directory of the node that is bound into containers.
 type Mount struct {
@@ -71,6 +78,7 @@ func Default() *Config {
 			Tmp:     true,
 			Etc:     slices.Clone(etcNames),
 			Mounts:  []Mount{},
+			Edits:   []string{},
 		},
 		GPU:   defaultGPU(),
 		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},

@@ -38,7 +38,7 @@ func (r *replacement) checkNeeded(p, before *process) error {
 	for _, m := range p.missing {
 		known := before != nil && slices.ContainsFunc(before.missing, func(b missing) bool { return b.name == m.name })
 		if !known {
-			return r.mismatch("the site's %s needs %s, which neither the image nor the node's libraries have", m.by.file, m.name)
+			return r.mismatch("%s needs %s, which neither the image has nor the node gives", r.whose(m.by.object), m.name)
 		}
 	}
 	return nil
@@ -66,7 +66,7 @@ func (r *replacement) checkVersions(p *process) error {
 
 // whose names a file and where it is from.
 func (r *replacement) whose(o *object) string {
-	if r.given[o.name()] != nil && r.given[o.name()].file == o.file || slices.ContainsFunc(r.replace, func(s *object) bool { return s.file == o.file }) {
+	if o.in.tree == r.Node {
 		return "the node's " + o.file
 	}
 	return "the image's " + o.at

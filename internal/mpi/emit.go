@@ -20,22 +20,14 @@ func (r *replacement) emit() error {
 		From: edited,
 		Rule: fmt.Sprintf("mpi.%s: the site's %s, by %s, for the image's %s", r.profile.Name, r.site, r.site.PMI, r.program.mpi),
 	}
-	for name := range r.given { // what only plugins need, too
-		if r.added[name] == nil {
-			r.instead(name, r.image.search(name, nil))
-		}
-	}
-	for _, at := range slices.Sorted(maps.Keys(r.over)) {
-		e.Mounts = append(e.Mounts, bindOf(r.over[at].file, at))
-	}
 	r.emitPrivate(&e)
 	if r.profile.Prefix != "" {
-		e.Mounts = append(e.Mounts, bindOf(r.source(r.profile.Prefix), r.dir+"/prefix"))
+		e.Mounts = append(e.Mounts, BindOf(r.source(r.profile.Prefix), r.dir+"/prefix"))
 		e.Env = append(e.Env, "OPAL_PREFIX="+r.dir+"/prefix")
 	}
 	for _, path := range r.profile.Bind {
 		if source := r.source(path); source != "" {
-			e.Mounts = append(e.Mounts, bindOf(source, path))
+			e.Mounts = append(e.Mounts, BindOf(source, path))
 		}
 	}
 	e.Mounts = append(e.Mounts, r.fabric.mounts...)
@@ -62,10 +54,18 @@ func (r *replacement) source(path string) string {
 	return r.Node.HostPath(resolved)
 }
 
-// emitPrivate makes the directory of those libraries that the image is to find beside
-// its own: links to the node's directories, a mount for each of those instead of one
+// emitPrivate puts libraries over the image's, and makes the directory of those that the
+// image is to find beside its own: links to the node's directories, a mount for each of those instead of one
 // for each library.
 func (r *replacement) emitPrivate(e *bundle.Edit) {
+	for name := range r.given { // what only plugins need, too
+		if r.added[name] == nil {
+			r.instead(name, r.image.search(name, nil))
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(r.over)) {
+		e.Mounts = append(e.Mounts, BindOf(r.over[at].file, at))
+	}
 	for _, site := range r.used {
 		for _, name := range r.namesOf(site) {
 			r.added[name] = site
@@ -79,7 +79,7 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 		from := path.Dir(file)
 		if dirs[from] == "" {
 			dirs[from] = "node/" + strconv.Itoa(len(dirs))
-			e.Mounts = append(e.Mounts, bindOf(from, r.dir+"/"+dirs[from]))
+			e.Mounts = append(e.Mounts, BindOf(from, r.dir+"/"+dirs[from]))
 		}
 		e.Links = append(e.Links, bundle.Link{Path: lib + "/" + name, Target: "../" + dirs[from] + "/" + path.Base(file)})
 		entries = append(entries, ldcache.Entry{Name: name, Path: lib + "/" + name, Flags: ldcache.Flags(r.Arch)})
@@ -93,8 +93,8 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
 }
 
-// bindOf is the mount that every file and directory of the node's gets.
-func bindOf(source, destination string) specs.Mount {
+// BindOf is the mount that every file and directory of the node's gets.
+func BindOf(source, destination string) specs.Mount {
 	return specs.Mount{
 		Destination: destination, Source: source, Type: "bind",
 		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},

@@ -54,7 +54,7 @@ func isFabricLibrary(name string) bool {
 	return slices.Contains([]string{
 		"libfabric", "libucp", "libuct", "libucs", "libucm", "libucs_signal", "libibverbs", "librdmacm", "libefa", "libmlx4", "libmlx5", "libmana",
 		"libcxi", "libcxiutils", "libpsm2", "libpsm_infinipath", "libxpmem", "libgdrapi", "libpmix", "libpmi", "libpmi2", "libpals",
-		"libucc", "libsharp", "libhcoll", "libprrte", "libportals",
+		"libucc", "libsharp", "libhcoll", "libprrte", "libportals", "libslurm", "libslurmfull", "libmunge",
 	}, base)
 }
 
@@ -197,7 +197,7 @@ func (r *replacement) providePlugins(f fabric, library *object) {
 	if len(found) == 0 {
 		return
 	}
-	r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(dir), at))
+	r.fabric.mounts = append(r.fabric.mounts, BindOf(r.source(dir), at))
 	if f.variable != "IBV_DRIVERS" {
 		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at)
 		return
@@ -222,7 +222,7 @@ func (r *replacement) providePMIx() {
 			r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/prefix")
 			continue
 		}
-		r.fabric.mounts = append(r.fabric.mounts, bindOf(r.source(prefix), r.dir+"/pmix"))
+		r.fabric.mounts = append(r.fabric.mounts, BindOf(r.source(prefix), r.dir+"/pmix"))
 		r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/pmix")
 		return
 	}

@@ -51,11 +51,9 @@ type Result struct {
 var ErrMismatch = errors.New("the site's MPI does not fit")
 
 // A mismatch is why.
-type mismatch struct{ profile, reason string }
+type mismatch struct{ who, reason string }
 
-func (m *mismatch) Error() string {
-	return fmt.Sprintf("mpi.%s: %s", m.profile, m.reason)
-}
+func (m *mismatch) Error() string { return m.who + ": " + m.reason }
 
 func (m *mismatch) Is(target error) bool { return target == ErrMismatch }
 

@@ -245,7 +245,7 @@ func (r *reader) list() (texts []string) {
 func (r *reader) edit() bundle.Edit {
 	e := bundle.Edit{From: r.text(), Rule: r.text(), Env: r.list(), EnvPrepend: r.list()}
 	for range r.count() {
-		e.Mounts = append(e.Mounts, bindOf(r.text(), r.text()))
+		e.Mounts = append(e.Mounts, BindOf(r.text(), r.text()))
 	}
 	for range r.count() {
 		e.Links = append(e.Links, bundle.Link{Path: r.text(), Target: r.text()})

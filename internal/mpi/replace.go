@@ -13,6 +13,7 @@ import (
 // A replacement is the site's MPI going over the image's.
 type replacement struct {
 	*plan
+	who     string // for messages
 	profile *Profile
 	site    Library
 	dir     string // in the container, for what has no place in the image
@@ -33,7 +34,7 @@ type replacement struct {
 // replace puts the site's MPI in place, or says as ErrMismatch why it cannot.
 func (p *plan) replace(profile *Profile) error {
 	r := &replacement{
-		plan: p, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
+		plan: p, who: "mpi." + profile.Name, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
 		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
 	}
 	for _, step := range []func() error{r.openSite, r.compare, r.follow, r.findFabric, r.check} {
@@ -45,7 +46,7 @@ func (p *plan) replace(profile *Profile) error {
 }
 
 func (r *replacement) mismatch(format string, args ...any) error {
-	return &mismatch{r.profile.Name, fmt.Sprintf(format, args...)}
+	return &mismatch{r.who, fmt.Sprintf(format, args...)}
 }
 
 // openSite reads the site's libraries.
@@ -99,10 +100,11 @@ func (r *replacement) follow() error {
 	return nil
 }
 
-// give lets what is loaded on the node take part, but for glibc and plugins.
+// give lets what is loaded on the node take part, but for glibc, and for plugins that
+// nothing is linked with.
 func (r *replacement) give(p *process) {
 	for name, o := range p.names {
-		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && !slices.Contains(r.fabric.plugins, o.object) {
+		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && (o.by != nil || !slices.Contains(r.fabric.plugins, o.object)) {
 			r.given[name] = o.object
 		}
 	}

@@ -22,7 +22,11 @@ type row struct {
 func (m *matrix) compareWithBare(t *testing.T, r *row) {
 	shapes := []mpiCase{{r.mpi, 1, 2}}
 	if *flagFigures != "" {
-		shapes = append(shapes, mpiCase{r.mpi, 1, 8}, mpiCase{r.mpi, 3, 3}, mpiCase{r.mpi, 3, 6})
+		shapes = append(shapes, mpiCase{r.mpi, 1, 8})
+	}
+	// Between nodes Debian 12's MPICH, by UCX 1.13 on TCP, often hangs at its end, bare.
+	if *flagFigures != "" && (r.mpi != "mpich" || r.siteSuite != "bookworm") {
+		shapes = append(shapes, mpiCase{r.mpi, 3, 3}, mpiCase{r.mpi, 3, 6})
 	}
 	repeats := max(1, *flagRepeats)
 	for _, shape := range shapes {

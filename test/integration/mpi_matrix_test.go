@@ -172,6 +172,8 @@ func TestMPIMatrix(t *testing.T) {
 	t.Run("rank_killed", m.checkKilled)
 	t.Run("mismatch_own", m.checkOwn)
 	t.Run("require", m.checkRequire)
+	t.Run("torch", m.checkTorch)
+	t.Run("slurm_inside", m.checkSlurm)
 	if *flagFigures != "" {
 		if err := m.write(strings.TrimSuffix(*flagFigures, ".md") + "-matrix.md"); err != nil {
 			t.Error(err)

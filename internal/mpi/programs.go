@@ -1,0 +1,91 @@
+package mpi
+
+import (
+	"path"
+	"slices"
+
+	"github.com/ocishim/ocishim/bundle"
+)
+
+// Programs are programs of the node that are to run in a container, such as Slurm's.
+type Programs struct {
+	Name    string   // of the directory that they are in there, and of who asks
+	Files   []string // on the node, of one directory
+	Plugins string   // a directory of what they load later; empty for none
+}
+
+// Provide has the node's programs run in the container, as a profile has its MPI: with
+// the libraries that they need, checked against the image's. They are in bin of the
+// directory that it returns, before PATH, their plugins in plugins beside it. What does
+// not fit is ErrMismatch.
+func Provide(request Request, programs Programs) (e bundle.Edit, dir string, err error) {
+	p := &plan{Request: request, env: newEnvironment(request.Env), seen: newWitnesses()}
+	defer p.close()
+	p.look()
+	if err := p.readCaches(); err != nil {
+		return e, "", err
+	}
+	r := &replacement{
+		plan: p, who: programs.Name, profile: new(Profile), dir: bundle.PrivateDir(p.Mounts, programs.Name),
+		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
+	}
+	if err := r.findPrograms(programs); err != nil {
+		return e, "", err
+	}
+	e = bundle.Edit{From: programs.Name}
+	r.emitPrivate(&e)
+	e.Mounts = append(e.Mounts, BindOf(r.source(path.Dir(programs.Files[0])), r.dir+"/programs"))
+	for _, file := range programs.Files {
+		name := path.Base(file)
+		e.Links = append(e.Links, bundle.Link{Path: r.dir + "/bin/" + name, Target: "../programs/" + name})
+	}
+	e.EnvPrepend = append(e.EnvPrepend, "PATH="+r.dir+"/bin")
+	if programs.Plugins != "" {
+		e.Mounts = append(e.Mounts, BindOf(r.source(programs.Plugins), r.dir+"/plugins"))
+	}
+	return e, r.dir, nil
+}
+
+// findPrograms works out what they need, and checks it in the container.
+func (r *replacement) findPrograms(programs Programs) error {
+	var roots []*object
+	for _, file := range programs.Files {
+		o, err := r.node.open(file)
+		if err != nil {
+			return err
+		}
+		roots = append(roots, o)
+	}
+	if programs.Plugins != "" {
+		r.addPlugins(programs.Plugins)
+	}
+	needed := r.node.load(roots...)
+	for _, p := range []*process{needed, r.node.load(slices.Concat(roots, r.fabric.plugins)...)} {
+		p.names = without(p.names, roots)
+		r.give(p)
+	}
+	result := *r.image
+	result.instead = r.instead
+	var checked *process
+	for i, o := range roots {
+		checked = result.load(moved(o, r.dir+"/bin/"+path.Base(programs.Files[i])))
+		if err := r.checkNeeded(checked, needed); err != nil {
+			return err
+		}
+		if err := r.checkVersions(checked); err != nil {
+			return err
+		}
+	}
+	return r.checkPlugins(&result, checked)
+}
+
+// without leaves the objects out.
+func without(names map[string]*loaded, objects []*object) map[string]*loaded {
+	left := map[string]*loaded{}
+	for name, o := range names {
+		if !slices.Contains(objects, o.object) {
+			left[name] = o
+		}
+	}
+	return left
+}

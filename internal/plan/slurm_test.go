@@ -1,0 +1,37 @@
+package plan
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/mpi"
+)
+
+// What the site asks for and the node does not have is a warning, and no reason to stop.
+func TestOptionalOfNodeWithoutSlurm(t *testing.T) {
+	cfg := config.Default()
+	edits, warnings, err := Optional(task(t), cfg, t.TempDir())
+	if err != nil || len(edits)+len(warnings) > 0 {
+		t.Errorf("not asked for: %v, %v, %v", edits, warnings, err)
+	}
+	cfg.HPC.Edits = []string{config.EditTorch, config.EditSlurm}
+	edits, warnings, err = Optional(task(t, "SLURM_PROCID=1"), cfg, t.TempDir())
+	if err != nil || len(edits) != 1 || edits[0].EnvDefault[0] != "RANK=1" || len(warnings) != 1 || !strings.Contains(warnings[0], "this node has not all of Slurm: no srun") {
+		t.Errorf("asked for: %v, %v, %v", edits, warnings, err)
+	}
+}
+
+// The fabrics that the configuration lets a profile name are those that are known.
+func TestFabricNames(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mpi.toml")
+	text := "[mpi.x]\nreplace = ['/l']\nfabric = ['" + strings.Join(mpi.FabricNames(), "', '") + "']\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Check(file); err != nil {
+		t.Error(err)
+	}
+}

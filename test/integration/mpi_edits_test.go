@@ -1,0 +1,52 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// checkTorch reads what torch.distributed would, on two nodes.
+func (m *matrix) checkTorch(t *testing.T) {
+	m.configure(t, "hpc.edits = ['torch']\n")
+	c := cell{image: "trixie"}
+	out, bad, err := m.run(c, "none", 3, 3, "sh", "-c", "echo $MASTER_ADDR $WORLD_SIZE $RANK $LOCAL_RANK port $MASTER_PORT")
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, bad)
+	}
+	port := regexp.MustCompile(`port (\d+)`).FindString(out)
+	for rank := range 3 {
+		if line := fmt.Sprintf("n1 3 %d 0 %s\n", rank, port); port == "" || !strings.Contains(out, line) {
+			t.Errorf("no line %q in\n%s", line, out)
+		}
+	}
+}
+
+// checkSlurm calls Slurm's commands from inside: of an image that has nothing of Slurm, and
+// of one that has its own, without a configuration. One that is too old goes without.
+func (m *matrix) checkSlurm(t *testing.T) {
+	m.configure(t, "hpc.edits = ['slurm']\n")
+	copyFile(t, filepath.Join(repo, "hack/bundle"), m.onHost("/opt/bundle"))
+	m.inside(t, "root", "bash", "/opt/bundle", "--with", debianLib+"libresolv.so.2", "--with", debianLib+"libm.so.6", "/home/alice/small")
+	const script = `set -e
+		squeue --noheader --format=%i-%u --jobs=$SLURM_JOB_ID
+		scontrol show hostnames 'n[1-2]'
+		srun --overlap --nodes=1 --ntasks=2 sh -c 'echo nested $SLURM_STEP_ID.$SLURM_PROCID'
+		echo outer $SLURM_STEP_ID`
+	nested := regexp.MustCompile(`(?m)^nested (\d+)\.[01]$`)
+	for _, image := range []string{"small", "trixie"} {
+		out, bad, err := m.run(cell{image: image}, "none", 1, 1, "sh", "-c", script)
+		said := nested.FindAllStringSubmatch(out, -1)
+		if err != nil || !strings.Contains(out, m.job+"-alice\n") || !strings.Contains(out, "n1\nn2\n") || len(said) != 2 || strings.Contains(out, "outer "+said[0][1]+"\n") {
+			t.Errorf("%s: %v\n%s%s", image, err, out, bad)
+		}
+	}
+	out, bad, err := m.run(cell{image: "bookworm"}, "none", 1, 1, "echo", "runs")
+	if err != nil || out != "runs\n" || !strings.Contains(bad, "ocishim: warning: Slurm's commands are not in the container: slurm: the node's /usr/bin/srun needs GLIBC_2.38") {
+		t.Errorf("bookworm: %v\n%s%s", err, out, bad)
+	}
+}
