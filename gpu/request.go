@@ -5,7 +5,6 @@
 package gpu
 
 import (
-	"path"
 	"slices"
 	"strings"
 
@@ -230,33 +229,10 @@ func bindOf(source, destination string) specs.Mount {
 	}
 }
 
-// private is the directory in the container that holds what has no place in the
-// image: on the container's own /dev where it has one, which needs no mount
-// point in the image, else below /run, unless something is mounted there.
-func (p *plan) private() string {
-	if m, ok := p.mountAt("/dev"); ok && m.Type == "tmpfs" {
-		return "/dev/.ocishim/gpu"
-	}
-	if _, ok := p.mountAt("/run"); ok {
-		return "/.ocishim/gpu"
-	}
-	return "/run/.ocishim/gpu"
-}
+// private is the directory in the container that holds what has no place in the image.
+func (p *plan) private() string { return bundle.PrivateDir(p.Mounts, "gpu") }
 
 // sharesDev tells whether the container has the node's own /dev: then every
 // device is there already, those of other tasks too, and only a device cgroup
 // denies any. Variables go on counting all of the node's.
-func (p *plan) sharesDev() bool {
-	m, ok := p.mountAt("/dev")
-	return ok && bundle.IsBind(m) && path.Clean(m.Source) == "/dev"
-}
-
-// mountAt is the mount at a directory; the last one counts.
-func (p *plan) mountAt(dir string) (specs.Mount, bool) {
-	for _, m := range slices.Backward(p.Mounts) {
-		if path.Clean("/"+m.Destination) == dir {
-			return m, true
-		}
-	}
-	return specs.Mount{}, false
-}
+func (p *plan) sharesDev() bool { return bundle.SharesDev(p.Mounts) }

@@ -50,6 +50,7 @@ const (
 	Hook       = "hook"       // the value is the command
 	Annotation = "annotation" // has the value
 	Group      = "group"      // the process is in it, too
+	Nothing    = "nothing"    // of an edit whose rule says why
 )
 
 // List says what the edits do, in their order, to the configuration as it was
@@ -59,7 +60,11 @@ func List(before *specs.Spec, edits []bundle.Edit) []Change {
 	l.seed(before)
 	for _, e := range edits {
 		l.from, l.rule = e.From, e.Rule
+		before := len(l.changes)
 		l.edit(e)
+		if len(l.changes) == before && e.Rule != "" {
+			l.changes = append(l.changes, Change{From: e.From, Rule: e.Rule, Kind: Nothing, Name: "is changed"})
+		}
 	}
 	return l.changes
 }

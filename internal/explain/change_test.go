@@ -156,3 +156,11 @@ func TestDiff(t *testing.T) {
 		t.Errorf("nothing differs: %s, %v", got, err)
 	}
 }
+
+// Who has looked and leaves all as it is says why.
+func TestListNothing(t *testing.T) {
+	got := List(&specs.Spec{}, []bundle.Edit{{From: "mpi", Rule: "the image's own"}, {From: "gpu"}})
+	if len(got) != 1 || got[0].Kind != Nothing || got[0].Rule != "the image's own" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -126,13 +126,19 @@ func (v *view) found(f Finding, at, by string) Finding {
 	return f
 }
 
-// sameSource tells whether one file of the node is mounted at both places.
+// sameSource tells whether one file of the node is at both places: itself, or in a
+// directory that is mounted there.
 func (v *view) sameSource(a, b string) bool {
 	source := func(at string) string {
 		for _, m := range slices.Backward(v.bundle.Spec.Mounts) {
-			if path.Clean(m.Destination) == at {
-				return m.Source
+			rest, inside := strings.CutPrefix(at+"/", path.Clean(m.Destination)+"/")
+			if !inside {
+				continue
 			}
+			if resolved, err := v.node.Resolve(path.Join(m.Source, rest)); err == nil {
+				return resolved
+			}
+			return ""
 		}
 		return ""
 	}

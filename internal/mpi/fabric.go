@@ -202,11 +202,13 @@ func (r *replacement) providePlugins(f fabric, library *object) {
 		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at)
 		return
 	}
+	var drivers []string
 	for _, o := range found { // libmlx5-rdmav34.so is known as libmlx5
 		if driver, _, ok := strings.Cut(path.Base(o.at), "-rdmav"); ok {
-			r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at+"/"+driver)
+			drivers = append(drivers, at+"/"+driver)
 		}
 	}
+	r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+strings.Join(drivers, ":"))
 }
 
 // providePMIx has the node's libpmix find its own plugins: it looks for them below the

@@ -50,3 +50,25 @@ func (m *matrix) checkSlurm(t *testing.T) {
 		t.Errorf("bookworm: %v\n%s%s", err, out, bad)
 	}
 }
+
+// checkExplained asks what a task would get, and whether the loader will find it.
+func (m *matrix) checkExplained(t *testing.T) {
+	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmi2"}
+	m.configure(t, c.profile())
+	for form, want := range map[string]string{
+		"1":      "mpi: mpi.mpich: the site's MPICH (libmpich.so.12.2.2), by PMI2, for the image's MPICH (libmpich.so.12.4.1)\n",
+		"verify": "libmpich.so.12: /run/.ocishim/mpi/",
+	} {
+		args := m.srun("pmi2", 1, 1, false, "")
+		args = append([]string{"env", "OCISHIM_EXPLAIN=" + form}, append(args[:len(args)-1], "--container", "/home/alice/trixie", "/opt/mpi/which-mpich")...)
+		if out, bad, err := m.try("alice", args...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: no %q: %v\n%s%s", form, want, err, out, bad)
+		}
+	}
+	args := m.srun("pmix", 1, 1, false, "")
+	args = append([]string{"env", "OCISHIM_EXPLAIN=1"}, append(args[:len(args)-1], "--container", "/home/alice/trixie", "/opt/mpi/which-openmpi")...)
+	const own = "mpi: the image's own Open MPI 5.0 (libmpi.so.40.40.7): no profile of the site is for it\n"
+	if out, bad, err := m.try("alice", args...); err != nil || !strings.Contains(out, own) {
+		t.Errorf("no %q: %v\n%s%s", own, err, out, bad)
+	}
+}

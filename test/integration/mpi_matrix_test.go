@@ -172,6 +172,7 @@ func TestMPIMatrix(t *testing.T) {
 	t.Run("rank_killed", m.checkKilled)
 	t.Run("mismatch_own", m.checkOwn)
 	t.Run("require", m.checkRequire)
+	t.Run("explained", m.checkExplained)
 	t.Run("torch", m.checkTorch)
 	t.Run("slurm_inside", m.checkSlurm)
 	if *flagFigures != "" {
@@ -194,7 +195,7 @@ func (m *matrix) check(t *testing.T, c cell) {
 		if r.works != c.meets() {
 			t.Errorf("two ranks find each other: %v, want %v: %v\n%s%s", r.works, c.meets(), err, out, bad)
 		}
-		if hinted := strings.Count(bad, "ocishim: hint: "); (hinted == 1) == c.meets() {
+		if hinted := strings.Count(bad, "ocishim: warning: this step offers "); (hinted == 1) == c.meets() {
 			t.Errorf("%d hints:\n%s", hinted, bad)
 		}
 	}
