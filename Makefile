@@ -145,6 +145,8 @@ build/conformance/programs: test/conformance/suite/go.mod test/conformance/suite
 deps-for-bench:
 	hack/deps bench
 	hack/deps test
+	hack/cluster root --slurm 22.05 --mpi
+	hack/cluster root --slurm 24.11 --mpi
 
 # What ocishim is compared with: the runc of the libcontainer in go.mod, built as
 # ocishim is.

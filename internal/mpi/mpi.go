@@ -208,12 +208,14 @@ func (p *plan) names() []string {
 
 // when are the names that the profile replaces.
 func (p *plan) when(profile *Profile) []string {
-	if len(profile.When) == 0 && len(profile.Replace) > 0 {
-		if o, err := p.node.open(profile.Replace[0]); err == nil {
-			profile.When = []string{o.name()}
-		}
+	if len(profile.When) > 0 || len(profile.Replace) == 0 {
+		return profile.When
 	}
-	return profile.When
+	o, err := p.node.open(profile.Replace[0])
+	if err != nil {
+		return nil
+	}
+	return []string{o.name()}
 }
 
 // choose finds the first profile for the program's MPI.

@@ -1,6 +1,7 @@
 package mpi
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,7 +42,11 @@ func TestRecall(t *testing.T) {
 			m.imageMPI("libmpi.so.12.1.0", mpich)
 			m.siteMPI("libmpi.so.12.4.1", mpich)
 			m.request.CacheDir = t.TempDir() + "/memory"
+			before := fmt.Sprintf("%q", m.request.Profiles)
 			m.plan()
+			if now := fmt.Sprintf("%q", m.request.Profiles); now != before {
+				t.Errorf("the profiles %s became %s", before, now)
+			}
 			if !m.recalls() {
 				t.Fatal("it is found out again though nothing has changed")
 			}

@@ -126,5 +126,11 @@ func (p place) measureAll(o options, repo string) (tables, drawn []byte, err err
 			return nil, nil, err
 		}
 	}
+	if o.scenario.MatchString("mpi") && o.contestant.MatchString(inPlace) {
+		fmt.Fprintln(os.Stderr, "bench: mpi, by a profile")
+		if err := p.writeMPI(&w, repo, max(o.samples, 41)); err != nil {
+			return nil, nil, err
+		}
+	}
 	return w.Bytes(), plot(all), nil
 }
