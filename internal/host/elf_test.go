@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is read of this machine's libraries is what debug/elf reads.
@@ -97,4 +99,38 @@ func FuzzLibrary(f *testing.F) {
 		e.defined([]string{"main", "MPI_Init"})
 		e.imported([]string{"dlopen"})
 	})
+}
+
+// A library is found as Resolve, Identity and Library together have it, on old kernels,
+// too; what is no library says what is wrong, and where it is.
+func TestFindLibrary(t *testing.T) {
+	defer func() { openat2 = unix.Openat2 }()
+	for _, find := range []func(int, string, *unix.OpenHow) (int, error){
+		unix.Openat2, func(int, string, *unix.OpenHow) (int, error) { return -1, unix.ENOSYS },
+	} {
+		openat2 = find
+		data, err := os.ReadFile("/bin/true")
+		try(t, err)
+		tree := open(t, map[string]string{"lib/liba.so.1.2": string(data), "lib/liba.so.1@": "liba.so.1.2", "opt@": "/lib", "text": "text", "out@": "/../../../../../../../../bin/sh"})
+		found, err := tree.FindLibrary("/opt/liba.so.1")
+		try(t, err)
+		id, err := tree.Identity("/lib/liba.so.1")
+		try(t, err)
+		plain, err := tree.PlainIdentity("/lib/liba.so.1.2")
+		if found.Path != "/lib/liba.so.1.2" || found.Class != elf.ELFCLASS64 || found.Identity != id || plain != id || err != nil {
+			t.Errorf("got %+v, %+v, %+v, %v", found, id, plain, err)
+		}
+		if found, err = tree.FindLibrary("/text"); err == nil || found.Path != "/text" {
+			t.Errorf("text: %+v, %v", found, err)
+		}
+		try(t, unix.Mkfifo(tree.HostPath("/fifo"), 0o666))
+		for _, path := range []string{"/fifo", "/lib", "/none", "/out"} {
+			if found, err := tree.FindLibrary(path); err == nil || found.Path != "" {
+				t.Errorf("%s: %+v, %v", path, found, err)
+			}
+		}
+		if link, err := tree.PlainIdentity("/lib/liba.so.1"); err != nil || link == id {
+			t.Errorf("a link is what it leads to: %+v, %v", link, err)
+		}
+	}
 }

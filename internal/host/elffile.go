@@ -35,7 +35,7 @@ type elfSection struct {
 const (
 	elfHeader    = 64
 	elfStart     = 1024     // bytes that are read at once
-	mostSection  = 64 << 20 // bytes of one
+	mostSection  = 16 << 20 // bytes of one
 	mostSections = 4096
 	mostRecords  = 4096
 )

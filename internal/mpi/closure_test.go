@@ -70,6 +70,23 @@ func TestLoaderCache(t *testing.T) {
 	}
 }
 
+// What an earlier edit made of the cache is gone on from, and not the image's.
+func TestLoaderCacheOfEarlierEdit(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	m.write(m.image+host.LoaderCache, string((&ldcache.Cache{}).Encode()))
+	cuda := ldcache.Entry{Name: "libcuda.so.1", Path: "/run/.ocishim/gpu/lib/libcuda.so.1", Flags: ldcache.Flags("amd64")}
+	m.request.LoaderCache = (&ldcache.Cache{Entries: []ldcache.Entry{cuda}}).Encode()
+	result, err := Edits(m.request)
+	m.check(err)
+	c, err := ldcache.Parse(result.Edits[0].Files[0].Data)
+	m.check(err)
+	if got := c.Lookup("libcuda.so.1", cuda.Flags); len(got) != 1 || got[0] != cuda.Path || len(c.Lookup("libmpi.so.12", cuda.Flags)) != 1 {
+		t.Errorf("got %+v", c.Entries)
+	}
+}
+
 // A search path of the program's that leads to an older library of the fabric is not
 // followed there.
 func TestSearchPathToOlderFabric(t *testing.T) {

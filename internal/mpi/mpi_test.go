@@ -148,6 +148,17 @@ func TestFamilies(t *testing.T) {
 	m.expect("the image's own Open MPI (libmpi.so.12.0.3): no profile of the site is for it")
 }
 
+// The ABI of MPI 5 is a family of its own, by its name.
+func TestStandardABI(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi_abi.so.0.0.0", mpich+" int MPI_Abi_get_version(void) { return 0; }")
+	m.siteMPI("libmpi_abi.so.0.1.0", mpich)
+	m.request.Profiles[0].Replace = []string{"/opt/site/libmpi_abi.so.0"}
+	m.expect("/opt/site/libmpi_abi.so.0.1.0 at " + debianLib + "/libmpi_abi.so.0.0.0")
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.expect("the image's own MPICH (libmpi.so.12.1.0): no profile of the site is for it")
+}
+
 func TestABI(t *testing.T) {
 	for _, test := range []struct{ abi, image, site, want string }{
 		{ABIMajor, "12.9.1", "12.4.1", ""},
