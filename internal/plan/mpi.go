@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	goruntime "runtime"
+	"strings"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
@@ -18,6 +19,9 @@ import (
 func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Result, error) {
 	if len(cfg.MPI) == 0 && !mpi.Doubtful(b.Spec.Process.Env) {
 		return mpi.Result{}, nil
+	}
+	if own, by, err := wantsOwnMPI(b); err != nil || own {
+		return mpi.Result{Edits: []bundle.Edit{{From: "mpi", Rule: "the image's own: " + by}}}, err
 	}
 	node, err := host.Open(root, host.Kernel{})
 	if err != nil {
@@ -38,6 +42,26 @@ func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Resul
 		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
 	}
 	return result, nil
+}
+
+// By these a user keeps the image's MPI, with the value "own".
+const (
+	mpiAnnotation = "org.ocishim.mpi"
+	mpiVariable   = "OCISHIM_MPI"
+)
+
+// wantsOwnMPI tells whether the bundle or the job asks for the image's MPI, the job last.
+func wantsOwnMPI(b *bundle.Bundle) (own bool, by string, err error) {
+	value, by := b.Spec.Annotations[mpiAnnotation], "annotation "+mpiAnnotation
+	for _, entry := range b.Spec.Process.Env {
+		if v, found := strings.CutPrefix(entry, mpiVariable+"="); found {
+			value, by = v, mpiVariable
+		}
+	}
+	if value != "" && value != "own" && value != "site" {
+		return false, by, fmt.Errorf("%s %q: choose own or site", by, value)
+	}
+	return value == "own", by, nil
 }
 
 // loaderCache is the loader's cache as earlier edits leave it, nil without.

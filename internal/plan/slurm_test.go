@@ -35,3 +35,26 @@ func TestFabricNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A user can keep the image's MPI, by the bundle or by the job.
+func TestMPIOwn(t *testing.T) {
+	cfg := config.Default()
+	cfg.MPI = []config.MPI{{Name: "site", Replace: []string{"/none/libmpi.so.12"}}}
+	for env, want := range map[string]string{
+		"OCISHIM_MPI=own": "the image's own: OCISHIM_MPI", "A=b": "the image's own: annotation org.ocishim.mpi", "OCISHIM_MPI=site": "", "OCISHIM_MPI=x": "error",
+	} {
+		b := task(t, env)
+		b.Spec.Annotations = map[string]string{"org.ocishim.mpi": "own"}
+		result, err := MPI(b, cfg, t.TempDir(), "")
+		got := ""
+		if len(result.Edits) > 0 {
+			got = result.Edits[0].Rule
+		}
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%s: got %q, %v, want %q", env, got, err, want)
+		}
+	}
+}

@@ -171,6 +171,7 @@ func TestMPIMatrix(t *testing.T) {
 	t.Run("wrapped", m.checkWrapped)
 	t.Run("rank_killed", m.checkKilled)
 	t.Run("mismatch_own", m.checkOwn)
+	t.Run("users_choice", m.checkUsersChoice)
 	t.Run("require", m.checkRequire)
 	t.Run("explained", m.checkExplained)
 	t.Run("torch", m.checkTorch)
@@ -288,6 +289,19 @@ func (m *matrix) checkOwn(t *testing.T) {
 	said := whichLibrary.FindStringSubmatch(out)
 	if err != nil || said == nil || !strings.Contains(said[1], "4.0.") || !strings.Contains(out, "ranks 2\n") ||
 		!strings.Contains(bad, "ocishim: warning: mpi.mpich: ") || !strings.Contains(bad, "needs GLIBC_2.38 of libc.so.6") {
+		t.Errorf("%v\n%s%s", err, out, bad)
+	}
+}
+
+// checkUsersChoice has the user keep the image's MPI.
+func (m *matrix) checkUsersChoice(t *testing.T) {
+	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmi2"}
+	m.configure(t, c.profile())
+	args := m.srun("pmi2", 1, 2, false, "")
+	args = append([]string{"env", "OCISHIM_MPI=own"}, append(args[:len(args)-1], "--container", "/home/alice/trixie", "/opt/mpi/which-mpich")...)
+	out, bad, err := m.try("alice", args...)
+	said := whichLibrary.FindStringSubmatch(out)
+	if err != nil || said == nil || !strings.HasPrefix(strings.Join(strings.Fields(said[1]), " "), says["trixie mpich"]) || !strings.Contains(out, "ranks 2\n") {
 		t.Errorf("%v\n%s%s", err, out, bad)
 	}
 }
