@@ -93,7 +93,8 @@ var scrunRunScenarios = []podmanScenario{
 	}},
 }
 
-// fiftyAtOnce also looks at what an anchor needs: all of it, and what is its own.
+// fiftyAtOnce also looks at what an anchor needs: its share of all its memory, since the
+// program's text is in it once, and what is its own.
 func fiftyAtOnce(p *podman) {
 	const many = 50
 	tasks := make([]*task, many)
@@ -105,12 +106,12 @@ func fiftyAtOnce(p *podman) {
 			p.failf("does not start", "%+v", r)
 		}
 	}
-	anchors, most, own := 0, 0, 0
+	anchors, most, own := 0, 0, 0 // kB
 	for _, process := range p.processes() {
 		if strings.Contains(process.cmdline, "scrun-anchor") && !strings.Contains(process.cmdline, "conmon") {
 			anchors++
-			status, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/status"))
-			most, own = max(most, kilobytes(status, "VmRSS")), max(own, kilobytes(status, "RssAnon"))
+			rollup, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/smaps_rollup"))
+			most, own = max(most, kilobytes(rollup, "Pss")), max(own, kilobytes(rollup, "Anonymous"))
 		}
 	}
 	if anchors != many || most > 12<<10 || own > 3<<10 {
@@ -122,7 +123,7 @@ func fiftyAtOnce(p *podman) {
 	}
 }
 
-// kilobytes reads a line of /proc/PID/status.
+// kilobytes reads a line of a file such as /proc/PID/smaps_rollup.
 func kilobytes(status []byte, name string) int {
 	for line := range strings.Lines(string(status)) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
