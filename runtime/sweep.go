@@ -13,7 +13,7 @@ import (
 // sweepAtOnce bounds how many entries one Sweep looks at, which costs 2 µs for each.
 // Where there are more, a launch makes one and looks at that many, so that none is
 // overlooked for long.
-const sweepAtOnce = 256
+const sweepAtOnce = 64
 
 // Sweep removes what processes of ours that were killed left in the store:
 // entries that nobody will ask for, half made and half removed ones. It looks
