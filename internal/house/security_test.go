@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Every test that docs/security.md names is there.
+// Every test that docs/security.md names is there, in whatever package.
 func TestSecurityNamesTests(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "security.md"))
 	if err != nil {
@@ -17,7 +17,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	functions := map[string]bool{}
 	for _, f := range parseAll(t, moduleRoot) {
 		for _, d := range f.syntax.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && f.dir == filepath.Join("cmd", "ocishim") {
+			if fn, ok := d.(*ast.FuncDecl); ok {
 				functions[fn.Name.Name] = true
 			}
 		}
