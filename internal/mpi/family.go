@@ -37,19 +37,34 @@ func (l Library) String() string {
 	return fmt.Sprintf("%s (%s)", l.Family, path.Base(l.Path))
 }
 
-// identifyMPI tells whether the object is an MPI, and which.
+// identifyMPI tells whether the object is an MPI, and which. It is asked often of the
+// same object.
 func identifyMPI(o *object) (Library, bool) {
-	if !isMPIName(o.name()) || !o.defines("MPI_Init") {
-		return Library{}, false
+	if o.identity == nil {
+		l := lookForMPI(o)
+		o.identity = &l
+	}
+	return *o.identity, o.identity.Family != ""
+}
+
+// lookForMPI looks at the symbols; no Family is no MPI.
+func lookForMPI(o *object) Library {
+	if !isMPIName(o.name()) {
+		return Library{}
+	}
+	const init, ofOpenMPI = "MPI_Init", "ompi_mpi_comm_world"
+	found, err := o.in.tree.Symbols(o.in.path, init, ofOpenMPI)
+	if err != nil || !found[init] {
+		return Library{}
 	}
 	l := Library{Family: MPICH, Soname: o.name(), Path: o.at, Version: versionIn(path.Base(o.at)), object: o}
 	switch {
-	case o.defines("ompi_mpi_comm_world"):
+	case found[ofOpenMPI]:
 		l.Family = OpenMPI
 	case strings.HasPrefix(o.name(), "libmpi_abi.so"):
 		l.Family = ABI
 	}
-	return l, true
+	return l
 }
 
 // isMPIName tells whether a library of that name may be an MPI.

@@ -48,6 +48,8 @@ type object struct {
 	file string // on the node
 	in   place
 	id   host.Identity
+
+	identity *Library // what identifyMPI has found
 }
 
 func newView(tree *host.Tree, seen *witnesses) *view {
@@ -247,12 +249,6 @@ func (v *view) isLink(in place) bool {
 	}
 	_, err := in.tree.Readlink(in.path)
 	return err == nil
-}
-
-// defines tells whether the object defines the symbol for others.
-func (o *object) defines(symbol string) bool {
-	found, err := o.in.tree.Symbols(o.in.path, symbol)
-	return err == nil && found[symbol]
 }
 
 // name is by which others ask for it.

@@ -72,3 +72,15 @@ func (m *matrix) checkExplained(t *testing.T) {
 		t.Errorf("no %q: %v\n%s%s", own, err, out, bad)
 	}
 }
+
+// checkDetected has the site's configuration be what mpi detect prints on the node.
+func (m *matrix) checkDetected(t *testing.T) {
+	m.configure(t, m.inside(t, "root", "/usr/local/bin/ocishim", "mpi", "detect"))
+	for mpi, flavour := range mpiPMI {
+		c := cell{"trixie", mpi, "trixie", mpi, flavour}
+		out, bad, err := m.run(c, flavour, 1, 2, "/opt/mpi/which-"+mpi)
+		if found, _ := m.outcome(t, c, out, bad, err); found != sitesMPI || !strings.Contains(out, "ranks 2\n") {
+			t.Errorf("%s by what was detected runs on %s: %v\n%s%s", mpi, found, err, out, bad)
+		}
+	}
+}

@@ -174,6 +174,7 @@ func TestMPIMatrix(t *testing.T) {
 	t.Run("users_choice", m.checkUsersChoice)
 	t.Run("require", m.checkRequire)
 	t.Run("explained", m.checkExplained)
+	t.Run("detected", m.checkDetected)
 	t.Run("torch", m.checkTorch)
 	t.Run("slurm_inside", m.checkSlurm)
 	if *flagFigures != "" {
