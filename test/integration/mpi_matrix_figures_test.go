@@ -74,7 +74,7 @@ func (r row) String() string {
 	case r.outcome == refused:
 		result += ": " + r.why
 	case !r.works:
-		result += "; ranks do not find each other, with a warning"
+		result += "; ranks do not find each other, with a hint"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s, %s | %s, %s | %s | %s |", mpiNames[r.mpi], r.image, mpiNames[r.siteMPI], r.siteSuite, r.flavour, result)

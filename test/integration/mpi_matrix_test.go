@@ -197,7 +197,7 @@ func (m *matrix) check(t *testing.T, c cell) {
 		if r.works != c.meets() {
 			t.Errorf("two ranks find each other: %v, want %v: %v\n%s%s", r.works, c.meets(), err, out, bad)
 		}
-		if hinted := strings.Count(bad, "ocishim: warning: this step offers "); (hinted == 1) == c.meets() {
+		if hinted := strings.Count(bad, "ocishim: hint: this step offers "); (hinted == 1) == c.meets() {
 			t.Errorf("%d hints:\n%s", hinted, bad)
 		}
 	}
