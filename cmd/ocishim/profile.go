@@ -64,7 +64,7 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 // applyMPI has the task run on the site's MPI, and gives it what else the site has
 // asked for.
 func (a *advice) applyMPI(b *bundle.Bundle, cfg *config.Config, nodeDir string) error {
-	edits, warnings, err := plan.Optional(b, cfg, "/")
+	edits, warnings, err := plan.Optional(b, cfg, "/", nodeDir)
 	if err != nil {
 		return err
 	}

@@ -63,13 +63,14 @@ const edited = "mpi"
 // A plan is a result in the making.
 type plan struct {
 	Request
-	env     environment
-	seen    *witnesses
-	image   *loader
-	node    *loader
-	program program
-	speaks  Library  // the MPI that the program will run with, as far as its hint goes; no Family: none
-	needs   []string // patterns of devices, of each of which there must be one
+	env      environment
+	seen     *witnesses
+	image    *loader
+	node     *loader
+	program  program
+	programs Programs // of Provide
+	speaks   Library  // the MPI that the program will run with, as far as its hint goes; no Family: none
+	needs    []string // patterns of devices, of each of which there must be one
 	Result
 }
 

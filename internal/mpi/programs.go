@@ -19,20 +19,31 @@ type Programs struct {
 // directory that it returns, before PATH, their plugins in plugins beside it. What does
 // not fit is ErrMismatch.
 func Provide(request Request, programs Programs) (e bundle.Edit, dir string, err error) {
-	p := &plan{Request: request, env: newEnvironment(request.Env), seen: newWitnesses()}
+	p := &plan{Request: request, env: newEnvironment(request.Env), seen: newWitnesses(), programs: programs}
 	defer p.close()
+	dir = bundle.PrivateDir(p.Mounts, programs.Name)
+	if p.recall() && len(p.Edits) == 1 {
+		return p.Edits[0], dir, nil
+	}
 	p.look()
 	if err := p.readCaches(); err != nil {
 		return e, "", err
 	}
 	r := &replacement{
-		plan: p, who: programs.Name, profile: new(Profile), dir: bundle.PrivateDir(p.Mounts, programs.Name),
+		plan: p, who: programs.Name, profile: new(Profile), dir: dir,
 		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
 	}
 	if err := r.findPrograms(programs); err != nil {
 		return e, "", err
 	}
-	e = bundle.Edit{From: programs.Name}
+	p.Edits = []bundle.Edit{r.programsEdit(programs)}
+	p.keep()
+	return p.Edits[0], dir, nil
+}
+
+// programsEdit makes the edit of what was found.
+func (r *replacement) programsEdit(programs Programs) bundle.Edit {
+	e := bundle.Edit{From: programs.Name}
 	r.emitPrivate(&e)
 	e.Mounts = append(e.Mounts, BindOf(r.source(path.Dir(programs.Files[0])), r.dir+"/programs"))
 	for _, file := range programs.Files {
@@ -43,7 +54,7 @@ func Provide(request Request, programs Programs) (e bundle.Edit, dir string, err
 	if programs.Plugins != "" {
 		e.Mounts = append(e.Mounts, BindOf(r.source(programs.Plugins), r.dir+"/plugins"))
 	}
-	return e, r.dir, nil
+	return e
 }
 
 // findPrograms works out what they need, and checks it in the container.

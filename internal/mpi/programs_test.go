@@ -2,6 +2,7 @@ package mpi
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,8 +17,12 @@ func TestProvide(t *testing.T) {
 	m.gcc(m.node+plugins+"/auth_munge.so", "int munge(void); int auth(void) { return munge(); }", "-shared", "-fPIC", munge)
 	m.gcc(m.node+"/usr/bin/srun", "int slurm(void); int main(void) { return slurm(); }", full, "-Wl,-rpath,"+plugins)
 	programs := Programs{Name: "slurm", Files: []string{"/usr/bin/srun"}, Plugins: plugins}
+	m.request.CacheDir = t.TempDir()
 	e, dir, err := Provide(m.request, programs)
 	m.check(err)
+	if again, _, err := Provide(m.request, programs); err != nil || !reflect.DeepEqual(again, e) || len(m.kept()) != 1 {
+		t.Errorf("found out again: %+v, %v", again, err)
+	}
 	var links []string
 	for _, l := range e.Links {
 		links = append(links, l.Path+" -> "+l.Target)

@@ -39,6 +39,7 @@ func (p *plan) memoryName() string {
 	for _, profile := range p.Profiles {
 		fmt.Fprintf(h, "%q\x00", profile)
 	}
+	fmt.Fprintf(h, "%q\x00", p.programs)
 	h.Write(p.LoaderCache)
 	return memoryPrefix + hex.EncodeToString(h.Sum(nil)[:16])
 }

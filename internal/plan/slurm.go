@@ -14,14 +14,14 @@ import (
 	"github.com/ocishim/ocishim/internal/slurm"
 )
 
-// Optional lists the edits that the site has asked for by name. Warnings are for the
-// user, a line each.
-func Optional(b *bundle.Bundle, cfg *config.Config, root string) (edits []bundle.Edit, warnings []string, err error) {
+// Optional lists the edits that the site has asked for by name. cacheDir is as for MPI.
+// Warnings are for the user, a line each.
+func Optional(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (edits []bundle.Edit, warnings []string, err error) {
 	if slices.Contains(cfg.HPC.Edits, config.EditTorch) {
 		edits = append(edits, slurm.Torch(b.Spec.Process.Env))
 	}
 	if slices.Contains(cfg.HPC.Edits, config.EditSlurm) {
-		e, err := slurmInside(b, root)
+		e, err := slurmInside(b, root, cacheDir)
 		switch {
 		case errors.Is(err, mpi.ErrMismatch), errors.Is(err, errNoSlurm):
 			warnings = append(warnings, fmt.Sprintf("Slurm's commands are not in the container: %v", err))
@@ -38,7 +38,7 @@ var errNoSlurm = errors.New("this node has not all of Slurm")
 
 // slurmInside makes the node's Slurm usable in the container: its commands, their plugins,
 // its configuration, and munge's socket.
-func slurmInside(b *bundle.Bundle, root string) (bundle.Edit, error) {
+func slurmInside(b *bundle.Bundle, root, cacheDir string) (bundle.Edit, error) {
 	node, err := host.Open(root, host.Kernel{})
 	if err != nil {
 		return bundle.Edit{}, err
@@ -54,7 +54,7 @@ func slurmInside(b *bundle.Bundle, root string) (bundle.Edit, error) {
 		return bundle.Edit{}, err
 	}
 	e, dir, err := mpi.Provide(mpi.Request{
-		Node: node, Image: image, Arch: goruntime.GOARCH, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts, LoaderCache: loaderCache(b),
+		Node: node, Image: image, Arch: goruntime.GOARCH, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts, LoaderCache: loaderCache(b), CacheDir: cacheDir,
 	}, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
 	if err != nil {
 		return e, err

@@ -13,12 +13,12 @@ import (
 // What the site asks for and the node does not have is a warning, and no reason to stop.
 func TestOptionalOfNodeWithoutSlurm(t *testing.T) {
 	cfg := config.Default()
-	edits, warnings, err := Optional(task(t), cfg, t.TempDir())
+	edits, warnings, err := Optional(task(t), cfg, t.TempDir(), "")
 	if err != nil || len(edits)+len(warnings) > 0 {
 		t.Errorf("not asked for: %v, %v, %v", edits, warnings, err)
 	}
 	cfg.HPC.Edits = []string{config.EditTorch, config.EditSlurm}
-	edits, warnings, err = Optional(task(t, "SLURM_PROCID=1"), cfg, t.TempDir())
+	edits, warnings, err = Optional(task(t, "SLURM_PROCID=1"), cfg, t.TempDir(), "")
 	if err != nil || len(edits) != 1 || edits[0].EnvDefault[0] != "RANK=1" || len(warnings) != 1 || !strings.Contains(warnings[0], "this node has not all of Slurm: no srun") {
 		t.Errorf("asked for: %v, %v, %v", edits, warnings, err)
 	}
