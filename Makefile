@@ -12,7 +12,9 @@ GO      = $(or $(wildcard build/go),go)
 # in a program that every rootless launch copies.
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
-GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)'
+# Without inlining beyond Go's own library: the program is a sixteenth smaller, and
+# touches a sixth less memory until the application runs.
+GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime -name '*.go' -not -name '*_test.go') go.mod go.sum
 TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench
 
@@ -150,8 +152,8 @@ deps-for-bench:
 	hack/cluster root --slurm 22.05 --mpi
 	hack/cluster root --slurm 24.11 --mpi
 
-# What ocishim is compared with: the runc of the libcontainer in go.mod, built as
-# ocishim is.
+# What ocishim is compared with: the runc of the libcontainer in go.mod, built with
+# ocishim's tags, and as runc's own Makefile builds it else.
 build/yardsticks/runc: go.mod Makefile
 	go=$$(command -v build/go || command -v go) && \
 	GOBIN=$(CURDIR)/build/yardsticks CGO_ENABLED=1 $$go install -trimpath -tags '$(TAGS)' -ldflags '-s -w -buildid= -extldflags=-static' \

@@ -69,7 +69,7 @@ func (f fixture) make() error {
 		return err
 	}
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,urfave_cli_no_docs",
-		"-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
+		"-gcflags=github.com/...=-l", "-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build ocishim: %w: %s", err, out)
 	}
