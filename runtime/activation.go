@@ -5,7 +5,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -60,6 +62,32 @@ func preserve(p *libcontainer.Process, first, n int) error {
 		p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "preserved:"+strconv.Itoa(fd)))
 	}
 	return nil
+}
+
+// pmiVariable says which descriptor Slurm's PMI2 is reached by (mpi/pmi2/setup.c).
+const pmiVariable = "PMI_FD="
+
+// pmiDescriptor is the one that an entry of an environment names and our caller has
+// passed.
+func pmiDescriptor(entry string) (fd int, ok bool) {
+	text, found := strings.CutPrefix(entry, pmiVariable)
+	if !found {
+		return 0, false
+	}
+	fd, err := strconv.Atoi(text)
+	return fd, err == nil && fd > 2 && passed(fd)
+}
+
+// preservePMI has a Slurm task keep PMI2's descriptor. libcontainer numbers those that
+// it passes on, so the task is told another number.
+func preservePMI(p *libcontainer.Process) {
+	p.Env = slices.Clone(p.Env)
+	for i, entry := range p.Env {
+		if fd, ok := pmiDescriptor(entry); ok {
+			p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "PMI2"))
+			p.Env[i] = pmiVariable + strconv.Itoa(2+len(p.ExtraFiles))
+		}
+	}
 }
 
 // connectPidfd connects to the socket over which libcontainer sends a pidfd of

@@ -99,6 +99,9 @@ func (l *launch) prepare() error {
 	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
 		return err
 	}
+	if l.o.Step {
+		preservePMI(l.process)
+	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
 }

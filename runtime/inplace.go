@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/opencontainers/runc/libcontainer/utils"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -157,10 +156,8 @@ func (l *launch) keepDescriptors() error {
 		keep = append(keep, fd)
 	}
 	for _, entry := range l.b.Spec.Process.Env {
-		if text, found := strings.CutPrefix(entry, "PMI_FD="); found {
-			if fd, err := strconv.Atoi(text); err == nil && fd > 2 && passed(fd) {
-				keep = append(keep, fd)
-			}
+		if fd, ok := pmiDescriptor(entry); ok {
+			keep = append(keep, fd)
 		}
 	}
 	if err := utils.CloseExecFrom(3); err != nil {
