@@ -62,7 +62,7 @@ func scrunTable() []podmanScenario {
 }
 
 // slowScrun are scenarios that only the table has.
-var slowScrun = []string{"a gigabyte through pipes", "time limit"}
+var slowScrun = []string{"a gigabyte through pipes", "time limit", "fifty at once, and their memory"}
 
 // oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
 // it does not have.
