@@ -206,9 +206,15 @@ func (c *Container) unstage() error {
 	return nil
 }
 
-// expand replaces %u and %U in a directory of the site's.
+// expand replaces %u and %U in a directory of the site's. A user without a name
+// has the number for both.
 func (h Host) expand(pattern string) string {
-	return strings.NewReplacer("%%", "%", "%u", h.User, "%U", strconv.Itoa(h.UID)).Replace(pattern)
+	uid := strconv.Itoa(h.UID)
+	name := h.User
+	if name == "" || h.Mapped && name == "root" || strings.Contains(name, "/") {
+		name = uid
+	}
+	return strings.NewReplacer("%%", "%", "%u", name, "%U", uid).Replace(pattern)
 }
 
 // program runs a program of the host as the caller, with our environment.
