@@ -184,7 +184,10 @@ func (a *anchor) startStep() error {
 	if err := a.c.update(func(r *Record) { r.Phase = Running }); err != nil {
 		return err
 	}
-	o := order{Args: a.c.srunArgs(), Terminal: a.c.Terminal, Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0}
+	o := order{
+		Args: a.c.srunArgs(), Terminal: a.c.Terminal && !a.c.OwnTerminal, Own: a.c.OwnTerminal,
+		Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0,
+	}
 	data, err := json.Marshal(o)
 	if err != nil {
 		return err

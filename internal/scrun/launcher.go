@@ -40,7 +40,8 @@ const (
 // An order says what the launcher is to execute.
 type order struct {
 	Args     []string `json:"args"`
-	Terminal bool     `json:"terminal,omitempty"`
+	Terminal bool     `json:"terminal,omitempty"` // is to be that of a new session
+	Own      bool     `json:"own,omitempty"`      // the terminal is the caller's
 	// Stay has the launcher wait for srun, and after it for the end of its orders:
 	// the allocation is needed for staging out.
 	Stay bool `json:"stay,omitempty"`
@@ -64,6 +65,11 @@ func RunLauncher() int {
 		return 0
 	}
 	program := find(o.Args[0])
+	if o.Own { // salloc has made a process group, which may not use the terminal
+		if group, err := unix.IoctlGetInt(launcherStdin, unix.TIOCGPGRP); err == nil {
+			_ = unix.Setpgid(0, group)
+		}
+	}
 	if !o.Stay && !o.Terminal {
 		err = o.become(program)
 	} else {
