@@ -94,6 +94,7 @@ func TestScrunMode(t *testing.T) {
 func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 	place := newPodmanPlace("24.11", "alice", "")
 	place.name, place.oci = col.place, filepath.Join(repo, "oci.conf.d/run.conf")
+	place.conf = []string{"PreemptType=preempt/partition_prio", "PreemptMode=CANCEL", "PartitionName=high Nodes=ALL PriorityTier=10 State=UP"}
 	defer place.down()
 	clean := false
 	for _, sc := range scrunTable() {
