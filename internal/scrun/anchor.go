@@ -167,13 +167,16 @@ func (a *anchor) end(status int) {
 		return
 	}
 	a.ended, a.status = true, status
-	if a.ready && a.c.reload() == nil {
+	if a.ready && a.c.reload() == nil && !a.c.isAdded() {
 		_ = a.c.stageOut() // while it has a job
 	}
-	if a.orders != nil {
-		a.orders.Close() // the launcher ends, and salloc with it
+	if a.ready && a.launch.IsZero() {
+		_, _ = a.orders.WriteString("\n") // the launcher ends, and salloc with it
+	} else {
+		_ = a.child.Process.Signal(unix.SIGTERM) // salloc withdraws its request; srun ends what exec added
 	}
-	_ = a.child.Process.Signal(unix.SIGTERM) // while the job is pending
+	a.orders.Close()
+	time.AfterFunc(endPatience, func() { _ = a.child.Process.Kill() })
 }
 
 // startStep has the launcher execute srun.

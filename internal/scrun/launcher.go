@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,10 @@ type order struct {
 	Stay bool `json:"stay,omitempty"`
 }
 
+// sallocsTime is how long salloc is left alone with the signal by which it hears that
+// the anchor was killed: when its command ends at that moment it may hang.
+const sallocsTime = 300 * time.Millisecond
+
 // RunLauncher is the command of salloc: it tells which job it is in, waits for
 // the order of start, and becomes srun. It returns the exit status where it does
 // not. Without an order it ends, and the allocation with it.
@@ -60,8 +65,12 @@ func RunLauncher() int {
 	fmt.Fprintf(news, "%s %s %s\n", newsJob, os.Getenv("SLURM_JOB_ID"), os.Getenv("SLURM_JOB_NODELIST"))
 	orders := os.NewFile(launcherOrders, "orders")
 	line, err := bufio.NewReader(orders).ReadString('\n')
+	if err != nil { // the anchor was killed
+		time.Sleep(sallocsTime)
+		return 0
+	}
 	var o order
-	if err != nil || json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
+	if json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
 		return 0
 	}
 	program := find(o.Args[0])
