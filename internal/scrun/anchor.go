@@ -1,10 +1,7 @@
 package scrun
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -120,95 +117,6 @@ func (a *anchor) do(event func()) {
 	}
 }
 
-// begin starts salloc with the launcher as its command, or the launcher alone
-// in a job that is there already.
-func (a *anchor) begin() error {
-	ordersIn, orders, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	newsOut, news, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	messages, said, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	stderr := os.Stderr
-	if !a.c.Terminal {
-		if stderr, err = a.startRelay(); err != nil {
-			return err
-		}
-	}
-	launcher := fmt.Sprintf("/proc/self/fd/%d", launcherFile)
-	if a.c.Foreign {
-		a.child = a.c.Host.command(context.Background(), "true")
-		a.child.Path, a.child.Args = launcher, []string{launcher, LauncherVerb}
-	} else {
-		args := append(a.c.Allocate, "--comment="+commentOf(a.c.Token), launcher, LauncherVerb)
-		a.child = a.c.Host.command(context.Background(), "salloc", args...)
-	}
-	a.child.Stdout, a.child.Stderr = said, said
-	a.child.ExtraFiles = []*os.File{ordersIn, news, os.Stdin, os.Stdout, stderr, self} // from launcherOrders on
-	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM                                    // salloc gives the allocation back
-	err = a.child.Start()
-	for _, f := range []*os.File{ordersIn, news, said, self} {
-		f.Close()
-	}
-	if a.relayed != nil {
-		stderr.Close()
-	}
-	if err != nil {
-		return fmt.Errorf("start %s: %w", filepath.Base(a.child.Path), err)
-	}
-	a.orders = orders
-	go a.readNews(newsOut)
-	a.srun.closed = make(chan struct{})
-	go a.readMessages(messages)
-	return nil
-}
-
-// readNews reads what the launcher says: that it runs in the job, and that srun
-// has ended, before the allocation is given back.
-func (a *anchor) readNews(from *os.File) {
-	lines := bufio.NewScanner(from)
-	for lines.Scan() {
-		word, rest, _ := strings.Cut(lines.Text(), " ")
-		switch word {
-		case newsJob:
-			number, nodes, _ := strings.Cut(rest, " ")
-			if !a.c.Foreign {
-				a.do(func() { a.granted(number, nodes) })
-			}
-		case newsEnded:
-			a.do(a.stepEnded)
-		}
-	}
-}
-
-// granted notes the job. Of a container create goes on; the process that exec
-// adds is started.
-func (a *anchor) granted(job, nodes string) {
-	a.ready = true
-	if err := a.c.update(func(r *Record) { r.Job, r.Nodes = job, nodes }); err != nil {
-		a.end(exitLost)
-		return
-	}
-	if a.c.Phase == Created { // of exec: there is nothing to wait for
-		if err := a.startStep(); err != nil {
-			a.send(report{Error: err.Error()})
-			a.end(exitLost)
-		}
-		return
-	}
-	a.send(report{Ready: true})
-}
-
 func (a *anchor) send(r report) {
 	if a.parent == nil {
 		return
@@ -259,10 +167,16 @@ func (a *anchor) end(status int) {
 		return
 	}
 	a.ended, a.status = true, status
-	if a.orders != nil {
-		a.orders.Close() // the launcher ends, and salloc with it
+	if a.ready && a.c.reload() == nil && !a.c.isAdded() {
+		_ = a.c.stageOut() // while it has a job
 	}
-	_ = a.child.Process.Signal(unix.SIGTERM) // while the job is pending
+	if a.ready && a.launch.IsZero() {
+		_, _ = a.orders.WriteString("\n") // the launcher ends, and salloc with it
+	} else {
+		_ = a.child.Process.Signal(unix.SIGTERM) // salloc withdraws its request; srun ends what exec added
+	}
+	a.orders.Close()
+	time.AfterFunc(endPatience, func() { _ = a.child.Process.Kill() })
 }
 
 // startStep has the launcher execute srun.
@@ -273,7 +187,10 @@ func (a *anchor) startStep() error {
 	if err := a.c.update(func(r *Record) { r.Phase = Running }); err != nil {
 		return err
 	}
-	o := order{Args: a.c.srunArgs(), Terminal: a.c.Terminal, Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0}
+	o := order{
+		Args: a.c.srunArgs(), Terminal: a.c.Terminal && !a.c.OwnTerminal, Own: a.c.OwnTerminal,
+		Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0,
+	}
 	data, err := json.Marshal(o)
 	if err != nil {
 		return err
@@ -294,75 +211,6 @@ func (a *anchor) stepEnded() {
 		a.log("error", err.Error())
 	}
 	a.orders.Close()
-}
-
-// finish notes how it ended, after salloc has: by then the job is given back.
-func (a *anchor) finish(waited error) int {
-	a.drain()
-	close(a.over)
-	_ = a.c.reload()
-	a.c.endAdded()
-	status := a.status
-	failure := ""
-	if !a.ended {
-		status, failure = a.outcome(waited)
-	}
-	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
-		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
-	}
-	if failure != "" && a.c.Phase != Creating { // else create says so
-		a.log("error", failure)
-		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
-	}
-	for _, conn := range a.waiting {
-		reply(conn, errors.New(failureOr(failure, "the container ended before it ran")))
-	}
-	if a.c.Phase == Creating {
-		kind := a.refusal()
-		a.send(report{Error: failure, Kind: kind})
-		if a.parent == nil {
-			_ = a.c.discard() // create was killed
-		}
-		return status
-	}
-	if a.c.isAdded() {
-		a.send(report{Error: failureOr(failure, "the process ended before it ran")})
-		_ = a.c.unstage()
-		_ = a.c.discard()
-		return status
-	}
-	_ = a.c.update(func(r *Record) {
-		r.Phase, r.ExitStatus, r.Failure, r.Released = Stopped, status, failure, true
-	})
-	return status
-}
-
-func failureOr(failure, otherwise string) string {
-	if failure != "" {
-		return failure
-	}
-	return otherwise
-}
-
-// drain takes what srun said last, and what waits; a process of srun's that keeps
-// a pipe open is not waited for.
-func (a *anchor) drain() {
-	late := time.After(time.Second)
-	for _, end := range []chan struct{}{a.srun.closed, a.relayed} {
-		for open := end != nil; open; {
-			select {
-			case event := <-a.events:
-				event()
-			case <-end:
-				open = false
-			case <-late:
-				return
-			}
-		}
-	}
-	for len(a.events) > 0 {
-		(<-a.events)()
-	}
 }
 
 // log writes a message where the engine looks for it.

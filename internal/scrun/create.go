@@ -115,7 +115,7 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
 		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
 	}
-	r.Foreign = r.Job != ""
+	r.Foreign, r.OwnTerminal = r.Job != "", r.Terminal && o.inForeground
 	if r.Foreign && !isNumber(r.Job) {
 		return nil, fmt.Errorf("SLURM_JOB_ID is %q, not a number", r.Job)
 	}
@@ -224,8 +224,8 @@ func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
 	if tty != nil {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	}
-	cmd.ExtraFiles = []*os.File{theirs} // syncFile
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.ExtraFiles = []*os.File{theirs}                            // syncFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: !c.OwnTerminal} // else srun is to hear of its size
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, nil, fmt.Errorf("start anchor: %w", err)

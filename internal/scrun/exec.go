@@ -89,7 +89,8 @@ func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Containe
 	r := Record{
 		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: bootID(), Creator: self, Phase: Created, Token: token,
 		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, process, process.Args), Terminal: process.Terminal, Log: o.Log,
-		LocalDir: filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
+		OwnTerminal: process.Terminal && o.ConsoleSocket == "",
+		LocalDir:    filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
 		Launch: []string{"--overlap", "--nodes=1", "--ntasks=1", "--job-name=" + token[:len(execPrefix)+4]},
 	}
 	if !strings.ContainsAny(node, "[") {

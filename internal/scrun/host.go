@@ -89,7 +89,7 @@ func lookUp(env []string, name string) string {
 // environment is what programs of the host get.
 func (h Host) environment(more ...string) []string {
 	env := []string{"PATH=" + searchPath, "LANG=C", "LC_ALL=C", "HOME=" + h.Home}
-	if h.User != "" && !h.Mapped || h.User != "" && h.User != "root" {
+	if h.User != "" && (!h.Mapped || h.User != "root") {
 		env = append(env, "USER="+h.User, "LOGNAME="+h.User)
 	}
 	if h.SlurmConf != "" {
@@ -197,11 +197,9 @@ func (h Host) cancel(job string) error {
 // is not known any more.
 func (h Host) jobStates(job string) ([]string, error) {
 	out, err := h.output("squeue", "--json", "--states=all", "--job", job)
-	if err != nil && strings.Contains(err.Error(), "Invalid job id") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
+	if err != nil { // Slurm may be built without JSON
+		out, err = h.output("squeue", "--noheader", "--states=all", "--format=%T", "--job", job)
+		return strings.Fields(out), err
 	}
 	var answer struct {
 		Jobs []struct {

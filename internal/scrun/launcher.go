@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,11 +41,16 @@ const (
 // An order says what the launcher is to execute.
 type order struct {
 	Args     []string `json:"args"`
-	Terminal bool     `json:"terminal,omitempty"`
+	Terminal bool     `json:"terminal,omitempty"` // is to be that of a new session
+	Own      bool     `json:"own,omitempty"`      // the terminal is the caller's
 	// Stay has the launcher wait for srun, and after it for the end of its orders:
 	// the allocation is needed for staging out.
 	Stay bool `json:"stay,omitempty"`
 }
+
+// sallocsTime is how long salloc is left alone with the signal by which it hears that
+// the anchor was killed: when its command ends at that moment it may hang.
+const sallocsTime = 300 * time.Millisecond
 
 // RunLauncher is the command of salloc: it tells which job it is in, waits for
 // the order of start, and becomes srun. It returns the exit status where it does
@@ -59,11 +65,20 @@ func RunLauncher() int {
 	fmt.Fprintf(news, "%s %s %s\n", newsJob, os.Getenv("SLURM_JOB_ID"), os.Getenv("SLURM_JOB_NODELIST"))
 	orders := os.NewFile(launcherOrders, "orders")
 	line, err := bufio.NewReader(orders).ReadString('\n')
+	if err != nil { // the anchor was killed
+		time.Sleep(sallocsTime)
+		return 0
+	}
 	var o order
-	if err != nil || json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
+	if json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
 		return 0
 	}
 	program := find(o.Args[0])
+	if o.Own { // salloc has made a process group, which may not use the terminal
+		if group, err := unix.IoctlGetInt(launcherStdin, unix.TIOCGPGRP); err == nil {
+			_ = unix.Setpgid(0, group)
+		}
+	}
 	if !o.Stay && !o.Terminal {
 		err = o.become(program)
 	} else {

@@ -74,8 +74,8 @@ func (a *anchor) sallocSays(text string) {
 		}
 	}
 	level := "info"
-	if strings.HasPrefix(text, "error: ") {
-		level = "warning"
+	if strings.HasPrefix(text, "error: ") || strings.Contains(text, "queued and waiting") {
+		level = "warning" // logs have these without being asked for more
 	}
 	a.log(level, "salloc: "+text)
 }

@@ -85,7 +85,7 @@ func TestSallocMessages(t *testing.T) {
 		for _, line := range tt.lines {
 			a.message(line)
 		}
-		if why, kind := a.whyRefused(), a.refusal(); why != tt.why || kind != tt.kind {
+		if why, kind := a.whyRefused(), a.refusal("x"); why != tt.why || kind != tt.kind {
 			t.Errorf("%s: %q, %s", name, why, kind)
 		}
 	}

@@ -95,8 +95,12 @@ func (a *anchor) whyRefused() string {
 	return strings.Join(errs, "; ")
 }
 
-// refusal tells the two ways of not getting a job.
-func (a *anchor) refusal() string {
+// refusal tells the two ways of not getting a job; with none, somebody wants no
+// container any more.
+func (a *anchor) refusal(failure string) string {
+	if failure == "" {
+		return ""
+	}
 	for _, line := range a.said {
 		if strings.Contains(line, "has been cancelled") {
 			return "cancelled"

@@ -52,18 +52,20 @@ type Record struct {
 	Nodes    string `json:"nodes,omitempty"`
 	Released bool   `json:"released,omitempty"` // the job was given back
 
-	Host      Host     `json:"host"`
-	Allocate  []string `json:"allocate,omitempty"` // options of salloc
-	Launch    []string `json:"launch"`             // options of srun
-	Args      []string `json:"args"`               // the container's command
-	Terminal  bool     `json:"terminal,omitempty"`
-	Network   bool     `json:"network,omitempty"` // the engine expects a network namespace
-	Log       Log      `json:"log,omitzero"`      // of create
-	Remote    string   `json:"remote,omitempty"`  // the bundle as the nodes see it
-	LocalDir  string   `json:"localDir,omitempty"`
-	NodeDir   string   `json:"nodeDir,omitempty"` // a directory of ours on each node
-	StageOut  []string `json:"stageOut,omitempty"`
-	StagedOut bool     `json:"stagedOut,omitempty"`
+	Host     Host     `json:"host"`
+	Allocate []string `json:"allocate,omitempty"` // options of salloc
+	Launch   []string `json:"launch"`             // options of srun
+	Args     []string `json:"args"`               // the container's command
+	Terminal bool     `json:"terminal,omitempty"`
+	// OwnTerminal says that the terminal is that of who called run or exec.
+	OwnTerminal bool     `json:"ownTerminal,omitempty"`
+	Network     bool     `json:"network,omitempty"` // the engine expects a network namespace
+	Log         Log      `json:"log,omitzero"`      // of create
+	Remote      string   `json:"remote,omitempty"`  // the bundle as the nodes see it
+	LocalDir    string   `json:"localDir,omitempty"`
+	NodeDir     string   `json:"nodeDir,omitempty"` // a directory of ours on each node
+	StageOut    []string `json:"stageOut,omitempty"`
+	StagedOut   bool     `json:"stagedOut,omitempty"`
 }
 
 // Log is where the engine looks for messages.

@@ -112,7 +112,14 @@ func outputVariables(r *Record) []string {
 		"SCRUN_BUNDLE=" + r.Remote, "SCRUN_SUBMISSION_BUNDLE=" + r.Bundle,
 		"SCRUN_SUBMISSION_CONFIG_FILE=" + filepath.Join(r.Bundle, "config.json"),
 		"SCRUN_SUBMISSION_ROOTFS_PATH=" + r.Rootfs,
-		fmt.Sprint("SCRUN_USER_ID=", r.Host.UID), fmt.Sprint("SCRUN_GROUP_ID=", r.Host.GID),
+		"SCRUN_USER=" + r.Host.User, fmt.Sprint("SCRUN_USER_ID=", r.Host.UID), fmt.Sprint("SCRUN_GROUP_ID=", r.Host.GID),
+		fmt.Sprint("SCRUN_PID=", r.Anchor.Pid),
+	}
+	for key, value := range r.Annotations {
+		if strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
+			continue // no variable can hold it
+		}
+		env = append(env, "SCRUN_ANNOTATION_"+key+"="+value)
 	}
 	if r.Log.File != "" {
 		env = append(env, "SCRUN_LOG_FILE="+r.Log.File, "SCRUN_LOG_FORMAT="+r.Log.Format)

@@ -17,8 +17,10 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// remoteName is the directory with the nodes' config.json in the engine's bundle.
-const remoteName = "ocishim-scrun"
+// localDir is a directory of the container's own for the nodes' config.json.
+func (c *Container) localDir(parent string) string {
+	return filepath.Join(parent, "ocishim-scrun-"+c.Token)
+}
 
 // remoteRoot is where the root is in a bundle that is brought to the nodes.
 const remoteRoot = "rootfs"
@@ -43,9 +45,9 @@ func (c *Container) stageIn(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 
 // stageInPlace writes only a config.json; root and volumes are where they are.
 func (c *Container) stageInPlace(b *bundle.Bundle, spec *specs.Spec, s Site) error {
-	dir := filepath.Join(b.Dir, remoteName)
+	dir := c.localDir(b.Dir)
 	if s.Bundles != "" {
-		dir = filepath.Join(c.Host.expand(s.Bundles), remoteName+"-"+c.Token)
+		dir = c.localDir(c.Host.expand(s.Bundles))
 	}
 	if err := c.update(func(r *Record) { r.LocalDir, r.Remote = dir, dir }); err != nil {
 		return err
@@ -72,7 +74,7 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 	if c.Nodes == "" {
 		return errors.New("sbcast needs a job whose nodes are known")
 	}
-	local := filepath.Join(b.Dir, remoteName)
+	local := c.localDir(b.Dir)
 	node := filepath.Join(c.Host.expand(s.NodeDir), "ocishim-"+c.Token)
 	if err := c.update(func(r *Record) { r.LocalDir, r.Remote, r.NodeDir = local, node, node }); err != nil {
 		return err
@@ -83,7 +85,7 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 	}
 	archive := filepath.Join(local, "bundle.tar")
 	// As the engine's user, who can read all of the root.
-	err := c.Host.program("tar", "-c", "-f", archive, "--exclude=./"+remoteName+"/bundle.tar", "--numeric-owner",
+	err := c.Host.program("tar", "-c", "-f", archive, "--numeric-owner",
 		"-C", local, "config.json", "--transform=s,^\\.$,rootfs,", "--transform=s,^\\./,rootfs/,", "-C", b.Rootfs, ".")
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (c *Container) stageByCommand(b *bundle.Bundle, spec *specs.Spec, s Site) e
 	if len(s.StageIn) == 0 {
 		return errors.New("scrun.staging is command, and scrun.stage_in is empty")
 	}
-	local := filepath.Join(b.Dir, remoteName)
+	local := c.localDir(b.Dir)
 	if err := c.update(func(r *Record) { r.LocalDir, r.StageOut = local, s.StageOut }); err != nil {
 		return err
 	}
@@ -206,9 +208,15 @@ func (c *Container) unstage() error {
 	return nil
 }
 
-// expand replaces %u and %U in a directory of the site's.
+// expand replaces %u and %U in a directory of the site's. A user without a name
+// has the number for both.
 func (h Host) expand(pattern string) string {
-	return strings.NewReplacer("%%", "%", "%u", h.User, "%U", strconv.Itoa(h.UID)).Replace(pattern)
+	uid := strconv.Itoa(h.UID)
+	name := h.User
+	if name == "" || h.Mapped && name == "root" || strings.Contains(name, "/") {
+		name = uid
+	}
+	return strings.NewReplacer("%%", "%", "%u", name, "%U", uid).Replace(pattern)
 }
 
 // program runs a program of the host as the caller, with our environment.

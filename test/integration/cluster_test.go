@@ -82,10 +82,11 @@ func mustRun(t *testing.T, name string, args ...string) string {
 type cluster struct {
 	column
 	name string
-	oci  string // the oci.conf
-	view string // which cgroups are seen; empty is what hack/cluster chooses
-	mpi  bool   // with Open MPI and MPICH
-	gpus int    // fake GPUs of each node
+	oci  string   // the oci.conf
+	view string   // which cgroups are seen; empty is what hack/cluster chooses
+	mpi  bool     // with Open MPI and MPICH
+	conf []string // more lines of slurm.conf
+	gpus int      // fake GPUs of each node
 
 	driver string // of these
 	// constrain has Slurm deny those that are not a step's.
@@ -128,6 +129,9 @@ func (c *cluster) start(t *testing.T, n int) {
 	}
 	if c.mpi {
 		up = append(up, "--mpi")
+	}
+	for _, line := range c.conf {
+		up = append(up, "--conf", line)
 	}
 	if c.gpus > 0 {
 		up = append(up, "--gpus", strconv.Itoa(c.gpus), "--driver", c.driver)

@@ -49,6 +49,11 @@ var scrunJobScenarios = []podmanScenario{
 	{name: "time limit", run: func(p *podman) {
 		p.jobEnds("reached its time limit", "143", func(job string) { p.admin("scontrol", "update", "JobId="+job, "EndTime=now") })
 	}},
+	{name: "preempted", run: func(p *podman) {
+		p.jobEnds("was preempted by another job", "143", func(string) {
+			p.is(p.as(p.user, "salloc", "-Q", "-p", "high", "-N2", "--exclusive", "true"), 0, "")
+		})
+	}},
 	{name: "node lost", run: func(p *podman) {
 		var node string
 		defer func() { _, _ = p.asRoot("scontrol", "update", "NodeName="+node, "State=resume") }()

@@ -62,7 +62,7 @@ func scrunTable() []podmanScenario {
 }
 
 // slowScrun are scenarios that only the table has.
-var slowScrun = []string{"a gigabyte through pipes", "time limit"}
+var slowScrun = []string{"a gigabyte through pipes", "time limit", "fifty at once, and their memory"}
 
 // oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
 // it does not have.
@@ -94,6 +94,7 @@ func TestScrunMode(t *testing.T) {
 func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 	place := newPodmanPlace("24.11", "alice", "")
 	place.name, place.oci = col.place, filepath.Join(repo, "oci.conf.d/run.conf")
+	place.conf = []string{"PreemptType=preempt/partition_prio", "PreemptMode=CANCEL", "PartitionName=high Nodes=ALL PriorityTier=10 State=UP"}
 	defer place.down()
 	clean := false
 	for _, sc := range scrunTable() {

@@ -1,0 +1,79 @@
+package scrun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// finish notes how it ended, after salloc has: by then the job is given back.
+func (a *anchor) finish(waited error) int {
+	a.drain()
+	close(a.over)
+	_ = a.c.reload()
+	a.c.endAdded()
+	status, failure := a.status, ""
+	if !a.ended {
+		status, failure = a.outcome(waited)
+	}
+	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
+		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
+	}
+	if failure != "" && a.c.Phase != Creating { // else create says so
+		a.log("error", failure)
+		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
+	}
+	for _, conn := range a.waiting {
+		reply(conn, errors.New(failureOr(failure, "the container ended before it ran")))
+	}
+	a.leave(status, failure)
+	return status
+}
+
+// leave tells who waits how it ended, and leaves the state as it is to be found.
+func (a *anchor) leave(status int, failure string) {
+	switch {
+	case a.c.Phase == Creating && a.parent == nil: // create was killed
+		_ = a.c.unstage()
+		_ = a.c.discard()
+	case a.c.Phase == Creating:
+		a.send(report{Error: failureOr(failure, "the container was ended"), Kind: a.refusal(failure)})
+	case a.c.isAdded():
+		a.send(report{Error: failureOr(failure, "the process ended before it ran")})
+		_ = a.c.unstage()
+		_ = a.c.discard()
+	default:
+		_ = a.c.update(func(r *Record) {
+			r.Phase, r.ExitStatus, r.Failure, r.Released = Stopped, status, failure, true
+		})
+	}
+}
+
+func failureOr(failure, otherwise string) string {
+	if failure != "" {
+		return failure
+	}
+	return otherwise
+}
+
+// drain takes what srun said last, and what waits; a process of srun's that keeps
+// a pipe open is not waited for.
+func (a *anchor) drain() {
+	late := time.After(time.Second)
+	for _, end := range []chan struct{}{a.srun.closed, a.relayed} {
+		for open := end != nil; open; {
+			select {
+			case event := <-a.events:
+				event()
+			case <-end:
+				open = false
+			case <-late:
+				return
+			}
+		}
+	}
+	for len(a.events) > 0 {
+		(<-a.events)()
+	}
+}
