@@ -110,7 +110,8 @@ the later directory counts.`,
 		{
 			key: MayDevices, users: true, value: &g.CDI.Devices,
 			doc: `CDI devices that every task gets that has GPUs, by qualified names such
-as example.com/nic=all.`,
+as example.com/nic=all: what goes with a GPU. GPUs themselves are
+Slurm's to give.`,
 		},
 		{
 			key: "gpu.cdi.repair", users: true, value: &g.CDI.Repair,
