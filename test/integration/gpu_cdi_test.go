@@ -78,6 +78,34 @@ func (g *gpuCluster) cdi(t *testing.T) {
 	// After an update of the driver the specification names what is gone.
 	write(strings.ReplaceAll(cdiSpec, fakeDriver, "535.1"))
 	g.refuses(t, "use CDI device nvidia.com/gpu=mine of /etc/cdi/nvidia.yaml: stale specification: there is no /usr/lib/x86_64-linux-gnu/libcuda.so.535.1", srun("mine")...)
+	if g.driver != "none" {
+		g.repaired(t, srun("mine"))
+	}
+}
+
+// repaired: a site can have what an update of the driver took away be found again.
+func (g *gpuCluster) repaired(t *testing.T, srun []string) {
+	t.Helper()
+	const path = "/etc/ocishim/config.toml"
+	before, err := os.ReadFile(g.onHost(path))
+	if err == nil {
+		err = os.WriteFile(g.onHost(path), append(slices.Clone(before), "gpu.cdi.repair = true\n"...), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.WriteFile(g.onHost(path), before, 0o644) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, err := g.command(ctx, "alice", srun...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %v: %s", srun, err, out)
+	}
+	for _, want := range []string{"libcuda.so.535.1, which is gone; ", "|libcuda.so.1: 550 from "} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
 }
 
 // refuses wants a command of alice's to fail, with that text.
