@@ -30,7 +30,6 @@ demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as 
 .PHONY: test
 test: ## all that CI runs; as root on Debian, installs what is missing
 	hack/deps test
-	hack/images
 	$(MAKE) build unit integration conformance-check
 
 .PHONY: build

@@ -19,7 +19,7 @@ func (m *machine) inImage(t *testing.T, name string) {
 	t.Helper()
 	root := filepath.Join("..", "build", "images", name)
 	if _, err := os.Stat(root); err != nil {
-		t.Skip("no build/images/" + name + " here: run hack/images")
+		t.Skip("no build/images/" + name + " here: run hack/images, which needs a mirror of Ubuntu's archive")
 	}
 	stub := filepath.Join(t.TempDir(), "libcuda.so")
 	compile(t, "gcc", "driver.c", stub, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=0")
