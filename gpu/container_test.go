@@ -68,7 +68,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b.ID = "gpu"
+	b.ID = fmt.Sprintf("gpu-%d", os.Getpid()) // as root it names a cgroup, and others may run these tests, too
 	edits := j.Edits
 	if j.HPC {
 		hpc, err := hpcEdit(b)

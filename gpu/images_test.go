@@ -55,25 +55,22 @@ func TestLoaderOfOtherImages(t *testing.T) {
 }
 
 // Without the edits the same programs find nothing.
-func TestOtherImagesWithoutDriver(t *testing.T) {
-	for name := range images {
-		t.Run(name, func(t *testing.T) {
-			m := newMachine(t, os.Getuid())
-			m.inImage(t, name)
-			r := m.request(t)
-			r.Env = r.Env[2:]
-			if out := m.run(t, r, "/usr/bin/perl", "-e", perl); strings.Contains(out, "loaded") || !strings.Contains(out, "not linked") {
-				t.Errorf("got %s", out)
-			}
-		})
+func TestOtherImageWithoutDriver(t *testing.T) {
+	m := newMachine(t, os.Getuid())
+	m.inImage(t, "ubuntu-16.04")
+	r := m.request(t)
+	r.Env = r.Env[2:]
+	if out := m.run(t, r, "/usr/bin/perl", "-e", perl); strings.Contains(out, "loaded") || !strings.Contains(out, "not linked") {
+		t.Errorf("got %s", out)
 	}
 }
 
 // A driver that is too new for an image is refused before anything starts, with
 // the library, what it needs, and what the image has; newer images take it.
 func TestDriverTooNewForImage(t *testing.T) {
-	for name, glibc := range images {
+	for _, name := range []string{"ubuntu-16.04", "ubuntu-24.04"} {
 		t.Run(name, func(t *testing.T) {
+			glibc := images[name]
 			m := newMachine(t, os.Getuid())
 			library := m.node.Path("/usr/lib64/libcuda.so." + driverVersion)
 			compile(t, "gcc", "driver.c", library, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE="+hostCUDA, "-DNEEDS_NEW_GLIBC")
