@@ -63,7 +63,8 @@ func (sup *supervisor) begin() error {
 // newSupervisor readies the process to be a container's parent. The thread that
 // forks must live on, so it is locked: the container dies with it. The signals are
 // caught beside, on another one: each takes turns between two threads of the Go
-// runtime, and that takes longest from a locked one.
+// runtime, and that takes longest from a locked one. Nobody waits for that until the
+// application is about to run.
 func newSupervisor() *supervisor {
 	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
 	go func() {
@@ -99,17 +100,21 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	}
 	sup.adoptLeftovers()
 	sup.process, sup.step = l.process, l.o.Step
-	return sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
+	if l.o.Restore != nil {
+		<-sup.caught // the application runs as soon as it is there
+	}
+	err := sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
 		err := l.start()
 		sup.target = l.c.Init
 		return err
 	})
+	<-sup.caught
+	return err
 }
 
 // start has the process started with the files as they are, or with a terminal
 // that is joined to them.
 func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, start func() error) error {
-	<-sup.caught
 	if !terminal {
 		sup.process.Stdin, sup.process.Stdout, sup.process.Stderr = stdin, stdout, stderr
 		return start()
