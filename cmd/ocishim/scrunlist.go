@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
@@ -14,28 +13,7 @@ import (
 
 func scrunListCommand() *cli.Command {
 	command := listCommand()
-	command.Action = func(c *cli.Context) error {
-		if c.Args().Present() {
-			return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
-		}
-		states, err := scrunStates(c)
-		if err != nil {
-			return err
-		}
-		switch format := c.String("format"); {
-		case c.Bool("quiet"):
-			for _, s := range states {
-				fmt.Println(s.ID)
-			}
-			return nil
-		case format == "json":
-			return printJSON(states)
-		case format == "table":
-			return printTable(states)
-		default:
-			return usageError{fmt.Errorf("--format %q: choose table or json", format)}
-		}
-	}
+	command.Action = list(scrunStates)
 	return command
 }
 

@@ -93,30 +93,33 @@ func listCommand() *cli.Command {
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "`FORMAT`: table or json"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
 		},
-		Action: list,
+		Action: list(allStates),
 	}
 }
 
-func list(c *cli.Context) error {
-	if c.Args().Present() {
-		return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
-	}
-	states, err := allStates(c)
-	if err != nil {
-		return err
-	}
-	switch format := c.String("format"); {
-	case c.Bool("quiet"):
-		for _, s := range states {
-			fmt.Println(s.ID)
+// list prints the containers that find finds.
+func list(find func(*cli.Context) ([]runtime.State, error)) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
 		}
-		return nil
-	case format == "json":
-		return printJSON(states)
-	case format == "table":
-		return printTable(states)
-	default:
-		return usageError{fmt.Errorf("--format %q: choose table or json", format)}
+		states, err := find(c)
+		if err != nil {
+			return err
+		}
+		switch format := c.String("format"); {
+		case c.Bool("quiet"):
+			for _, s := range states {
+				fmt.Println(s.ID)
+			}
+			return nil
+		case format == "json":
+			return printJSON(states)
+		case format == "table":
+			return printTable(states)
+		default:
+			return usageError{fmt.Errorf("--format %q: choose table or json", format)}
+		}
 	}
 }
 
