@@ -86,19 +86,22 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 
 // Kill sends the signal to the container's first process; to every process of
 // the container when all is set, or when it is SIGKILL and the end of the first
-// process would not end the others. A container that does not run is
+// process would not end the others. The first one gets it first: else a shell that
+// waits for the others may have ended by itself. A container that does not run is
 // ErrNotRunning.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if !c.alive() {
 		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
 	}
-	own := hasOwnPidNamespace(c.Init.Pid)
-	if all || sig == unix.SIGKILL && !own {
-		for _, p := range c.others(own) {
-			_ = p.signal(sig)
-		}
+	var others []Process
+	if own := hasOwnPidNamespace(c.Init.Pid); all || sig == unix.SIGKILL && !own {
+		others = c.others(own)
 	}
-	if err := c.signal(sig); err != nil && !gone(err) {
+	err := c.signal(sig)
+	for _, p := range others {
+		_ = p.signal(sig)
+	}
+	if err != nil && !gone(err) {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
 	}
 	if sig == unix.SIGKILL {
