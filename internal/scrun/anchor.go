@@ -52,6 +52,7 @@ type anchor struct {
 	ready   bool // the allocation is there
 	ended   bool // we end it ourselves; status is then the anchor's
 	status  int
+	lonely  int // how often salloc was found without its command
 }
 
 // RunAnchor is the life of an anchor; dir is the container's entry. It returns
@@ -99,10 +100,14 @@ func (a *anchor) live() int {
 	if a.c.Foreign {
 		a.granted(a.c.Job, a.c.Nodes)
 	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case event := <-a.events:
 			event()
+		case <-look.C:
+			a.lookAfterSalloc()
 		case err := <-end:
 			return a.finish(err)
 		}
