@@ -79,6 +79,7 @@ conformance-check: build/bin/ocishim build/conformance/programs ## the same, and
 .PHONY: bench
 bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## what containers cost beside other runtimes, into docs/performance.md; a quarter of an hour, as root
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
+	CGO_ENABLED=1 $(GO) test -c -tags '$(TAGS)' -o build/yardsticks/mpi.test ./internal/mpi
 	build/yardsticks/bench
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 20m -run 'TestOverhead$$' ./test/integration \
 		-args -overhead $(CURDIR)/build/overhead.md -pairs 50

@@ -77,6 +77,7 @@ func (t *Tree) FindLibrary(path string) (Found, error) {
 		return found, fmt.Errorf("read library %s: %w", path, err)
 	}
 	found.Library = e.library()
+	e.release()
 	return found, nil
 }
 
@@ -121,6 +122,7 @@ func (t *Tree) withELF(path string, read func(*elfFile)) error {
 		return fmt.Errorf("read library %s: %w", path, err)
 	}
 	read(e)
+	e.release()
 	return nil
 }
 

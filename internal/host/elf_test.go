@@ -98,6 +98,7 @@ func FuzzLibrary(f *testing.F) {
 		e.library()
 		e.defined([]string{"main", "MPI_Init"})
 		e.imported([]string{"dlopen"})
+		e.release()
 	})
 }
 

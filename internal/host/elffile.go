@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 )
 
 // An elfFile is a file of the 64-bit format, of which little is read. debug/elf would
@@ -14,7 +15,9 @@ import (
 type elfFile struct {
 	f        io.ReaderAt
 	size     uint64
-	start    []byte // of the file: mostly all headers of programs
+	pieces   []elfPiece // that were read last
+	arena    *[arenaSize]byte
+	used     int // bytes of arena
 	order    binary.ByteOrder
 	class    elf.Class
 	machine  elf.Machine
@@ -29,12 +32,19 @@ type elfSection struct {
 	kind     elf.SectionType
 	link     uint32
 	at, size uint64
-	content  []byte // of a small table of names, when it was read
+}
+
+// An elfPiece is a part of the file: what is wanted of it is small, and lies together.
+type elfPiece struct {
+	at   uint64
+	data []byte
 }
 
 const (
 	elfHeader    = 64
-	elfStart     = 1024     // bytes that are read at once
+	pieceSize    = 4096     // bytes, and pieces begin at multiples of it
+	mostPieces   = 16       // that are kept
+	arenaSize    = 64 << 10 // bytes
 	mostSection  = 16 << 20 // bytes of one
 	mostSections = 4096
 	mostRecords  = 4096
@@ -42,35 +52,53 @@ const (
 
 var errNotELF = errors.New("not an ELF file")
 
+// arenas take what is read. A program has a hundred libraries, and memory that is used
+// for the first time costs as much as reading.
+var arenas = sync.Pool{New: func() any { return new([arenaSize]byte) }}
+
+// release is for when all is read: nothing that e returned refers to its memory.
+func (e *elfFile) release() {
+	arenas.Put(e.arena)
+	*e = elfFile{}
+}
+
 // newELF reads the headers. Of a 32-bit file, which only says that it is not meant,
 // there is nothing but class and machine.
 func newELF(f io.ReaderAt, size int64) (*elfFile, error) {
-	e := &elfFile{f: f, size: uint64(size), start: make([]byte, elfStart)}
-	e.start = e.start[:readAt(f, e.start, 0)]
-	if len(e.start) < elfHeader || string(e.start[:4]) != elf.ELFMAG {
+	e := &elfFile{f: f, size: uint64(size), arena: arenas.Get().(*[arenaSize]byte)}
+	if !e.readHeader() {
+		e.release()
 		return nil, errNotELF
 	}
-	switch elf.Data(e.start[elf.EI_DATA]) {
+	return e, nil
+}
+
+func (e *elfFile) readHeader() bool {
+	header := e.read(0, elfHeader)
+	if header == nil || string(header[:4]) != elf.ELFMAG {
+		return false
+	}
+	switch elf.Data(header[elf.EI_DATA]) {
 	case elf.ELFDATA2LSB:
 		e.order = binary.LittleEndian
 	case elf.ELFDATA2MSB:
 		e.order = binary.BigEndian
 	default:
-		return nil, errNotELF
+		return false
 	}
-	e.class = elf.Class(e.start[elf.EI_CLASS])
-	e.kind, e.machine = elf.Type(e.order.Uint16(e.start[16:])), elf.Machine(e.order.Uint16(e.start[18:]))
-	if e.class != elf.ELFCLASS64 {
-		return e, nil
+	e.class = elf.Class(header[elf.EI_CLASS])
+	e.kind, e.machine = elf.Type(e.order.Uint16(header[16:])), elf.Machine(e.order.Uint16(header[18:]))
+	if e.class == elf.ELFCLASS64 {
+		e.programAt, e.programs = e.order.Uint64(header[32:]), int(e.order.Uint16(header[56:]))
+		e.readSections(e.order.Uint64(header[40:]), int(e.order.Uint16(header[60:])))
 	}
-	e.programAt, e.programs = e.order.Uint64(e.start[32:]), int(e.order.Uint16(e.start[56:]))
-	e.readSections(e.order.Uint64(e.start[40:]), int(e.order.Uint16(e.start[60:])))
-	return e, nil
+	return true
 }
 
 func (e *elfFile) readSections(at uint64, count int) {
 	const size = 64 // of Elf64_Shdr
 	table := e.read(at, uint64(min(count, mostSections))*size)
+	e.sections = make([]elfSection, 0, len(table)/size)
 	for ; len(table) >= size; table = table[size:] {
 		e.sections = append(e.sections, elfSection{
 			kind: elf.SectionType(e.order.Uint32(table[4:])), at: e.order.Uint64(table[24:]),
@@ -84,10 +112,36 @@ func (e *elfFile) read(at, size uint64) []byte {
 	if size > mostSection || at > e.size || at+size > e.size {
 		return nil
 	}
-	if at+size <= uint64(len(e.start)) {
-		return e.start[at : at+size]
+	if size > pieceSize {
+		return e.take(at, size)
 	}
-	data := make([]byte, size)
+	for _, p := range e.pieces {
+		if at >= p.at && at+size <= p.at+uint64(len(p.data)) {
+			return p.data[at-p.at:][:size]
+		}
+	}
+	start := at - at%pieceSize
+	end := min((at+size+pieceSize-1)/pieceSize*pieceSize, e.size)
+	data := e.take(start, end-start)
+	if data == nil {
+		return nil
+	}
+	if len(e.pieces) == mostPieces {
+		e.pieces = e.pieces[1:]
+	}
+	e.pieces = append(e.pieces, elfPiece{start, data})
+	return data[at-start:][:size]
+}
+
+// take reads that part of the file and no other.
+func (e *elfFile) take(at, size uint64) []byte {
+	var data []byte
+	if free := e.arena[e.used:]; size <= uint64(len(free)) {
+		data = free[:size]
+		e.used += int(size)
+	} else {
+		data = make([]byte, size)
+	}
 	if readAt(e.f, data, int64(at)) < len(data) {
 		return nil
 	}
@@ -124,20 +178,12 @@ func text(table []byte, at uint64) string {
 	return string(s)
 }
 
-// name is a string of a section of them. Of a large table few are wanted: each is read
-// by itself.
+// name is a string of a section of them. Of a large table few are wanted.
 func (e *elfFile) name(section int, at uint64) string {
 	if section < 0 || section >= len(e.sections) || at >= e.sections[section].size {
 		return ""
 	}
-	s := &e.sections[section]
-	const small = 32 << 10
-	if s.size <= small {
-		if s.content == nil {
-			s.content = e.read(s.at, s.size)
-		}
-		return text(s.content, at)
-	}
+	s := e.sections[section]
 	for most := uint64(64); ; most *= 8 {
 		size := min(s.size-at, most)
 		data := e.read(s.at+at, size)

@@ -54,13 +54,22 @@ func (p *plan) recall() bool {
 	if err != nil {
 		return false
 	}
-	r := reader{rest: data}
+	r := reader{rest: string(data)}
 	if r.text() != memoryFormat {
 		return false
 	}
+	node, image := strings.TrimSuffix(p.Node.HostPath("/"), "/"), p.Image.HostPath("/")
 	for range r.count() {
-		w := witness{r.text(), r.text(), r.text()}
-		if !p.stands(w) {
+		w, tree := witness{r.text(), r.text(), r.text()}, p.Image
+		if w.root != image {
+			tree = p.Node
+			below, ok := strings.CutPrefix(w.root, node)
+			if !ok {
+				return false
+			}
+			w.path = strings.TrimSuffix(below, "/") + w.path
+		}
+		if !w.holds(tree) {
 			return false
 		}
 	}
@@ -82,19 +91,6 @@ func (p *plan) recall() bool {
 	}
 	p.Result, p.speaks = result, said
 	return true
-}
-
-// stands tells whether the witness says still what it said.
-func (p *plan) stands(w witness) bool {
-	if w.root == p.Image.HostPath("/") {
-		return w.holds(p.Image)
-	}
-	below, ok := strings.CutPrefix(w.root, strings.TrimSuffix(p.Node.HostPath("/"), "/"))
-	if !ok {
-		return false
-	}
-	w.path = filepath.Join("/", below, w.path)
-	return w.holds(p.Node)
 }
 
 func readMemory(path string) ([]byte, error) {
@@ -210,15 +206,15 @@ func (w *writer) edit(e bundle.Edit) {
 
 // A reader takes them out again.
 type reader struct {
-	rest []byte
+	rest string
 	bad  bool
 }
 
 func (r *reader) count() int {
-	line, _, ok := bytes.Cut(r.rest[:min(len(r.rest), 16)], []byte("\n"))
-	n, err := strconv.Atoi(string(line))
+	line, _, ok := strings.Cut(r.rest[:min(len(r.rest), 16)], "\n")
+	n, err := strconv.Atoi(line)
 	if !ok || err != nil || n < 0 || n > len(r.rest) {
-		r.bad, r.rest = true, nil
+		r.bad, r.rest = true, ""
 		return 0
 	}
 	r.rest = r.rest[len(line)+1:]
@@ -228,10 +224,10 @@ func (r *reader) count() int {
 func (r *reader) text() string {
 	n := r.count()
 	if n > len(r.rest) {
-		r.bad, r.rest = true, nil
+		r.bad, r.rest = true, ""
 		return ""
 	}
-	s := string(r.rest[:n])
+	s := r.rest[:n]
 	r.rest = r.rest[n:]
 	return s
 }

@@ -103,7 +103,7 @@ func FuzzRecall(f *testing.F) {
 	w.list([]string{"x"})
 	f.Add(w.Bytes())
 	f.Fuzz(func(_ *testing.T, data []byte) {
-		r := reader{rest: data}
+		r := reader{rest: string(data)}
 		r.text()
 		r.list()
 		for range r.count() {

@@ -231,7 +231,7 @@ func (v *view) find(p string) *object {
 	if found.Path == "" {
 		return nil
 	}
-	v.seen.add(in.tree, in.path)
+	v.seen.addFile(in.tree, found)
 	if path.Dir(in.at) != dir.at {
 		v.saw(p, in)
 	}

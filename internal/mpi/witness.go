@@ -32,6 +32,14 @@ func (w *witnesses) add(tree *host.Tree, path string) {
 	}
 }
 
+// addFile is add of a file that was read: its identity is known.
+func (w *witnesses) addFile(tree *host.Tree, file host.Found) {
+	if key := [2]string{tree.HostPath("/"), file.Path}; !w.known[key] {
+		w.known[key] = true
+		w.list = append(w.list, witness{key[0], file.Path, identify(file.Identity, nil)})
+	}
+}
+
 // addAsked notes what a path leads to.
 func (w *witnesses) addAsked(tree *host.Tree, path string) {
 	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {

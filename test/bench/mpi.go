@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -45,6 +48,33 @@ func (p place) writeMPI(w *bytes.Buffer, repo string, samples int) error {
 	fmt.Fprintf(w, "| | wall, ms | CPU, ms | more CPU than %s, ms |\n|---|---|---|---|\n", ownMPI)
 	for _, name := range r.names {
 		fmt.Fprintf(w, "| %s | %v | %v | %v |\n", name, r.of(name, wall), r.of(name, cpu), r.difference(name, ownMPI, cpu))
+	}
+	fmt.Fprintln(w)
+	return writeDetection(w, repo)
+}
+
+// writeDetection measures finding out and checking alone, without the start of a process
+// and without mounts: the benchmark of internal/mpi, as the Makefile builds it.
+func writeDetection(w *bytes.Buffer, repo string) error {
+	benchmark := exec.Command(filepath.Join(repo, "build", "yardsticks", "mpi.test"), "-test.run", "^$", "-test.bench", "Edits", "-test.benchtime", "300x")
+	benchmark.Dir = filepath.Join(repo, "internal", "mpi") // as go test does
+	benchmark.Stderr = os.Stderr
+	out, err := benchmark.Output()
+	if err != nil {
+		return fmt.Errorf("benchmark internal/mpi: %w", err)
+	}
+	fmt.Fprint(w, "Detection and checks alone, mean of 300 (`go test ./internal/mpi -bench Edits`), on the same images. Open MPI is\n"+
+		"replaced as a whole, with some two hundred plugins and what these need.\n\n| | ms |\n|---|---|\n")
+	rows := regexp.MustCompile(`(?m)^BenchmarkEdits/(\S+?)(?:-\d+)?\s+\d+\s+(\d+) ns/op`).FindAllSubmatch(out, -1)
+	if len(rows) == 0 {
+		return fmt.Errorf("benchmark internal/mpi: no figures in %q", out)
+	}
+	for _, row := range rows {
+		ns, err := strconv.ParseFloat(string(row[2]), 64)
+		if err != nil {
+			return fmt.Errorf("benchmark internal/mpi: %w", err)
+		}
+		fmt.Fprintf(w, "| %s | %.2f |\n", strings.ReplaceAll(string(row[1]), "/", ", "), ns/1e6)
 	}
 	fmt.Fprintln(w)
 	return nil
