@@ -215,7 +215,7 @@ const ExitLaunchFailed = 125
 // bury turns the entry into a tombstone: it answers `stopped` until delete.
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
-	for _, name := range []string{libcontainerDir, scaffoldDir, processFile} {
+	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {
 		removeTree(filepath.Join(c.dir, name))
 	}
 	return c.write(c.dir)

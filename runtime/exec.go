@@ -29,11 +29,14 @@ func (c *Container) keepProcess(p *specs.Process) error {
 	return nil
 }
 
-// Process is the process of the container's spec, as it was started. One that was
-// launched in place takes no others, and has kept none: ErrInPlace.
+// Process is the process of the container's spec, as it was started.
 func (c *Container) Process() (*specs.Process, error) {
 	if c.InPlace {
-		return nil, fmt.Errorf("add process to container %q: %w", c.ID, ErrInPlace)
+		t, err := c.task()
+		if err != nil {
+			return nil, err
+		}
+		return t.Process(), nil
 	}
 	data, err := readRegular(filepath.Join(c.dir, processFile), maxProcess)
 	if err != nil {
@@ -61,7 +64,8 @@ type ExecOptions struct {
 }
 
 // Exec adds a process to the container and, unless it is to be detached, waits
-// for its end and returns its status as Run does; it ends with the caller, too.
+// for its end and returns its status as Run does; it ends with the caller, too. In a
+// container that was launched in place it is the caller: Exec does not return then.
 func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	switch status := c.Status(); {
 	case status == Stopped || status == Creating:
@@ -72,6 +76,9 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 		return 0, fmt.Errorf("add process to container %q: a console socket is for a detached process with a terminal", c.ID)
 	case o.Detach && p.Terminal && o.ConsoleSocket == "":
 		return 0, fmt.Errorf("add process to container %q: nobody would hold its terminal; pass --console-socket", c.ID)
+	}
+	if c.InPlace {
+		return 0, c.execInPlace(p, o)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {

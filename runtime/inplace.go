@@ -3,8 +3,10 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 
+	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"github.com/opencontainers/runc/libcontainer/utils"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -66,6 +68,15 @@ func (l *launch) become() error {
 	if err := l.c.keepEdits(l.b.Applied); err != nil {
 		return err
 	}
+	exe, err := sealedSelf()
+	if err != nil {
+		return err
+	}
+	file, err := task.File(filepath.Join(l.c.dir, taskFile)) // before anybody can ask for it
+	if err != nil {
+		return err
+	}
+	defer file.Close()
 	l.c.Init, l.c.InPlace, l.c.SharedBy = l.c.Launcher, true, l.o.SharedBy
 	if err := l.c.write(l.c.dir); err != nil {
 		return err
@@ -75,20 +86,40 @@ func (l *launch) become() error {
 			return err
 		}
 	}
-	if err := l.keepDescriptors(); err != nil {
+	if err := keepDescriptors(l.o.ListenFDs+l.o.PreserveFDs, l.b.Spec.Process.Env); err != nil {
 		return err
 	}
 	ns, err := l.userNamespace()
 	if err != nil {
 		return err
 	}
-	err = inplace.Become(task, ns)
+	err = inplace.Become(file, ns, exe)
 	for _, f := range []*os.File{ns.Join, ns.Step} {
 		if f != nil {
 			f.Close()
 		}
 	}
 	return fmt.Errorf("launch container %q: %w", l.b.ID, err)
+}
+
+// sealedSelf is a copy of our executable that nobody can write to, where the caller
+// could write to our own: the image can have itself executed by the name
+// /proc/self/exe, and a process beside it open that (CVE-2019-5736). Nil where the
+// executable is somebody else's, as it should be.
+func sealedSelf() (*os.File, error) {
+	const self = "/proc/self/exe"
+	var st unix.Stat_t
+	if err := unix.Stat(self, &st); err != nil {
+		return nil, fmt.Errorf("look at %s: %w", self, err)
+	}
+	if int(st.Uid) != os.Geteuid() && unix.Access(self, unix.W_OK) != nil {
+		return nil, nil
+	}
+	exe, err := exeseal.CloneSelfExe("")
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", self, err)
+	}
+	return exe, nil
 }
 
 // planInPlace applies what the launch needs, as plan does for libcontainer. The
@@ -145,17 +176,18 @@ func (l *launch) userNamespace() (inplace.Namespace, error) {
 }
 
 // keepDescriptors has everything that we were not told to pass on closed when the
-// application begins. Slurm tells by a variable which one is for MPI. What the
-// caller passes is open across exec; all else is ours.
-func (l *launch) keepDescriptors() error {
+// application begins. We pass on as many as count says, from 3 on; Slurm tells by a
+// variable which one is for MPI. What the caller passes is open across exec; all else
+// is ours.
+func keepDescriptors(count int, env []string) error {
 	var keep []int
-	for fd := 3; fd < 3+l.o.ListenFDs+l.o.PreserveFDs; fd++ {
+	for fd := 3; fd < 3+count; fd++ {
 		if !passed(fd) {
 			return fmt.Errorf("preserve descriptor %d: %w", fd, unix.EBADF)
 		}
 		keep = append(keep, fd)
 	}
-	for _, entry := range l.b.Spec.Process.Env {
+	for _, entry := range env {
 		if fd, ok := pmiDescriptor(entry); ok {
 			keep = append(keep, fd)
 		}

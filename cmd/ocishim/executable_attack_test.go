@@ -20,6 +20,7 @@ import (
 // once the process is gone, since nobody can write what is being executed,
 // writes to it by way of the open descriptor.
 const overwriter = `
+echo >/loot/ready
 until [ -e /loot/opened ]; do
 	for p in /proc/[0-9]*; do
 		if { IFS= read -r -d '' name <$p/cmdline && [ "$name" = /proc/self/exe ] && exec 7<$p/exe; } 2>/dev/null; then
@@ -40,53 +41,85 @@ exec sleep 600`
 // runtime's own executable: the very link, or a script with it as interpreter.
 func TestOverwriteExecutable(t *testing.T) {
 	t.Parallel()
-	for name, command := range map[string][]string{
-		"link":   {"/proc/self/exe", "--help"},
-		"script": {"/innocent"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			rootfs, loot := copyImage(t), t.TempDir()
-			if err := os.WriteFile(filepath.Join(rootfs, "innocent"), []byte("#!/proc/self/exe --help\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			// The attacker may write it, as root could.
-			program := filepath.Join(t.TempDir(), "ocishim")
-			if err := copyFile(shared.program(), program, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			c := newContainer(t, rootfs, overwriter).bind(loot, "/loot")
-			c.program = program
-			c.start()
-			executable := runBlocked(t, c, command)
-			if same := sameFile(t, program, executable); same {
-				t.Error("the container has the runtime's own file")
-			}
-			awaitFile(t, filepath.Join(loot, "done"))
-			if _, err := os.Stat(filepath.Join(loot, "written")); err == nil {
-				t.Error("the attacker could write")
-			}
-			before, berr := os.ReadFile(shared.program())
-			after, aerr := os.ReadFile(program)
-			if berr != nil || aerr != nil || !bytes.Equal(before, after) {
-				t.Errorf("the runtime's executable was overwritten: %d bytes were %d: %v %v", len(after), len(before), berr, aerr)
-			}
+	for _, launcher := range []string{"libcontainer", "in place"} {
+		for name, command := range map[string][]string{
+			"link":   {"/proc/self/exe", "--help"},
+			"script": {"/innocent"},
+		} {
+			t.Run(launcher+", "+name, func(t *testing.T) {
+				t.Parallel()
+				if launcher == "in place" && os.Getuid() == 0 {
+					t.Skip("root's containers are libcontainer's; it runs again as a user")
+				}
+				overwriteExecutable(t, launcher == "in place", command)
+			})
+		}
+	}
+}
+
+func overwriteExecutable(t *testing.T, inPlace bool, command []string) {
+	t.Helper()
+	rootfs, loot := copyImage(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(rootfs, "innocent"), []byte("#!/proc/self/exe --help\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The attacker may write it, as root could.
+	program := filepath.Join(t.TempDir(), "ocishim")
+	if err := copyFile(shared.program(), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := newContainer(t, rootfs, overwriter).bind(loot, "/loot")
+	c.program = program
+	if inPlace {
+		c.ofStepInPlace()
+		run := c.command("run", c.id)
+		if err := run.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = run.Process.Kill()
+			_ = run.Wait()
 		})
+		awaitFile(t, filepath.Join(loot, "ready"))
+	} else {
+		c.start()
+	}
+	executable := runBlocked(t, c, inPlace, command)
+	if same := sameFile(t, program, executable); same {
+		t.Error("the container has the runtime's own file")
+	}
+	awaitFile(t, filepath.Join(loot, "done"))
+	if _, err := os.Stat(filepath.Join(loot, "written")); err == nil {
+		t.Error("the attacker could write")
+	}
+	before, berr := os.ReadFile(shared.program())
+	after, aerr := os.ReadFile(program)
+	if berr != nil || aerr != nil || !bytes.Equal(before, after) {
+		t.Errorf("the runtime's executable was overwritten: %d bytes were %d: %v %v", len(after), len(before), berr, aerr)
 	}
 }
 
 // runBlocked executes the command, which prints, in the container, until the
 // attacker has opened its executable: it cannot print. It returns what stat(2)
 // says of the executable.
-func runBlocked(t *testing.T, c *container, command []string) os.FileInfo {
+func runBlocked(t *testing.T, c *container, inPlace bool, command []string) os.FileInfo {
 	t.Helper()
 	loot := c.spec.Mounts[len(c.spec.Mounts)-1].Source
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	cmd := c.command("exec", append([]string{"--detach", "--pid-file", pidFile, c.id}, command...)...)
+	run := cmd.Run
+	if inPlace { // it is the process, and stays
+		cmd = c.command("exec", append([]string{"--pid-file", pidFile, c.id}, command...)...)
+		run = cmd.Start
+	}
 	full := fullPipe(t)
 	cmd.Stdout, cmd.Stderr = full, full
-	if err := cmd.Run(); err != nil {
+	if err := run(); err != nil {
 		t.Fatal(err)
+	}
+	if inPlace {
+		defer func() { _ = cmd.Wait() }()
+		awaitFile(t, pidFile)
 	}
 	data, err := os.ReadFile(pidFile)
 	if err != nil {

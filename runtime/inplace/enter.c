@@ -3,12 +3,13 @@
 //
 // The order comes in the environment, from our own process a moment before:
 //
-//	_OCISHIM_ENTER=TASK:USERNS:LOCK
+//	_OCISHIM_ENTER=TASK:USERNS:LOCK:MNTNS
 //
-// three descriptors. TASK is for Go. USERNS is the user namespace to join, -1 to
+// four descriptors. TASK is for Go. USERNS is the user namespace to join, -1 to
 // make one in which the caller's own ids are the only ones. LOCK keeps others from
 // making one for the same Slurm step; a process that joined lets it go here, one
-// that made the namespace has to write down which first, and does so in Go.
+// that made the namespace has to write down which first, and does so in Go. MNTNS is
+// the mount namespace to join, with its root, -1 to make one.
 //
 // Every descriptor and number is ours; nothing of a container exists yet.
 #define _GNU_SOURCE
@@ -58,18 +59,18 @@ static void map_own_ids(uid_t uid, gid_t gid)
 __attribute__((constructor)) static void enter(void)
 {
 	const char *order = getenv("_OCISHIM_ENTER");
-	int task, userns, lock;
+	int task, userns, lock, mntns;
 	char end;
 
 	if (order == NULL)
 		return;
-	if (sscanf(order, "%d:%d:%d%c", &task, &userns, &lock, &end) != 3) {
+	if (sscanf(order, "%d:%d:%d:%d%c", &task, &userns, &lock, &mntns, &end) != 4) {
 		errno = EINVAL;
 		fail("read _OCISHIM_ENTER");
 	}
 	if (userns >= 0) {
 		if (setns(userns, CLONE_NEWUSER) < 0)
-			fail("join the user namespace of the step");
+			fail("join the user namespace");
 		close(userns);
 		if (lock >= 0)
 			close(lock);
@@ -81,6 +82,11 @@ __attribute__((constructor)) static void enter(void)
 			fail("make a user namespace");
 		map_own_ids(uid, gid);
 	}
-	if (unshare(CLONE_NEWNS) < 0)
+	if (mntns >= 0) {
+		if (setns(mntns, CLONE_NEWNS) < 0)
+			fail("join the mount namespace of the container");
+		close(mntns);
+	} else if (unshare(CLONE_NEWNS) < 0) {
 		fail("make a mount namespace");
+	}
 }

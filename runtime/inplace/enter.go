@@ -21,26 +21,25 @@ const orderVariable = "_OCISHIM_ENTER"
 type Namespace struct {
 	// Join is an open /proc/PID/ns/user, nil to make a new one.
 	Join *os.File
+	// Mounts is an open /proc/PID/ns/mnt of the container that the process is to be
+	// added to; nil for the first one of a container.
+	Mounts *os.File
 	// Step is the file that says which namespace the tasks of a Slurm step share,
 	// locked; nil for a container on its own. Who makes the namespace notes it
 	// there; the lock goes when that is done, or with the process.
 	Step *os.File
 }
 
-// Become replaces this process by the container's application. It returns only
-// when that fails before anything has been done; what fails later is reported on
+// Become replaces this process by the application of the task in the file. It returns
+// only when that fails before anything has been done; what fails later is reported on
 // stderr, and the process exits as `run` does.
 //
-// It works by executing this program again: only a process with one thread can
-// enter a user namespace, and Go starts several. Descriptors that are not closed
-// on exec stay open, at their numbers.
-func Become(t *Task, ns Namespace) error {
-	file, err := t.file()
-	if err != nil {
-		return fmt.Errorf("launch in place: %w", err)
-	}
+// It works by executing this program, or the copy of it in exe, again: only a process
+// with one thread can enter a user namespace, and Go starts several. Descriptors that
+// are not closed on exec stay open, at their numbers.
+func Become(file *os.File, ns Namespace, exe *os.File) error {
 	order := orderVariable + "=" + strconv.Itoa(int(file.Fd()))
-	for _, f := range []*os.File{ns.Join, ns.Step} {
+	for _, f := range []*os.File{ns.Join, ns.Step, ns.Mounts} {
 		if f == nil {
 			order += ":-1"
 			continue
@@ -53,8 +52,12 @@ func Become(t *Task, ns Namespace) error {
 	if err := keepOpen(file); err != nil {
 		return fmt.Errorf("launch in place: %w", err)
 	}
-	err = syscall.Exec("/proc/self/exe", os.Args, append(frugal(), order))
-	return fmt.Errorf("launch in place: execute /proc/self/exe: %w", err)
+	program := "/proc/self/exe"
+	if exe != nil {
+		program = "/proc/self/fd/" + strconv.Itoa(int(exe.Fd()))
+	}
+	err := syscall.Exec(program, os.Args, append(frugal(), order))
+	return fmt.Errorf("launch in place: execute %s: %w", program, err)
 }
 
 // frugal is an environment in which Go does little beside what it is asked for: one
@@ -83,10 +86,10 @@ func Resume(filter func(*specs.LinuxSeccomp) error) {
 // resume returns only when the launch has failed.
 func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 	fields := strings.Split(order, ":")
-	if len(fields) != 3 {
+	if len(fields) != 4 {
 		return fmt.Errorf("read %s: %d fields", orderVariable, len(fields))
 	}
-	var fds [3]int
+	var fds [4]int
 	for i, field := range fields {
 		fd, err := strconv.Atoi(field)
 		if err != nil {
@@ -100,10 +103,13 @@ func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 			return err
 		}
 	}
-	t, err := readTask(os.NewFile(uintptr(task), "task"))
+	unix.CloseOnExec(task) // and with it the lock goes
+	file := os.NewFile(uintptr(task), "task")
+	t, err := ReadTask(file)
 	if err != nil {
 		return err
 	}
+	defer file.Close()
 	t.filter = filter
 	return t.launchOrRemove()
 }

@@ -52,17 +52,14 @@ func apart(dir string) (*os.Root, error) {
 	return os.OpenRoot(dir)
 }
 
-// launch builds the root, takes on what the application is to have, and becomes
-// it. The process is in its namespaces, with every capability in them and none on
-// the node.
+// launch builds the root, unless it is there, takes on what the application is to
+// have, and becomes it. The process is in its namespaces, with every capability in
+// them and none on the node.
 func (t *Task) launch() error {
-	if t.OOMScoreAdj != nil {
-		if err := setOOMScore(*t.OOMScoreAdj); err != nil {
-			return err // before the node's /proc is out of reach
+	if !t.Joins {
+		if err := t.prepare(); err != nil {
+			return err
 		}
-	}
-	if err := t.buildRoot(); err != nil {
-		return err
 	}
 	if err := t.takeOn(); err != nil {
 		return err
@@ -85,6 +82,15 @@ func (t *Task) launch() error {
 	}
 	err = syscall.Exec(command, t.Args, t.Env)
 	return fmt.Errorf("execute %q: %w: %w", t.Args[0], errNotExecutable, err)
+}
+
+func (t *Task) prepare() error {
+	if t.OOMScoreAdj != nil {
+		if err := SetOOMScore(*t.OOMScoreAdj); err != nil {
+			return err // before the node's /proc is out of reach
+		}
+	}
+	return t.buildRoot()
 }
 
 func (t *Task) buildRoot() error {

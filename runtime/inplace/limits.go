@@ -39,9 +39,9 @@ func RlimitNumber(name string) (int, bool) {
 // rlimitNames are those of asm-generic/resource.h, in their order.
 const rlimitNames = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
 
-// setOOMScore makes the process more or less likely to be killed when memory is
-// short.
-func setOOMScore(score int) error {
+// SetOOMScore makes this process, and those that it becomes, more or less likely to be
+// killed when memory is short: from -1000 to 1000 (proc_pid_oom_score_adj(5)).
+func SetOOMScore(score int) error {
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0)
 	if errors.Is(err, unix.EACCES) {
 		return hinted{

@@ -16,13 +16,10 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		Readonly:      spec.Root.Readonly,
 		MaskedPaths:   spec.Linux.MaskedPaths,
 		ReadonlyPaths: spec.Linux.ReadonlyPaths,
-		Args:          p.Args,
-		Env:           p.Env,
-		Cwd:           p.Cwd,
-		Umask:         p.User.Umask,
-		OOMScoreAdj:   p.OOMScoreAdj,
-		NoNewPrivs:    p.NoNewPrivileges,
 		Extras:        Extras{Seccomp: spec.Linux.Seccomp},
+	}
+	if err := t.setProcess(p); err != nil {
+		return nil, err
 	}
 	for _, m := range spec.Mounts {
 		made, err := newMount(m)
@@ -31,14 +28,6 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		}
 		t.Mounts = append(t.Mounts, made)
 	}
-	for _, limit := range p.Rlimits {
-		number, _ := RlimitNumber(limit.Type)
-		t.Rlimits = append(t.Rlimits, rlimit{number, limit.Soft, limit.Hard})
-	}
-	var err error
-	if t.Capabilities, err = newCapabilities(p.Capabilities); err != nil {
-		return nil, err
-	}
 	if domain := spec.Linux.Personality; domain != nil {
 		t.Personality = personality(domain.Domain)
 	}
@@ -46,6 +35,18 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		t.CreateContainer, t.StartContainer = spec.Hooks.CreateContainer, spec.Hooks.StartContainer
 	}
 	return t, nil
+}
+
+// setProcess says what is to run.
+func (t *Task) setProcess(p *specs.Process) (err error) {
+	t.Args, t.Env, t.Cwd = p.Args, p.Env, p.Cwd
+	t.Umask, t.OOMScoreAdj, t.NoNewPrivs = p.User.Umask, p.OOMScoreAdj, p.NoNewPrivileges
+	for _, limit := range p.Rlimits {
+		number, _ := RlimitNumber(limit.Type)
+		t.Rlimits = append(t.Rlimits, rlimit{number, limit.Soft, limit.Hard})
+	}
+	t.Capabilities, err = newCapabilities(p.Capabilities)
+	return err
 }
 
 // personality is the number of the domain (personality(2)).

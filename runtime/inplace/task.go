@@ -50,6 +50,9 @@ type Task struct {
 	// Parent is the process whose end is the application's, too; 0 for none.
 	Parent int `json:"parent,omitempty"`
 
+	// Joins says that the container is there, and this a further process of it.
+	Joins bool `json:"joins,omitempty"`
+
 	filter func(*specs.LinuxSeccomp) error
 }
 
@@ -78,32 +81,51 @@ func (e *Extras) unpack(data json.RawMessage) error {
 	return json.Unmarshal(data, e)
 }
 
-// file puts the task where the next execution of this program can read it.
-func (t *Task) file() (*os.File, error) {
+// File writes the task where the next execution of this program can read it: to the
+// path, for Further, or only in memory when that is empty. It is locked (flock) until
+// the task's application is executed, or its process has ended. The caller closes it.
+func (t *Task) File(path string) (*os.File, error) {
 	var err error
 	if t.Packed, err = t.pack(); err != nil {
 		return nil, fmt.Errorf("write task: %w", err)
 	}
-	fd, err := unix.MemfdCreate("ocishim-task", unix.MFD_CLOEXEC)
+	f, err := newFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("make memfd: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "task")
-	if err := json.NewEncoder(f).Encode(t); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("write task: %w", err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	if err := t.write(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write task: %w", err)
 	}
 	return f, nil
 }
 
-func readTask(f *os.File) (*Task, error) {
-	defer f.Close()
+func newFile(path string) (*os.File, error) {
+	if path != "" {
+		return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	fd, err := unix.MemfdCreate("ocishim-task", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "task"), nil
+}
+
+func (t *Task) write(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(f).Encode(t); err != nil {
+		return err
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
+// ReadTask reads what was kept of a task.
+func ReadTask(r io.Reader) (*Task, error) {
 	t := new(Task)
-	if err := json.NewDecoder(f).Decode(t); err != nil {
+	if err := json.NewDecoder(r).Decode(t); err != nil {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
 	if err := t.unpack(t.Packed); err != nil {

@@ -1,0 +1,54 @@
+package inplace
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Process is what the task runs, in the words of the specification.
+func (t *Task) Process() *specs.Process {
+	p := &specs.Process{
+		Args: t.Args, Env: t.Env, Cwd: t.Cwd, NoNewPrivileges: t.NoNewPrivs, OOMScoreAdj: t.OOMScoreAdj,
+		User: specs.User{UID: uint32(unix.Geteuid()), GID: uint32(unix.Getegid()), Umask: t.Umask},
+		Capabilities: &specs.LinuxCapabilities{
+			Bounding: capabilityList(t.Capabilities.Bounding), Effective: capabilityList(t.Capabilities.Effective),
+			Permitted: capabilityList(t.Capabilities.Permitted), Inheritable: capabilityList(t.Capabilities.Inheritable),
+			Ambient: capabilityList(t.Capabilities.Ambient),
+		},
+	}
+	names := strings.Fields(rlimitNames)
+	for _, limit := range t.Rlimits {
+		if limit.Type < 0 || limit.Type >= len(names) {
+			continue // nobody but the user can have written it
+		}
+		p.Rlimits = append(p.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + names[limit.Type], Soft: limit.Soft, Hard: limit.Hard})
+	}
+	return p
+}
+
+// Further is a task that runs another process in the container of t, under the same
+// filter of system calls. What such a process cannot have is an error that names it.
+func (t *Task) Further(p *specs.Process) (*Task, error) {
+	reason := refuseProcess(p)
+	if reason == "" && t.Seccomp != nil && !p.NoNewPrivileges {
+		reason = "linux.seccomp without process.noNewPrivileges"
+	}
+	if reason != "" {
+		return nil, errors.New(reason)
+	}
+	further := &Task{Joins: true, Personality: t.Personality, Extras: Extras{Seccomp: t.Seccomp}}
+	return further, further.setProcess(p)
+}
+
+func capabilityList(set uint64) []string {
+	var list []string
+	for i, name := range strings.Fields(capabilityNames) {
+		if set>>i&1 != 0 {
+			list = append(list, "CAP_"+name)
+		}
+	}
+	return list
+}
