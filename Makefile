@@ -89,7 +89,7 @@ bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/s
 mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
 	hack/deps test
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI(Matrix)?$$' ./test/integration \
-		-args -figures $(CURDIR)/build/mpi.md -repeats 15
+		-args -figures $(CURDIR)/build/mpi.md -repeats 9
 	hack/table build/mpi.md docs/mpi.md
 	hack/table build/mpi-matrix.md docs/mpi.md matrix
 

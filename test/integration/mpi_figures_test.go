@@ -16,12 +16,13 @@ var (
 	flagRepeats = flag.Int("repeats", 0, "TestMPI: how often each program is measured, bare and in a container in turn (default: 3 with two ranks, else 1)")
 )
 
-// comparison is a program measured on the node and in containers, in turn.
+// comparison is a program measured on the node and in containers, in turn: each time in
+// a container has one on the node before and one after it.
 type comparison struct {
 	mpiCase
 	runtime      string
-	bare, inside []figures
-	failed       string // in a container, in few words
+	bare, inside []figures // two and one a time
+	failed       string    // in a container, in few words
 }
 
 // comparisons are all of this run.
@@ -38,17 +39,33 @@ func (c *comparison) run(m *mpiCluster) error {
 		repeats = 1
 	}
 	for range repeats {
-		f, err := m.measure(c.mpiCase, false)
+		err := c.once(
+			func() (figures, error) { return m.measure(c.mpiCase, false) },
+			func() (figures, error) { return m.measure(c.mpiCase, true) },
+		)
 		if err != nil {
-			return fmt.Errorf("bare: %w", err)
+			return err
 		}
-		c.bare = append(c.bare, f)
-		if f, err = m.measure(c.mpiCase, true); err != nil {
-			c.failed = inFewWords(err)
-			return fmt.Errorf("in a container: %w", err)
-		}
-		c.inside = append(c.inside, f)
 	}
+	return nil
+}
+
+// once measures bare, in a container, and bare again.
+func (c *comparison) once(bare, inside func() (figures, error)) error {
+	before, err := bare()
+	if err != nil {
+		return fmt.Errorf("bare: %w", err)
+	}
+	f, err := inside()
+	if err != nil {
+		c.failed = inFewWords(err)
+		return fmt.Errorf("in a container: %w", err)
+	}
+	after, err := bare()
+	if err != nil {
+		return fmt.Errorf("bare: %w", err)
+	}
+	c.bare, c.inside = append(c.bare, before, after), append(c.inside, f)
 	return nil
 }
 
@@ -85,32 +102,47 @@ func compareOther(t *testing.T, runtime string) {
 	}
 }
 
-// writeFigures writes a row per comparison: the medians, and the median of the ratios
-// of neighbours in time.
+// writeFigures writes a row per comparison: the medians; the median of the ratios to
+// what was measured bare around it; and for the noise, the quartiles of the ratios of
+// the two bare ones.
 func writeFigures(path string) error {
 	var b strings.Builder
-	fmt.Fprintln(&b, "| MPI, runtime | nodes | ranks | 8 bytes: bare, µs | in a container | ratio | 4 MiB: bare, MiB/s | in a container | ratio |")
-	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(&b, "| MPI, runtime | nodes | ranks | 8 bytes: bare, µs | in a container | ratio | bare to bare "+
+		"| 4 MiB: bare, MiB/s | in a container | ratio | bare to bare |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|")
 	names := map[string]string{"openmpi": "Open MPI", "mpich": "MPICH"}
 	for _, c := range comparisons {
 		fmt.Fprintf(&b, "| %s, %s | %d | %d |", names[c.mpi], c.runtime, c.nodes, c.ranks)
 		if c.failed != "" {
-			fmt.Fprintf(&b, " | %s | | | %s | |\n", c.failed, c.failed)
+			fmt.Fprintf(&b, " | %s | | | | %s | | |\n", c.failed, c.failed)
 			continue
 		}
-		latency, bandwidth := func(f figures) float64 { return f.latency }, func(f figures) float64 { return f.bandwidth }
-		fmt.Fprintf(&b, " %.2f | %.2f | %.2f |", median(c.bare, latency), median(c.inside, latency), c.ratio(latency))
-		fmt.Fprintf(&b, " %.0f | %.0f | %.2f |\n", median(c.bare, bandwidth), median(c.inside, bandwidth), c.ratio(bandwidth))
+		fmt.Fprintf(&b, " %.2f | %.2f | %.2f | %s |", median(c.bare, latency), median(c.inside, latency), c.ratio(latency), c.noise(latency))
+		fmt.Fprintf(&b, " %.0f | %.0f | %.2f | %s |\n", median(c.bare, bandwidth), median(c.inside, bandwidth), c.ratio(bandwidth), c.noise(bandwidth))
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
+func latency(f figures) float64   { return f.latency }
+func bandwidth(f figures) float64 { return f.bandwidth }
+
 func (c *comparison) ratio(of func(figures) float64) float64 {
 	var ratios []float64
 	for i := range c.inside {
-		ratios = append(ratios, of(c.inside[i])/of(c.bare[i]))
+		ratios = append(ratios, 2*of(c.inside[i])/(of(c.bare[2*i])+of(c.bare[2*i+1])))
 	}
-	return median(ratios, func(f float64) float64 { return f })
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2]
+}
+
+// noise is how far two runs of the same, bare, are from each other.
+func (c *comparison) noise(of func(figures) float64) string {
+	var ratios []float64
+	for i := range c.inside {
+		ratios = append(ratios, of(c.bare[2*i+1])/of(c.bare[2*i]))
+	}
+	slices.Sort(ratios)
+	return fmt.Sprintf("%.2f–%.2f", ratios[len(ratios)/4], ratios[len(ratios)*3/4])
 }
 
 func median[T any](all []T, of func(T) float64) float64 {

@@ -32,22 +32,27 @@ func (m *matrix) compareWithBare(t *testing.T, r *row) {
 	for _, shape := range shapes {
 		c := comparison{mpiCase: shape}
 		for range repeats {
-			bare, err := m.measureBare(r.cell, shape)
+			err := c.once(
+				func() (figures, error) { return m.measureBare(r.cell, shape) },
+				func() (figures, error) { return m.measureInside(r.cell, r.flavour, shape) },
+			)
 			if err != nil {
-				t.Fatalf("bare: %v", err)
+				t.Fatalf("%v: %v", shape, err)
 			}
-			out, bad, err := m.run(r.cell, r.flavour, shape.nodes, shape.ranks, "/opt/mpi/measure-"+r.mpi)
-			inside, readErr := readFigures(out, shape.ranks)
-			if err != nil || readErr != nil {
-				t.Fatalf("%v in a container: %v, %v\n%s%s", shape, err, readErr, out, bad)
-			}
-			c.bare, c.inside = append(c.bare, bare), append(c.inside, inside)
 		}
 		if a, b := least(c.bare), least(c.inside); shape.ranks == 2 && b > slower*a {
 			t.Errorf("a small message takes %.2f microseconds at best, %.2f bare", b, a)
 		}
 		r.measured = append(r.measured, c)
 	}
+}
+
+func (m *matrix) measureInside(c cell, flavour string, shape mpiCase) (figures, error) {
+	out, bad, err := m.run(c, flavour, shape.nodes, shape.ranks, "/opt/mpi/measure-"+c.mpi)
+	if err != nil {
+		return figures{}, fmt.Errorf("%w\n%s%s", err, out, bad)
+	}
+	return readFigures(out, shape.ranks)
 }
 
 // measureBare runs the program of the site's suite on the node.
@@ -78,7 +83,6 @@ func (r row) String() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s, %s | %s, %s | %s | %s |", mpiNames[r.mpi], r.image, mpiNames[r.siteMPI], r.siteSuite, r.flavour, result)
-	latency, bandwidth := func(f figures) float64 { return f.latency }, func(f figures) float64 { return f.bandwidth }
 	var small, large []string
 	for _, c := range r.measured {
 		small = append(small, fmt.Sprintf("%.2f", c.ratio(latency)))
