@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Create makes the container of the bundle and leaves its first process
@@ -49,7 +50,7 @@ type launch struct {
 // newLaunch claims the container's id.
 func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 	s.Sweep()
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Rootfs:      b.Rootfs,
 		Created:     time.Now().UTC(),
 		Annotations: b.Spec.Annotations,
-		Boot:        bootID(),
+		Boot:        process.BootID(),
 		Launcher:    self,
 		Step:        o.Step,
 		Kept:        o.Keep,
@@ -141,7 +142,7 @@ func (l *launch) start() error {
 	if err != nil {
 		return fmt.Errorf("read pid of container: %w", err)
 	}
-	l.c.Init, err = identify(pid)
+	l.c.Init, err = process.Identify(pid)
 	if err != nil {
 		return err
 	}

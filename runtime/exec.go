@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // processFile is the part of an entry that keeps the spec's process, with every
@@ -135,19 +137,19 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 }
 
 // add starts the process; one whose pid cannot be told to the caller is ended.
-func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (Process, error) {
+func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (process.ID, error) {
 	if err := inSequence(func() error { return lc.Run(p) }); err != nil {
-		return Process{}, explain(c.ID, p.Args[0], err)
+		return process.ID{}, explain(c.ID, p.Args[0], err)
 	}
 	pid, err := p.Pid()
 	if err != nil {
-		return Process{}, fmt.Errorf("read pid of process: %w", err)
+		return process.ID{}, fmt.Errorf("read pid of process: %w", err)
 	}
 	if pidFile != "" {
 		if err := writePidFile(pidFile, pid); err != nil {
-			return Process{}, errors.Join(err, p.Signal(os.Kill))
+			return process.ID{}, errors.Join(err, p.Signal(os.Kill))
 		}
 	}
 	// One that has ended already is a zombie of ours: it has still its name.
-	return identify(pid)
+	return process.Identify(pid)
 }

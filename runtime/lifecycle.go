@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Start lets a created container's first process become the application, and
@@ -93,13 +95,13 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if !c.alive() {
 		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
 	}
-	var others []Process
+	var others []process.ID
 	if own := hasOwnPidNamespace(c.Init.Pid); all || sig == unix.SIGKILL && !own {
 		others = c.others(own)
 	}
 	err := c.signal(sig)
 	for _, p := range others {
-		_ = p.signal(sig)
+		_ = p.Signal(sig)
 	}
 	if err != nil && !gone(err) {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
@@ -115,13 +117,13 @@ func (c *Container) signal(sig unix.Signal) error {
 		awaitExec(c.Init)
 	}
 	if !c.Step {
-		return c.Init.signal(sig)
+		return c.Init.Signal(sig)
 	}
 	sent := effective(c.Init, sig)
 	if sent == unix.SIGKILL && sig != sent {
 		c.noteImposed(sig)
 	}
-	return c.Init.signal(sent)
+	return c.Init.Signal(sent)
 }
 
 // imposedFile is the part of an entry that tells the supervisor which signal a
@@ -150,7 +152,7 @@ func (c *Container) imposed() unix.Signal {
 // others lists the container's processes beside the first: those of its pid
 // namespace, else those of its cgroup, or of its mount namespace where it was
 // launched in place.
-func (c *Container) others(ownNamespace bool) []Process {
+func (c *Container) others(ownNamespace bool) []process.ID {
 	var pids []int
 	if ownNamespace {
 		pids = sharing(c.Init, "pid")
@@ -159,9 +161,9 @@ func (c *Container) others(ownNamespace bool) []Process {
 	} else if lc, err := c.libcontainer(); err == nil {
 		pids, _ = lc.Processes()
 	}
-	var found []Process
+	var found []process.ID
 	for _, pid := range pids {
-		if p, err := identify(pid); err == nil && pid != c.Init.Pid && pid != os.Getpid() {
+		if p, err := process.Identify(pid); err == nil && pid != c.Init.Pid && pid != os.Getpid() {
 			found = append(found, p)
 		}
 	}
@@ -197,7 +199,7 @@ func (c *Container) delete(force bool, finish func() error) error {
 	err := c.lockPatiently()
 	if errors.Is(err, ErrBusy) && force {
 		// Its launcher hangs, on a dead file server for example.
-		_ = c.Launcher.signal(unix.SIGKILL)
+		_ = c.Launcher.Signal(unix.SIGKILL)
 		err = c.lockPatiently()
 	}
 	if errors.Is(err, ErrNotFound) {
@@ -255,7 +257,7 @@ func (c *Container) dismantle() error {
 		if err != nil {
 			return err
 		}
-		c.Init = Process{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
+		c.Init = process.ID{Pid: state.InitProcessPid, Start: state.InitProcessStartTime}
 		if err := c.end(); err != nil {
 			return err
 		}

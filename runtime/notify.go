@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // A relay passes what a container says of its readiness on to whoever started
@@ -104,7 +106,7 @@ func withoutPid(notice []byte) []byte {
 
 // awaitReady relays until the container is ready or has ended, and then names its
 // first process as the one to watch: for a start that does not stay.
-func (r *relay) awaitReady(first Process) error {
+func (r *relay) awaitReady(first process.ID) error {
 	buffer := make([]byte, maxNotice)
 	for {
 		lives := first.Alive() // before the look for its last words

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // recordFile is the name of the record within an entry.
@@ -42,10 +44,10 @@ type Record struct {
 	// there only for a question about all tasks of the step.
 	Deleted bool `json:"deleted,omitempty"`
 
-	Boot     string  `json:"boot"`            // boot id of the machine the processes belong to
-	Launcher Process `json:"launcher"`        // our process that creates or supervises
-	Daemon   Process `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
-	Init     Process `json:"init"`            // zero until there is one
+	Boot     string     `json:"boot"`            // boot id of the machine the processes belong to
+	Launcher process.ID `json:"launcher"`        // our process that creates or supervises
+	Daemon   process.ID `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
+	Init     process.ID `json:"init"`            // zero until there is one
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
@@ -140,7 +142,7 @@ func (r *Record) write(dir string) error {
 }
 
 // sameBoot tells whether the record's processes can still exist.
-func (r *Record) sameBoot() bool { return r.Boot == bootID() }
+func (r *Record) sameBoot() bool { return r.Boot == process.BootID() }
 
 // alive tells whether the container's first process runs.
 func (r *Record) alive() bool { return r.sameBoot() && r.Ended.IsZero() && r.Init.Alive() }

@@ -132,7 +132,7 @@ func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, star
 
 // stop ends a container that was created but shall not run.
 func (sup *supervisor) stop() {
-	_ = sup.l.c.Init.signal(unix.SIGKILL)
+	_ = sup.l.c.Init.Signal(unix.SIGKILL)
 	_, _ = sup.l.process.Wait()
 	sup.finish(ExitLaunchFailed)
 }

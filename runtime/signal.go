@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // ParseSignal reads a signal by number or by name, with or without SIG, in any
@@ -39,7 +41,7 @@ const launchName = "runc:[2:INIT]"
 // first process of a pid namespace when its action is the default one
 // (pid_namespaces(7)); an application that does not know that it is process 1
 // would ignore Ctrl-C and scancel, so we carry the default action out.
-func effective(p Process, sig unix.Signal) unix.Signal {
+func effective(p process.ID, sig unix.Signal) unix.Signal {
 	if sig != unix.SIGKILL && sig != unix.SIGSTOP && dropped(p.Pid, sig) {
 		return defaultAction(sig)
 	}
@@ -49,9 +51,9 @@ func effective(p Process, sig unix.Signal) unix.Signal {
 // awaitExec waits, for a second at most, until the first process of a container
 // that is started has executed the application: before, a signal would meet
 // libcontainer's part of it.
-func awaitExec(p Process) {
+func awaitExec(p process.ID) {
 	for range 1000 {
-		if st, err := readStat(p.Pid); err != nil || st.start != p.Start || st.comm != launchName {
+		if st, err := process.ReadStat(p.Pid); err != nil || st.Start != p.Start || st.Comm != launchName {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -98,7 +100,7 @@ func defaultAction(sig unix.Signal) unix.Signal {
 
 // sharing lists the processes that share the namespace of p, p last, so that the
 // first process is not told before the others.
-func sharing(p Process, namespace string) []int {
+func sharing(p process.ID, namespace string) []int {
 	own, err := os.Readlink("/proc/" + strconv.Itoa(p.Pid) + "/ns/" + namespace)
 	if err != nil {
 		return []int{p.Pid}

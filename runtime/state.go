@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // OutputAnnotation names, in a container's state, the file with the output of
@@ -83,6 +85,6 @@ func (c *Container) waiting() bool {
 	if _, err := os.Lstat(filepath.Join(c.libcontainerState(), "exec.fifo")); err != nil {
 		return false
 	}
-	st, err := readStat(c.Init.Pid)
-	return err == nil && st.comm == launchName
+	st, err := process.ReadStat(c.Init.Pid)
+	return err == nil && st.Comm == launchName
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
@@ -27,7 +28,7 @@ const stepPrefix = ".ocishim-step-"
 
 // namespaceOf finds the user namespace for a task of the step, to join or to make.
 // The caller closes it, unless it becomes the task.
-func (s *Store) namespaceOf(step string, self Process) (inplace.Namespace, error) {
+func (s *Store) namespaceOf(step string, self process.ID) (inplace.Namespace, error) {
 	path, err := s.stepFile(step)
 	if err != nil {
 		return inplace.Namespace{}, err
@@ -59,7 +60,7 @@ func (s *Store) leaveStep(step string) {
 	}
 }
 
-func findNamespace(f *os.File, self Process) (inplace.Namespace, error) {
+func findNamespace(f *os.File, self process.ID) (inplace.Namespace, error) {
 	inode, members := readStep(f)
 	ns := inplace.Namespace{Step: f, Join: openNamespace(inode, members)}
 	if ns.Join == nil {
@@ -111,7 +112,7 @@ const maxStep = 1 << 20
 // readStep reads what is known of the step: no inode when its first task was
 // killed before it had made a namespace. A line that is none, by a full disk
 // perhaps, is passed over.
-func readStep(f *os.File) (inode uint64, members []Process) {
+func readStep(f *os.File) (inode uint64, members []process.ID) {
 	data := make([]byte, maxStep)
 	n, _ := f.ReadAt(data, 0) // what cannot be read is not known
 	for line := range strings.Lines(string(data[:n])) {
@@ -119,7 +120,7 @@ func readStep(f *os.File) (inode uint64, members []Process) {
 			inode, _ = strconv.ParseUint(strings.TrimSpace(text), 10, 64)
 			continue
 		}
-		var p Process
+		var p process.ID
 		if _, err := fmt.Sscanf(line, "%d %d\n", &p.Pid, &p.Start); err == nil {
 			members = append(members, p)
 		}
@@ -129,7 +130,7 @@ func readStep(f *os.File) (inode uint64, members []Process) {
 
 // openNamespace opens the user namespace by way of a task that lives in it, the
 // latest first; nil when none does.
-func openNamespace(inode uint64, members []Process) *os.File {
+func openNamespace(inode uint64, members []process.ID) *os.File {
 	if inode == 0 {
 		return nil
 	}
@@ -159,7 +160,7 @@ func sweepStep(path string) {
 		return
 	}
 	_, members := readStep(f)
-	if slices.ContainsFunc(members, Process.Alive) {
+	if slices.ContainsFunc(members, process.ID.Alive) {
 		return
 	}
 	_ = os.Remove(path)

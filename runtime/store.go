@@ -11,6 +11,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Names of what is being made or removed; no container's entry begins so,
@@ -110,7 +112,7 @@ func (s *Store) load(name string) (*Container, error) {
 	dir := filepath.Join(s.dir, name)
 	r, err := readRecord(dir)
 	if errors.Is(err, errGarbage) {
-		return &Container{Record: Record{ID: entryID(name), Boot: bootID()}, store: s, dir: dir}, nil
+		return &Container{Record: Record{ID: entryID(name), Boot: process.BootID()}, store: s, dir: dir}, nil
 	}
 	if err != nil {
 		return nil, err

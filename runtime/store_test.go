@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 func testStore(t *testing.T) *Store {
@@ -22,14 +24,14 @@ func testStore(t *testing.T) *Store {
 }
 
 // liveProcess is a process that lives until the test ends.
-func liveProcess(t *testing.T) Process {
+func liveProcess(t *testing.T) process.ID {
 	t.Helper()
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	p, err := identify(cmd.Process.Pid)
+	p, err := process.Identify(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,16 +39,16 @@ func liveProcess(t *testing.T) Process {
 }
 
 // deadProcess is one that has ended, whose pid somebody else may have.
-func deadProcess(t *testing.T) Process {
+func deadProcess(t *testing.T) process.ID {
 	t.Helper()
 	p := self(t)
 	p.Start++ // the pid is taken, by us
 	return p
 }
 
-func self(t *testing.T) Process {
+func self(t *testing.T) process.ID {
 	t.Helper()
-	p, err := identify(os.Getpid())
+	p, err := process.Identify(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,16 +64,16 @@ func TestProcessIsNotItsPid(t *testing.T) {
 	if p.Alive() {
 		t.Error("a process with our pid and another start time is alive")
 	}
-	if err := p.signal(9); !gone(err) {
+	if err := p.Signal(9); !gone(err) {
 		t.Errorf("signal to a reused pid: %v, want ESRCH", err)
 	}
-	if (Process{}).Alive() {
+	if (process.ID{}).Alive() {
 		t.Error("no process is alive")
 	}
 }
 
 func TestStatus(t *testing.T) {
-	boot := bootID()
+	boot := process.BootID()
 	live, dead := liveProcess(t), deadProcess(t)
 	for name, test := range map[string]struct {
 		record Record
@@ -113,7 +115,7 @@ func TestClaimOnce(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			_, err := s.claim(Record{ID: "same", Boot: bootID(), Launcher: self(t)})
+			_, err := s.claim(Record{ID: "same", Boot: process.BootID(), Launcher: self(t)})
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -133,7 +135,7 @@ func TestClaimOnce(t *testing.T) {
 // A requeued Slurm job, and a launch whose process was killed, do not block
 // their id; a container that engines left for its state does.
 func TestClaimAgain(t *testing.T) {
-	boot, dead := bootID(), deadProcess(t)
+	boot, dead := process.BootID(), deadProcess(t)
 	for name, test := range map[string]struct {
 		old, next Record
 		want      error
@@ -163,7 +165,7 @@ func TestClaimAgain(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	s := testStore(t)
-	boot, dead, live := bootID(), deadProcess(t), liveProcess(t)
+	boot, dead, live := process.BootID(), deadProcess(t), liveProcess(t)
 	for id, r := range map[string]Record{
 		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: dead},
 		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: live},
@@ -268,11 +270,11 @@ func TestDeleteOfLocked(t *testing.T) {
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := identify(holder.Process.Pid)
+	p, err := process.Identify(holder.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := s.claim(Record{ID: "c", Boot: bootID(), Launcher: p})
+	c, err := s.claim(Record{ID: "c", Boot: process.BootID(), Launcher: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +305,7 @@ func TestGarbage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testStore(t)
-			c, err := s.claim(Record{ID: "a@b", Boot: bootID(), Launcher: self(t), Init: self(t)})
+			c, err := s.claim(Record{ID: "a@b", Boot: process.BootID(), Launcher: self(t), Init: self(t)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,6 +13,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // A supervisor is the parent of a running container: it passes signals on,
@@ -20,18 +22,18 @@ import (
 type supervisor struct {
 	l        *launch // nil when a process was added to a container that is another's
 	process  *libcontainer.Process
-	target   Process   // the same, as the kernel knows it
-	step     bool      // of a Slurm task: its signals have their usual effect
-	terminal *terminal // nil without
-	relay    *relay    // nil without
+	target   process.ID // the same, as the kernel knows it
+	step     bool       // of a Slurm task: its signals have their usual effect
+	terminal *terminal  // nil without
+	relay    *relay     // nil without
 	signals  chan os.Signal
-	caught   chan struct{}    // closed when signals has all of them
-	ended    chan os.Signal   // SIGCHLD, apart: none of it may be lost
-	imposed  unix.Signal      // the signal whose default action we carried out
-	orphaned bool             // the Slurm step is gone
-	refused  bool             // the kernel would not execute the command
-	adopting bool             // what the application leaves behind comes to us
-	siblings map[Process]bool // children that we had before
+	caught   chan struct{}       // closed when signals has all of them
+	ended    chan os.Signal      // SIGCHLD, apart: none of it may be lost
+	imposed  unix.Signal         // the signal whose default action we carried out
+	orphaned bool                // the Slurm step is gone
+	refused  bool                // the kernel would not execute the command
+	adopting bool                // what the application leaves behind comes to us
+	siblings map[process.ID]bool // children that we had before
 }
 
 // catchSignals takes every signal that can be meant for the application, from
@@ -78,7 +80,7 @@ func (sup *supervisor) adoptLeftovers() {
 		return
 	}
 	sup.adopting = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil
-	sup.siblings = map[Process]bool{}
+	sup.siblings = map[process.ID]bool{}
 	for _, p := range children() {
 		sup.siblings[p] = true
 	}
@@ -109,7 +111,7 @@ func (sup *supervisor) supervise() int {
 		case <-orphaned:
 			orphaned = nil
 			sup.orphaned = true
-			_ = sup.target.signal(unix.SIGKILL)
+			_ = sup.target.Signal(unix.SIGKILL)
 		}
 	}
 	_, _ = sup.process.Wait() // only frees what os/exec holds
@@ -161,7 +163,7 @@ func (sup *supervisor) forward(sig unix.Signal) {
 	if sent == unix.SIGKILL && sup.imposed == 0 {
 		sup.imposed = sig
 	}
-	if err := sup.target.signal(sent); err != nil && !gone(err) {
+	if err := sup.target.Signal(sent); err != nil && !gone(err) {
 		logrus.Errorf("forward signal %d: %v", sig, err)
 	}
 }
@@ -178,11 +180,11 @@ func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 			}
 		}
 	}
-	st, err := readStat(target)
-	if err == nil && !st.ended() {
+	st, err := process.ReadStat(target)
+	if err == nil && !st.Ended() {
 		return 0, false
 	}
-	sup.refused = err == nil && st.neverExecuted()
+	sup.refused = err == nil && neverExecuted(st)
 	return collect(target)
 }
 
@@ -200,9 +202,9 @@ func collect(pid int) (status syscall.WaitStatus, ended bool) {
 // collected yet, whether it ended before it became the application: the kernel
 // refused to execute the command. Its status, libcontainer's, looks like any
 // other.
-func (s stat) neverExecuted() bool {
+func neverExecuted(s process.Stat) bool {
 	const libcontainerFailed = 255
-	return s.comm == launchName && s.exitCode == libcontainerFailed<<8
+	return s.Comm == launchName && s.ExitCode == libcontainerFailed<<8
 }
 
 // exitStatus is the application's status as a shell has it.
@@ -232,7 +234,7 @@ func (sup *supervisor) killLeftovers() {
 		for _, p := range children() {
 			if !sup.siblings[p] {
 				left = true
-				_ = p.signal(unix.SIGKILL)
+				_ = p.Signal(unix.SIGKILL)
 			}
 		}
 		if !left {
@@ -243,12 +245,12 @@ func (sup *supervisor) killLeftovers() {
 }
 
 // children lists our children (proc(5), /proc/PID/task/TID/children).
-func children() []Process {
+func children() []process.ID {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return nil
 	}
-	var found []Process
+	var found []process.ID
 	for _, t := range threads {
 		data, err := os.ReadFile("/proc/self/task/" + t.Name() + "/children")
 		if err != nil {
@@ -259,7 +261,7 @@ func children() []Process {
 			if err != nil {
 				continue
 			}
-			if p, err := identify(pid); err == nil {
+			if p, err := process.Identify(pid); err == nil {
 				found = append(found, p)
 			}
 		}
@@ -269,7 +271,7 @@ func children() []Process {
 
 // watch returns a channel that is closed when the process has ended: nil, which
 // blocks for ever, when there is none to watch.
-func watch(p Process) <-chan struct{} {
+func watch(p process.ID) <-chan struct{} {
 	if p.Pid == 0 {
 		return nil
 	}
@@ -283,7 +285,7 @@ func watch(p Process) <-chan struct{} {
 
 // awaitEnd returns when the process has ended. It sleeps in the kernel;
 // kernels before 5.3 have no way for that, so there it looks every second.
-func awaitEnd(p Process) {
+func awaitEnd(p process.ID) {
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	if err != nil {
 		for p.Alive() {

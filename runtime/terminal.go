@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/console"
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // endOfTransmission is what a terminal takes for the end of input (^D).
@@ -130,7 +132,7 @@ func (k signalKeys) Write(p []byte) (int, error) {
 }
 
 // inForeground tells whether the process leads the terminal's foreground group.
-func (t *terminal) inForeground(p Process) bool {
+func (t *terminal) inForeground(p process.ID) bool {
 	group, err := unix.IoctlGetInt(int(t.master.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == p.Pid
 }

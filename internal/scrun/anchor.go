@@ -15,6 +15,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // exitLost is the anchor's status where the container has none: its job ended
@@ -79,7 +81,7 @@ func RunAnchor(dir string) int {
 
 // live runs the anchor to its end.
 func (a *anchor) live() int {
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err == nil {
 		err = a.c.update(func(r *Record) { r.Anchor = self })
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Options are those of create beside the bundle.
@@ -97,7 +98,7 @@ func create(s *Store, b *bundle.Bundle, o Options) (*exec.Cmd, error) {
 
 // newRecord is the record of a container of which nothing exists yet.
 func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	}
 	r := &Record{
 		ID: b.ID, Bundle: b.Dir, Rootfs: b.Rootfs, Created: time.Now(), Annotations: b.Spec.Annotations,
-		Boot: bootID(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
+		Boot: process.BootID(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
 		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
 		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
 	}

@@ -13,6 +13,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // ExecOptions are those of exec beside the process.
@@ -71,7 +73,7 @@ func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
 
 // addProcess makes the entry of a process within that of its container, and its
 // bundle.
-func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Container, error) {
+func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, error) {
 	spec, err := c.remoteConfig()
 	if err != nil {
 		return nil, err
@@ -80,23 +82,23 @@ func (c *Container) addProcess(process *specs.Process, o ExecOptions) (*Containe
 	if _, err := rand.Read(random); err != nil {
 		return nil, err
 	}
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
 	token := execPrefix + hex.EncodeToString(random)
 	node, _, _ := strings.Cut(c.Nodes, ",")
 	r := Record{
-		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: bootID(), Creator: self, Phase: Created, Token: token,
-		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, process, process.Args), Terminal: process.Terminal, Log: o.Log,
-		OwnTerminal: process.Terminal && o.ConsoleSocket == "",
+		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Creator: self, Phase: Created, Token: token,
+		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, p, p.Args), Terminal: p.Terminal, Log: o.Log,
+		OwnTerminal: p.Terminal && o.ConsoleSocket == "",
 		LocalDir:    filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
 		Launch: []string{"--overlap", "--nodes=1", "--ntasks=1", "--job-name=" + token[:len(execPrefix)+4]},
 	}
 	if !strings.ContainsAny(node, "[") {
 		r.Launch = append(r.Launch, "--nodelist="+node)
 	}
-	spec.Process = process
+	spec.Process = p
 	if !filepath.IsAbs(spec.Root.Path) {
 		spec.Root.Path = filepath.Join(c.Remote, spec.Root.Path)
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // lookEvery is how often an anchor looks whether salloc still has its command, and
@@ -54,7 +56,7 @@ func hasChild(pid int) bool {
 			if err != nil {
 				continue
 			}
-			if _, state, err := processStat(n); err == nil && state != 'Z' && state != 'X' {
+			if st, err := process.ReadStat(n); err == nil && !st.Ended() {
 				return true
 			}
 		}

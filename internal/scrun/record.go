@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // A Phase is how far a container has come, as its anchor or create noted it.
@@ -32,11 +34,11 @@ type Record struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	Boot    string  `json:"boot"`            // boot id of the machine the processes belong to
-	Creator Process `json:"creator"`         // create
-	Anchor  Process `json:"anchor,omitzero"` // zero until there is one
-	Phase   Phase   `json:"phase"`
-	Paused  bool    `json:"paused,omitempty"`
+	Boot    string     `json:"boot"`            // boot id of the machine the processes belong to
+	Creator process.ID `json:"creator"`         // create
+	Anchor  process.ID `json:"anchor,omitzero"` // zero until there is one
+	Phase   Phase      `json:"phase"`
+	Paused  bool       `json:"paused,omitempty"`
 	// Started is set when the task on the node was seen to run.
 	Started    bool `json:"started,omitempty"`
 	ExitStatus int  `json:"exitStatus,omitempty"` // of the anchor, with Stopped
@@ -120,18 +122,18 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 }
 
 // alive tells whether the anchor runs.
-func (r *Record) alive() bool { return r.Boot == bootID() && r.Anchor.Alive() }
+func (r *Record) alive() bool { return r.Boot == process.BootID() && r.Anchor.Alive() }
 
 // abandoned tells whether nobody will bring the container any further: create
 // was killed in the middle of it, or the machine rebooted.
 func (r *Record) abandoned() bool {
-	return !r.alive() && (r.Boot != bootID() || r.Phase == Creating && !r.Creator.Alive())
+	return !r.alive() && (r.Boot != process.BootID() || r.Phase == Creating && !r.Creator.Alive())
 }
 
 // Status is the phase as it is now: what has no anchor any more has ended.
 func (r *Record) Status() Phase {
 	switch {
-	case r.Phase == Creating && r.Boot == bootID() && r.Creator.Alive():
+	case r.Phase == Creating && r.Boot == process.BootID() && r.Creator.Alive():
 		return Creating
 	case !r.alive():
 		return Stopped

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 func newStore(t *testing.T) *Store {
@@ -79,12 +81,12 @@ func TestUnsafeRoots(t *testing.T) {
 
 // The state is what the processes are, not what the record hopes.
 func TestStatus(t *testing.T) {
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := Process{Pid: os.Getpid(), Start: self.Start + 1} // the pid was somebody else's
-	boot := bootID()
+	dead := process.ID{Pid: os.Getpid(), Start: self.Start + 1} // the pid was somebody else's
+	boot := process.BootID()
 	for name, tt := range map[string]struct {
 		r    Record
 		want Phase
@@ -109,15 +111,15 @@ func TestStatus(t *testing.T) {
 // Swept is what killed processes left, after a while; nothing of anybody who lives.
 func TestSweep(t *testing.T) {
 	s := newStore(t)
-	self, err := identify(os.Getpid())
+	self, err := process.Identify(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
 	old := time.Now().Add(-2 * sweepAge)
 	for name, r := range map[string]Record{
-		"mine":      {Creator: self, Phase: Creating, Boot: bootID()},
-		"abandoned": {Creator: Process{Pid: 1 << 30}, Phase: Creating, Boot: bootID(), Released: true},
-		"ended":     {Creator: Process{Pid: 1 << 30}, Phase: Stopped, Boot: bootID()}, // waits for delete
+		"mine":      {Creator: self, Phase: Creating, Boot: process.BootID()},
+		"abandoned": {Creator: process.ID{Pid: 1 << 30}, Phase: Creating, Boot: process.BootID(), Released: true},
+		"ended":     {Creator: process.ID{Pid: 1 << 30}, Phase: Stopped, Boot: process.BootID()}, // waits for delete
 	} {
 		r.ID = name
 		c, err := s.claim(r)

@@ -10,6 +10,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Start has the container's process start, and returns when it runs on its node.
@@ -80,10 +82,10 @@ func (h Host) signalStep(step string, sig int) error {
 
 // killAnchor ends the anchor itself; its allocation goes with it.
 func (c *Container) killAnchor() error {
-	if c.Boot != bootID() {
+	if c.Boot != process.BootID() {
 		return nil
 	}
-	if err := c.Anchor.signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := c.Anchor.Signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill anchor of container %q: %w", c.ID, err)
 	}
 	return nil
