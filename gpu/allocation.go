@@ -93,24 +93,20 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	case constrained && p.Site.Isolate && named:
 		c.rule = fmt.Sprintf("%s among the %d GPUs that the device cgroup allows, isolated", variable, len(usable))
 		c.cards, c.visible, err = pick(usable, variable, list)
-		c.rewrite = !p.sharesDev()
+		c.rewrite = true
 	case constrained:
 		c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))
 	case named:
 		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, printable(p.env[variable]))
 		c.cards, c.visible, err = pick(cards, variable, list)
-		c.rewrite, c.counted = !p.sharesDev(), cards
+		c.rewrite = true
 	case global != "":
 		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, printable(global))
-		c.cards, c.visible, err = pick(cards, from, strings.Split(global, ","))
-		c.counted = cards
-		if p.sharesDev() {
-			c.visible, c.rewrite = global, true
-		}
+		c.cards, _, err = pick(cards, from, strings.Split(global, ","))
 	default:
 		c.rule = from + ": all GPUs of the node"
 	}
-	if c.rewrite && !p.sharesDev() {
+	if c.rewrite {
 		c.counted = c.cards
 	}
 	return c, err
@@ -231,21 +227,15 @@ func (p *plan) narrow(c choice, variable string, list []string, vendor string) (
 	return narrowed, nil
 }
 
-// narrowedList is the vendor's list of the chosen ones among the cards of c. In
-// the node's own /dev the others stay visible: there the list must be set, and
-// goes on counting them.
+// narrowedList is the vendor's list of the chosen ones among the cards of c.
 func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string, set bool) {
 	before, named := p.env.list(vendor)
 	counted := c.counted
 	switch {
 	case c.rewrite:
 		before = strings.Split(c.visible, ",")
-	case !named && !p.sharesDev():
-		return "", false
 	case !named:
-		for i := range counted {
-			before = append(before, strconv.Itoa(i))
-		}
+		return "", false
 	}
 	var kept []string
 	for _, entry := range before {
@@ -257,7 +247,7 @@ func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string
 		if at < 0 {
 			continue
 		}
-		if _, err := strconv.Atoi(entry); err == nil && !p.sharesDev() {
+		if _, err := strconv.Atoi(entry); err == nil {
 			entry = strconv.Itoa(at)
 		}
 		kept = append(kept, entry)

@@ -25,7 +25,7 @@ func (p *plan) intel() error {
 	cards := p.intelCards()
 	if p.given > 0 {
 		// Beside other GPUs a processor's own graphics is not what was asked for.
-		cards = slices.DeleteFunc(cards, func(c card) bool { return strings.HasSuffix(c.bus, ":00:02.0") })
+		cards = slices.DeleteFunc(cards, card.integrated)
 	}
 	if len(cards) == 0 {
 		return nil
@@ -49,6 +49,9 @@ func (p *plan) intel() error {
 	p.add(e)
 	return nil
 }
+
+// integrated tells whether an Intel GPU is a processor's own, by its place on the bus.
+func (c card) integrated() bool { return strings.HasSuffix(c.bus, ":00:02.0") }
 
 // intelCards finds the GPUs by their renderers, in the order of the PCI bus,
 // which Level Zero has too.

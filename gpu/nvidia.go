@@ -17,6 +17,12 @@ const (
 	driverCapabilities = "NVIDIA_DRIVER_CAPABILITIES"
 )
 
+// How sysfs has NVIDIA's GPUs, and any device of the PCI bus.
+const (
+	nvidiaVendor = "0x10de"
+	pciDevices   = "/sys/bus/pci/devices/"
+)
+
 // nvidia gives NVIDIA's GPUs and driver.
 func (p *plan) nvidia() error {
 	chosen, wanted, err := p.nvidiaChoice()
@@ -89,6 +95,13 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 
 // nvidiaCards finds the GPUs of the node, in the order in which Slurm counts them.
 func (p *plan) nvidiaCards() []card {
+	if p.cards == nil {
+		p.cards = p.findNVIDIA()
+	}
+	return p.cards
+}
+
+func (p *plan) findNVIDIA() []card {
 	var cards []card
 	seen := map[int]bool{}
 	for _, info := range p.nvidiaInformation() {
@@ -215,7 +228,7 @@ func (p *plan) nvidiaDevices(chosen choice, caps capabilitySet) error {
 			e.Devices = append(e.Devices, readOnly(part.gi), readOnly(part.ci))
 		}
 		if caps.any("graphics", "display") && c.bus != "" {
-			for _, d := range p.driNodes("/sys/bus/pci/devices/" + c.bus) {
+			for _, d := range p.driNodes(pciDevices + c.bus) {
 				if d.Denied == nil {
 					e.Devices = append(e.Devices, node(d))
 				}

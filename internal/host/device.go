@@ -99,6 +99,21 @@ func (t *Tree) Device(path string) (Device, error) { return t.probe(path, true) 
 // stand for a capability.
 func (t *Tree) ReadOnlyDevice(path string) (Device, error) { return t.probe(path, false) }
 
+// Usable tells whether a node may be read or written; what is no device node counts
+// as usable.
+func (t *Tree) Usable(path string) bool {
+	d, err := t.Device(path)
+	if err != nil || d.Denied == nil {
+		return true
+	}
+	// Where nobody may read more than write there is nothing else to ask.
+	if d.Perm&0o444>>1&^d.Perm == 0 {
+		return false
+	}
+	d, err = t.ReadOnlyDevice(path)
+	return err == nil && d.Denied == nil
+}
+
 func (t *Tree) probe(path string, write bool) (Device, error) {
 	d, err := t.prober.Probe(t.HostPath(path), write)
 	d.Path = path

@@ -35,7 +35,7 @@ func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []strin
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
 	}
-	if !asked {
+	if !asked && !(r.Slurm && bundle.SharesDev(b.Spec.Mounts)) {
 		return nil, nil, nil
 	}
 	node, err := host.Open(r.Root, host.Kernel{})
@@ -43,6 +43,9 @@ func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []strin
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
 	}
 	defer node.Close()
+	if !asked && !gpu.Present(node) {
+		return nil, nil, nil // there are none to be kept from
+	}
 	image, err := host.Open(b.Rootfs, host.Kernel{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)

@@ -33,6 +33,7 @@ func TestGPUs(t *testing.T) {
 					t.Run(k.name, func(t *testing.T) { g.compare(t, k) })
 				}
 				t.Run("interactive", g.interactive)
+				t.Run("what else is in /dev", g.dev)
 				t.Run("explain", g.explain)
 				t.Run("CDI", g.cdi)
 				if !constrain && mode == "run" {
@@ -178,8 +179,8 @@ func (l look) means(counted []int) (minors []int, err error) {
 	return minors, nil
 }
 
-// own are the GPUs that are the task's own: without a container, or with the node's
-// /dev, indices count the GPUs that Slurm's cgroup leaves, or all of the node.
+// own are the GPUs that are the task's own, without a container: indices count the
+// GPUs that Slurm's cgroup leaves, or all of the node.
 func (g *gpuCluster) own(l look) ([]int, error) {
 	if !g.constrain {
 		return l.means(l.there)
@@ -207,27 +208,23 @@ func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
 	}
 }
 
-// check judges what a task in a container sees, whose own GPUs are known.
+// check judges what a task in a container sees, whose own GPUs are known: its /dev
+// has only what it got, and indices count that.
 func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
 	t.Helper()
-	got, err := g.own(in)
-	if g.mode == "oci" {
-		// Its /dev has only what it got, and indices count that.
-		if got, err = in.means(in.there); len(in.cuda) == 0 {
-			got = in.there
-		}
-		if !slices.Equal(in.there, in.usable) {
-			t.Errorf("task %s: of %v it may use %v", in.task, in.there, in.usable)
-		}
-		given := want
-		if g.constrain {
-			given = bare.usable
-		}
-		if !slices.Equal(in.there, given) {
-			t.Errorf("task %s: there are %v, want %v", in.task, in.there, given)
-		}
-	} else if !slices.Equal(in.usable, bare.usable) {
-		t.Errorf("task %s: it may use %v, without a container %v", in.task, in.usable, bare.usable)
+	got, err := in.means(in.there)
+	if len(in.cuda) == 0 {
+		got = in.there
+	}
+	if !slices.Equal(in.there, in.usable) {
+		t.Errorf("task %s: of %v it may use %v", in.task, in.there, in.usable)
+	}
+	given := want
+	if g.constrain {
+		given = bare.usable
+	}
+	if !slices.Equal(in.there, given) {
+		t.Errorf("task %s: there are %v, want %v", in.task, in.there, given)
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("task %s: its GPUs are %v (%v), want %v", in.task, got, err, want)
@@ -315,6 +312,47 @@ func (g *gpuCluster) interactive(t *testing.T) {
 	}
 	t.Logf("GPUs %v; without a container %+v, in one %+v", want, bare, in)
 	g.check(t, in, bare, want)
+}
+
+// dev: under hpc all that the node's /dev has is there but GPUs that are not the
+// task's, and it works: terminals, shared memory that other tasks see, device nodes.
+func (g *gpuCluster) dev(t *testing.T) {
+	if g.mode != "run" {
+		t.Skip("the oci profile has a /dev of the bundle's")
+	}
+	const list = "cd /dev; find . -mindepth 1 -path ./pts -prune -o -path ./shm -prune -o -printf '%y %p %l\\n' | sort"
+	want := g.said(t, "srun", "-w", "n2", "bash", "-c", list)
+	lines := strings.Split(want, "\n")
+	for name, args := range map[string][]string{"[256]": {"--gpus=3"}, "": nil} {
+		// The first two of n2 are nvidia2 and nvidia3; three are another job's.
+		t.Run("GPUs"+name, func(t *testing.T) {
+			got := g.said(t, append(append([]string{"srun", "-w", "n2"}, args...), "--container", bundle("alice", "ro"), "bash", "-c", list)...)
+			own := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+				return strings.Contains(line, " ./nvidia") && !strings.Contains(got, line)
+			})
+			if got != strings.Join(own, "\n") {
+				t.Errorf("there is\n%swithout a container\n%s", got, want)
+			}
+			const gpus, shared = `c \./nvidia[0-9]+ `, `c \./nvidia(ctl|-modeset|-uvm|-uvm-tools) `
+			for pattern, n := range map[string]int{gpus: len(args) * 3, shared: len(args) * 4} {
+				if found := regexp.MustCompile(pattern).FindAllString(got, -1); len(found) != n {
+					t.Errorf("%d of %s are there, want %d:\n%s", len(found), pattern, n, got)
+				}
+			}
+		})
+	}
+	out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--container", bundle("alice", "ro"), "bash", "-c",
+		`echo x >/dev/null && head -c 4 /dev/zero | wc -c; exec 3<>/dev/ptmx && echo pty; echo of a task >/dev/shm/ocishim-test; touch /dev/x 2>/dev/null || echo sealed`)
+	if out != "4\npty\nsealed\n" {
+		t.Errorf("got %q", out)
+	}
+	if out := g.said(t, "srun", "-w", "n2", "cat", "/dev/shm/ocishim-test"); out != "of a task\n" {
+		t.Errorf("without a container there is %q", out)
+	}
+	if out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--export=ALL,OCISHIM_EXPLAIN=1", "--container", bundle("alice", "ro"), "true"); !strings.Contains(out, "\ngpu /dev: without ") ||
+		!strings.Contains(out, "\n  directory  /dev\n") {
+		t.Errorf("explain: %s", out)
+	}
 }
 
 // explain: what a task would get, without starting it, from where it would start.

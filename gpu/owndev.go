@@ -1,0 +1,189 @@
+package gpu
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+)
+
+// Present tells at little cost whether the node can have GPUs: only then a
+// container that asks for none has something to be kept from.
+func Present(node *host.Tree) bool {
+	return node.Exists("/dev/nvidiactl") || node.Exists("/dev/kfd") || node.IsDir("/dev/dri")
+}
+
+// ownDev has a container that would have the node's own /dev find all that is
+// there, but the device nodes of GPUs that it was not given. What is not a GPU is
+// bound one by one, as far as the caller may use it, and directories as a whole:
+// only a mount makes an entry, and only its absence hides one. Where every GPU is
+// the container's the node's /dev stays what it has.
+func (p *plan) ownDev() {
+	if !p.sharesDev() || !p.Slurm && p.given == 0 {
+		return
+	}
+	hidden := p.otherGPUs()
+	if len(hidden) == 0 {
+		return
+	}
+	e := bundle.Edit{
+		From: "gpu /dev", Rule: fmt.Sprintf("without %d entries of GPUs that are not the task's", len(hidden)),
+		DropMounts: []string{"/dev"}, Directories: []string{"/dev"},
+	}
+	p.fillDev(&e, "/dev", hidden)
+	for _, m := range p.Mounts {
+		if strings.HasPrefix(path.Clean("/"+m.Destination), "/dev/") {
+			e.Mounts = append(e.Mounts, m) // the site's, dropped with /dev
+		}
+	}
+	p.edits = slices.Insert(p.edits, 0, e)
+}
+
+// fillDev puts what a directory of the node has into the edit, but what is hidden.
+func (p *plan) fillDev(e *bundle.Edit, dir string, hidden set) {
+	entries := p.Node.Entries(dir)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, entry := range entries {
+		at := path.Join(dir, entry.Name())
+		switch {
+		case hidden[at]:
+		case entry.Type() == fs.ModeSymlink:
+			if target, err := p.Node.Readlink(at); err == nil && target != "" {
+				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
+			}
+		case entry.IsDir() && hidden.below(at):
+			p.fillDev(e, at, hidden)
+		case entry.IsDir():
+			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
+		case at == "/dev/console" || p.Node.Usable(at): // a terminal is mounted at the console
+			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
+		}
+	}
+}
+
+// A set is of paths.
+type set map[string]bool
+
+// below tells whether one of them is in the directory.
+func (s set) below(dir string) bool {
+	for at := range s {
+		if strings.HasPrefix(at, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s set) add(nodes ...host.Device) {
+	for _, d := range nodes {
+		s[d.Path] = true
+	}
+}
+
+// otherGPUs are the device nodes of the node's GPUs that no edit gives, of those
+// vendors that the site lets us give: with what a vendor's GPUs share where none of
+// them is given.
+func (p *plan) otherGPUs() set {
+	others := set{}
+	if p.enabled("nvidia") {
+		p.otherNVIDIA(others)
+	}
+	if p.enabled("amd") {
+		p.otherAMD(others)
+	}
+	if p.enabled("intel") {
+		p.otherIntel(others)
+	}
+	if others.below("/dev/dri") {
+		for _, name := range p.Node.Names(driLinks) {
+			target, err := p.Node.Readlink(driLinks + "/" + name)
+			if err == nil && others[path.Join(driLinks, target)] {
+				others[driLinks+"/"+name] = true
+			}
+		}
+	}
+	return others
+}
+
+func (p *plan) otherNVIDIA(others set) {
+	gpus, given := false, false
+	names := p.Node.Names("/dev")
+	for _, name := range names {
+		if _, ok := suffixNumber(name, "nvidia"); ok {
+			gpus, given = true, given || p.kept["/dev/"+name]
+		}
+	}
+	switch {
+	case !gpus:
+	case !given:
+		for _, name := range names {
+			if strings.HasPrefix(name, "nvidia") {
+				others["/dev/"+name] = true
+			}
+		}
+		for _, name := range p.Node.Names("/dev/dri") {
+			if p.Node.ReadLine("/sys/class/drm/"+name+"/device/vendor") == nvidiaVendor {
+				others["/dev/dri/"+name] = true
+			}
+		}
+	default:
+		for _, c := range p.nvidiaCards() {
+			if !p.kept[c.label] {
+				others.add(c.nodes...)
+				others.add(p.driNodes(pciDevices + c.bus)...)
+			}
+		}
+		p.otherParts(others)
+	}
+}
+
+// otherParts are the capabilities of MIG instances that are not given. Without any
+// instance there are two nodes, to change and to watch them.
+func (p *plan) otherParts(others set) {
+	const dir, prefix = "/dev/nvidia-caps", "nvidia-cap"
+	names := p.Node.Names(dir)
+	if len(names) <= 2 {
+		return
+	}
+	instances := set{}
+	for name, minor := range p.migMinorNumbers() {
+		if strings.HasPrefix(name, "gpu") {
+			instances[prefix+minor] = true
+		}
+	}
+	for _, name := range names {
+		if at := dir + "/" + name; instances[name] && !p.kept[at] {
+			others[at] = true
+		}
+	}
+}
+
+func (p *plan) otherAMD(others set) {
+	given, cards := false, p.amdCards()
+	for _, c := range cards {
+		if p.kept[c.label] {
+			given = true
+			continue
+		}
+		others.add(c.nodes...)
+	}
+	if len(cards) > 0 && !given {
+		others["/dev/kfd"] = true
+	}
+}
+
+// otherIntel leaves a processor's own graphics where it is beside other GPUs:
+// nobody allocates that.
+func (p *plan) otherIntel(others set) {
+	cards := p.intelCards()
+	alone := len(cards) == 1 && p.given == 0 && len(others) == 0
+	for _, c := range cards {
+		if !p.kept[c.label] && (alone || !c.integrated()) {
+			others.add(c.nodes...)
+		}
+	}
+}
