@@ -44,10 +44,12 @@ func (p *plan) injectLibraries() error {
 	}
 	switch libc.Kind {
 	case "musl":
-		p.warn("the image's programs use musl; the GPU driver's libraries are made for glibc and are left out")
+		p.warn("the image's programs use musl; the GPU driver's libraries and programs are made for glibc and are left out")
+		p.withoutPrograms()
 		return nil
 	case "none":
-		p.warn("the image has no glibc; the GPU driver's libraries are left out")
+		p.warn("the image has no glibc; the GPU driver's libraries and programs, which need it, are left out")
+		p.withoutPrograms()
 		return nil
 	}
 	if err := p.checkVersions(libc); err != nil {
@@ -63,6 +65,11 @@ func (p *plan) injectLibraries() error {
 	p.makeFindable(&e, dir, cache)
 	p.add(e)
 	return nil
+}
+
+// withoutPrograms takes the driver's programs back: the image has no loader for them.
+func (p *plan) withoutPrograms() {
+	p.edits = slices.DeleteFunc(p.edits, func(e bundle.Edit) bool { return e.From == driverPrograms })
 }
 
 // checkVersions refuses libraries that need a newer glibc than the image's: they
