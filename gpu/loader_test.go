@@ -12,7 +12,7 @@ const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
 // cache the image has, and the image is not written to.
 func TestLoaderFindsDriver(t *testing.T) {
 	if _, err := os.Stat("/sbin/ldconfig"); err != nil {
-		t.Skip("no ldconfig here")
+		lacks(t, "no ldconfig here")
 	}
 	asUsers(t, func(t *testing.T, user int) {
 		for _, cache := range []string{"none", "new", "compat"} {
@@ -118,7 +118,7 @@ func TestLoaderOfDebianRoots(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(root + "/etc/ld.so.cache"); err != nil {
-				t.Skip("no build/" + release + " here: hack/cluster makes it for the tests on Slurm")
+				lacks(t, "no build/"+release+" here: hack/cluster root --mpi makes it")
 			}
 			asUsers(t, func(t *testing.T, user int) {
 				m := newMachine(t, user)
