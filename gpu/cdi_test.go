@@ -149,7 +149,7 @@ func TestCDIWithinAllocation(t *testing.T) {
 	n := eight(t)
 	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec(version))
 	r := withCDI(t, n, "nvidia.com/gpu=1")
-	r.Slurm = true
+	r.Slurm, r.Env = true, []string{"SLURM_PROCID=0"}
 	says(t, refused(t, r), "nvidia.com/gpu=1 of /etc/cdi/nvidia.yaml: /dev/nvidia5 is not in the allocation: Slurm gave this task no GPUs")
 	r.Env = []string{"SLURM_STEP_GPUS=0"}
 	says(t, refused(t, r), "/dev/nvidia5 is not in the allocation: SLURM_STEP_GPUS=0")

@@ -16,7 +16,7 @@ const intelVendor = "0x8086"
 // OpenCL drivers are part of images, as Intel has it. Only Slurm asks for them:
 // no variable of a container does.
 func (p *plan) intel() error {
-	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm {
+	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm && !p.early() {
 		return nil
 	}
 	if _, named := p.env["ZE_AFFINITY_MASK"]; p.given > 0 && !named {
@@ -30,7 +30,7 @@ func (p *plan) intel() error {
 	if len(cards) == 0 {
 		return nil
 	}
-	chosen, err := p.allocated(cards, "ZE_AFFINITY_MASK")
+	chosen, err := p.ofTask(cards, "ZE_AFFINITY_MASK")
 	if err != nil || len(chosen.cards) == 0 {
 		p.declined = true
 		return err

@@ -58,7 +58,7 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 	all := set && slices.Contains(list, "all")
 	_, _, slurm := p.env.slurmGPUs()
 	switch {
-	case p.Slurm && !slurm:
+	case p.Slurm && !slurm && !p.early():
 		return choice{}, false, nil
 	case set && (len(list) == 0 || slices.Contains(list, "void")):
 		p.declined = true
@@ -71,7 +71,10 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 		if len(cards) == 0 {
 			return choice{}, false, nil
 		}
-		chosen, err = p.allocated(cards, "CUDA_VISIBLE_DEVICES")
+		chosen, err = p.ofTask(cards, "CUDA_VISIBLE_DEVICES")
+		if err == nil && !slurm && len(chosen.cards) == 0 {
+			return choice{}, false, nil
+		}
 	} else {
 		chosen.rule = visibleDevices
 		chosen.cards, _, err = p.usable(cards)

@@ -19,14 +19,15 @@ func Present(node *host.Tree) bool {
 
 // ownDev has a container that would have the node's own /dev find all that is
 // there, but the device nodes of GPUs that it was not given. What is not a GPU is
-// bound one by one, as far as the caller may use it, and directories as a whole:
+// bound one by one, as far as the caller may read it, and directories as a whole:
 // only a mount makes an entry, and only its absence hides one. Where every GPU is
 // the container's the node's /dev stays what it has.
 func (p *plan) ownDev() {
-	if !p.sharesDev() || !p.Slurm && p.given == 0 {
+	if !p.sharesDev() || p.given == 0 && (!p.Slurm || p.unknown) {
 		return
 	}
-	hidden := p.otherGPUs()
+	entries := p.Node.Entries("/dev")
+	hidden := p.otherGPUs(entries)
 	if len(hidden) == 0 {
 		return
 	}
@@ -34,7 +35,7 @@ func (p *plan) ownDev() {
 		From: "gpu /dev", Rule: fmt.Sprintf("without %d entries of GPUs that are not the task's", len(hidden)),
 		DropMounts: []string{"/dev"}, Directories: []string{"/dev"},
 	}
-	p.fillDev(&e, "/dev", hidden)
+	p.fillDev(&e, "/dev", entries, hidden)
 	for _, m := range p.Mounts {
 		if strings.HasPrefix(path.Clean("/"+m.Destination), "/dev/") {
 			e.Mounts = append(e.Mounts, m) // the site's, dropped with /dev
@@ -44,8 +45,7 @@ func (p *plan) ownDev() {
 }
 
 // fillDev puts what a directory of the node has into the edit, but what is hidden.
-func (p *plan) fillDev(e *bundle.Edit, dir string, hidden set) {
-	entries := p.Node.Entries(dir)
+func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden set) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, entry := range entries {
 		at := path.Join(dir, entry.Name())
@@ -56,10 +56,10 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, hidden set) {
 				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
 			}
 		case entry.IsDir() && hidden.below(at):
-			p.fillDev(e, at, hidden)
+			p.fillDev(e, at, p.Node.Entries(at), hidden)
 		case entry.IsDir():
 			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
-		case at == "/dev/console" || p.Node.Usable(at): // a terminal is mounted at the console
+		case at == "/dev/console" || p.Node.Readable(at): // a terminal is mounted at the console
 			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
 		}
 	}
@@ -87,10 +87,10 @@ func (s set) add(nodes ...host.Device) {
 // otherGPUs are the device nodes of the node's GPUs that no edit gives, of those
 // vendors that the site lets us give: with what a vendor's GPUs share where none of
 // them is given.
-func (p *plan) otherGPUs() set {
+func (p *plan) otherGPUs(dev []fs.DirEntry) set {
 	others := set{}
 	if p.enabled("nvidia") {
-		p.otherNVIDIA(others)
+		p.otherNVIDIA(dev, others)
 	}
 	if p.enabled("amd") {
 		p.otherAMD(others)
@@ -109,20 +109,19 @@ func (p *plan) otherGPUs() set {
 	return others
 }
 
-func (p *plan) otherNVIDIA(others set) {
+func (p *plan) otherNVIDIA(dev []fs.DirEntry, others set) {
 	gpus, given := false, false
-	names := p.Node.Names("/dev")
-	for _, name := range names {
-		if _, ok := suffixNumber(name, "nvidia"); ok {
-			gpus, given = true, given || p.kept["/dev/"+name]
+	for _, entry := range dev {
+		if _, ok := suffixNumber(entry.Name(), "nvidia"); ok {
+			gpus, given = true, given || p.kept["/dev/"+entry.Name()]
 		}
 	}
 	switch {
 	case !gpus:
 	case !given:
-		for _, name := range names {
-			if strings.HasPrefix(name, "nvidia") {
-				others["/dev/"+name] = true
+		for _, entry := range dev {
+			if strings.HasPrefix(entry.Name(), "nvidia") {
+				others["/dev/"+entry.Name()] = true
 			}
 		}
 		for _, name := range p.Node.Names("/dev/dri") {

@@ -17,7 +17,7 @@ import (
 // inHPC is a task whose container would have the node's own /dev.
 func inHPC(t *testing.T, n *fakenode.Node, env string) Request {
 	t.Helper()
-	r := ask(t, n, strings.Fields(env)...)
+	r := ask(t, n, append(strings.Fields(env), "SLURM_PROCID=0")...)
 	r.Mounts = []specs.Mount{{Destination: "/dev/", Source: "/dev", Type: "bind", Options: []string{"rbind"}}}
 	return r
 }
@@ -247,4 +247,48 @@ func TestOwnDevOfIntel(t *testing.T) {
 		t.Errorf("got %v", has)
 	}
 	wants(t, "ZE_AFFINITY_MASK", o.env["ZE_AFFINITY_MASK"], "0")
+}
+
+// Slurm 22.05 writes the configuration before it knows the task: then the device
+// cgroup says what is the task's, and where it denies nothing nobody does.
+func TestEarlyConfiguration(t *testing.T) {
+	n := eight(t)
+	early := func() Request {
+		r := inHPC(t, n, "SLURM_JOB_ID=1")
+		r.Env = r.Env[:1]
+		return r
+	}
+	if o := mustGive(t, early()); !o.nothing() {
+		t.Errorf("nothing is denied: %v", o.Edits)
+	}
+	for minor := range 8 {
+		if minor > 1 {
+			n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EPERM, 0)
+		}
+	}
+	o := mustGive(t, early())
+	wants(t, "GPUs", o.seen(), "0 1")
+	wants(t, "rule", o.rules["gpu libraries"], "NVIDIA driver "+version)
+	if _, set := o.env["CUDA_VISIBLE_DEVICES"]; set {
+		t.Error("CUDA_VISIBLE_DEVICES is set")
+	}
+	r := early()
+	r.Mounts = ask(t, n).Mounts
+	o = mustGive(t, r)
+	wants(t, "GPUs under oci", o.gpus(), "0 1")
+	wants(t, "rule", o.rules["nvidia devices"], "2 of 8 GPUs allowed by the device cgroup, of which Slurm says nothing")
+	r.Env = append(r.Env, "NVIDIA_VISIBLE_DEVICES=1")
+	wants(t, "GPUs, narrowed", mustGive(t, r).gpus(), "1")
+	r.Env = []string{"SLURM_JOB_ID=1", "SLURM_PROCID=0"}
+	if o := mustGive(t, r); !o.nothing() {
+		t.Errorf("a later Slurm says that the task has none: %v", o.Edits)
+	}
+	r = inHPC(t, n, "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_JOB_GPUS=3,4,5 SLURM_GPUS_ON_NODE=3 CUDA_VISIBLE_DEVICES=0,1,2")
+	wants(t, "the list of the script", mustGive(t, r).env["CUDA_VISIBLE_DEVICES"], "0,1")
+	for minor := range 2 {
+		n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EPERM, 0)
+	}
+	o = mustGive(t, early())
+	wants(t, "all are denied", o.seen(), "")
+	wants(t, "devices", strings.Join(o.devices, " "), "")
 }

@@ -97,6 +97,12 @@ func Asked(env []string, annotations map[string]string) bool {
 	return CDIAnnotation(annotations) != ""
 }
 
+// Unknown tells whether Slurm, which Asked finds nothing of, did not know the task yet:
+// then Edits goes by the device cgroup.
+func Unknown(env []string) bool {
+	return !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, taskVariable+"=") })
+}
+
 // CDIAnnotation names an annotation that asks for CDI devices; empty for none.
 func CDIAnnotation(annotations map[string]string) string {
 	for key := range annotations {
@@ -164,6 +170,7 @@ type plan struct {
 	declined  bool            // the container does not want those that it could get
 	named     map[string]bool // device nodes that CDI specifications gave
 	kept      set             // device nodes that edits gave
+	unknown   bool            // whether the task has GPUs
 	libraries []library
 	compat    []library // the image's own, that go before the driver's
 }

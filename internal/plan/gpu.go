@@ -94,7 +94,7 @@ func (r GPURequest) request(b *bundle.Bundle) (request gpu.Request, asked bool, 
 	if asked {
 		request.CDI = append(request.CDI, c.GPU.CDI.Devices...)
 	}
-	return request, asked, nil
+	return request, asked || gpu.Unknown(request.Env), nil
 }
 
 // site is what the configuration decides, as gpu has it.

@@ -138,7 +138,7 @@ func (p place) makeGPUs(repo string) error {
 		return fmt.Errorf("ldconfig: %w: %s", err, out)
 	}
 	for name, env := range map[string]string{
-		"none": "SLURM_JOB_ID=1", "gpus": "SLURM_JOB_ID=1 SLURM_STEP_GPUS=0,1,2,3,4,5,6,7 CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7",
+		"none": "SLURM_JOB_ID=1 SLURM_PROCID=0", "gpus": "SLURM_JOB_ID=1 SLURM_PROCID=0 SLURM_STEP_GPUS=0,1,2,3,4,5,6,7 CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7",
 	} {
 		if err := p.gpuBundle(name, rootfs, strings.Fields(env)); err != nil {
 			return err
