@@ -36,7 +36,7 @@ func TestLoaderInPlace(t *testing.T) {
 	m := newMachine(t, userOnly(t))
 	m.hpc = true
 	m.ldconfig(t, "new")
-	const at = "/run/.ocishim/gpu/lib/libcuda.so." + driverVersion
+	const at = "/run/.ocishim/gpu/node/0/libcuda.so." + driverVersion
 	out := m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so; cat /proc/driver/nvidia/params 2>/dev/null || ls -d /proc/self/root; readlink /run/.ocishim/gpu/lib/libcuda.so")
 	expect(t, out, "linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+at, "libcuda.so: "+hostCUDA+" from "+at, "/proc/self/root", "libcuda.so.1")
 }

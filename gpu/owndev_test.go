@@ -91,14 +91,12 @@ func TestOwnDev(t *testing.T) {
 		})
 	}
 	o := mustGive(t, inHPC(t, n, "SLURM_STEP_GPUS=2"))
-	if o.mounts["/run/.ocishim/gpu/lib/libcuda.so."+version] == "" {
-		t.Errorf("libcuda is at %v", names(o.mounts))
-	}
+	wants(t, "libcuda.so.1", o.links["/run/.ocishim/gpu/lib/libcuda.so.1"], "/run/.ocishim/gpu/node/0/libcuda.so."+version)
+	wants(t, "libcuda.so", o.links["/run/.ocishim/gpu/lib/libcuda.so"], "libcuda.so.1")
+	wants(t, "the node's directory", o.mounts["/run/.ocishim/gpu/node/0"], n.Path("/usr/lib/x86_64-linux-gnu"))
 	r := inHPC(t, n, "SLURM_STEP_GPUS=2")
 	r.Mounts = append(r.Mounts, specs.Mount{Destination: "/run", Type: "tmpfs"})
-	if o := mustGive(t, r); o.mounts["/.ocishim/gpu/lib/libcuda.so."+version] == "" {
-		t.Errorf("libcuda is at %v", names(o.mounts))
-	}
+	wants(t, "libcuda.so.1 beside a /run", mustGive(t, r).links["/.ocishim/gpu/lib/libcuda.so.1"], "/.ocishim/gpu/node/0/libcuda.so."+version)
 }
 
 // What is no GPU stays: nodes that the caller may use, directories, links, and
