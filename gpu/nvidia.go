@@ -119,12 +119,12 @@ func (p *plan) findNVIDIA() []card {
 		})
 	}
 	// Nodes that the driver says nothing of: it is not loaded, or /proc is hidden.
-	for _, name := range sorted(p.Node.Names("/dev")) {
-		minor, ok := suffixNumber(name, "nvidia")
+	for _, entry := range p.devEntries() {
+		minor, ok := suffixNumber(entry.Name(), "nvidia")
 		if !ok || seen[minor] {
 			continue
 		}
-		if d, err := p.Node.Device("/dev/" + name); err == nil {
+		if d, err := p.Node.Device("/dev/" + entry.Name()); err == nil {
 			cards = append(cards, card{nodes: []host.Device{d}, label: d.Path, minor: minor})
 		}
 	}

@@ -26,8 +26,7 @@ func (p *plan) ownDev() {
 	if !p.sharesDev() || p.given == 0 && (!p.Slurm || p.unknown) {
 		return
 	}
-	entries := p.Node.Entries("/dev")
-	hidden := p.otherGPUs(entries)
+	hidden := p.otherGPUs()
 	if len(hidden) == 0 {
 		return
 	}
@@ -35,7 +34,7 @@ func (p *plan) ownDev() {
 		From: "gpu /dev", Rule: fmt.Sprintf("without %d entries of GPUs that are not the task's", len(hidden)),
 		DropMounts: []string{"/dev"}, Directories: []string{"/dev"},
 	}
-	p.fillDev(&e, "/dev", entries, hidden)
+	p.fillDev(&e, "/dev", p.devEntries(), hidden)
 	for _, m := range p.Mounts {
 		if strings.HasPrefix(path.Clean("/"+m.Destination), "/dev/") {
 			e.Mounts = append(e.Mounts, m) // the site's, dropped with /dev
@@ -46,7 +45,6 @@ func (p *plan) ownDev() {
 
 // fillDev puts what a directory of the node has into the edit, but what is hidden.
 func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden set) {
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, entry := range entries {
 		at := path.Join(dir, entry.Name())
 		switch {
@@ -56,13 +54,26 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
 			}
 		case entry.IsDir() && hidden.below(at):
-			p.fillDev(e, at, p.Node.Entries(at), hidden)
+			p.fillDev(e, at, inNameOrder(p.Node.Entries(at)), hidden)
 		case entry.IsDir():
 			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
 		case at == "/dev/console" || p.Node.Readable(at): // a terminal is mounted at the console
 			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
 		}
 	}
+}
+
+// devEntries are those of /dev, in the order of their names.
+func (p *plan) devEntries() []fs.DirEntry {
+	if p.dev == nil {
+		p.dev = inNameOrder(p.Node.Entries("/dev"))
+	}
+	return p.dev
+}
+
+func inNameOrder(entries []fs.DirEntry) []fs.DirEntry {
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries
 }
 
 // A set is of paths.
@@ -87,10 +98,10 @@ func (s set) add(nodes ...host.Device) {
 // otherGPUs are the device nodes of the node's GPUs that no edit gives, of those
 // vendors that the site lets us give: with what a vendor's GPUs share where none of
 // them is given.
-func (p *plan) otherGPUs(dev []fs.DirEntry) set {
+func (p *plan) otherGPUs() set {
 	others := set{}
 	if p.enabled("nvidia") {
-		p.otherNVIDIA(dev, others)
+		p.otherNVIDIA(others)
 	}
 	if p.enabled("amd") {
 		p.otherAMD(others)
@@ -109,9 +120,9 @@ func (p *plan) otherGPUs(dev []fs.DirEntry) set {
 	return others
 }
 
-func (p *plan) otherNVIDIA(dev []fs.DirEntry, others set) {
+func (p *plan) otherNVIDIA(others set) {
 	gpus, given := false, false
-	for _, entry := range dev {
+	for _, entry := range p.devEntries() {
 		if _, ok := suffixNumber(entry.Name(), "nvidia"); ok {
 			gpus, given = true, given || p.kept["/dev/"+entry.Name()]
 		}
@@ -119,7 +130,7 @@ func (p *plan) otherNVIDIA(dev []fs.DirEntry, others set) {
 	switch {
 	case !gpus:
 	case !given:
-		for _, entry := range dev {
+		for _, entry := range p.devEntries() {
 			if strings.HasPrefix(entry.Name(), "nvidia") {
 				others["/dev/"+entry.Name()] = true
 			}

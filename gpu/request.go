@@ -6,6 +6,7 @@ package gpu
 
 import (
 	"cmp"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -162,9 +163,10 @@ type plan struct {
 	edits    []bundle.Edit
 	warnings []string
 
-	boot    string  // asked once
-	version *string // likewise
-	cards   []card  // NVIDIA's of the node, found once
+	boot    string        // asked once
+	version *string       // likewise
+	cards   []card        // NVIDIA's of the node, found once
+	dev     []fs.DirEntry // of /dev, likewise
 
 	given     int             // GPUs
 	declined  bool            // the container does not want those that it could get
