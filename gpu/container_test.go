@@ -39,7 +39,8 @@ const launchVariable = "OCISHIM_TEST_LAUNCH"
 type job struct {
 	Bundle, State string
 	Edits         []bundle.Edit
-	HPC           bool // the profile, in place
+	HPC           bool // the profile
+	Supervised    bool // by libcontainer, where it could be in place
 }
 
 func TestMain(m *testing.M) {
@@ -84,7 +85,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Step: true, InPlace: j.HPC})
+	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Step: true, InPlace: j.HPC && !j.Supervised})
 }
 
 func hpcEdit(b *bundle.Bundle) (bundle.Edit, error) {
@@ -109,6 +110,8 @@ type machine struct {
 	dir  string // of the bundle
 	user int
 	hpc  bool // in the profile for clusters
+
+	supervised bool // launched by libcontainer all the same
 }
 
 // newMachine makes it for a user: root, or another one.
@@ -238,7 +241,7 @@ func (m *machine) launch(t *testing.T, edits []bundle.Edit) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	data, err := json.Marshal(job{Bundle: m.dir, State: filepath.Join(dir, "state"), Edits: edits, HPC: m.hpc})
+	data, err := json.Marshal(job{Bundle: m.dir, State: filepath.Join(dir, "state"), Edits: edits, HPC: m.hpc, Supervised: m.supervised})
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "job.json"), data, 0o644)
 	}

@@ -35,7 +35,7 @@ func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []strin
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
 	}
-	if !asked && !(r.Slurm && bundle.SharesDev(b.Spec.Mounts)) {
+	if !asked && (!r.Slurm || !bundle.SharesDev(b.Spec.Mounts)) {
 		return nil, nil, nil
 	}
 	node, err := host.Open(r.Root, host.Kernel{})
