@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
@@ -53,17 +55,21 @@ func TestOwnDevInContainer(t *testing.T) {
 			m.node.Device("/dev/dri/renderD200", 226, 200) // no GPU's
 			m.ldconfig(t, "new")
 			m.node.Device("/dev/null", 1, 3)
+			m.node.Device("/dev/ptmx", 5, 2)
+			m.node.Dir("/dev/pts")
+			m.node.Device("/dev/pts/ptmx", 5, 2)
+			m.node.Deny("/dev/pts/ptmx", unix.EACCES, 0)
 			m.node.Device("/dev/console", 5, 1)
 			m.node.Device("/dev/some/where", 1, 4)
 			m.node.Link("/dev/fd", "/proc/self/fd")
 			r := m.request(t)
 			r.Env = append(r.Env[2:], "SLURM_STEP_GPUS=1", "CUDA_VISIBLE_DEVICES=1")
-			out := m.run(t, r, "sh", "-c", "cd /dev; ls -1; ls dri some; cat nvidia1; readlink fd; touch x 2>&1 || linked; echo $CUDA_VISIBLE_DEVICES")
+			out := m.run(t, r, "sh", "-c", "cd /dev; ls -1; ls dri some; cat nvidia1; readlink fd; exec 3<>ptmx && ls pts; touch x 2>&1 || linked; echo $CUDA_VISIBLE_DEVICES")
 			if first, rest, _ := strings.Cut(out, "\n"); strings.HasPrefix(first, "time=") {
 				out = rest // libcontainer's warning that there is no cgroup
 			}
-			expect(t, out, "console", "dri", "fd", "null", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia1", "nvidiactl", "some",
-				"dri:", "renderD200", "", "some:", "where", "c 195 1 666 0 ok", "/proc/self/fd",
+			expect(t, out, "console", "dri", "fd", "null", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia1", "nvidiactl", "ptmx", "pts", "some",
+				"dri:", "renderD200", "", "some:", "where", "c 195 1 666 0 ok", "/proc/self/fd", "0", "ptmx",
 				"touch: cannot touch 'x': Read-only file system", "linked "+hostCUDA, "0")
 		})
 	}

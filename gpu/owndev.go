@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
 )
@@ -48,7 +50,7 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 	for _, entry := range entries {
 		at := path.Join(dir, entry.Name())
 		switch {
-		case hidden[at]:
+		case hidden[at] || p.terminals(e, at, entry):
 		case entry.Type() == fs.ModeSymlink:
 			if target, err := p.Node.Readlink(at); err == nil && target != "" {
 				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
@@ -57,10 +59,37 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 			p.fillDev(e, at, inNameOrder(p.Node.Entries(at)), hidden)
 		case entry.IsDir():
 			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
-		case at == "/dev/console" || p.Node.Readable(at): // a terminal is mounted at the console
+		case p.Node.Readable(at):
 			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
 		}
 	}
+}
+
+// terminals gives those entries by which terminals are made and found. The kernel
+// looks for them in "pts" beside the node "ptmx", and not beside a mount of it, so
+// that is a link, as in containers. Most nodes let nobody use the one in their
+// /dev/pts: then terminals are the container's own, and the one that it is started
+// at is its console.
+func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
+	own := p.Node.Exists("/dev/ptmx") && !p.Node.Readable("/dev/pts/ptmx")
+	switch {
+	case at == "/dev/ptmx" && entry.Type() != fs.ModeSymlink:
+		e.Links = append(e.Links, bundle.Link{Path: at, Target: "pts/ptmx"})
+	case at == "/dev/pts" && own:
+		e.Mounts = append(e.Mounts, specs.Mount{
+			Destination: at, Source: "devpts", Type: "devpts",
+			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
+		})
+	case at == "/dev/console" && own && p.Terminal != "":
+		m := p.asIs(p.Terminal, "bind")
+		m.Destination = at
+		e.Mounts = append(e.Mounts, m)
+	case at == "/dev/console":
+		e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
+	default:
+		return false
+	}
+	return true
 }
 
 // devEntries are those of /dev, in the order of their names.

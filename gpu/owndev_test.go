@@ -158,6 +158,29 @@ func TestOwnDevKeepsOthers(t *testing.T) {
 	}
 }
 
+// Terminals are the node's where anybody may make one in its /dev/pts, else the
+// container's own.
+func TestOwnDevTerminals(t *testing.T) {
+	n := eight(t)
+	n.Device("/dev/console", 5, 1)
+	n.Device("/dev/ptmx", 5, 2)
+	n.Device("/dev/pts/ptmx", 5, 2)
+	n.Device("/dev/pts/3", 136, 3)
+	r := inHPC(t, n, "SLURM_STEP_GPUS=2")
+	r.Terminal = "/dev/pts/3"
+	o := mustGive(t, r)
+	wants(t, "ptmx", o.links["/dev/ptmx"], "pts/ptmx")
+	wants(t, "pts", o.mounts["/dev/pts"], n.Path("/dev/pts"))
+	wants(t, "console", o.mounts["/dev/console"], n.Path("/dev/console"))
+	n.Deny("/dev/pts/ptmx", unix.EACCES, 0)
+	o = mustGive(t, r)
+	wants(t, "ptmx", o.links["/dev/ptmx"], "pts/ptmx")
+	wants(t, "own pts", o.mounts["/dev/pts"], "devpts")
+	wants(t, "the terminal", o.mounts["/dev/console"], n.Path("/dev/pts/3"))
+	r.Terminal = ""
+	wants(t, "no terminal", mustGive(t, r).mounts["/dev/console"], n.Path("/dev/console"))
+}
+
 func TestOwnDevConstrained(t *testing.T) {
 	n := eight(t)
 	for minor := range 8 {

@@ -38,6 +38,10 @@ type Request struct {
 	// count before what the image says.
 	Capabilities []string
 
+	// Terminal is the node's path of the one that the container is started at,
+	// such as /dev/pts/0; empty for none.
+	Terminal string
+
 	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none
 	// did, and the image's own counts.
 	LoaderCache []byte

@@ -23,6 +23,9 @@ type GPURequest struct {
 	// Devices are the CDI names that the command line asks for.
 	Devices []string
 
+	// Terminal is the node's path of the one on our stdin; empty for none.
+	Terminal string
+
 	// CacheDir keeps what is found out about the node; empty for none.
 	CacheDir string
 }
@@ -65,7 +68,7 @@ func (r GPURequest) request(b *bundle.Bundle) (request gpu.Request, asked bool, 
 	c := r.Config
 	request = gpu.Request{
 		Arch: goruntime.GOARCH, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
-		Slurm: r.Slurm, CDI: slices.Clone(r.Devices), CacheDir: r.CacheDir, Site: site(c),
+		Slurm: r.Slurm, CDI: slices.Clone(r.Devices), CacheDir: r.CacheDir, Terminal: r.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {
 		request.Capabilities = c.GPU.Capabilities

@@ -298,10 +298,13 @@ func (g *gpuCluster) interactive(t *testing.T) {
 		s := newSession(ctx, g.cluster)
 		out := s.judge(func(s *session) {
 			term := s.atTerminal("alice", 24, 80, append([]string{"salloc", "-w", "n2", "--gpus=2"}, container...)...)
-			if _, err := term.outer.WriteString("look; exit\n"); err != nil {
+			if _, err := term.outer.WriteString("look; echo at $(tty) $(exec 3<>/dev/ptmx && echo and another); exit\n"); err != nil {
 				s.failf("test error", "%v", err)
 			}
 			s.wait(term.task)
+			if !regexp.MustCompile(`\nat /dev/(pts/\d+|console) and another\r`).MatchString(term.stdout.String()) {
+				s.failf("terminal", "%s", term.stdout.String())
+			}
 			all[name] = looks(t, strings.ReplaceAll(term.stdout.String(), "\r\n", "\n"))
 		})
 		if out.bad || len(all[name]) != 1 {
@@ -320,7 +323,7 @@ func (g *gpuCluster) interactive(t *testing.T) {
 // dev: under hpc all that the node's /dev has is there but GPUs that are not the
 // task's, and it works: terminals, shared memory that other tasks see, device nodes.
 func (g *gpuCluster) dev(t *testing.T) {
-	const list = "cd /dev; find . -mindepth 1 -path ./pts -prune -o -path ./shm -prune -o -printf '%y %p %l\\n' | sort"
+	const list = "cd /dev; find . -mindepth 1 -path ./pts -prune -o -path ./shm -prune -o -printf '%y %p %l\\n' | LC_ALL=C sort"
 	want := g.said(t, "srun", "-w", "n2", "bash", "-c", list)
 	lines := strings.Split(want, "\n")
 	for name, args := range map[string][]string{"[256]": {"--gpus=3"}, "": nil} {
@@ -330,6 +333,13 @@ func (g *gpuCluster) dev(t *testing.T) {
 			own := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 				return strings.Contains(line, " ./nvidia") && !strings.Contains(got, line)
 			})
+			// Terminals are made by a link, and the console is for root.
+			for i, line := range own {
+				if strings.HasPrefix(line, "c ./ptmx") {
+					own[i] = "l ./ptmx pts/ptmx"
+				}
+			}
+			slices.SortStableFunc(own[:len(own)-1], strings.Compare)
 			if got != strings.Join(own, "\n") {
 				t.Errorf("there is\n%swithout a container\n%s", got, want)
 			}
@@ -342,7 +352,7 @@ func (g *gpuCluster) dev(t *testing.T) {
 		})
 	}
 	out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--container", bundle("alice", "ro"), "bash", "-c",
-		`echo x >/dev/null && head -c 4 /dev/zero | wc -c; exec 3<>/dev/ptmx && echo pty; echo of a task >/dev/shm/ocishim-test; touch /dev/x 2>/dev/null || echo sealed`)
+		`echo x >/dev/null && head -c 4 /dev/zero | wc -c; exec 3<>/dev/ptmx && [ -c /dev/pts/0 ] && echo pty; echo of a task >/dev/shm/ocishim-test; touch /dev/x 2>/dev/null || echo sealed`)
 	if out != "4\npty\nsealed\n" {
 		t.Errorf("got %q", out)
 	}
