@@ -71,16 +71,16 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 // /dev/pts: then terminals are the container's own, and the one that it is started
 // at is its console.
 func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
-	own := p.Node.Exists("/dev/ptmx") && !p.Node.Readable("/dev/pts/ptmx")
+	own := func() bool { return p.Node.Exists("/dev/ptmx") && !p.Node.Readable("/dev/pts/ptmx") }
 	switch {
 	case at == "/dev/ptmx" && entry.Type() != fs.ModeSymlink:
 		e.Links = append(e.Links, bundle.Link{Path: at, Target: "pts/ptmx"})
-	case at == "/dev/pts" && own:
+	case at == "/dev/pts" && own():
 		e.Mounts = append(e.Mounts, specs.Mount{
 			Destination: at, Source: "devpts", Type: "devpts",
 			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
 		})
-	case at == "/dev/console" && own && p.Terminal != "":
+	case at == "/dev/console" && p.Terminal != "" && own():
 		m := p.asIs(p.Terminal, "bind")
 		m.Destination = at
 		e.Mounts = append(e.Mounts, m)
