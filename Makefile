@@ -30,7 +30,13 @@ demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as 
 .PHONY: test
 test: ## all that CI runs; as root on Debian, installs what is missing
 	hack/deps test
-	$(MAKE) build unit integration conformance-check
+	$(MAKE) roots build unit integration conformance-check
+
+# What tests of GPUs look at as images, and Slurm runs in: build/bookworm, build/trixie,
+# and both with MPI.
+.PHONY: roots
+roots:
+	@if [ "$$(id -u)" = 0 ]; then hack/cluster root --slurm 22.05 --mpi && hack/cluster root --slurm 24.11 --mpi; fi
 
 .PHONY: build
 build: build/bin/ocishim ## the static binary, build/bin/ocishim
@@ -149,8 +155,7 @@ build/conformance/programs: test/conformance/suite/go.mod test/conformance/suite
 deps-for-bench:
 	hack/deps bench
 	hack/deps test
-	hack/cluster root --slurm 22.05 --mpi
-	hack/cluster root --slurm 24.11 --mpi
+	$(MAKE) roots
 
 # What ocishim is compared with: the runc of the libcontainer in go.mod, built with
 # ocishim's tags, and as runc's own Makefile builds it else.

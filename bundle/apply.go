@@ -31,7 +31,7 @@ import (
 //   - A device node replaces the one at the same path, else it is appended; the
 //     rule that allows it comes after all others. A node from another path of
 //     the host becomes a bind mount.
-//   - Links and files are collected in the bundle, the last at a path wins.
+//   - Directories, links and files are collected in the bundle, the last at a path wins.
 //   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type where it stands, else it
 //     is appended.
@@ -166,6 +166,7 @@ func (b *Bundle) merge(e Edit) {
 		spec.Root.Path = e.RootPath
 	}
 	spec.Mounts = append(e.MountsFirst, mergeMounts(spec.Mounts, e.Mounts)...)
+	b.Directories = mergeByPath(b.Directories, e.Directories, path.Clean)
 	b.Links = mergeByPath(b.Links, e.Links, linkPath)
 	b.Files = mergeByPath(b.Files, e.Files, filePath)
 	mergeHooks(spec, e.Hooks)

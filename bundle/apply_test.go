@@ -219,7 +219,8 @@ func fullEdit() Edit {
 			LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 2, FileMode: ptr(os.FileMode(0o666)), UID: ptr(uint32(0)), GID: ptr(uint32(1))},
 			HostPath:    "/dev/y", Access: "rw",
 		}},
-		Links: []Link{{Path: "/l", Target: "t"}}, Files: []File{{Path: "/g", Data: []byte("x"), Optional: true}},
+		Directories: []string{"/n"},
+		Links:       []Link{{Path: "/l", Target: "t"}}, Files: []File{{Path: "/g", Data: []byte("x"), Optional: true}},
 		Hooks: &specs.Hooks{
 			Prestart:      []specs.Hook{{Path: "/h", Args: []string{"h"}, Env: []string{"A=1"}, Timeout: ptr(1)}}, //nolint:staticcheck // CDI has it
 			CreateRuntime: []specs.Hook{{Path: "/h"}}, CreateContainer: []specs.Hook{{Path: "/h"}},

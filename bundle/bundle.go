@@ -32,10 +32,11 @@ type Bundle struct {
 	// Spec is the configuration, with every applied edit in it.
 	Spec *specs.Spec
 
-	// Links and Files are what the container is to find beyond the words of
-	// the specification. Launchers make them.
-	Links []Link
-	Files []File
+	// Directories, Links and Files are what the container is to find beyond
+	// the words of the specification. Launchers make them.
+	Directories []string
+	Links       []Link
+	Files       []File
 
 	// Applied lists the edits that are in Spec, in the order in which they
 	// were applied. It shares no memory with Spec.

@@ -76,6 +76,10 @@ type Edit struct {
 	// are allowed by its device cgroup.
 	Devices []Device `json:"devices,omitempty"`
 
+	// Directories appear in the container, in place of what the image has at
+	// these paths, with nothing in them but the mounts and links below.
+	Directories []string `json:"directories,omitempty"`
+
 	// Links and Files appear in the container; each replaces what an earlier
 	// edit puts at the same path.
 	Links []Link `json:"links,omitempty"`
@@ -109,6 +113,7 @@ func (e Edit) clone() Edit {
 	e.MountsFirst = cloneMounts(e.MountsFirst)
 	e.AdditionalGids = slices.Clone(e.AdditionalGids)
 	e.Devices = cloneDevices(e.Devices)
+	e.Directories = slices.Clone(e.Directories)
 	e.Links = slices.Clone(e.Links)
 	e.Files = cloneFiles(e.Files)
 	e.Hooks = cloneHooks(e.Hooks)

@@ -129,6 +129,11 @@ func checkInjected(e Edit) *ConfigError {
 			return invalid(field+".access", "%s is not made of r, w and m", printable(d.Access))
 		}
 	}
+	for i, dir := range e.Directories {
+		if bad := checkPlace(at("directories", i), dir); bad != nil {
+			return bad
+		}
+	}
 	for i, l := range e.Links {
 		if bad := checkPlace(at("links", i), l.Path); bad != nil {
 			return bad

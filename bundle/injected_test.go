@@ -34,14 +34,19 @@ func TestApplyDevices(t *testing.T) {
 	}
 }
 
-// What is deeper or later does not matter for links and files: one per path.
+// What is deeper or later does not matter for directories, links and files: one
+// per path.
 func TestApplyLinksAndFiles(t *testing.T) {
 	b := loadMinimal(t, nil)
 	if err := b.Apply(
 		Edit{Links: []Link{{"/a", "1"}, {"/b", "1"}}, Files: []File{{Path: "/f", Data: []byte("1")}}},
-		Edit{Links: []Link{{"/b/", "2"}}, Files: []File{{Path: "/f", Data: []byte("2")}, {Path: "/g"}}},
+		Edit{Directories: []string{"/dev", "/n"}},
+		Edit{Directories: []string{"/dev/"}, Links: []Link{{"/b/", "2"}}, Files: []File{{Path: "/f", Data: []byte("2")}, {Path: "/g"}}},
 	); err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"/dev/", "/n"}; !reflect.DeepEqual(b.Directories, want) {
+		t.Errorf("directories are %v, want %v", b.Directories, want)
 	}
 	if want := []Link{{"/a", "1"}, {"/b/", "2"}}; !reflect.DeepEqual(b.Links, want) {
 		t.Errorf("links are %v, want %v", b.Links, want)
@@ -79,6 +84,7 @@ func TestApplyRefusesInjected(t *testing.T) {
 		"device type": {Edit{Devices: []Device{{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "f"}}}}, `devices[0].type: unknown type "f"`},
 		"host path":   {Edit{Devices: []Device{{LinuxDevice: node("/dev/x", 1), HostPath: "y"}}}, "devices[0].hostPath: y is not"},
 		"access":      {Edit{Devices: []Device{{LinuxDevice: node("/dev/x", 1), Access: "rx"}}}, "devices[0].access: rx is not made of r, w and m"},
+		"directory":   {Edit{Directories: []string{"/"}}, "directories[0].path: / is the root"},
 		"link path":   {Edit{Links: []Link{{"a", "b"}}}, `links[0].path: "a" is not an absolute path`},
 		"link to nil": {Edit{Links: []Link{{"/a", ""}}}, `links[0].target: "" cannot be the target`},
 		"file path":   {Edit{Files: []File{{Path: "/.."}}}, "files[0].path: /.. is the root"},

@@ -3,6 +3,7 @@ package bundle
 import (
 	"path"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -60,6 +61,17 @@ func PrivateDir(mounts []specs.Mount, name string) string {
 func SharesDev(mounts []specs.Mount) bool {
 	m, ok := mountAt(mounts, "/dev")
 	return ok && IsBind(m) && path.Clean(m.Source) == "/dev"
+}
+
+// HasDevice tells whether the container has a node of the node's /dev by what is
+// mounted: in the node's own /dev, or by itself, or with its directory.
+func HasDevice(mounts []specs.Mount, device string) bool {
+	for _, m := range slices.Backward(mounts) {
+		if at := destination(m); within(device, at) {
+			return IsBind(m) && path.Clean(m.Source)+strings.TrimPrefix(device, at) == device
+		}
+	}
+	return false
 }
 
 // mountAt is the mount at a directory; the last one counts.

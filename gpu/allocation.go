@@ -56,6 +56,16 @@ func (env environment) slurmGPUs() (variable, list string, ok bool) {
 	return "", "", false
 }
 
+// early tells whether Slurm wrote the configuration before it knew the task, as 22.05
+// does: then no variable says anything of the task's GPUs.
+func (p *plan) early() bool {
+	_, _, named := p.env.slurmGPUs()
+	return p.Slurm && !named && p.env[taskVariable] == ""
+}
+
+// taskVariable is one that any task of Slurm's has.
+const taskVariable = "SLURM_PROCID"
+
 // A choice is which cards the container gets, and how its variable names them.
 type choice struct {
 	cards []card
@@ -67,6 +77,37 @@ type choice struct {
 
 	// counted are the cards that the variable counts.
 	counted []card
+}
+
+// ofTask chooses the cards of a Slurm task, by what Slurm says of it, or else by what
+// its device cgroup does.
+func (p *plan) ofTask(cards []card, variable string) (choice, error) {
+	if p.early() {
+		return p.left(cards), nil
+	}
+	return p.allocated(cards, variable)
+}
+
+// left are the cards that the device cgroup allows, where it denies others. Where it
+// denies none, nobody knows whether all are the task's.
+func (p *plan) left(cards []card) choice {
+	var c choice
+	denied := 0
+	for _, card := range cards {
+		switch err := card.denied(); {
+		case err == nil:
+			c.cards = append(c.cards, card)
+		case errors.Is(err, unix.EPERM):
+			denied++
+		}
+	}
+	if denied == 0 {
+		p.unknown = p.unknown || len(cards) > 0
+		return choice{}
+	}
+	c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup, of which Slurm says nothing", len(c.cards), len(cards))
+	c.counted = c.cards
+	return c
 }
 
 // allocated chooses the cards of a Slurm task. cards are all of the node, in
@@ -93,27 +134,44 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	case constrained && p.Site.Isolate && named:
 		c.rule = fmt.Sprintf("%s among the %d GPUs that the device cgroup allows, isolated", variable, len(usable))
 		c.cards, c.visible, err = pick(usable, variable, list)
-		c.rewrite = !p.sharesDev()
+		c.rewrite = true
 	case constrained:
 		c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))
+		if from != "SLURM_STEP_GPUS" && !among(usable, list) {
+			// The list of the job's script, whose step 22.05 says nothing of.
+			c.rewrite, c.visible = true, indices(len(usable))
+		}
 	case named:
 		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, printable(p.env[variable]))
 		c.cards, c.visible, err = pick(cards, variable, list)
-		c.rewrite, c.counted = !p.sharesDev(), cards
+		c.rewrite = true
 	case global != "":
 		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, printable(global))
-		c.cards, c.visible, err = pick(cards, from, strings.Split(global, ","))
-		c.counted = cards
-		if p.sharesDev() {
-			c.visible, c.rewrite = global, true
-		}
+		c.cards, _, err = pick(cards, from, strings.Split(global, ","))
 	default:
 		c.rule = from + ": all GPUs of the node"
 	}
-	if c.rewrite && !p.sharesDev() {
+	if c.rewrite {
 		c.counted = c.cards
 	}
 	return c, err
+}
+
+// among tells whether all entries of a list are of those cards.
+func among(cards []card, list []string) bool {
+	return !slices.ContainsFunc(list, func(entry string) bool {
+		_, ok := find(cards, entry)
+		return !ok
+	})
+}
+
+// indices counts from 0 to n-1.
+func indices(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, strconv.Itoa(i))
+	}
+	return strings.Join(all, ",")
 }
 
 // isPart tells whether an entry of a list is a MIG instance.
@@ -231,21 +289,15 @@ func (p *plan) narrow(c choice, variable string, list []string, vendor string) (
 	return narrowed, nil
 }
 
-// narrowedList is the vendor's list of the chosen ones among the cards of c. In
-// the node's own /dev the others stay visible: there the list must be set, and
-// goes on counting them.
+// narrowedList is the vendor's list of the chosen ones among the cards of c.
 func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string, set bool) {
 	before, named := p.env.list(vendor)
 	counted := c.counted
 	switch {
 	case c.rewrite:
 		before = strings.Split(c.visible, ",")
-	case !named && !p.sharesDev():
-		return "", false
 	case !named:
-		for i := range counted {
-			before = append(before, strconv.Itoa(i))
-		}
+		return "", false
 	}
 	var kept []string
 	for _, entry := range before {
@@ -257,7 +309,7 @@ func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string
 		if at < 0 {
 			continue
 		}
-		if _, err := strconv.Atoi(entry); err == nil && !p.sharesDev() {
+		if _, err := strconv.Atoi(entry); err == nil {
 			entry = strconv.Itoa(at)
 		}
 		kept = append(kept, entry)

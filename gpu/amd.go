@@ -17,7 +17,7 @@ import (
 func (p *plan) amd() error {
 	_, _, slurm := p.env.slurmGPUs()
 	list, set := p.env.list("AMD_VISIBLE_DEVICES")
-	if p.Slurm && !slurm || !p.Slurm && len(list) == 0 {
+	if p.Slurm && !slurm && !p.early() || !p.Slurm && len(list) == 0 {
 		return nil
 	}
 	if slices.Contains(list, "none") || set && len(list) == 0 || slices.Contains(list, "void") {
@@ -61,13 +61,13 @@ func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 	var chosen choice
 	var err error
 	if p.Slurm {
-		chosen, err = p.allocated(cards, "ROCR_VISIBLE_DEVICES")
+		chosen, err = p.ofTask(cards, "ROCR_VISIBLE_DEVICES")
 	} else {
 		chosen.rule = "AMD_VISIBLE_DEVICES"
 		chosen.cards, _, err = p.usable(cards)
 		chosen.counted = chosen.cards
 	}
-	if err != nil || len(list) == 0 || slices.Contains(list, "all") {
+	if err != nil || len(chosen.cards) == 0 || len(list) == 0 || slices.Contains(list, "all") {
 		return chosen, err
 	}
 	list, err = ranges(list)
@@ -81,16 +81,13 @@ func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 // ROCR leaves, and OpenCL's GPU_DEVICE_ORDINAL too: both then name all of them.
 func (p *plan) amdVariables(visible string) []string {
 	env := []string{"ROCR_VISIBLE_DEVICES=" + visible}
-	var all []string
-	for i := range strings.Split(visible, ",") {
-		all = append(all, strconv.Itoa(i))
-	}
-	if visible == "" {
-		all = nil
+	all := ""
+	if visible != "" {
+		all = indices(strings.Count(visible, ",") + 1)
 	}
 	for _, name := range []string{"HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"} {
 		if _, ok := p.env[name]; ok {
-			env = append(env, name+"="+strings.Join(all, ","))
+			env = append(env, name+"="+all)
 		}
 	}
 	return env

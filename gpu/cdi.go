@@ -227,10 +227,10 @@ func (p *plan) inAllocation(device string) error {
 	if _, ok := suffixNumber(device, "/dev/nvidia"); !ok || !p.Slurm {
 		return nil
 	}
-	if _, _, ok := p.env.slurmGPUs(); !ok {
+	if _, _, ok := p.env.slurmGPUs(); !ok && !p.early() {
 		return fmt.Errorf("%s is not in the allocation: Slurm gave this task no GPUs", device)
 	}
-	chosen, err := p.allocated(p.nvidiaCards(), "CUDA_VISIBLE_DEVICES")
+	chosen, err := p.ofTask(p.nvidiaCards(), "CUDA_VISIBLE_DEVICES")
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (p *plan) inAllocation(device string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s is not in the allocation: %s", device, chosen.rule)
+	return fmt.Errorf("%s is not in the allocation: %s", device, cmp.Or(chosen.rule, "Slurm says nothing of this task's GPUs"))
 }
 
 // ErrStale says that a specification names what the node no longer has.

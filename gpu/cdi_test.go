@@ -149,7 +149,7 @@ func TestCDIWithinAllocation(t *testing.T) {
 	n := eight(t)
 	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec(version))
 	r := withCDI(t, n, "nvidia.com/gpu=1")
-	r.Slurm = true
+	r.Slurm, r.Env = true, []string{"SLURM_PROCID=0"}
 	says(t, refused(t, r), "nvidia.com/gpu=1 of /etc/cdi/nvidia.yaml: /dev/nvidia5 is not in the allocation: Slurm gave this task no GPUs")
 	r.Env = []string{"SLURM_STEP_GPUS=0"}
 	says(t, refused(t, r), "/dev/nvidia5 is not in the allocation: SLURM_STEP_GPUS=0")
@@ -175,7 +175,9 @@ func TestCDINarrowsSlurm(t *testing.T) {
 	wants(t, "CUDA_VISIBLE_DEVICES", o.env["CUDA_VISIBLE_DEVICES"], "0")
 	r := slurm("SLURM_STEP_GPUS=0,1,2", "CUDA_VISIBLE_DEVICES=0,1,2")
 	r.Mounts = inHPC(t, n, "").Mounts
-	wants(t, "CUDA_VISIBLE_DEVICES in the node's /dev", mustGive(t, r).env["CUDA_VISIBLE_DEVICES"], "1")
+	o = mustGive(t, r)
+	wants(t, "GPUs in the hpc profile", o.seen(), "5")
+	wants(t, "CUDA_VISIBLE_DEVICES in the hpc profile", o.env["CUDA_VISIBLE_DEVICES"], "0")
 	for minor := range 8 {
 		if minor != 5 && minor != 6 {
 			n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EPERM, 0)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,7 @@ type library struct {
 	file   string // its name
 	soname string // by which it is asked for
 	dir    string // below that of libraries, where it is looked for there
+	at     string // where it is in the container, by its file
 
 	needs    string // version of glibc
 	optional bool   // others do without it
@@ -44,10 +46,12 @@ func (p *plan) injectLibraries() error {
 	}
 	switch libc.Kind {
 	case "musl":
-		p.warn("the image's programs use musl; the GPU driver's libraries are made for glibc and are left out")
+		p.warn("the image's programs use musl; the GPU driver's libraries and programs are made for glibc and are left out")
+		p.withoutPrograms()
 		return nil
 	case "none":
-		p.warn("the image has no glibc; the GPU driver's libraries are left out")
+		p.warn("the image has no glibc; the GPU driver's libraries and programs, which need it, are left out")
+		p.withoutPrograms()
 		return nil
 	}
 	if err := p.checkVersions(libc); err != nil {
@@ -55,14 +59,42 @@ func (p *plan) injectLibraries() error {
 	}
 	dir := p.private() + "/lib"
 	e := bundle.Edit{From: "gpu libraries", Rule: p.libraries[0].from}
-	for _, l := range p.libraries {
-		e.Mounts = append(e.Mounts, bindOf(l.source, path.Join(dir, l.dir, l.file)))
-	}
+	e.Mounts = p.placeLibraries(dir)
 	e.Links = p.libraryLinks(dir)
 	e.Mounts = append(e.Mounts, p.shadowed()...)
 	p.makeFindable(&e, dir, cache)
 	p.add(e)
 	return nil
+}
+
+// withoutPrograms takes the driver's programs back: the image has no loader for them.
+func (p *plan) withoutPrograms() {
+	p.edits = slices.DeleteFunc(p.edits, func(e bundle.Edit) bool { return e.From == driverPrograms })
+}
+
+// placeLibraries says where each library is in the container, and mounts it there: by
+// itself, among the names that lead to it. A container that has the node's own
+// directories anyhow gets those that hold the libraries as a whole, elsewhere: one
+// mount for all of them, and nothing else of them is in a place that is searched.
+func (p *plan) placeLibraries(dir string) (mounts []specs.Mount) {
+	known := map[string]string{} // directories of the node, to the container's
+	for i := range p.libraries {
+		l := &p.libraries[i]
+		if !p.sharesDev() {
+			l.at = path.Join(dir, l.dir, l.file)
+			mounts = append(mounts, bindOf(l.source, l.at))
+			continue
+		}
+		from := path.Dir(l.source)
+		if known[from] == "" {
+			known[from] = path.Join(p.private(), "node", strconv.Itoa(len(known)))
+			m := bindOf(from, known[from])
+			m.Options[0] = "rbind" // what is mounted below cannot be left out in a user namespace
+			mounts = append(mounts, m)
+		}
+		l.at = path.Join(known[from], path.Base(l.source))
+	}
+	return mounts
 }
 
 // checkVersions refuses libraries that need a newer glibc than the image's: they
@@ -105,12 +137,14 @@ func (p *plan) libraryLinks(dir string) []bundle.Link {
 	for _, l := range p.libraries {
 		in := path.Join(dir, l.dir)
 		for _, name := range l.names() {
-			if name == l.file {
+			target := l.at
+			switch {
+			case path.Join(in, name) == l.at:
 				continue
-			}
-			target := l.file
-			if name != l.soname && l.soname != l.file {
+			case name != l.soname && l.soname != l.file:
 				target = l.soname
+			case path.Dir(l.at) == in:
+				target = l.file
 			}
 			links = append(links, bundle.Link{Path: path.Join(in, name), Target: target})
 		}

@@ -16,7 +16,7 @@ const intelVendor = "0x8086"
 // OpenCL drivers are part of images, as Intel has it. Only Slurm asks for them:
 // no variable of a container does.
 func (p *plan) intel() error {
-	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm {
+	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm && !p.early() {
 		return nil
 	}
 	if _, named := p.env["ZE_AFFINITY_MASK"]; p.given > 0 && !named {
@@ -25,12 +25,12 @@ func (p *plan) intel() error {
 	cards := p.intelCards()
 	if p.given > 0 {
 		// Beside other GPUs a processor's own graphics is not what was asked for.
-		cards = slices.DeleteFunc(cards, func(c card) bool { return strings.HasSuffix(c.bus, ":00:02.0") })
+		cards = slices.DeleteFunc(cards, card.integrated)
 	}
 	if len(cards) == 0 {
 		return nil
 	}
-	chosen, err := p.allocated(cards, "ZE_AFFINITY_MASK")
+	chosen, err := p.ofTask(cards, "ZE_AFFINITY_MASK")
 	if err != nil || len(chosen.cards) == 0 {
 		p.declined = true
 		return err
@@ -49,6 +49,9 @@ func (p *plan) intel() error {
 	p.add(e)
 	return nil
 }
+
+// integrated tells whether an Intel GPU is a processor's own, by its place on the bus.
+func (c card) integrated() bool { return strings.HasSuffix(c.bus, ":00:02.0") }
 
 // intelCards finds the GPUs by their renderers, in the order of the PCI bus,
 // which Level Zero has too.

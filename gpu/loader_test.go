@@ -3,7 +3,10 @@ package gpu_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
@@ -12,7 +15,7 @@ const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
 // cache the image has, and the image is not written to.
 func TestLoaderFindsDriver(t *testing.T) {
 	if _, err := os.Stat("/sbin/ldconfig"); err != nil {
-		t.Skip("no ldconfig here")
+		lacks(t, "no ldconfig here")
 	}
 	asUsers(t, func(t *testing.T, user int) {
 		for _, cache := range []string{"none", "new", "compat"} {
@@ -36,9 +39,40 @@ func TestLoaderInPlace(t *testing.T) {
 	m := newMachine(t, userOnly(t))
 	m.hpc = true
 	m.ldconfig(t, "new")
-	const at = "/run/.ocishim/gpu/lib/libcuda.so." + driverVersion
+	const at = "/run/.ocishim/gpu/node/0/libcuda.so." + driverVersion
 	out := m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so; cat /proc/driver/nvidia/params 2>/dev/null || ls -d /proc/self/root; readlink /run/.ocishim/gpu/lib/libcuda.so")
 	expect(t, out, "linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+at, "libcuda.so: "+hostCUDA+" from "+at, "/proc/self/root", "libcuda.so.1")
+}
+
+// Under either launcher a container of the profile for clusters finds in its /dev what
+// the node has, but GPUs of others. (The node's devices are plain files here.)
+func TestOwnDevInContainer(t *testing.T) {
+	for name, supervised := range map[string]bool{"in place": false, "libcontainer": true} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, userOnly(t))
+			m.hpc, m.supervised = true, supervised
+			m.node.Device("/dev/nvidia1", 195, 1)
+			m.node.Device("/dev/dri/renderD200", 226, 200) // no GPU's
+			m.ldconfig(t, "new")
+			m.node.Device("/dev/null", 1, 3)
+			m.node.Device("/dev/ptmx", 5, 2)
+			m.node.Dir("/dev/pts")
+			m.node.Device("/dev/pts/ptmx", 5, 2)
+			m.node.Deny("/dev/pts/ptmx", unix.EACCES, 0)
+			m.node.Device("/dev/console", 5, 1)
+			m.node.Device("/dev/some/where", 1, 4)
+			m.node.Link("/dev/fd", "/proc/self/fd")
+			r := m.request(t)
+			r.Env = append(r.Env[2:], "SLURM_STEP_GPUS=1", "CUDA_VISIBLE_DEVICES=1")
+			out := m.run(t, r, "sh", "-c", "cd /dev; ls -1; ls dri some; cat nvidia1; readlink fd; exec 3<>ptmx && ls pts; touch x 2>&1 || linked; echo $CUDA_VISIBLE_DEVICES")
+			if first, rest, _ := strings.Cut(out, "\n"); strings.HasPrefix(first, "time=") {
+				out = rest // libcontainer's warning that there is no cgroup
+			}
+			expect(t, out, "console", "dri", "fd", "null", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia1", "nvidiactl", "ptmx", "pts", "some",
+				"dri:", "renderD200", "", "some:", "where", "c 195 1 666 0 ok", "/proc/self/fd", "0", "ptmx",
+				"touch: cannot touch 'x': Read-only file system", "linked "+hostCUDA, "0")
+		})
+	}
 }
 
 // Without the edits the same programs find nothing: it is the edits that do it.
@@ -118,7 +152,7 @@ func TestLoaderOfDebianRoots(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(root + "/etc/ld.so.cache"); err != nil {
-				t.Skip("no build/" + release + " here: hack/cluster makes it for the tests on Slurm")
+				lacks(t, "no build/"+release+" here: hack/cluster root --mpi makes it")
 			}
 			asUsers(t, func(t *testing.T, user int) {
 				m := newMachine(t, user)

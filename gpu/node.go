@@ -99,16 +99,24 @@ func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
 			given[d.Path] = true
 		}
 	}
-	const dir = "/dev/dri/by-path"
 	if len(given) == 0 {
 		return nil
 	}
 	var links []bundle.Link
-	for _, name := range sorted(p.Node.Names(dir)) {
-		target, err := p.Node.Readlink(dir + "/" + name)
-		if err == nil && given[path.Join(dir, target)] {
-			links = append(links, bundle.Link{Path: dir + "/" + name, Target: target})
+	for _, name := range sorted(p.Node.Names(driLinks)) {
+		target, err := p.Node.Readlink(driLinks + "/" + name)
+		if err == nil && given[path.Join(driLinks, target)] {
+			links = append(links, bundle.Link{Path: driLinks + "/" + name, Target: target})
 		}
 	}
 	return links
+}
+
+// driLinks is where they are.
+const driLinks = "/dev/dri/by-path"
+
+// asIs is a mount of a path of the node's at the same path. The flags are the
+// node's own: /dev's.
+func (p *plan) asIs(at, option string) specs.Mount {
+	return specs.Mount{Destination: at, Source: p.Node.HostPath(at), Type: "bind", Options: []string{option}}
 }

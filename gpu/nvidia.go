@@ -17,6 +17,12 @@ const (
 	driverCapabilities = "NVIDIA_DRIVER_CAPABILITIES"
 )
 
+// How sysfs has NVIDIA's GPUs, and any device of the PCI bus.
+const (
+	nvidiaVendor = "0x10de"
+	pciDevices   = "/sys/bus/pci/devices/"
+)
+
 // nvidia gives NVIDIA's GPUs and driver.
 func (p *plan) nvidia() error {
 	chosen, wanted, err := p.nvidiaChoice()
@@ -52,7 +58,7 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 	all := set && slices.Contains(list, "all")
 	_, _, slurm := p.env.slurmGPUs()
 	switch {
-	case p.Slurm && !slurm:
+	case p.Slurm && !slurm && !p.early():
 		return choice{}, false, nil
 	case set && (len(list) == 0 || slices.Contains(list, "void")):
 		p.declined = true
@@ -65,7 +71,10 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 		if len(cards) == 0 {
 			return choice{}, false, nil
 		}
-		chosen, err = p.allocated(cards, "CUDA_VISIBLE_DEVICES")
+		chosen, err = p.ofTask(cards, "CUDA_VISIBLE_DEVICES")
+		if err == nil && !slurm && len(chosen.cards) == 0 {
+			return choice{}, false, nil
+		}
 	} else {
 		chosen.rule = visibleDevices
 		chosen.cards, _, err = p.usable(cards)
@@ -89,6 +98,13 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 
 // nvidiaCards finds the GPUs of the node, in the order in which Slurm counts them.
 func (p *plan) nvidiaCards() []card {
+	if p.cards == nil {
+		p.cards = p.findNVIDIA()
+	}
+	return p.cards
+}
+
+func (p *plan) findNVIDIA() []card {
 	var cards []card
 	seen := map[int]bool{}
 	for _, info := range p.nvidiaInformation() {
@@ -103,12 +119,12 @@ func (p *plan) nvidiaCards() []card {
 		})
 	}
 	// Nodes that the driver says nothing of: it is not loaded, or /proc is hidden.
-	for _, name := range sorted(p.Node.Names("/dev")) {
-		minor, ok := suffixNumber(name, "nvidia")
+	for _, entry := range p.devEntries() {
+		minor, ok := suffixNumber(entry.Name(), "nvidia")
 		if !ok || seen[minor] {
 			continue
 		}
-		if d, err := p.Node.Device("/dev/" + name); err == nil {
+		if d, err := p.Node.Device("/dev/" + entry.Name()); err == nil {
 			cards = append(cards, card{nodes: []host.Device{d}, label: d.Path, minor: minor})
 		}
 	}
@@ -215,7 +231,7 @@ func (p *plan) nvidiaDevices(chosen choice, caps capabilitySet) error {
 			e.Devices = append(e.Devices, readOnly(part.gi), readOnly(part.ci))
 		}
 		if caps.any("graphics", "display") && c.bus != "" {
-			for _, d := range p.driNodes("/sys/bus/pci/devices/" + c.bus) {
+			for _, d := range p.driNodes(pciDevices + c.bus) {
 				if d.Denied == nil {
 					e.Devices = append(e.Devices, node(d))
 				}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	cdi "tags.cncf.io/container-device-interface/specs-go"
+
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
@@ -42,6 +44,7 @@ var published = map[string][]string{
 	},
 	"hooks": {
 		"create-symlinks", "update-ldcache", "enable-cuda-compat", "disable-device-node-modification", "update-application-profile", "chmod",
+		"apply-cuda-memory-limits",
 	},
 	"variables": {
 		"NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_", "NVIDIA_DISABLE_REQUIRE", "NVIDIA_MIG_CONFIG_DEVICES",
@@ -107,12 +110,7 @@ func whatIsGiven(t *testing.T) map[string][]string {
 	}
 	r := ask(t, n, "SLURM_STEP_GPUS=4,5", "NVIDIA_DRIVER_CAPABILITIES=all", "NVIDIA_GDS=enabled", "NVIDIA_MOFED=enabled", "NVIDIA_GDRCOPY=enabled", "NVIDIA_NVSWITCH=enabled")
 	o := mustGive(t, r)
-	given := map[string][]string{
-		// Those that tests of their own show.
-		"hooks":        {"create-symlinks", "update-ldcache", "enable-cuda-compat", "disable-device-node-modification", "update-application-profile", "chmod"},
-		"variables":    published["variables"][:12],
-		"capabilities": knownCapabilities(),
-	}
+	given := map[string][]string{"hooks": doneHere(t), "variables": named(t, published["variables"]), "capabilities": knownCapabilities()}
 	for destination := range o.mounts {
 		name := path.Base(destination)
 		given["programs"] = append(given["programs"], name)
@@ -133,4 +131,41 @@ func whatIsGiven(t *testing.T) map[string][]string {
 		}
 	}
 	return given
+}
+
+// doneHere are those hooks that need no program of NVIDIA's.
+func doneHere(t *testing.T) (names []string) {
+	t.Helper()
+	for _, name := range published["hooks"] {
+		found, err := recogniseHooks([]*cdi.Hook{{HookName: "createContainer", Path: "/usr/bin/nvidia-cdi-hook", Args: []string{"nvidia-cdi-hook", name}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.others == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// named are those variables that this package's code names; what they do tests of
+// their own show.
+func named(t *testing.T, variables []string) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		code, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range variables {
+			if !strings.HasSuffix(file, "_test.go") && strings.Contains(string(code), `"`+name+`"`) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }

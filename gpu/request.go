@@ -5,6 +5,8 @@
 package gpu
 
 import (
+	"cmp"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -35,6 +37,10 @@ type Request struct {
 	// Capabilities are the parts of NVIDIA's driver that the user asks for, which
 	// count before what the image says.
 	Capabilities []string
+
+	// Terminal is the node's path of the one that the container is started at,
+	// such as /dev/pts/0; empty for none.
+	Terminal string
 
 	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none
 	// did, and the image's own counts.
@@ -96,6 +102,12 @@ func Asked(env []string, annotations map[string]string) bool {
 	return CDIAnnotation(annotations) != ""
 }
 
+// Unknown tells whether Slurm, which Asked finds nothing of, did not know the task yet:
+// then Edits goes by the device cgroup.
+func Unknown(env []string) bool {
+	return !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, taskVariable+"=") })
+}
+
 // CDIAnnotation names an annotation that asks for CDI devices; empty for none.
 func CDIAnnotation(annotations map[string]string) string {
 	for key := range annotations {
@@ -109,7 +121,7 @@ func CDIAnnotation(annotations map[string]string) string {
 // Edits works out what the container gets. Its error is for the user: it says
 // what was asked for and why it cannot be had.
 func Edits(r Request) (Result, error) {
-	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}}
+	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}, kept: set{}}
 	vendors := []struct {
 		name string
 		give func(*plan) error
@@ -155,18 +167,25 @@ type plan struct {
 	edits    []bundle.Edit
 	warnings []string
 
-	boot    string  // asked once
-	version *string // likewise
+	boot    string        // asked once
+	version *string       // likewise
+	cards   []card        // NVIDIA's of the node, found once
+	dev     []fs.DirEntry // of /dev, likewise
 
 	given     int             // GPUs
 	declined  bool            // the container does not want those that it could get
 	named     map[string]bool // device nodes that CDI specifications gave
+	kept      set             // device nodes that edits gave
+	unknown   bool            // whether the task has GPUs
 	libraries []library
 	compat    []library // the image's own, that go before the driver's
 }
 
 // add appends the edit unless it changes nothing.
 func (p *plan) add(e bundle.Edit) {
+	for _, d := range e.Devices {
+		p.kept[cmp.Or(d.HostPath, d.Path)] = true
+	}
 	if p.sharesDev() {
 		e.Devices = slices.DeleteFunc(e.Devices, func(d bundle.Device) bool { return d.HostPath == "" || d.HostPath == d.Path })
 		e.Links = slices.DeleteFunc(e.Links, func(l bundle.Link) bool { return strings.HasPrefix(l.Path, "/dev/") })
@@ -190,6 +209,7 @@ func (p *plan) finish() error {
 			return err
 		}
 	}
+	p.ownDev()
 	return p.injectLibraries()
 }
 
@@ -232,7 +252,6 @@ func bindOf(source, destination string) specs.Mount {
 // private is the directory in the container that holds what has no place in the image.
 func (p *plan) private() string { return bundle.PrivateDir(p.Mounts, "gpu") }
 
-// sharesDev tells whether the container has the node's own /dev: then every
-// device is there already, those of other tasks too, and only a device cgroup
-// denies any. Variables go on counting all of the node's.
+// sharesDev tells whether the container is to have the node's own /dev: then what
+// it is given is there already, and what it is not must be taken out.
 func (p *plan) sharesDev() bool { return bundle.SharesDev(p.Mounts) }

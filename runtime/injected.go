@@ -17,8 +17,8 @@ import (
 // container.
 const injectedDir = "injected"
 
-// makeInjected makes the files and links of the bundle that the specification
-// has no word for, in the entry, and mounts that put them into the container.
+// makeInjected makes the files, directories and links of the bundle that the
+// specification has no word for, in the entry, and mounts that put them into the container.
 // Links in a directory of the image are left to planScaffold. An optional file
 // in /proc is left out without procToo: libcontainer mounts nothing there.
 func makeInjected(b *bundle.Bundle, entry string, procToo bool) error {
@@ -41,7 +41,7 @@ func makeInjected(b *bundle.Bundle, entry string, procToo bool) error {
 			return err
 		}
 	}
-	return makeLinks(b, dir)
+	return makeDirectories(b, dir)
 }
 
 // onNode tells whether the node has the file: what is mounted in a /proc must be
@@ -59,16 +59,16 @@ func writeInjected(path string, data []byte) error {
 	return os.WriteFile(path, data, 0o444)
 }
 
-// makeLinks makes the directories of those links that belong on a tmpfs of the
-// container's, such as its /dev: nothing can be made there beforehand, so a
-// directory of ours that holds them is mounted there, with mount points for
-// whatever else is mounted in it. Below any other mount they are that mount's
-// business.
-func makeLinks(b *bundle.Bundle, dir string) error {
-	for i, top := range linkDirs(b) {
-		made := filepath.Join(dir, "links", strconv.Itoa(i))
+// makeDirectories makes those of the bundle, and those of links that belong on a
+// tmpfs of the container's, such as its /dev: nothing can be made there
+// beforehand, so a directory of ours that holds them is mounted there, with mount
+// points for whatever else is mounted in it. Below any other mount links are that
+// mount's business.
+func makeDirectories(b *bundle.Bundle, dir string) error {
+	for i, top := range tops(slices.Concat(b.Directories, linkDirs(b))) {
+		made := filepath.Join(dir, "directories", strconv.Itoa(i))
 		if err := os.MkdirAll(made, 0o755); err != nil {
-			return fmt.Errorf("make directory of links: %w", err)
+			return fmt.Errorf("make directory %s: %w", top, err)
 		}
 		points := newMaker(made)
 		defer points.close() // of few directories
@@ -76,6 +76,13 @@ func makeLinks(b *bundle.Bundle, dir string) error {
 			if inside, ok := strings.CutPrefix(filepath.Clean(l.Path), top+"/"); ok {
 				if err := points.make(inside, target{link: l.Target}); err != nil {
 					return fmt.Errorf("make link %s: %w", l.Path, err)
+				}
+			}
+		}
+		for _, below := range b.Directories {
+			if inside, ok := strings.CutPrefix(filepath.Clean(below), top+"/"); ok {
+				if err := points.make(inside, target{}); err != nil {
+					return fmt.Errorf("make directory %s: %w", below, err)
 				}
 			}
 		}
@@ -97,14 +104,22 @@ func makeLinks(b *bundle.Bundle, dir string) error {
 	return nil
 }
 
-// linkDirs are the directories to make, none within another.
+// linkDirs are the directories of links that lie on a tmpfs.
 func linkDirs(b *bundle.Bundle) []string {
 	var dirs []string
 	for _, l := range b.Links {
 		dirs = append(dirs, filepath.Dir(filepath.Clean(l.Path)))
 	}
 	slices.Sort(dirs)
-	dirs = slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool { return !onTmpfs(b.Spec.Mounts, dir) })
+	return slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool { return !onTmpfs(b.Spec.Mounts, dir) })
+}
+
+// tops are those of the directories that lie within no other.
+func tops(dirs []string) []string {
+	for i := range dirs {
+		dirs[i] = filepath.Clean(dirs[i])
+	}
+	slices.Sort(dirs)
 	var tops []string
 	for _, dir := range dirs {
 		within := func(top string) bool { return dir == top || strings.HasPrefix(dir, top+"/") }

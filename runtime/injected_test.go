@@ -78,16 +78,16 @@ func TestInjectedLinksOnTmpfs(t *testing.T) {
 	}
 	got, made := injected(t, root, b, false)
 	expectEdits(t, got,
-		"/dev from tmpfs", "/dev/own/lib from scaffold:/injected/links/0",
+		"/dev from tmpfs", "/dev/own/lib from scaffold:/injected/directories/0",
 		"/dev/own/lib/x.so.1.2 from "+file, "/dev/own/lib/sub/y from "+file, "/dev/own/libs from /etc",
-		"/dev/own/lib-more from scaffold:/injected/links/1")
+		"/dev/own/lib-more from scaffold:/injected/directories/1")
 	for name, want := range map[string]string{"0/x.so": "x.so.1.2", "0/deep/er/x": "../../x.so", "1/z": "z"} {
-		if target, err := os.Readlink(made + "/injected/links/" + name); err != nil || target != want {
+		if target, err := os.Readlink(made + "/injected/directories/" + name); err != nil || target != want {
 			t.Errorf("link %s: %q, %v", name, target, err)
 		}
 	}
 	for _, name := range []string{"0/x.so.1.2", "0/sub/y"} {
-		if info, err := os.Lstat(made + "/injected/links/" + name); err != nil || !info.Mode().IsRegular() {
+		if info, err := os.Lstat(made + "/injected/directories/" + name); err != nil || !info.Mode().IsRegular() {
 			t.Errorf("mount point %s: %v, %v", name, info, err)
 		}
 	}

@@ -128,7 +128,8 @@ func (l *launch) planInPlace() error {
 	b := l.b
 	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
 	edit := bundle.Edit{From: "rootless"}
-	foreign := func(option string) bool { return foreignID(option, os.Geteuid(), os.Getegid()) }
+	uid, gid := os.Geteuid(), os.Getegid()
+	foreign := func(option string) bool { return foreignID(option, uid, gid) }
 	for _, m := range b.Spec.Mounts {
 		if changed, ok := rootlessMount(b.Spec, m, foreign); ok {
 			edit.Mounts = append(edit.Mounts, changed)

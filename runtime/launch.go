@@ -83,7 +83,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
-	injected := len(b.Files)+len(b.Links) > 0
+	injected := len(b.Files)+len(b.Links)+len(b.Directories) > 0
 	if err := makeInjected(b, dir, false); err != nil {
 		return err
 	}

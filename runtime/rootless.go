@@ -80,12 +80,12 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, foreign func(option string) 
 	case m.Type == "mqueue" && shared(specs.IPCNamespace):
 		source = "/dev/mqueue"
 	}
-	if _, err := os.Stat(source); source != "" && err != nil {
-		// A node without message queues in its /dev: their system calls do
-		// not need the place.
-		return specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev"}}, true
-	}
 	if source != "" {
+		if _, err := os.Stat(source); err != nil {
+			// A node without message queues in its /dev: their system calls do
+			// not need the place.
+			return specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev"}}, true
+		}
 		options := []string{"rbind", "nosuid", "noexec", "nodev"}
 		if slices.Contains(m.Options, "ro") {
 			options = append(options, "ro")

@@ -91,6 +91,11 @@ type target struct {
 func (s *scaffold) find(mounts []specs.Mount) error {
 	s.mounted = map[string]bool{}
 	for _, m := range mounts {
+		if clean := filepath.Clean("/" + m.Destination); !strings.Contains(m.Destination, "..") && s.below(clean) {
+			// Where it leads is the business of what is mounted above it.
+			s.mounted[clean] = true
+			continue
+		}
 		path, dir, err := s.of(m.Destination)
 		if err != nil {
 			return fmt.Errorf("resolve mount target %s: %w", m.Destination, err)

@@ -49,7 +49,7 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 		return hpc, a, err
 	}
 	edits, warnings, err := plan.GPUs(b, plan.GPURequest{
-		Config: cfg, Root: "/", Slurm: step, Devices: c.StringSlice("device"), CacheDir: nodeDir,
+		Config: cfg, Root: "/", Slurm: step, Devices: c.StringSlice("device"), Terminal: terminal(), CacheDir: nodeDir,
 	})
 	if err == nil {
 		err = b.Apply(edits...)
@@ -112,6 +112,15 @@ func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *targe
 		return false, err
 	}
 	return true, b.Apply(edits...)
+}
+
+// terminal is the path of the terminal on stdin; empty for none.
+func terminal() string {
+	name, err := os.Readlink("/proc/self/fd/0")
+	if err != nil || !strings.HasPrefix(name, "/dev/pts/") {
+		return ""
+	}
+	return name
 }
 
 // workdir is the job's working directory: our own, unless Slurm has put us where

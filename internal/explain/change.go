@@ -45,6 +45,7 @@ const (
 	Namespace  = "namespace"  // the value is a path to join, empty for a new one
 	Mount      = "mount"      // of the value, a source and options
 	Device     = "device"     // the value is type, numbers and access
+	Directory  = "directory"  // made for the container, with what else goes there
 	Link       = "link"       // to the value
 	File       = "file"       // made for the container, of the value's size
 	Hook       = "hook"       // the value is the command
@@ -118,10 +119,10 @@ func (l *list) seed(s *specs.Spec) {
 	}
 }
 
-// key is by what two changes disagree. A mount and a file at one path do.
+// key is by what two changes disagree. A mount, a file and a directory at one path do.
 func key(kind, name string) string {
 	switch kind {
-	case File:
+	case File, Directory:
 		kind = Mount
 	case EnvPrepend:
 		kind = Env
@@ -175,6 +176,9 @@ func (l *list) edit(e bundle.Edit) {
 	}
 	for _, d := range e.Devices {
 		l.add(Device, d.Path, device(d))
+	}
+	for _, dir := range e.Directories {
+		l.add(Directory, dir, "")
 	}
 	for _, link := range e.Links {
 		l.add(Link, link.Path, link.Target)

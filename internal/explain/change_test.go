@@ -120,7 +120,7 @@ func TestEveryFieldOfAnEdit(t *testing.T) {
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}, User: &specs.User{UID: 1}, AdditionalGids: []uint32{7},
 		Terminal: true, Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
 		Devices: []bundle.Device{{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c"}, HostPath: "/dev/y"}},
-		Links:   []bundle.Link{{Path: "/l", Target: "t"}}, Files: []bundle.File{{Path: "/f"}},
+		Links:   []bundle.Link{{Path: "/l", Target: "t"}}, Files: []bundle.File{{Path: "/f"}}, Directories: []string{"/d"},
 		Hooks: &specs.Hooks{StartContainer: []specs.Hook{{Path: "/h"}}}, RootPath: "/r", Annotations: map[string]string{"k": "v"},
 	}
 	v := reflect.ValueOf(full)

@@ -32,14 +32,23 @@ func Verify(b *bundle.Bundle, node, image *host.Tree, arch string) []Finding {
 	v.readCache()
 	var findings []Finding
 	seen := map[string]bool{}
+	look := func(source, at string) {
+		soname, ok := v.library(source, at)
+		if ok && !seen[soname] {
+			seen[soname] = true
+			findings = append(findings, v.find(soname, at))
+		}
+	}
 	for _, e := range b.Applied {
 		for _, m := range slices.Concat(e.MountsFirst, e.Mounts) {
-			soname, ok := v.library(m)
-			if !ok || seen[soname] {
-				continue
+			if bundle.IsBind(m) {
+				look(m.Source, path.Clean(m.Destination))
 			}
-			seen[soname] = true
-			findings = append(findings, v.find(soname, path.Clean(m.Destination)))
+		}
+		for _, l := range e.Links {
+			if at := v.follow(path.Clean(l.Path)); at != "" && isLibrary(path.Base(l.Path)) {
+				look(v.source(at), at)
+			}
 		}
 	}
 	return findings
@@ -76,19 +85,23 @@ func (v *view) readCache() {
 	}
 }
 
-// library tells whether a mount is of a library, and the name by which programs
-// ask for it.
-func (v *view) library(m specs.Mount) (soname string, ok bool) {
-	name := path.Base(m.Destination)
-	if !bundle.IsBind(m) || !strings.HasPrefix(name, "lib") || !strings.Contains(name, ".so") {
+// isLibrary tells whether a file is one by its name.
+func isLibrary(name string) bool {
+	return strings.HasPrefix(name, "lib") && strings.Contains(name, ".so")
+}
+
+// library tells whether the node's file at the source, which the container has at a
+// path, is a library, and the name by which programs ask for it.
+func (v *view) library(source, at string) (soname string, ok bool) {
+	if source == "" || !isLibrary(path.Base(at)) {
 		return "", false
 	}
-	lib, err := v.node.Library(m.Source)
+	lib, err := v.node.Library(source)
 	if err != nil || lib.Machine != host.Machine(v.arch) {
 		return "", false
 	}
 	if lib.Soname == "" {
-		return name, true
+		return path.Base(at), true
 	}
 	return lib.Soname, true
 }
@@ -129,20 +142,23 @@ func (v *view) found(f Finding, at, by string) Finding {
 // sameSource tells whether one file of the node is at both places: itself, or in a
 // directory that is mounted there.
 func (v *view) sameSource(a, b string) bool {
-	source := func(at string) string {
-		for _, m := range slices.Backward(v.bundle.Spec.Mounts) {
-			rest, inside := strings.CutPrefix(at+"/", path.Clean(m.Destination)+"/")
-			if !inside {
-				continue
-			}
-			if resolved, err := v.node.Resolve(path.Join(m.Source, rest)); err == nil {
-				return resolved
-			}
-			return ""
+	return v.source(a) != "" && v.source(a) == v.source(b)
+}
+
+// source is the node's file that the container has at a path by a mount; empty for
+// one of the image's own.
+func (v *view) source(at string) string {
+	for _, m := range slices.Backward(v.bundle.Spec.Mounts) {
+		rest, inside := strings.CutPrefix(at+"/", path.Clean(m.Destination)+"/")
+		if !inside {
+			continue
+		}
+		if resolved, err := v.node.Resolve(path.Join(m.Source, rest)); err == nil {
+			return resolved
 		}
 		return ""
 	}
-	return source(a) != "" && source(a) == source(b)
+	return ""
 }
 
 // mostLinks bounds how many links are followed, as the kernel does.

@@ -32,6 +32,9 @@ type Prober interface {
 	// be opened for reading, and for writing too when write is set. Without a
 	// node the error is fs.ErrNotExist or ErrNotDevice.
 	Probe(path string, write bool) (Device, error)
+	// Readable tells whether what is at path, of any kind, could be opened for
+	// reading.
+	Readable(path string) bool
 }
 
 // Kernel is the Prober of real machines.
@@ -66,6 +69,9 @@ func (Kernel) Probe(path string, write bool) (Device, error) {
 	return d, nil
 }
 
+// Readable asks by faccessat2(2), too, and nothing else.
+func (Kernel) Readable(path string) bool { return access(path, unix.R_OK) == nil }
+
 // access is faccessat2(2). The wrapper of x/sys takes EPERM for a system call
 // that a seccomp filter forbids, and goes by the mode: what a device cgroup
 // denies would look allowed. Such a filter denies the root directory, too.
@@ -98,6 +104,9 @@ func (t *Tree) Device(path string) (Device, error) { return t.probe(path, true) 
 // ReadOnlyDevice describes a node that is only to be read, as those are that
 // stand for a capability.
 func (t *Tree) ReadOnlyDevice(path string) (Device, error) { return t.probe(path, false) }
+
+// Readable tells whether this process may open what is there for reading.
+func (t *Tree) Readable(path string) bool { return t.prober.Readable(t.HostPath(path)) }
 
 func (t *Tree) probe(path string, write bool) (Device, error) {
 	d, err := t.prober.Probe(t.HostPath(path), write)

@@ -235,7 +235,35 @@ func (t *Tree) ReadLine(path string) string {
 
 // Names lists what a directory holds, in no order; nothing where it is none.
 func (t *Tree) Names(dir string) []string {
-	h, err := t.handle(dir)
+	d := t.directory(dir)
+	if d == nil {
+		return nil
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// Entries is Names with what kind each is of, in no order.
+func (t *Tree) Entries(dir string) []fs.DirEntry {
+	d := t.directory(dir)
+	if d == nil {
+		return nil
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(-1)
+	if err != nil {
+		return nil
+	}
+	return entries
+}
+
+// directory opens one to be listed; nil where it is none.
+func (t *Tree) directory(path string) *os.File {
+	h, err := t.handle(path)
 	if err != nil {
 		return nil
 	}
@@ -247,12 +275,7 @@ func (t *Tree) Names(dir string) []string {
 	if err != nil {
 		return nil
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
-	return names
+	return d
 }
 
 // Readlink is what the symbolic link at path holds. Links on the way to it are

@@ -143,8 +143,8 @@ func (r *replacement) provide(f fabric) (lacks string) {
 // device gives the nodes of a pattern, and says why there is none to be used.
 func (r *replacement) device(pattern string) (lacks string) {
 	found, lacks := devicesOf(r.Node, pattern)
-	if !bundle.SharesDev(r.Mounts) {
-		for _, d := range found {
+	for _, d := range found {
+		if !bundle.HasDevice(r.Mounts, d.Path) {
 			r.fabric.devices = append(r.fabric.devices, deviceOf(d))
 		}
 	}

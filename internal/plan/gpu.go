@@ -23,6 +23,9 @@ type GPURequest struct {
 	// Devices are the CDI names that the command line asks for.
 	Devices []string
 
+	// Terminal is the node's path of the one on our stdin; empty for none.
+	Terminal string
+
 	// CacheDir keeps what is found out about the node; empty for none.
 	CacheDir string
 }
@@ -35,7 +38,7 @@ func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []strin
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
 	}
-	if !asked {
+	if !asked && (!r.Slurm || !bundle.SharesDev(b.Spec.Mounts)) {
 		return nil, nil, nil
 	}
 	node, err := host.Open(r.Root, host.Kernel{})
@@ -43,6 +46,9 @@ func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []strin
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
 	}
 	defer node.Close()
+	if !asked && !gpu.Present(node) {
+		return nil, nil, nil // there are none to be kept from
+	}
 	image, err := host.Open(b.Rootfs, host.Kernel{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
@@ -62,7 +68,7 @@ func (r GPURequest) request(b *bundle.Bundle) (request gpu.Request, asked bool, 
 	c := r.Config
 	request = gpu.Request{
 		Arch: goruntime.GOARCH, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
-		Slurm: r.Slurm, CDI: slices.Clone(r.Devices), CacheDir: r.CacheDir, Site: site(c),
+		Slurm: r.Slurm, CDI: slices.Clone(r.Devices), CacheDir: r.CacheDir, Terminal: r.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {
 		request.Capabilities = c.GPU.Capabilities
@@ -91,7 +97,7 @@ func (r GPURequest) request(b *bundle.Bundle) (request gpu.Request, asked bool, 
 	if asked {
 		request.CDI = append(request.CDI, c.GPU.CDI.Devices...)
 	}
-	return request, asked, nil
+	return request, asked || gpu.Unknown(request.Env), nil
 }
 
 // site is what the configuration decides, as gpu has it.

@@ -105,7 +105,7 @@ func TestCDINames(t *testing.T) {
 		"an engine that may ask":   {r: GPURequest{Config: engines}, annotations: annotated, asked: true},
 	} {
 		b := task(t)
-		b.Spec.Process.Env, b.Spec.Annotations = []string{tt.env}, tt.annotations
+		b.Spec.Process.Env, b.Spec.Annotations = []string{tt.env, "SLURM_PROCID=0"}, tt.annotations
 		request, asked, err := tt.r.request(b)
 		got := strings.Join(request.CDI, " ")
 		if err != nil {

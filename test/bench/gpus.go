@@ -8,9 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // What GPUs cost a Slurm task: that many fake ones (hack/fake-gpus), with a driver
@@ -20,21 +20,24 @@ const (
 	driver   = "550.54.15"
 )
 
-// A gpuTask is a row of the table: the same task with a driver of so many
-// libraries, or without GPUs.
+// A gpuTask is a row of the table: the same task with so many of the node's GPUs, and
+// a driver of so many libraries.
 type gpuTask struct {
-	name      string
-	libraries int
-	cold      bool // nothing is known of the driver yet
+	name            string
+	gpus, libraries int
+	cold            bool // nothing is known of the driver yet
 }
 
 // NVIDIA's driver 550 has 12 libraries for compute and utility, the default, and 40
-// in all.
+// in all. The first is as on a node without GPUs: the configuration leaves them alone.
 var gpuTasks = []gpuTask{
-	{"without GPUs", 0, false},
-	{"8 GPUs, 20 libraries", 20, false},
-	{"8 GPUs, 100 libraries", 100, false},
-	{"8 GPUs, 100 libraries, not seen before", 100, true},
+	{"a node without GPUs", 0, 0, false},
+	{"no GPU of 8", 0, 1, false},
+	{"8 of 8 GPUs, 20 libraries", 8, 20, false},
+	{"2 of 8 GPUs, 20 libraries", 2, 20, false},
+	{"8 of 8 GPUs, 100 libraries", 8, 100, false},
+	{"2 of 8 GPUs, 100 libraries", 2, 100, false},
+	{"8 of 8 GPUs, 100 libraries, not seen before", 8, 100, true},
 }
 
 // writeGPUs measures, and prints the table. The fake GPUs stay where all else is
@@ -58,7 +61,7 @@ func (p place) writeGPUs(w *bytes.Buffer, repo string, samples int) error {
 	}
 	without := gpuTasks[0].name
 	fmt.Fprintf(w, "### A Slurm task with GPUs: `run` in place\n\n")
-	fmt.Fprintf(w, "Median (quartiles) of %d. Fake GPUs, and a driver whose libraries hold nothing: each is bound, with links, and the loader's\ncache made anew.\n\n", samples)
+	fmt.Fprintf(w, "Median (quartiles) of %d. Fake GPUs, in a /dev of some %d nodes, and a driver whose libraries hold nothing. Links to each\nare made, and the loader's cache anew; where GPUs are another's, a /dev without them.\n\n", samples, otherNodes)
 	fmt.Fprintf(w, "| | wall, ms | CPU, ms | more CPU than %s, ms |\n|---|---|---|---|\n", without)
 	for _, task := range gpuTasks {
 		fmt.Fprintf(w, "| %s | %v | %v | %v |\n", task.name, r.of(task.name, wall), r.of(task.name, cpu), r.difference(task.name, without, cpu))
@@ -78,10 +81,7 @@ func (r *results) difference(name, to string, f figure) spread {
 
 func (p place) takeGPUs(task gpuTask) (sample, error) {
 	// What is known of one driver is not of the other.
-	state, bundle := filepath.Join(p.dir, "state", fmt.Sprint("gpus", task.libraries)), filepath.Join(p.dir, "user", "gpus")
-	if task.libraries == 0 {
-		bundle = filepath.Join(p.dir, "user", "none")
-	}
+	state, bundle := filepath.Join(p.dir, "state", fmt.Sprint("gpus", task.libraries)), filepath.Join(p.dir, "user", fmt.Sprint("gpus", task.gpus))
 	if task.cold {
 		if err := os.RemoveAll(filepath.Join(state, ".ocishim-node")); err != nil {
 			return sample{}, err
@@ -123,7 +123,11 @@ func (p place) makeDriver(libraries int) error {
 			return fmt.Errorf("gcc: %w: %s", err, out)
 		}
 	}
-	return os.WriteFile(filepath.Join(root, "config.toml"), fmt.Appendf(nil, "gpu.driver = %q\n", root), 0o644)
+	config := fmt.Appendf(nil, "gpu.driver = %q\n", root)
+	if libraries == 0 {
+		config = []byte("gpu.vendors = []\n")
+	}
+	return os.WriteFile(filepath.Join(root, "config.toml"), config, 0o644)
 }
 
 // makeGPUs makes the node's GPUs, the drivers, and the bundles of the two tasks.
@@ -137,16 +141,35 @@ func (p place) makeGPUs(repo string) error {
 	if out, err := exec.Command("/sbin/ldconfig", "-r", rootfs).CombinedOutput(); err != nil {
 		return fmt.Errorf("ldconfig: %w: %s", err, out)
 	}
-	for name, env := range map[string]string{
-		"none": "SLURM_JOB_ID=1", "gpus": "SLURM_JOB_ID=1 SLURM_STEP_GPUS=0,1,2,3,4,5,6,7 CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7",
-	} {
-		if err := p.gpuBundle(name, rootfs, strings.Fields(env)); err != nil {
+	for gpus, list := range map[int]string{0: "", 2: "0,1", gpuCount: "0,1,2,3,4,5,6,7"} {
+		env := []string{"SLURM_JOB_ID=1", "SLURM_PROCID=0"}
+		if gpus > 0 {
+			env = append(env, "SLURM_STEP_GPUS="+list, "CUDA_VISIBLE_DEVICES="+list)
+		}
+		if err := p.gpuBundle(fmt.Sprint("gpus", gpus), rootfs, env); err != nil {
 			return err
 		}
 	}
 	cmd := exec.Command(filepath.Join(repo, "hack", "fake-gpus"), "--driver", driver, fmt.Sprint(gpuCount))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
+	}
+	return fillDev()
+}
+
+// otherNodes is how many device nodes a server has beside: terminals, disks.
+const otherNodes = 200
+
+// fillDev makes them as they are there: most are not for users.
+func fillDev() error {
+	for i := range otherNodes {
+		name, mode := fmt.Sprintf("/dev/other%d", i), uint32(0o660)
+		if i%10 == 0 {
+			mode = 0o666
+		}
+		if err := errors.Join(unix.Mknod(name, unix.S_IFCHR, int(unix.Mkdev(1, 3))), unix.Chmod(name, mode)); err != nil {
+			return fmt.Errorf("make %s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,18 +23,31 @@ import (
 func TestGPUs(t *testing.T) {
 	prepare(t)
 	for _, constrain := range []bool{true, false} {
-		for _, mode := range []string{"run", "oci"} {
-			t.Run(fmt.Sprintf("constrain=%v,%s", constrain, mode), func(t *testing.T) {
-				col := column{runtime: "ocishim", slurm: "24.11", mode: mode}
+		for _, col := range []column{
+			{slurm: "24.11", mode: "run"},
+			{slurm: "24.11", mode: "oci"},
+			{slurm: "24.11", mode: "create"},
+			{slurm: "22.05", mode: "run", short: true},
+		} {
+			t.Run(fmt.Sprintf("constrain=%v,%s,%s", constrain, col.slurm, col.mode), func(t *testing.T) {
+				col.runtime = "ocishim"
 				prepareColumn(t, col)
 				g := newGPUCluster(t, col, constrain)
 				for _, k := range gpuCases {
-					t.Run(k.name, func(t *testing.T) { g.compare(t, k) })
+					if k.short || !col.short {
+						t.Run(k.name, func(t *testing.T) { g.compare(t, k) })
+					}
+				}
+				if col.short || col.mode == "create" {
+					return
 				}
 				t.Run("interactive", g.interactive)
+				if col.mode == "run" {
+					t.Run("what else is in /dev", g.dev)
+				}
 				t.Run("explain", g.explain)
 				t.Run("CDI", g.cdi)
-				if !constrain && mode == "run" {
+				if !constrain && col.mode == "run" {
 					t.Run("engines", g.engines)
 				}
 			})
@@ -47,20 +59,21 @@ func TestGPUs(t *testing.T) {
 // which CONTAINER stands for the option, or for nothing.
 type gpuCase struct {
 	name, args, script string
+	short              bool // of one task on one node: Slurm 22.05 has no more in containers
 }
 
 // n1 has eight GPUs, from /dev/nvidia0 on; so have n2 and n3, from /dev/nvidia2 and
 // /dev/nvidia4 on. Three of n2's are taken.
 var gpuCases = []gpuCase{
-	{name: "some", args: "srun -w n2 --gpus=2"},
+	{name: "some", args: "srun -w n2 --gpus=2", short: true},
 	{name: "nodes", args: "srun -N3 --gpus-per-node=2"},
 	{name: "one each", args: "srun -w n1 -n8 --gpus-per-task=1"},
 	{name: "bound", args: "srun -w n1 -n4 --gpus=4 --gpu-bind=single:1"},
 	{name: "bound by map", args: "srun -w n1 -n2 --gpus=4 --gpu-bind=map_gpu:2,1"},
 	{name: "not bound", args: "srun -w n2 -n2 --gpus-per-task=1 --gpu-bind=none"},
-	{name: "none", args: "srun -w n2"},
-	{name: "batch", args: "sbatch -w n2 --gpus=2 CONTAINER", script: "look"},
-	{name: "steps of a batch job", args: "sbatch -w n2 --gpus=2", script: "srun CONTAINER look; srun --gpus=1 CONTAINER look"},
+	{name: "none", args: "srun -w n2", short: true},
+	{name: "batch", args: "sbatch -w n2 --gpus=2 CONTAINER", script: "look", short: true},
+	{name: "steps of a batch job", args: "sbatch -w n2 --gpus=2", script: "srun CONTAINER look; srun --gpus=1 CONTAINER look", short: true},
 }
 
 const fakeDriver = "550.54.15"
@@ -74,7 +87,7 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 	t.Helper()
 	c := newCluster(t, col, fmt.Sprintf("gpus-%v", constrain))
 	c.gpus, c.constrain, c.driver = 8, constrain, fakeDriver
-	if col.mode == "oci" {
+	if col.mode != "run" {
 		// A fake one in /proc would keep the containers from mounting theirs:
 		// they get devices, and a warning that there is no driver.
 		c.driver = "none"
@@ -104,7 +117,11 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(c.onHost(bundle("alice", "ro")+"/rootfs/usr/bin/look"), []byte(lookScript), 0o755); err != nil {
+	look := lookScript
+	if col.mode == "create" { // without streams
+		look = strings.Replace(look, "\n", "\nexec >>/out/look\n", 1)
+	}
+	if err := os.WriteFile(c.onHost(bundle("alice", "ro")+"/rootfs/usr/bin/look"), []byte(look), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	holder := c.command(t.Context(), "alice", "srun", "-w", "n2", "--gpus=3", "sleep", "3600")
@@ -122,64 +139,8 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 	return nil
 }
 
-// lookScript says what a task sees: device nodes, those that it may use, and what
-// the variables say.
-const lookScript = `#!/bin/bash
-for d in /dev/nvidia[0-9]*; do
-	[ -c $d ] || continue
-	there="$there ${d#/dev/nvidia}"
-	[ -r $d ] && usable="$usable ${d#/dev/nvidia}"
-done
-cuda=none
-type opens >/dev/null 2>&1 && cuda=$(opens libcuda.so.1)
-echo "LOOK|$SLURMD_NODENAME $SLURM_PROCID|$there|$usable|${CUDA_VISIBLE_DEVICES//,/ }|${SLURM_STEP_GPUS-}${SLURM_JOB_GPUS-}|$cuda|"
-`
-
-// A look is what one task sees.
-type look struct {
-	task                string
-	there, usable, cuda []int // minors, minors, indices
-	slurm               string
-	driver              string
-}
-
-// looks are those in the output of a job, by task.
-func looks(t *testing.T, output string) []look {
-	t.Helper()
-	var all []look
-	for _, m := range regexp.MustCompile(`LOOK\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|`).FindAllStringSubmatch(output, -1) {
-		l := look{task: m[1], slurm: m[5], driver: m[6]}
-		for i, numbers := range []*[]int{&l.there, &l.usable, &l.cuda} {
-			for _, word := range strings.Fields(m[2+i]) {
-				n, err := strconv.Atoi(word)
-				if err != nil {
-					t.Fatalf("%q is no number, in %s", word, output)
-				}
-				*numbers = append(*numbers, n)
-			}
-		}
-		slices.Sort(l.there)
-		slices.Sort(l.usable)
-		all = append(all, l)
-	}
-	slices.SortStableFunc(all, func(a, b look) int { return strings.Compare(a.task, b.task) })
-	return all
-}
-
-// means are the GPUs that the indices mean, which count those.
-func (l look) means(counted []int) (minors []int, err error) {
-	for _, i := range l.cuda {
-		if i >= len(counted) {
-			return nil, fmt.Errorf("index %d of %v", i, counted)
-		}
-		minors = append(minors, counted[i])
-	}
-	slices.Sort(minors)
-	return minors, nil
-}
-
-// own are the GPUs that are the task's own: without a container, or with the node's
-// /dev, indices count the GPUs that Slurm's cgroup leaves, or all of the node.
+// own are the GPUs that are the task's own, without a container: indices count the
+// GPUs that Slurm's cgroup leaves, or all of the node.
 func (g *gpuCluster) own(l look) ([]int, error) {
 	if !g.constrain {
 		return l.means(l.there)
@@ -197,37 +158,48 @@ func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
 	if len(bare) == 0 || len(in) != len(bare) {
 		t.Fatalf("%d tasks without a container, %d in one", len(bare), len(in))
 	}
+	var first []int
 	for i := range bare {
 		want, err := g.own(bare[i])
 		if err != nil {
 			t.Fatalf("without a container: %v: %+v", err, bare[i])
 		}
+		if i == 0 {
+			first = want
+		}
+		if g.slurm == "22.05" {
+			// It says of the step what it said of the script, the first of all.
+			bare[i].slurm = in[i].slurm
+			if !g.constrain {
+				want = first
+			}
+		}
 		t.Logf("task %s: GPUs %v; without a container %+v, in one %+v", bare[i].task, want, bare[i], in[i])
+		if in[i].task == " " {
+			g.checkEarly(t, in[i], bare[i])
+			continue
+		}
 		g.check(t, in[i], bare[i], want)
 	}
 }
 
-// check judges what a task in a container sees, whose own GPUs are known.
+// check judges what a task in a container sees, whose own GPUs are known: its /dev
+// has only what it got, and indices count that.
 func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
 	t.Helper()
-	got, err := g.own(in)
-	if g.mode == "oci" {
-		// Its /dev has only what it got, and indices count that.
-		if got, err = in.means(in.there); len(in.cuda) == 0 {
-			got = in.there
-		}
-		if !slices.Equal(in.there, in.usable) {
-			t.Errorf("task %s: of %v it may use %v", in.task, in.there, in.usable)
-		}
-		given := want
-		if g.constrain {
-			given = bare.usable
-		}
-		if !slices.Equal(in.there, given) {
-			t.Errorf("task %s: there are %v, want %v", in.task, in.there, given)
-		}
-	} else if !slices.Equal(in.usable, bare.usable) {
-		t.Errorf("task %s: it may use %v, without a container %v", in.task, in.usable, bare.usable)
+	got, err := in.means(in.there)
+	if len(in.cuda) == 0 {
+		got = in.there
+	}
+	if !slices.Equal(in.there, in.usable) {
+		t.Errorf("task %s: of %v it may use %v", in.task, in.there, in.usable)
+	}
+	allowed := want
+	if g.constrain {
+		allowed = bare.usable
+	}
+	if !slices.Equal(in.there, allowed) {
+		t.Errorf("task %s: there are %v, want %v", in.task, in.there, allowed)
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("task %s: its GPUs are %v (%v), want %v", in.task, got, err, want)
@@ -241,11 +213,39 @@ func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
 	}
 }
 
+// checkEarly judges what a task sees of which Slurm, 22.05, said nothing: what its
+// device cgroup allows, and where that denies nothing, what a task without a container
+// sees, and no driver.
+func (g *gpuCluster) checkEarly(t *testing.T, in, bare look) {
+	t.Helper()
+	allowed, driver := bare.there, false
+	if g.constrain {
+		allowed, driver = bare.usable, len(bare.usable) > 0
+	}
+	if !slices.Equal(in.there, allowed) || !slices.Equal(in.usable, allowed) || len(in.cuda) > 0 || in.slurm != "" {
+		t.Errorf("there are %v, it may use %v, want %v; CUDA's list %v, Slurm's %q", in.there, in.usable, allowed, in.cuda, in.slurm)
+	}
+	if has := strings.HasPrefix(in.driver, "libcuda.so.1: 550 from "); has != driver {
+		t.Errorf("the driver's library: %q", in.driver)
+	}
+}
+
 // job runs the case with the option for the container, or without, and returns what
 // it wrote.
-func (g *gpuCluster) job(t *testing.T, k gpuCase, container string) string {
+func (g *gpuCluster) job(t *testing.T, k gpuCase, container string) (said string) {
 	t.Helper()
 	args := strings.Fields(strings.ReplaceAll(k.args, "CONTAINER", container))
+	if container != "" && g.mode == "create" {
+		const out = "/home/alice/out/look"
+		_ = os.Remove(g.onHost(out))
+		defer func() {
+			data, err := os.ReadFile(g.onHost(out))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said = string(data)
+		}()
+	}
 	if k.script == "" {
 		return g.said(t, append(append(args, strings.Fields(container)...), "look")...)
 	}
@@ -298,10 +298,13 @@ func (g *gpuCluster) interactive(t *testing.T) {
 		s := newSession(ctx, g.cluster)
 		out := s.judge(func(s *session) {
 			term := s.atTerminal("alice", 24, 80, append([]string{"salloc", "-w", "n2", "--gpus=2"}, container...)...)
-			if _, err := term.outer.WriteString("look; exit\n"); err != nil {
+			if _, err := term.outer.WriteString("look; echo at $(tty) $(exec 3<>/dev/ptmx && echo and another); exit\n"); err != nil {
 				s.failf("test error", "%v", err)
 			}
 			s.wait(term.task)
+			if !regexp.MustCompile(`\nat /dev/(pts/\d+|console) and another\r`).MatchString(term.stdout.String()) {
+				s.failf("terminal", "%s", term.stdout.String())
+			}
 			all[name] = looks(t, strings.ReplaceAll(term.stdout.String(), "\r\n", "\n"))
 		})
 		if out.bad || len(all[name]) != 1 {
@@ -315,6 +318,51 @@ func (g *gpuCluster) interactive(t *testing.T) {
 	}
 	t.Logf("GPUs %v; without a container %+v, in one %+v", want, bare, in)
 	g.check(t, in, bare, want)
+}
+
+// dev: under hpc all that the node's /dev has is there but GPUs that are not the
+// task's, and it works: terminals, shared memory that other tasks see, device nodes.
+func (g *gpuCluster) dev(t *testing.T) {
+	const list = "cd /dev; find . -mindepth 1 -path ./pts -prune -o -path ./shm -prune -o -printf '%y %p %l\\n' | LC_ALL=C sort"
+	want := g.said(t, "srun", "-w", "n2", "bash", "-c", list)
+	lines := strings.Split(want, "\n")
+	for name, args := range map[string][]string{"[256]": {"--gpus=3"}, "": nil} {
+		// The first two of n2 are nvidia2 and nvidia3; three are another job's.
+		t.Run("GPUs"+name, func(t *testing.T) {
+			got := g.said(t, append(append([]string{"srun", "-w", "n2"}, args...), "--container", bundle("alice", "ro"), "bash", "-c", list)...)
+			own := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+				return strings.Contains(line, " ./nvidia") && !strings.Contains(got, line)
+			})
+			// Terminals are made by a link, and the console is for root.
+			for i, line := range own {
+				if strings.HasPrefix(line, "c ./ptmx") {
+					own[i] = "l ./ptmx pts/ptmx"
+				}
+			}
+			slices.SortStableFunc(own[:len(own)-1], strings.Compare)
+			if got != strings.Join(own, "\n") {
+				t.Errorf("there is\n%swithout a container\n%s", got, want)
+			}
+			const gpus, shared = `c \./nvidia[0-9]+ `, `c \./nvidia(ctl|-modeset|-uvm|-uvm-tools) `
+			for pattern, n := range map[string]int{gpus: len(args) * 3, shared: len(args) * 4} {
+				if found := regexp.MustCompile(pattern).FindAllString(got, -1); len(found) != n {
+					t.Errorf("%d of %s are there, want %d:\n%s", len(found), pattern, n, got)
+				}
+			}
+		})
+	}
+	out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--container", bundle("alice", "ro"), "bash", "-c",
+		`echo x >/dev/null && head -c 4 /dev/zero | wc -c; exec 3<>/dev/ptmx && [ -c /dev/pts/0 ] && echo pty; echo of a task >/dev/shm/ocishim-test; touch /dev/x 2>/dev/null || echo sealed`)
+	if out != "4\npty\nsealed\n" {
+		t.Errorf("got %q", out)
+	}
+	if out := g.said(t, "srun", "-w", "n2", "cat", "/dev/shm/ocishim-test"); out != "of a task\n" {
+		t.Errorf("without a container there is %q", out)
+	}
+	if out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--export=ALL,OCISHIM_EXPLAIN=1", "--container", bundle("alice", "ro"), "true"); !strings.Contains(out, "\ngpu /dev: without ") ||
+		!strings.Contains(out, "\n  directory  /dev\n") {
+		t.Errorf("explain: %s", out)
+	}
 }
 
 // explain: what a task would get, without starting it, from where it would start.

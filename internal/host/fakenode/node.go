@@ -133,6 +133,12 @@ func (Prober) Probe(path string, _ bool) (host.Device, error) {
 	return d, nil
 }
 
+// Readable is that of host.Prober; what stands for no device is.
+func (p Prober) Readable(path string) bool {
+	d, err := p.Probe(path, false)
+	return err != nil || d.Denied == nil
+}
+
 // LoaderCache writes /etc/ld.so.cache with the libraries, each "name path".
 func (n *Node) LoaderCache(libraries ...string) {
 	n.T.Helper()
