@@ -132,16 +132,20 @@ func newRequest(b *bundle.Bundle, o Options) (request, error) {
 			return nil, err
 		}
 	}
-	if err := req.addResources(b.Spec); err != nil {
-		return nil, err
-	}
+	unclear := req.addResources(b.Spec)
 	if err := req.addAnnotations(b.Spec.Annotations); err != nil {
 		return nil, err
 	}
 	if err := req.addVariables(o.Env, false); err != nil {
 		return nil, err
 	}
-	return req, req.addVariables(b.Spec.Process.Env, true)
+	if err := req.addVariables(b.Spec.Process.Env, true); err != nil {
+		return nil, err
+	}
+	if unclear != nil && !req.asksForGPUs() {
+		return nil, unclear
+	}
+	return req, nil
 }
 
 // jobName is the beginning of the container's id, as engines show it.

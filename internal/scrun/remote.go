@@ -34,13 +34,16 @@ func remoteSpec(spec *specs.Spec, id, rootfs string, shared []string) (*specs.Sp
 	if spec.Process != nil {
 		process := *spec.Process
 		process.Env = slices.DeleteFunc(slices.Clone(process.Env), isOption)
+		if hasGPUHook(spec) { // they are the engine's numbers of GPUs of its own machine; the job has others
+			process.Env = slices.DeleteFunc(process.Env, func(entry string) bool { return strings.HasPrefix(entry, visibleDevices+"=") })
+		}
 		remote.Process = &process
 	}
 	if spec.Linux != nil {
 		linux := *spec.Linux
 		linux.CgroupsPath, linux.Resources = "", nil
 		linux.Namespaces = slices.DeleteFunc(slices.Clone(linux.Namespaces), func(n specs.LinuxNamespace) bool { return n.Path != "" })
-		linux.Devices = slices.DeleteFunc(slices.Clone(linux.Devices), func(d specs.LinuxDevice) bool { return strings.HasPrefix(d.Path, "/dev/nvidia") })
+		linux.Devices = slices.DeleteFunc(slices.Clone(linux.Devices), func(d specs.LinuxDevice) bool { return strings.HasPrefix(d.Path, nvidiaNodes) })
 		remote.Linux = &linux
 	}
 	return &remote, nil
@@ -53,8 +56,9 @@ func isOption(entry string) bool {
 	return ok && slices.ContainsFunc(options, func(o option) bool { return o.variable == variable })
 }
 
-// remoteMounts leaves out the engine's own files. Every other bind mount is a
-// volume: it must lie where the site says that the nodes see the same.
+// remoteMounts leaves out the engine's own files, and GPUs, which a rootless Podman
+// binds: the job has GPUs of its own. Every other bind mount is a volume: it must lie
+// where the site says that the nodes see the same.
 func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mount, error) {
 	var kept []specs.Mount
 	for _, m := range mounts {
@@ -62,7 +66,7 @@ func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mou
 			kept = append(kept, m)
 			continue
 		}
-		if ofEngine(m, id) {
+		if ofEngine(m, id) || strings.HasPrefix(m.Destination, nvidiaNodes) {
 			continue
 		}
 		if !ofEveryNode(m.Source) && !isShared(m.Source, shared) {
