@@ -102,10 +102,15 @@ func (a *anchor) live() int {
 	}
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	quiet := time.NewTimer(quietTime)
+	defer quiet.Stop()
 	for {
 		select {
 		case event := <-a.events:
 			event()
+			quiet.Reset(quietTime)
+		case <-quiet.C:
+			slim()
 		case <-look.C:
 			a.lookAfterSalloc()
 		case err := <-end:
@@ -113,6 +118,10 @@ func (a *anchor) live() int {
 		}
 	}
 }
+
+// quietTime is how long nothing must have happened before an anchor gives back memory:
+// then it waits for a job, for start, or for the end, perhaps for days.
+const quietTime = 200 * time.Millisecond
 
 // do has the event taken by the anchor's own goroutine.
 func (a *anchor) do(event func()) {
