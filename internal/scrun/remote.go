@@ -131,14 +131,18 @@ func outputVariables(r *Record) []string {
 	return env
 }
 
-// writeSpec writes dir/config.json, and makes the directory.
-func writeSpec(dir string, spec *specs.Spec) error {
+// configFile is what the nodes read of a bundle; of a process that enters a container,
+// the process.
+const configFile = "config.json"
+
+// writeConfig writes what the nodes read, and makes the directory.
+func writeConfig(dir string, content any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)
 	}
-	data, err := json.Marshal(spec)
+	data, err := json.Marshal(content)
 	if err == nil {
-		err = writeFile(filepath.Join(dir, "config.json"), data, 0o600)
+		err = writeFile(filepath.Join(dir, configFile), data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)

@@ -86,6 +86,14 @@ sleep 0.7; for i in $(seq 100); do timeout 2 docker version >/dev/null 2>&1 && b
 state Status; docker stop -t 10 box >/dev/null; state ExitCode`, "running\n9\n"},
 }
 
+// scrunDockerEnterScenarios: exec enters the container on its node, which has a tmpfs of its own.
+var scrunDockerEnterScenarios = []engineScenario{
+	{"exec into the container", `run -d --tmpfs /private mini sh -c 'echo of its own >/private/file; echo ready; exec sleep 1000' >/dev/null; logged ready
+docker exec -e GIVEN=yes box sh -c 'cat /private/file; echo $GIVEN ${SLURM_JOB_ID:+job}; exit 5'; echo $?
+script -qefc "docker exec -it box sh -c '[ -t 0 ] && cat /private/file; exit 6'" /dev/null </dev/null | tr -d '\r^@\000\010D'; echo ${PIPESTATUS[0]}`,
+		"of its own\nyes job\n5\nof its own\n6\n"},
+}
+
 // scrunDockerJobScenarios need nodes with fake GPUs, and with memory to which jobs are held.
 // Docker takes --gpus where it finds NVIDIA's hook, which here is no such thing, and is never
 // run: the GPUs are the job's.
@@ -117,6 +125,10 @@ func TestScrunDocker(t *testing.T) {
 			mustRun(t, "hack/cluster", "root", "--slurm", slurm)
 			d := newScrunDocker(t, slurm, "alice", scrunDockerRootless)
 			d.runAll(t, scrunDockerScenarios)
+			if out, err := d.asRoot("sh", "-c", `echo 'scrun.enter = ["/usr/local/bin/ocishim"]' >/etc/ocishim/config.toml`); err != nil {
+				t.Fatalf("setup: %v: %s", err, out)
+			}
+			d.runAll(t, scrunDockerEnterScenarios)
 			if d.gpus > 0 {
 				d.runAll(t, scrunDockerJobScenarios)
 			}
@@ -133,7 +145,8 @@ func newScrunDocker(t *testing.T, slurm, user, setup string) *scrunDocker {
 	}
 	c.start(t, 2)
 	t.Cleanup(c.down)
-	if out, err := c.asRoot("sh", "-c", `echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
+	// A rootless dockerd sees what /etc had when it was started.
+	if out, err := c.asRoot("sh", "-c", `mkdir /etc/ocishim; echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmod 755 /usr/local/bin/nvidia-container-runtime-hook`); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}

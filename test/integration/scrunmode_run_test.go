@@ -85,12 +85,41 @@ var scrunRunScenarios = []podmanScenario{
 		p.throughRuntime(0, "sleep 1000", "ps", id)
 	}},
 	{name: "fifty at once, and their memory", run: fiftyAtOnce},
+	{name: "exec into the container", run: func(p *podman) {
+		p.site("[scrun]\nenter = ['/usr/local/bin/ocishim']\n")
+		defer p.site("")
+		for _, profile := range []string{"hpc", "oci"} {
+			p.enters(profile)
+		}
+	}},
 	{name: "update of a limit", run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
 		p.fails(125, "limits of a job that runs cannot be changed", "update", "--memory", "100m", "box")
 		p.throughRuntime(0, "", "update", "--time", "30", p.inspect("box", "Id"))
 		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.theJob())), "30:00")
 	}},
+}
+
+// enters has processes join a container whose /private nobody else has.
+func (p *podman) enters(profile string) {
+	p.daemon("box", "echo of its own >/private/file; echo ready; exec sleep 1000", "--tmpfs", "/private", "--annotation", "org.ocishim.profile="+profile)
+	p.is(p.call("exec", "-e", "GIVEN=yes", "-w", "/private", "box", "sh", "-c", "cat file; echo $GIVEN $SLURM_JOB_ID; exit 5"), 5, "of its own\nyes "+p.theJob()+"\n")
+	p.is(p.input(strings.NewReader("text\n"), "exec", "-i", "box", "tee", "/private/in"), 0, "text\n")
+	p.is(p.call("exec", "box", "cat", "/private/in"), 0, "text\n")
+	p.is(p.call("exec", "box", "sh", "-c", "kill -KILL $$"), 137, "")
+	if r := p.call("exec", "box", "nothing"); r.status != 127 {
+		p.failf("wrong exit status", "%+v", r)
+	}
+	if profile == "oci" {
+		p.is(p.call("exec", "box", "cat", "/proc/1/comm"), 0, "sleep\n")
+	}
+	term := p.atTerminal(p.user, 30, 90, append(quietly, "exec", "-it", "box", "sh", "-c", "stty size; cat /private/file; exit 6")...)
+	if r := p.wait(term.task); r.status != 6 || !strings.Contains(r.stdout, "30 90") || !strings.Contains(r.stdout, "of its own") {
+		p.failf("no terminal", "%+v", r)
+	}
+	p.do("exec", "-d", "box", "sh", "-c", "echo $$ >/private/pid; exec sleep 1001")
+	p.until("detached process does not run", 10*time.Second, func() bool { return p.call("exec", "box", "cat", "/private/pid").status == 0 })
+	p.do("rm", "-f", "-t", "0", "box")
 }
 
 // mostOfAnchor bounds what an anchor has resident, its share of the program's text, which
