@@ -53,6 +53,8 @@ type anchor struct {
 	ended   bool // we end it ourselves; status is then the anchor's
 	status  int
 	lonely  int // how often salloc was found without its command
+
+	unwanted bool // the engine has forgotten the container
 }
 
 // RunAnchor is the life of an anchor; dir is the container's entry. It returns
@@ -113,6 +115,7 @@ func (a *anchor) live() int {
 			slim()
 		case <-look.C:
 			a.lookAfterSalloc()
+			a.lookAfterBundle()
 		case err := <-end:
 			return a.finish(err)
 		}

@@ -180,7 +180,12 @@ func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec
 		return nil, err
 	}
 	defer parent.Close() // without a word to it, the anchor ends
-	if err := await(parent, o.Progress); err != nil {
+	stop := withdrawOn(parent)
+	err = await(parent, o.Progress)
+	if sig := stop(); sig != nil {
+		return nil, fmt.Errorf("%w: %s", ErrInterrupted, sig)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := c.reload(); err != nil {

@@ -39,8 +39,7 @@ var scrunJobScenarios = []podmanScenario{
 	}},
 	{name: "cancelled while pending", run: func(p *podman) {
 		defer p.fill()()
-		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
-		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		t := p.pending()
 		p.admin("scancel", "-n", "pending")
 		r := p.wait(t)
 		if r.status != 126 || !strings.Contains(r.stderr, "job cancelled while pending") {

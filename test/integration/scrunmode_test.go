@@ -67,7 +67,7 @@ var slowScrun = []string{"a gigabyte through pipes", "time limit", "fifty at onc
 // oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
 // it does not have.
 var oursOnly = []string{
-	"exec into the container", "annotations", "the site's options", "no program of the host by an image", "a volume that is not shared", "staging by sbcast",
+	"exec into the container", "given up while pending", "annotations", "the site's options", "no program of the host by an image", "a volume that is not shared", "staging by sbcast",
 	"staging by the site's program", "staging by rsync", "bundles elsewhere", "disk full while staging", "salloc and srun killed", "fifty at once, and their memory",
 }
 
