@@ -12,9 +12,9 @@ import (
 )
 
 // newBundle is one as an engine makes it, as far as requests look at it.
-func newBundle(env ...string) *bundle.Bundle {
+func newBundle() *bundle.Bundle {
 	return &bundle.Bundle{ID: "0123456789abcdef", Spec: &specs.Spec{
-		Process: &specs.Process{Args: []string{"true"}, Env: env},
+		Process: &specs.Process{Args: []string{"true"}},
 		Linux:   &specs.Linux{Resources: &specs.LinuxResources{}},
 	}}
 }

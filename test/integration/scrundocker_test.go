@@ -88,21 +88,25 @@ state Status; docker stop -t 10 box >/dev/null; state ExitCode`, "running\n9\n"}
 
 // scrunDockerEnterScenarios: exec enters the container on its node, which has a tmpfs of its own.
 var scrunDockerEnterScenarios = []engineScenario{
-	{"exec into the container", `run -d --tmpfs /private mini sh -c 'echo of its own >/private/file; echo ready; exec sleep 1000' >/dev/null; logged ready
+	{
+		"exec into the container", `run -d --tmpfs /private mini sh -c 'echo of its own >/private/file; echo ready; exec sleep 1000' >/dev/null; logged ready
 docker exec -e GIVEN=yes box sh -c 'cat /private/file; echo $GIVEN ${SLURM_JOB_ID:+job}; exit 5'; echo $?
 script -qefc "docker exec -it box sh -c '[ -t 0 ] && cat /private/file; exit 6'" /dev/null </dev/null | tr -d '\r^@\000\010D'; echo ${PIPESTATUS[0]}`,
-		"of its own\nyes job\n5\nof its own\n6\n"},
+		"of its own\nyes job\n5\nof its own\n6\n",
+	},
 }
 
 // scrunDockerJobScenarios need nodes with fake GPUs, and with memory to which jobs are held.
 // Docker takes --gpus where it finds NVIDIA's hook, which here is no such thing, and is never
 // run: the GPUs are the job's.
 var scrunDockerJobScenarios = []engineScenario{
-	{"GPUs", `run --rm --gpus 2 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPUs, $CUDA_VISIBLE_DEVICES, ${NVIDIA_VISIBLE_DEVICES-unset}' | grep -v 'kernel driver is not loaded'
+	{
+		"GPUs", `run --rm --gpus 2 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPUs, $CUDA_VISIBLE_DEVICES, ${NVIDIA_VISIBLE_DEVICES-unset}' | grep -v 'kernel driver is not loaded'
 run --rm --gpus all mini true | grep -o 'gpus all does not say how many'; docker rm -f box >/dev/null 2>&1
 run --rm --gpus all -e SCRUN_GPUS=1 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPU' | grep -v 'kernel driver is not loaded'
 run --rm --gpus 5 mini true | grep -o 'Requested node configuration is not available'; docker rm -f box >/dev/null 2>&1`,
-		"2 GPUs, 0,1, unset\ngpus all does not say how many\n1 GPU\nRequested node configuration is not available\n"},
+		"2 GPUs, 0,1, unset\ngpus all does not say how many\n1 GPU\nRequested node configuration is not available\n",
+	},
 	{"out of memory", `run -e SCRUN_MEM_PER_NODE=32M mini tail /dev/zero | grep -o 'ran out of memory'; state ExitCode`, "ran out of memory\n137\n"},
 }
 
