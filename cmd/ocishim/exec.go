@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
@@ -39,6 +40,7 @@ func execCommand(inv *invocation) *cli.Command {
 			&cli.StringFlag{Name: "pid-file", Usage: "write its pid to `FILE`"},
 			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
+			&cli.BoolFlag{Name: "in-step", Usage: "in a step of the job whose task the container is: with the step's SLURM_* variables, and, where launched in place, the ids, limits and rights of the task"},
 			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, too"},
 		},
 		Action: func(c *cli.Context) error { return execIn(c, inv) },
@@ -46,13 +48,18 @@ func execCommand(inv *invocation) *cli.Command {
 }
 
 func execIn(c *cli.Context, inv *invocation) error {
-	container, err := findOne(c)
+	container, err := findStarted(c)
 	if err != nil {
 		return err
 	}
 	process, err := readProcess(c, container.Process)
 	if err != nil {
 		return err
+	}
+	if c.Bool("in-step") {
+		if process, err = asOfStep(process, container); err != nil {
+			return err
+		}
 	}
 	cgroups, err := subCgroups(c.StringSlice("cgroup"))
 	if err != nil {
@@ -68,6 +75,39 @@ func execIn(c *cli.Context, inv *invocation) error {
 		IgnorePaused:  c.Bool("ignore-paused"),
 	})
 	return err
+}
+
+// stepPatience is how long exec waits for the state of a Slurm task: Slurm may say that
+// a task runs before its runtime has noted anything.
+const stepPatience = 5 * time.Second
+
+// findStarted is findOne, but for a Slurm task that was started a moment ago.
+func findStarted(c *cli.Context) (*runtime.Container, error) {
+	for deadline := time.Now().Add(stepPatience); ; time.Sleep(10 * time.Millisecond) {
+		container, err := findOne(c)
+		if err == nil && container.Status() != runtime.Creating || !c.Bool("in-step") || time.Now().After(deadline) {
+			return container, err
+		}
+	}
+}
+
+// asOfStep is a process that an engine on another machine wants in a task of Slurm's: with
+// variables of its own step, and, where everybody is the task's user, with what that has.
+func asOfStep(p *specs.Process, container *runtime.Container) (*specs.Process, error) {
+	if container.InPlace {
+		own, err := container.Process()
+		if err != nil {
+			return nil, err
+		}
+		own.Args, own.Env, own.Cwd, own.Terminal = p.Args, p.Env, p.Cwd, p.Terminal
+		p = own
+	}
+	for _, entry := range os.Environ() {
+		if strings.HasPrefix(entry, "SLURM_") || strings.HasPrefix(entry, "SLURMD_") {
+			p.Env = append(p.Env, entry)
+		}
+	}
+	return p, nil
 }
 
 // findOne is the container that the first argument names, whatever follows.

@@ -197,7 +197,7 @@ func scrunSite(c *cli.Context) (scrun.Site, error) {
 	}
 	return scrun.Site{
 		Options: s.Options, Staging: s.Staging, Bundles: s.Bundles, NodeDir: s.NodeDir,
-		StageIn: s.StageIn, StageOut: s.StageOut, Shared: s.Shared,
+		StageIn: s.StageIn, StageOut: s.StageOut, Enter: s.Enter, Shared: s.Shared,
 	}, nil
 }
 

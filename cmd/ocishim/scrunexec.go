@@ -14,8 +14,8 @@ import (
 
 func scrunExecCommand(inv *invocation) *cli.Command {
 	command := execCommand(inv)
-	command.Usage = "run a further process beside a container's, with its root and mounts"
-	command.Description = "The process is a step of the container's job that overlaps it. " + command.Description
+	command.Usage = "run a further process in a container, or beside it with its root and mounts"
+	command.Description = "The process is a step of the container's job that overlaps it; in the container by scrun.enter. " + command.Description
 	command.Action = func(c *cli.Context) error {
 		container, err := scrunContainer(c, 0)
 		if err != nil {
@@ -31,7 +31,7 @@ func scrunExecCommand(inv *invocation) *cli.Command {
 		}
 		inv.status, err = container.Exec(process, scrun.ExecOptions{
 			Detach: c.Bool("detach"), PidFile: create.PidFile, ConsoleSocket: create.ConsoleSocket,
-			Log: create.Log, Progress: create.Progress,
+			Log: create.Log, Progress: create.Progress, Enter: create.Site.Enter,
 		})
 		return err
 	}

@@ -20,12 +20,13 @@ type Scrun struct {
 	NodeDir  string   `json:"node_dir"`
 	StageIn  []string `json:"stage_in"`
 	StageOut []string `json:"stage_out"`
+	Enter    []string `json:"enter"`
 	Shared   []string `json:"shared"`
 }
 
 func defaultScrun() Scrun {
 	return Scrun{
-		Options: []string{}, Staging: StagingNone, NodeDir: "/tmp", StageIn: []string{}, StageOut: []string{}, Shared: []string{},
+		Options: []string{}, Staging: StagingNone, NodeDir: "/tmp", StageIn: []string{}, StageOut: []string{}, Enter: []string{}, Shared: []string{},
 	}
 }
 
@@ -65,6 +66,14 @@ that it prints is the bundle's path on the nodes.`,
 			key: "scrun.stage_out", value: &s.StageOut,
 			doc: `Program, with arguments, that is run when such a container has ended,
 with the job still allocated: to fetch and to remove what stage_in left.`,
+		},
+		{
+			key: "scrun.enter", value: &s.Enter,
+			doc: `How ocishim is called on the nodes, where it is their runtime by one of
+the files of oci.conf.d: the program and its options before the verb, such
+as ["/usr/local/bin/ocishim"]. A process of exec then joins the container
+itself. Without it, and with any other runtime, the process is beside the
+container, with the same root and mounts.`,
 		},
 		{
 			key: "scrun.shared", value: &s.Shared, check: checkPath,

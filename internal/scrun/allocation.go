@@ -73,6 +73,7 @@ func (a *anchor) prepareChild() {
 		args := append(a.c.Allocate, "--comment="+commentOf(a.c.Token), launcher, LauncherVerb)
 		a.child = a.c.Host.command(context.Background(), "salloc", args...)
 	}
+	a.child.Env = append(a.child.Env, frugal...)    // for the launcher, which starts a program and no more
 	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM // salloc gives the allocation back
 }
 

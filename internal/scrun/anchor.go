@@ -55,6 +55,8 @@ type anchor struct {
 	ended   bool // we end it ourselves; status is then the anchor's
 	status  int
 	lonely  int // how often salloc was found without its command
+
+	unwanted bool // the engine has forgotten the container
 }
 
 // RunAnchor is the life of an anchor; dir is the container's entry. It returns
@@ -104,17 +106,27 @@ func (a *anchor) live() int {
 	}
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	quiet := time.NewTimer(quietTime)
+	defer quiet.Stop()
 	for {
 		select {
 		case event := <-a.events:
 			event()
+			quiet.Reset(quietTime)
+		case <-quiet.C:
+			slim()
 		case <-look.C:
 			a.lookAfterSalloc()
+			a.lookAfterBundle()
 		case err := <-end:
 			return a.finish(err)
 		}
 	}
 }
+
+// quietTime is how long nothing must have happened before an anchor gives back memory:
+// then it waits for a job, for start, or for the end, perhaps for days.
+const quietTime = 200 * time.Millisecond
 
 // do has the event taken by the anchor's own goroutine.
 func (a *anchor) do(event func()) {

@@ -133,16 +133,20 @@ func newRequest(b *bundle.Bundle, o Options) (request, error) {
 			return nil, err
 		}
 	}
-	if err := req.addResources(b.Spec); err != nil {
-		return nil, err
-	}
+	unclear := req.addResources(b.Spec)
 	if err := req.addAnnotations(b.Spec.Annotations); err != nil {
 		return nil, err
 	}
 	if err := req.addVariables(o.Env, false); err != nil {
 		return nil, err
 	}
-	return req, req.addVariables(b.Spec.Process.Env, true)
+	if err := req.addVariables(b.Spec.Process.Env, true); err != nil {
+		return nil, err
+	}
+	if unclear != nil && !req.asksForGPUs() {
+		return nil, unclear
+	}
+	return req, nil
 }
 
 // jobName is the beginning of the container's id, as engines show it.
@@ -177,7 +181,12 @@ func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec
 		return nil, err
 	}
 	defer parent.Close() // without a word to it, the anchor ends
-	if err := await(parent, o.Progress); err != nil {
+	stop := withdrawOn(parent)
+	err = await(parent, o.Progress)
+	if sig := stop(); sig != nil {
+		return nil, fmt.Errorf("%w: %s", ErrInterrupted, sig)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := c.reload(); err != nil {

@@ -22,6 +22,8 @@ var (
 	ErrRefused = errors.New("allocation refused")
 	// ErrCancelled means that the job was cancelled while it was pending.
 	ErrCancelled = errors.New("job cancelled while pending")
+	// ErrInterrupted means that a signal ended the wait for the job.
+	ErrInterrupted = errors.New("interrupted while its job was pending")
 	// ErrOption is an option for the job that is not known, or not from there.
 	ErrOption = errors.New("option for the job")
 	// ErrVolume is a bind mount of what the nodes do not share.

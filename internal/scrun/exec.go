@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -24,6 +25,11 @@ type ExecOptions struct {
 	ConsoleSocket string
 	Log           Log
 	Progress      func(level, message string)
+
+	// Enter is the command by which ocishim is called on the nodes, where it is their
+	// runtime: the process joins the container. Without it the process gets a
+	// container of its own, with the same root and mounts.
+	Enter []string
 }
 
 // Process is the container's process as its bundle has it.
@@ -49,8 +55,9 @@ func (c *Container) remoteConfig() (*specs.Spec, error) {
 }
 
 // Exec runs a further process: by a step that overlaps the container's, on the
-// same node, with the container's root and mounts. It has an anchor of its own,
-// whose exit status is the process's; unless detached, Exec waits for it.
+// same node, in the container, or beside it with its root and mounts. It has an
+// anchor of its own, whose exit status is the process's; unless detached, Exec
+// waits for it.
 func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
 	if status := c.Status(); status != Running {
 		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, ErrNotRunning, status)
@@ -87,7 +94,6 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 		return nil, err
 	}
 	token := execPrefix + hex.EncodeToString(random)
-	node, _, _ := strings.Cut(c.Nodes, ",")
 	r := Record{
 		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Creator: self, Phase: Created, Token: token,
 		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, p, p.Args), Terminal: p.Terminal, Log: o.Log,
@@ -95,24 +101,60 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 		LocalDir:    filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
 		Launch: []string{"--overlap", "--nodes=1", "--ntasks=1", "--job-name=" + token[:len(execPrefix)+4]},
 	}
-	if !strings.ContainsAny(node, "[") {
+	if node := firstNode(c.Nodes); node != "" {
 		r.Launch = append(r.Launch, "--nodelist="+node)
 	}
-	spec.Process = p
-	if !filepath.IsAbs(spec.Root.Path) {
-		spec.Root.Path = filepath.Join(c.Remote, spec.Root.Path)
+	if len(o.Enter) > 0 {
+		if c.Step == "" {
+			return nil, errors.New("its step is not known")
+		}
+		// The id is that of oci.conf.d, of the first task on that node.
+		r.Enter = slices.Concat(o.Enter, []string{"exec", "--in-step", "--process", filepath.Join(r.Remote, configFile), "%n.%u." + c.Step + ".0"})
+		err = writeConfig(r.LocalDir, p)
+	} else {
+		err = c.writeSibling(r.LocalDir, spec, p)
 	}
-	if err := writeSpec(r.LocalDir, spec); err != nil {
+	if err != nil {
 		return nil, err
-	}
-	if err := os.Symlink(c.Rootfs, filepath.Join(r.LocalDir, remoteRoot)); err != nil {
-		return nil, fmt.Errorf("write bundle for the nodes: %w", err)
 	}
 	added, err := (&Store{dir: c.dir}).claim(r)
 	if err != nil {
 		return nil, err
 	}
 	return added, added.stageProcess()
+}
+
+// writeSibling writes a bundle that is the container's with another process.
+func (c *Container) writeSibling(dir string, spec *specs.Spec, process *specs.Process) error {
+	spec.Process = process
+	if !filepath.IsAbs(spec.Root.Path) {
+		spec.Root.Path = filepath.Join(c.Remote, spec.Root.Path)
+	}
+	if err := writeConfig(dir, spec); err != nil {
+		return err
+	}
+	if err := os.Symlink(c.Rootfs, filepath.Join(dir, remoteRoot)); err != nil {
+		return fmt.Errorf("write bundle for the nodes: %w", err)
+	}
+	return nil
+}
+
+// firstNode is the first of a list as Slurm writes it: n1 of n[1-3,7],m5.
+func firstNode(list string) string {
+	var name strings.Builder
+	for list != "" && list[0] != ',' {
+		if list[0] != '[' {
+			name.WriteByte(list[0])
+			list = list[1:]
+			continue
+		}
+		numbers, rest, _ := strings.Cut(list[1:], "]")
+		number, _, _ := strings.Cut(numbers, ",")
+		number, _, _ = strings.Cut(number, "-")
+		name.WriteString(number)
+		list = rest
+	}
+	return name.String()
 }
 
 // runProcess starts the anchor of a process and waits for what exec waits for.

@@ -34,9 +34,11 @@ func (a *anchor) finish(waited error) int {
 // leave tells who waits how it ended, and leaves the state as it is to be found.
 func (a *anchor) leave(status int, failure string) {
 	switch {
-	case a.c.Phase == Creating && a.parent == nil: // create was killed
+	case a.unwanted && a.parent == nil, a.c.Phase == Creating && a.parent == nil: // create was killed
 		_ = a.c.unstage()
 		_ = a.c.discard()
+	case a.c.Phase == Creating && a.unwanted:
+		a.send(report{Error: "its bundle is gone"})
 	case a.c.Phase == Creating:
 		a.send(report{Error: failureOr(failure, "the container was ended"), Kind: a.refusal(failure)})
 	case a.c.isAdded():

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -51,6 +52,15 @@ type order struct {
 // sallocsTime is how long salloc is left alone with the signal by which it hears that
 // the anchor was killed: when its command ends at that moment it may hang.
 const sallocsTime = 300 * time.Millisecond
+
+// frugal is an environment in which Go does little beside what it is asked for; srun
+// does not get it.
+var frugal = []string{"GOMAXPROCS=1", "GOGC=off"}
+
+// environment is the launcher's own, which salloc made, without what is for Go.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return slices.Contains(frugal, entry) })
+}
 
 // RunLauncher is the command of salloc: it tells which job it is in, waits for
 // the order of start, and becomes srun. It returns the exit status where it does
@@ -105,13 +115,13 @@ func (o order) become(program string) error {
 			return err
 		}
 	}
-	return unix.Exec(program, o.Args, os.Environ())
+	return unix.Exec(program, o.Args, environment())
 }
 
 // run runs srun as a child: with a terminal it must lead a session, which
 // salloc's command cannot make.
 func (o order) run(program string) (int, error) {
-	cmd := &exec.Cmd{Path: program, Args: o.Args, Env: os.Environ(), Stderr: os.Stderr}
+	cmd := &exec.Cmd{Path: program, Args: o.Args, Env: environment(), Stderr: os.Stderr}
 	cmd.Stdin, cmd.Stdout = os.NewFile(launcherStdin, "stdin"), os.NewFile(launcherStdout, "stdout")
 	cmd.ExtraFiles = []*os.File{os.NewFile(launcherStderr, "stderr")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -151,5 +161,8 @@ func (r *Record) srunArgs() []string {
 		args = append(args, "--jobid="+r.Job)
 	}
 	args = append(args, r.Launch...)
+	if len(r.Enter) > 0 {
+		return append(append(args, "--chdir=/", "--"), r.Enter...)
+	}
 	return append(append(args, "--container="+r.Remote, "--"), r.Args...)
 }

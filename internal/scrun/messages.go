@@ -14,11 +14,17 @@ import (
 type srunMessages struct {
 	tasks   int // to be started
 	started int
-	exited  int // tasks that ended by themselves
+	exited  int  // tasks that ended by themselves
+	oom     bool // the kernel has killed a process for want of memory
 	revoked bool
 	errors  []string
 	closed  chan struct{}
 }
+
+// outOfMemory is the status that srun prints of tasks of a step in which the kernel has
+// killed a process for want of memory: SIG_OOM (slurm_protocol_defs.h). srun itself ends
+// with 1 then, whatever the task's own status is.
+const outOfMemory = "(status=0x00fd)."
 
 // mostErrors is how many of srun's errors are kept.
 const mostErrors = 20
@@ -105,6 +111,7 @@ func (a *anchor) srunSays(text string) {
 	case strings.HasPrefix(text, "Received task exit notification"): // for 1 task of StepId=7.0 (status=0x0700).
 		_, _ = fmt.Sscanf(text, "Received task exit notification for %d task", &n)
 		a.srun.exited += n
+		a.srun.oom = a.srun.oom || strings.HasSuffix(text, outOfMemory)
 		a.running()
 	case strings.HasPrefix(text, "error: "):
 		if len(a.srun.errors) < mostErrors {

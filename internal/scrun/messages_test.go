@@ -1,6 +1,7 @@
 package scrun
 
 import (
+	"os/exec"
 	"testing"
 )
 
@@ -50,6 +51,22 @@ func TestSrunMessages(t *testing.T) {
 		}
 		if want := len(lines) - 4; startedAt != want {
 			t.Errorf("%s: started at line %d, want %d", version, startedAt, want)
+		}
+	}
+}
+
+// A step in which the kernel killed something for want of memory has no status of its own.
+func TestOutOfMemory(t *testing.T) {
+	for status, want := range map[string]struct {
+		status  int
+		failure string
+	}{"00fd": {137, "job 41 ran out of memory"}, "0100": {1, ""}} {
+		a := &anchor{c: &Container{Record: Record{Job: "41", Step: "41.0", Phase: Running}}}
+		a.srun.tasks, a.srun.started, a.c.Started = 1, 1, true
+		a.message("srun: Received task exit notification for 1 task of StepId=41.0 (status=0x" + status + ").")
+		got, failure := a.outcome(exec.Command("/bin/false").Run())
+		if got != want.status || failure != want.failure {
+			t.Errorf("%s: %d %q, want %d %q", status, got, failure, want.status, want.failure)
 		}
 	}
 }

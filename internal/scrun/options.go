@@ -219,42 +219,6 @@ func (r request) addResources(spec *specs.Spec) error {
 	return err
 }
 
-// gpus is how many GPUs the engine gave the container: those whose device nodes
-// Podman lists, or those that Docker's --gpus names for NVIDIA's hook.
-func gpus(spec *specs.Spec) (int, error) {
-	count := 0
-	if spec.Linux != nil {
-		for _, d := range spec.Linux.Devices {
-			if isGPU(d.Path) {
-				count++
-			}
-		}
-	}
-	if count > 0 || !hasGPUHook(spec) || spec.Process == nil {
-		return count, nil
-	}
-	switch visible := lookUp(spec.Process.Env, "NVIDIA_VISIBLE_DEVICES"); visible {
-	case "", "none", "void":
-		return 0, nil
-	case "all":
-		return 0, fmt.Errorf("%w: --gpus all does not say how many: give a number, or SCRUN_GPUS", ErrOption)
-	default:
-		return len(strings.Split(visible, ",")), nil
-	}
-}
-
-// isGPU tells whether the path is /dev/nvidiaN.
-func isGPU(path string) bool {
-	n, ok := strings.CutPrefix(path, "/dev/nvidia")
-	return ok && n != "" && strings.Trim(n, "0123456789") == ""
-}
-
-func hasGPUHook(spec *specs.Spec) bool {
-	return spec.Hooks != nil && slices.ContainsFunc(spec.Hooks.Prestart, func(h specs.Hook) bool { //nolint:staticcheck // Docker uses it
-		return strings.Contains(h.Path, "nvidia-container")
-	})
-}
-
 // split writes the request as the options of salloc and of srun. In a job that
 // is there already there is only srun.
 func (r request) split(foreign bool) (ofJob, ofStep []string) {

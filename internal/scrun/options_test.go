@@ -12,9 +12,9 @@ import (
 )
 
 // newBundle is one as an engine makes it, as far as requests look at it.
-func newBundle(env ...string) *bundle.Bundle {
+func newBundle() *bundle.Bundle {
 	return &bundle.Bundle{ID: "0123456789abcdef", Spec: &specs.Spec{
-		Process: &specs.Process{Args: []string{"true"}, Env: env},
+		Process: &specs.Process{Args: []string{"true"}},
 		Linux:   &specs.Linux{Resources: &specs.LinuxResources{}},
 	}}
 }
@@ -65,6 +65,19 @@ func TestRequest(t *testing.T) {
 				}
 			},
 			job: "--gpus=2 --job-name=0123456789ab",
+		},
+		"GPUs by Podman without root": {
+			change: func(b *bundle.Bundle) {
+				for _, path := range []string{"/dev/nvidia0", "/dev/nvidiactl"} {
+					b.Spec.Mounts = append(b.Spec.Mounts, specs.Mount{Destination: path, Source: path, Type: "bind"})
+				}
+			},
+			job: "--gpus=1 --job-name=0123456789ab",
+		},
+		"all GPUs, and a number elsewhere": {
+			change:  allGPUs,
+			options: Options{Env: []string{"SCRUN_GPUS_PER_NODE=2"}},
+			job:     "--gpus-per-node=2 --job-name=0123456789ab",
 		},
 		"GPUs by Docker": {
 			change: func(b *bundle.Bundle) {

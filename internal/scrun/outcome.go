@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // jobEnds says in words what ended a job, by Slurm's name for its state.
@@ -28,6 +30,9 @@ func (a *anchor) outcome(waited error) (status int, failure string) {
 	status = statusOf(waited)
 	if a.c.Phase == Creating {
 		return exitLost, a.whyRefused()
+	}
+	if a.srun.oom {
+		return 128 + int(unix.SIGKILL), fmt.Sprintf("job %s %s", a.c.Job, jobEnds["OUT_OF_MEMORY"])
 	}
 	if a.srun.exited > 0 && !a.srun.revoked && status < 125 {
 		return status, ""

@@ -58,6 +58,9 @@ type Record struct {
 	Allocate []string `json:"allocate,omitempty"` // options of salloc
 	Launch   []string `json:"launch"`             // options of srun
 	Args     []string `json:"args"`               // the container's command
+	// Enter is the command that joins the container on its node, of a process that
+	// exec adds in that way.
+	Enter    []string `json:"enter,omitempty"`
 	Terminal bool     `json:"terminal,omitempty"`
 	// OwnTerminal says that the terminal is that of who called run or exec.
 	OwnTerminal bool     `json:"ownTerminal,omitempty"`

@@ -8,7 +8,7 @@ import (
 )
 
 // ofSlurmd begins the lines that slurmstepd puts between what the container
-// writes on stderr, such as that a step was cancelled: at each SIGTERM.
+// writes on stderr: that a step was cancelled, at each SIGTERM, or ran out of memory.
 var ofSlurmd = []byte("slurmstepd-")
 
 // mostHeld is how much of a line is held back until it is known whose it is.
@@ -93,7 +93,7 @@ func (r *relay) hold(data []byte) ([]byte, error) {
 	line := r.held
 	r.held = nil
 	r.mid = end < 0
-	if bytes.HasPrefix(line, ofSlurmd) && bytes.Contains(line, []byte(": error: *** ")) {
+	if bytes.HasPrefix(line, ofSlurmd) && (bytes.Contains(line, []byte(": error: *** ")) || bytes.Contains(line, []byte(": error: Detected "))) {
 		r.log(strings.TrimSpace(string(line)))
 		return data, nil
 	}

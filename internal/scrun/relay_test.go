@@ -9,11 +9,13 @@ import (
 // However the bytes are cut, all but slurmstepd's lines comes out unchanged.
 func TestRelay(t *testing.T) {
 	const step = "slurmstepd-n1: error: *** STEP 3.7 ON n1 CANCELLED AT 2026-11-21T14:24:48 ***\n"
+	const oom = "slurmstepd-n1: error: Detected 1 oom_kill event in StepId=1.0. Some of the step tasks have been OOM Killed.\n"
 	for name, tt := range map[string]struct{ in, out string }{
 		"nothing":          {"", ""},
 		"no line end":      {"abc", "abc"},
 		"only slurmstepd":  {step, ""},
 		"between":          {"a\n" + step + "b\n", "a\nb\n"},
+		"out of memory":    {"a\n" + oom, "a\n"},
 		"twice":            {step + step + "x", "x"},
 		"in a line":        {"x " + step, "x " + step},
 		"begins like it":   {"slurmstepd\nslurmstepd-\nslurm", "slurmstepd\nslurmstepd-\nslurm"},

@@ -34,13 +34,16 @@ func remoteSpec(spec *specs.Spec, id, rootfs string, shared []string) (*specs.Sp
 	if spec.Process != nil {
 		process := *spec.Process
 		process.Env = slices.DeleteFunc(slices.Clone(process.Env), isOption)
+		if hasGPUHook(spec) { // they are the engine's numbers of GPUs of its own machine; the job has others
+			process.Env = slices.DeleteFunc(process.Env, func(entry string) bool { return strings.HasPrefix(entry, visibleDevices+"=") })
+		}
 		remote.Process = &process
 	}
 	if spec.Linux != nil {
 		linux := *spec.Linux
 		linux.CgroupsPath, linux.Resources = "", nil
 		linux.Namespaces = slices.DeleteFunc(slices.Clone(linux.Namespaces), func(n specs.LinuxNamespace) bool { return n.Path != "" })
-		linux.Devices = slices.DeleteFunc(slices.Clone(linux.Devices), func(d specs.LinuxDevice) bool { return strings.HasPrefix(d.Path, "/dev/nvidia") })
+		linux.Devices = slices.DeleteFunc(slices.Clone(linux.Devices), func(d specs.LinuxDevice) bool { return strings.HasPrefix(d.Path, nvidiaNodes) })
 		remote.Linux = &linux
 	}
 	return &remote, nil
@@ -53,8 +56,9 @@ func isOption(entry string) bool {
 	return ok && slices.ContainsFunc(options, func(o option) bool { return o.variable == variable })
 }
 
-// remoteMounts leaves out the engine's own files. Every other bind mount is a
-// volume: it must lie where the site says that the nodes see the same.
+// remoteMounts leaves out the engine's own files, and GPUs, which a rootless Podman
+// binds: the job has GPUs of its own. Every other bind mount is a volume: it must lie
+// where the site says that the nodes see the same.
 func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mount, error) {
 	var kept []specs.Mount
 	for _, m := range mounts {
@@ -62,7 +66,7 @@ func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mou
 			kept = append(kept, m)
 			continue
 		}
-		if ofEngine(m, id) {
+		if ofEngine(m, id) || strings.HasPrefix(m.Destination, nvidiaNodes) {
 			continue
 		}
 		if !ofEveryNode(m.Source) && !isShared(m.Source, shared) {
@@ -127,14 +131,18 @@ func outputVariables(r *Record) []string {
 	return env
 }
 
-// writeSpec writes dir/config.json, and makes the directory.
-func writeSpec(dir string, spec *specs.Spec) error {
+// configFile is what the nodes read of a bundle; of a process that enters a container,
+// the process.
+const configFile = "config.json"
+
+// writeConfig writes what the nodes read, and makes the directory.
+func writeConfig(dir string, content any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)
 	}
-	data, err := json.Marshal(spec)
+	data, err := json.Marshal(content)
 	if err == nil {
-		err = writeFile(filepath.Join(dir, "config.json"), data, 0o600)
+		err = writeFile(filepath.Join(dir, configFile), data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)

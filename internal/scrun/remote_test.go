@@ -92,3 +92,27 @@ func TestVolumes(t *testing.T) {
 		}
 	}
 }
+
+// GPUs of the engine's machine are not the node's.
+func TestRemoteGPUs(t *testing.T) {
+	b := newBundle()
+	allGPUs(b)
+	b.Spec.Process.Env = append(b.Spec.Process.Env, "A=b")
+	b.Spec.Mounts = append(b.Spec.Mounts,
+		specs.Mount{Destination: "/dev/nvidia0", Source: "/dev/nvidia0", Type: "bind"},
+		specs.Mount{Destination: "/dev/fuse", Source: "/dev/fuse", Type: "bind"})
+	remote, err := remoteSpec(b.Spec, id, "/images/root", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(remote.Mounts) != 1 || remote.Mounts[0].Destination != "/dev/fuse" {
+		t.Errorf("mounts %+v", remote.Mounts)
+	}
+	if !slices.Equal(remote.Process.Env, []string{"A=b"}) {
+		t.Errorf("environment %q", remote.Process.Env)
+	}
+	b.Spec.Hooks = nil // then it is the image's, and may narrow what the job has
+	if remote, err = remoteSpec(b.Spec, id, "/images/root", nil); err != nil || len(remote.Process.Env) != 2 {
+		t.Errorf("environment %q: %v", remote.Process.Env, err)
+	}
+}

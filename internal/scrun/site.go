@@ -24,6 +24,10 @@ type Site struct {
 	// are replaced.
 	StageIn, StageOut []string
 
+	// Enter is how ocishim is called on the nodes for exec into a container; none for
+	// a process beside it.
+	Enter []string
+
 	// Shared are the directories that the nodes see at the same path; none means all.
 	Shared []string
 }

@@ -61,7 +61,7 @@ func (c *Container) stageInPlace(b *bundle.Bundle, spec *specs.Spec, s Site) err
 // writeRemote writes the config.json that the nodes are to see.
 func (c *Container) writeRemote(spec *specs.Spec) error {
 	spec.Process.Env = append(spec.Process.Env, outputVariables(&c.Record)...)
-	return writeSpec(c.LocalDir, spec)
+	return writeConfig(c.LocalDir, spec)
 }
 
 // sbcastScript unpacks what sbcast has brought. All files become the user's: on a

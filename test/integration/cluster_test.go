@@ -91,6 +91,7 @@ type cluster struct {
 	driver string // of these
 	// constrain has Slurm deny those that are not a step's.
 	constrain bool
+	memory    int    // MB of each node, to which jobs are held; 0 for as much as there is
 	root      string // the cluster's / as this process sees it
 }
 
@@ -138,6 +139,9 @@ func (c *cluster) start(t *testing.T, n int) {
 	}
 	if c.constrain {
 		up = append(up, "--constrain")
+	}
+	if c.memory > 0 {
+		up = append(up, "--memory", strconv.Itoa(c.memory))
 	}
 	mustRun(t, "hack/cluster", up...)
 	pid := strings.TrimSpace(mustRun(t, "hack/cluster", "pid", "--name", c.name))

@@ -61,7 +61,7 @@ func TestPodman(t *testing.T) {
 // without which root's Podman does not start a container.
 func podmanPlaces() []*podmanPlace {
 	var all []*podmanPlace
-	for _, slurm := range podmansSlurms() {
+	for _, slurm := range enginesSlurms() {
 		all = append(all, newPodmanPlace(slurm, "root", ""), newPodmanPlace(slurm, "alice", ""))
 	}
 	all = append(all, newPodmanPlace("host", "bob", ""))
@@ -71,9 +71,9 @@ func podmanPlaces() []*podmanPlace {
 	return all
 }
 
-// podmansSlurms are the versions of Slurm whose roots have a Podman of their own: the
+// enginesSlurms are the versions of Slurm whose roots have engines of their own: the
 // host's, and 24.11's where that is another one.
-func podmansSlurms() []string {
+func enginesSlurms() []string {
 	if *flagSlurm != "" {
 		return strings.Split(*flagSlurm, ",")
 	}

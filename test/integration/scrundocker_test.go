@@ -29,7 +29,7 @@ daemon_json() {
 END
 }
 ready() {
-	for i in $(seq 150); do timeout 2 docker version >/dev/null 2>&1 && break; sleep 0.1; done
+	for i in $(seq 150); do timeout 2 docker ps >/dev/null 2>&1 && break; sleep 0.1; done
 	tar --owner=0 --group=0 -C "$1" -c . | docker import - mini >/dev/null
 }
 `
@@ -86,8 +86,33 @@ sleep 0.7; for i in $(seq 100); do timeout 2 docker version >/dev/null 2>&1 && b
 state Status; docker stop -t 10 box >/dev/null; state ExitCode`, "running\n9\n"},
 }
 
-// TestScrunDocker runs containers of real dockerd, the machine's own, rootful and rootless, as
-// jobs of this machine's Slurm, which has no scrun.
+// scrunDockerEnterScenarios: exec enters the container on its node, which has a tmpfs of its own.
+var scrunDockerEnterScenarios = []engineScenario{
+	{
+		"exec into the container", `run -d --tmpfs /private mini sh -c 'echo of its own >/private/file; echo ready; exec sleep 1000' >/dev/null; logged ready
+docker exec -e GIVEN=yes box sh -c 'cat /private/file; echo $GIVEN ${SLURM_JOB_ID:+job}; exit 5'; echo $?
+script -qefc "docker exec -it box sh -c '[ -t 0 ] && cat /private/file; exit 6'" /dev/null </dev/null | tr -d '\r^@\000\010D'; echo ${PIPESTATUS[0]}`,
+		"of its own\nyes job\n5\nof its own\n6\n",
+	},
+}
+
+// scrunDockerJobScenarios need nodes with fake GPUs, and with memory to which jobs are held.
+// Docker takes --gpus where it finds NVIDIA's hook, which here is no such thing, and is never
+// run: the GPUs are the job's.
+var scrunDockerJobScenarios = []engineScenario{
+	{
+		"GPUs", `run --rm --gpus 2 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPUs, $CUDA_VISIBLE_DEVICES, ${NVIDIA_VISIBLE_DEVICES-unset}' | grep -v 'kernel driver is not loaded'
+run --rm --gpus all mini true | grep -o 'gpus all does not say how many'; docker rm -f box >/dev/null 2>&1
+run --rm --gpus all -e SCRUN_GPUS=1 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPU' | grep -v 'kernel driver is not loaded'
+run --rm --gpus 5 mini true | grep -o 'Requested node configuration is not available'; docker rm -f box >/dev/null 2>&1`,
+		"2 GPUs, 0,1, unset\ngpus all does not say how many\n1 GPU\nRequested node configuration is not available\n",
+	},
+	{"out of memory", `run -e SCRUN_MEM_PER_NODE=32M mini tail /dev/zero | grep -o 'ran out of memory'; state ExitCode`, "ran out of memory\n137\n"},
+}
+
+// TestScrunDocker runs containers of real dockerd as jobs: of the machine's own, rootful and
+// rootless, as jobs of this machine's Slurm, which may have no scrun; and of Debian 13's,
+// rootless, where that is another one.
 func TestScrunDocker(t *testing.T) {
 	prepare(t)
 	for _, program := range []string{"/usr/sbin/dockerd", "/usr/bin/docker", "/usr/sbin/slurmd", "/usr/bin/rootlesskit"} {
@@ -96,23 +121,37 @@ func TestScrunDocker(t *testing.T) {
 		}
 	}
 	t.Run("rootful", func(t *testing.T) {
-		d := newScrunDocker(t, "root", scrunDockerRootful)
+		d := newScrunDocker(t, "host", "root", scrunDockerRootful)
 		d.runAll(t, slices.Concat(scrunDockerScenarios, scrunDockerRootScenarios))
 	})
-	t.Run("rootless", func(t *testing.T) {
-		d := newScrunDocker(t, "alice", scrunDockerRootless)
-		d.runAll(t, scrunDockerScenarios)
-	})
+	for _, slurm := range enginesSlurms() {
+		t.Run("rootless,"+slurm, func(t *testing.T) {
+			mustRun(t, "hack/cluster", "root", "--slurm", slurm)
+			d := newScrunDocker(t, slurm, "alice", scrunDockerRootless)
+			d.runAll(t, scrunDockerScenarios)
+			if out, err := d.asRoot("sh", "-c", `echo 'scrun.enter = ["/usr/local/bin/ocishim"]' >/etc/ocishim/config.toml`); err != nil {
+				t.Fatalf("setup: %v: %s", err, out)
+			}
+			d.runAll(t, scrunDockerEnterScenarios)
+			if d.gpus > 0 {
+				d.runAll(t, scrunDockerJobScenarios)
+			}
+		})
+	}
 }
 
-func newScrunDocker(t *testing.T, user, setup string) *scrunDocker {
-	c := &cluster{column: column{runtime: "ocishim", slurm: "host"}, name: "it-scrundocker-" + user, oci: repo + "/oci.conf.d/22.05.conf"}
-	if !strings.Contains(slurmVersion(t), " 22.05") {
-		c.oci = repo + "/oci.conf.d/run.conf"
+func newScrunDocker(t *testing.T, slurm, user, setup string) *scrunDocker {
+	c := &cluster{column: column{runtime: "ocishim", slurm: slurm}, name: "it-scrundocker-" + user, oci: repo + "/oci.conf.d/run.conf"}
+	if slurm == "host" && strings.Contains(slurmVersion(t), " 22.05") {
+		c.oci = repo + "/oci.conf.d/22.05.conf"
+	} else if slurm != "host" {
+		c.gpus, c.driver, c.memory = 2, "none", 4096
 	}
 	c.start(t, 2)
 	t.Cleanup(c.down)
-	if out, err := c.asRoot("sh", "-c", "echo alice:100000:65536 | tee /etc/subuid >/etc/subgid"); err != nil {
+	// A rootless dockerd sees what /etc had when it was started.
+	if out, err := c.asRoot("sh", "-c", `mkdir /etc/ocishim; echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
+printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmod 755 /usr/local/bin/nvidia-container-runtime-hook`); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}
 	d := &scrunDocker{c, user, setup}
@@ -120,6 +159,11 @@ func newScrunDocker(t *testing.T, user, setup string) *scrunDocker {
 		log, _ := c.asRoot("tail", "/tmp/dockerd.log")
 		t.Fatalf("setup: %v: %s%s", err, out, log)
 	}
+	version, err := d.shell("docker info -f '{{.ServerVersion}} {{.SecurityOptions}}' && squeue --version", "")
+	if err != nil {
+		t.Fatalf("docker info: %v: %s", err, version)
+	}
+	t.Log("Docker " + strings.Join(strings.Fields(version), " "))
 	return d
 }
 

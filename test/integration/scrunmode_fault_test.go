@@ -5,6 +5,7 @@ package integration
 import (
 	"math/rand"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,8 +15,7 @@ import (
 var scrunFaultScenarios = []podmanScenario{
 	{name: "anchor killed while pending", run: func(p *podman) {
 		defer p.fill()()
-		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
-		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		t := p.pending()
 		p.killAll("scrun-anchor")
 		if r := p.wait(t); r.status == 0 {
 			p.failf("no failure", "%+v", r)
@@ -24,13 +24,30 @@ var scrunFaultScenarios = []podmanScenario{
 	}},
 	{name: "create killed while pending", run: func(p *podman) {
 		defer p.fill()()
-		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
-		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		t := p.pending()
 		p.killAll("scrun create")
 		if r := p.wait(t); r.status == 0 {
 			p.failf("no failure", "%+v", r)
 		}
 		p.until("job stays", 5*time.Second, func() bool { return p.admin("squeue", "-h", "-n", "pending") == "" })
+	}},
+	{name: "given up while pending", run: func(p *podman) {
+		defer p.fill()()
+		t := p.pending()
+		p.signalAll("TERM", "scrun create")
+		p.givenUp(t, "interrupted while its job was pending: terminated")
+		t = p.pending()
+		id := strings.TrimSpace(p.as(p.user, "podman", "unshare", "scrun", "list", "-q").stdout)
+		p.as(p.user, "podman", "unshare", "scrun", "delete", "--force", id) // as Podman does after four minutes
+		p.givenUp(t, "")
+	}},
+	{name: "engine killed while pending", run: func(p *podman) {
+		defer p.fill()()
+		t := p.pending("--name", "box")
+		p.killAll("podman run")
+		p.wait(t)
+		p.do("rm", "-f", "-t", "0", "box")
+		p.until("job stays", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-n", "pending") == "" })
 	}},
 	{name: "anchor killed", run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
@@ -68,11 +85,29 @@ func rounds(otherwise int) int {
 	return otherwise
 }
 
+// pending runs a container whose job waits.
+func (p *podman) pending(flags ...string) *task {
+	t := p.begin(p.user, nil, nil, slices.Concat(quietly, []string{"run", "-e", "SCRUN_JOB_NAME=pending"}, flags, []string{"mini", "true"})...)
+	p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+	return t
+}
+
+// givenUp wants podman run to fail, with some words, and the job to be withdrawn.
+func (p *podman) givenUp(t *task, words string) {
+	r := p.wait(t)
+	if r.status != 126 || !strings.Contains(r.stderr, words) {
+		p.failf("no clear failure", "%+v", r)
+	}
+	p.equal("job", p.admin("squeue", "-h", "-n", "pending"), "")
+}
+
 // killAll kills the processes whose command line has the words.
-func (p *podman) killAll(words string) {
+func (p *podman) killAll(words string) { p.signalAll("KILL", words) }
+
+func (p *podman) signalAll(signal, words string) {
 	for _, process := range p.processes() {
 		if strings.Contains(process.cmdline, words) && !strings.Contains(process.cmdline, "conmon") {
-			_, _ = p.asRoot("kill", "-KILL", process.pid)
+			_, _ = p.asRoot("kill", "-"+signal, process.pid)
 		}
 	}
 }

@@ -3,6 +3,8 @@
 package integration
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -37,8 +39,7 @@ var scrunJobScenarios = []podmanScenario{
 	}},
 	{name: "cancelled while pending", run: func(p *podman) {
 		defer p.fill()()
-		t := p.begin(p.user, nil, nil, append(quietly, "run", "--rm", "-e", "SCRUN_JOB_NAME=pending", "mini", "true")...)
-		p.until("not pending", 10*time.Second, func() bool { return p.admin("squeue", "-h", "-t", "PD", "-n", "pending") != "" })
+		t := p.pending()
 		p.admin("scancel", "-n", "pending")
 		r := p.wait(t)
 		if r.status != 126 || !strings.Contains(r.stderr, "job cancelled while pending") {
@@ -101,6 +102,42 @@ var scrunJobScenarios = []podmanScenario{
 		p.admin("sh", "-c", "printf '#!/bin/sh\\necho no space left >&2; exit 1\\n' >/usr/local/bin/stage")
 		p.fails(126, "no space left", "run", "--rm", "mini", "true")
 	}},
+	{name: "staging by rsync", run: func(p *podman) {
+		p.write("/etc/ocishim/stage", fromDocs(p, "scrun.md", "With rsync"), 0o755)
+		p.site("[scrun]\nstaging = 'command'\nstage_in = ['/etc/ocishim/stage', 'in']\nstage_out = ['/etc/ocishim/stage', 'out']\n")
+		defer p.site("")
+		r := p.call("run", "--name", "box", "-e", "SCRUN_JOB_NUM_NODES=2", "mini", "sh", "-c",
+			`case $SLURM_CONTAINER in /scratch/1000/*) test -O /etc/os-release && echo $(wc -l </etc/os-release) $(stat -c %a /usr/bin);; esac; exit 3`)
+		p.is(r, 3, "1 755\n1 755\n")
+		p.do("rm", "box")
+		p.equal("left on the nodes", strings.TrimSpace(p.admin("ls", "/scratch/1000")), "")
+	}},
+}
+
+// fromDocs is the first block of code after some words in a document: what stands there works.
+func fromDocs(p *podman, document, after string) string {
+	data, err := os.ReadFile(filepath.Join(repo, "docs", document))
+	if err != nil {
+		p.failf("test error", "%v", err)
+	}
+	_, text, found := strings.Cut(string(data), "\n"+after)
+	_, text, foundBlock := strings.Cut(text, "\n```sh\n")
+	text, _, closed := strings.Cut(text, "```\n")
+	if !found || !foundBlock || !closed {
+		p.failf("test error", "no code after %q in %s", after, document)
+	}
+	return text
+}
+
+// write writes a file of the cluster's machine.
+func (p *podman) write(path, text string, mode os.FileMode) {
+	err := os.MkdirAll(p.onHost(filepath.Dir(path)), 0o755)
+	if err == nil {
+		err = os.WriteFile(p.onHost(path), []byte(text), mode)
+	}
+	if err != nil {
+		p.failf("test error", "%v", err)
+	}
 }
 
 // siteStaging is a site's program for a file system that all nodes have.

@@ -67,8 +67,8 @@ var slowScrun = []string{"a gigabyte through pipes", "time limit", "fifty at onc
 // oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
 // it does not have.
 var oursOnly = []string{
-	"annotations", "the site's options", "no program of the host by an image", "a volume that is not shared", "staging by sbcast",
-	"staging by the site's program", "bundles elsewhere", "disk full while staging", "salloc and srun killed", "fifty at once, and their memory",
+	"exec into the container", "given up while pending", "annotations", "the site's options", "no program of the host by an image", "a volume that is not shared", "staging by sbcast",
+	"staging by the site's program", "staging by rsync", "bundles elsewhere", "disk full while staging", "salloc and srun killed", "fifty at once, and their memory",
 }
 
 // TestScrunMode runs containers by rootless Podman as Slurm jobs: through ocishim called
@@ -131,7 +131,7 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 			if left != "" {
 				cells[sc.name] += ", leaves something behind"
 			}
-			t.Logf("%s (%.1fs)", cells[sc.name], time.Since(start).Seconds())
+			t.Logf("%s (%.1fs) %s", cells[sc.name], time.Since(start).Seconds(), strings.Join(p.noted, "; "))
 			if out.bad || left != "" {
 				text := fmt.Sprintf("%s\n%s\nleft behind: %s\n%s", out.cell, out.detail, left, p.transcript())
 				if col.ours {

@@ -24,6 +24,7 @@ type session struct {
 	tasks   []*task
 	files   []string // more of what the user saw: output files of batch jobs
 	bySlurm string   // what Slurm itself makes impossible here
+	noted   []string // figures, for the log
 	rootfs  map[string]string
 }
 
