@@ -82,17 +82,30 @@ func Edits(r Request) (Result, error) {
 		return p.onlyHint()
 	}
 	if !p.recall() {
-		p.look()
-		if err := p.readCaches(); err != nil {
+		if err := p.findOut(); err != nil {
 			return Result{}, err
 		}
-		if err := p.decide(); err != nil {
-			return Result{}, err
-		}
-		p.keep()
 	}
 	p.Hint = hint(p.env, p.speaks)
 	return p.Result, nil
+}
+
+// findOut decides, and keeps the decision. The tasks of a step begin at once: while one
+// finds out, the others wait and take it over.
+func (p *plan) findOut() error {
+	defer p.alone()()
+	if p.recall() {
+		return nil
+	}
+	p.look()
+	if err := p.readCaches(); err != nil {
+		return err
+	}
+	if err := p.decide(); err != nil {
+		return err
+	}
+	p.keep()
+	return nil
 }
 
 // onlyHint is all there is for a site without profiles: a look at the program itself, and

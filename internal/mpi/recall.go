@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +24,10 @@ import (
 const (
 	memoryFormat = "ocishim mpi 1" // changes with what is kept, and with the rules
 	memoryPrefix = "mpi-"
+	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
 	mostMemories = 64
+	lockPatience = time.Second
 )
 
 // memoryName is that of the file for a request: of all that is given to Edits but what
@@ -144,6 +147,25 @@ func (p *plan) keep() {
 	if err := errors.Join(err, f.Close(), os.Rename(f.Name(), filepath.Join(p.CacheDir, p.memoryName()))); err != nil {
 		_ = os.Remove(f.Name())
 	}
+}
+
+// alone waits until no other task of the user's finds something out, not for long; and
+// lets the next one when it is released, or this process has ended.
+func (p *plan) alone() (release func()) {
+	release = func() {}
+	if p.CacheDir == "" || os.MkdirAll(p.CacheDir, 0o700) != nil {
+		return release
+	}
+	f, err := os.OpenFile(filepath.Join(p.CacheDir, memoryLock), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return release
+	}
+	for deadline := time.Now().Add(lockPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+	}
+	return func() { f.Close() }
 }
 
 // forget makes room: what is in use is soon there again.

@@ -1,9 +1,11 @@
 package mpi
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -78,6 +80,44 @@ func (m *machine) kept() []string {
 		m.t.Fatal("nothing is kept")
 	}
 	return files
+}
+
+// Tasks that begin at once: one finds out, the others wait for it and take it over.
+func TestFindOutOnce(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	m.request.CacheDir = t.TempDir()
+	m.plan()
+	memory := m.kept()[0]
+	m.check(os.Rename(memory, memory+".away"))
+
+	first := (&plan{Request: m.request}).alone()
+	others := make(chan Result)
+	for range 4 {
+		go func() {
+			r, err := Edits(m.request)
+			if err != nil {
+				t.Error(err)
+			}
+			others <- r
+		}()
+	}
+	select {
+	case <-others:
+		t.Error("one does not wait")
+	case <-time.After(50 * time.Millisecond):
+	}
+	// What the first has found cannot be mistaken for what they would find.
+	data, err := os.ReadFile(memory + ".away")
+	m.check(err)
+	m.check(os.WriteFile(memory, bytes.ReplaceAll(data, []byte("for the image's"), []byte("FOR THE IMAGE'S")), 0o600))
+	first()
+	for range 4 {
+		if r := <-others; !strings.Contains(r.Edits[0].Rule, "FOR THE IMAGE'S") {
+			t.Errorf("found out again: %s", r.Edits[0].Rule)
+		}
+	}
 }
 
 // A device that is required is looked at each time.
