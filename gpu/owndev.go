@@ -48,7 +48,7 @@ func (p *plan) ownDev() {
 // fillDev puts what a directory of the node has into the edit, but what is hidden.
 func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden set) {
 	for _, entry := range entries {
-		at := path.Join(dir, entry.Name())
+		at := dir + "/" + entry.Name()
 		switch {
 		case hidden[at] || p.terminals(e, at, entry):
 		case entry.Type() == fs.ModeSymlink:

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,6 +102,10 @@ func (m *maker) make(rel string, t target) error {
 		return unix.Symlinkat(t.link, m.fd, filepath.Base(rel))
 	case !t.file:
 		return nil
+	}
+	err := unix.Mknodat(m.fd, filepath.Base(rel), unix.S_IFREG|0o644, 0)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
 	}
 	fd, err := unix.Openat(m.fd, filepath.Base(rel), unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_WRONLY, 0o644)
 	if err != nil {

@@ -105,7 +105,8 @@ func (t *Tree) Device(path string) (Device, error) { return t.probe(path, true) 
 // stand for a capability.
 func (t *Tree) ReadOnlyDevice(path string) (Device, error) { return t.probe(path, false) }
 
-// Readable tells whether this process may open what is there for reading.
+// Readable tells whether this process may open what is at a path, in which no link is
+// expected, for reading.
 func (t *Tree) Readable(path string) bool { return t.prober.Readable(t.HostPath(path)) }
 
 func (t *Tree) probe(path string, write bool) (Device, error) {

@@ -76,7 +76,12 @@ func (t *Tree) Sub(dir string) (*Tree, error) {
 
 // HostPath is the path on this machine of a path in the view in which no links
 // are left, as Resolve returns it.
-func (t *Tree) HostPath(path string) string { return filepath.Join(t.root, path) }
+func (t *Tree) HostPath(path string) string {
+	if t.dir == nil && filepath.IsAbs(path) {
+		return filepath.Clean(path) // which mostly is the path itself
+	}
+	return filepath.Join(t.root, path)
+}
 
 // Resolve returns the path in the view to which path leads, without links in it.
 func (t *Tree) Resolve(path string) (string, error) {

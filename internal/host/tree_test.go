@@ -88,7 +88,12 @@ func testStaysInside(t *testing.T) {
 	if !slices.Equal(names, []string{"link", "own", "passwd"}) {
 		t.Errorf("got %v", names)
 	}
-	if tree.Names("/etc/own") != nil || tree.Names("/none") != nil {
+	for _, entry := range tree.Entries("/dir") {
+		if entry.Name() == "link" && entry.Type() != fs.ModeSymlink || entry.IsDir() {
+			t.Errorf("%s is of kind %v", entry.Name(), entry.Type())
+		}
+	}
+	if tree.Names("/etc/own") != nil || tree.Names("/none") != nil || len(tree.Entries("/dir")) != 3 || tree.Entries("/etc/own") != nil {
 		t.Error("a file has names in it")
 	}
 	sub, err := tree.Sub("/dir")
