@@ -1,13 +1,9 @@
 package gpu
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/ocishim/ocishim/internal/cache"
 )
 
 // bootID changes when the machine starts anew.
@@ -27,17 +23,8 @@ func (p *plan) recall(name, key string) (rows [][]string, ok bool) {
 	if p.CacheDir == "" {
 		return nil, false
 	}
-	f, err := os.OpenFile(filepath.Join(p.CacheDir, name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	data, err := cache.Read(p.CacheDir, name, mostMemory)
 	if err != nil {
-		return nil, false
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil || !ours(st) || st.Size > mostMemory {
-		return nil, false
-	}
-	data := make([]byte, st.Size)
-	if n, err := f.Read(data); err != nil || int64(n) != st.Size {
 		return nil, false
 	}
 	// The key is the first line, and the last one says that nothing is missing.
@@ -53,11 +40,6 @@ func (p *plan) recall(name, key string) (rows [][]string, ok bool) {
 }
 
 const endOfMemory = "end\n"
-
-// ours tells whether nobody but the caller can have written the file.
-func ours(st unix.Stat_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFREG && int(st.Uid) == os.Geteuid() && st.Mode&0o022 == 0
-}
 
 // keep writes a discovery down, by rename. That it cannot is no error: the next
 // call takes longer. (encoding/json takes a third of a plan to read as much.)
@@ -81,33 +63,5 @@ func (p *plan) keep(name, key string, rows [][]string) {
 	if data = append(data, endOfMemory...); len(data) > mostMemory || strings.Contains(key, "\n") {
 		return
 	}
-	if err := os.Mkdir(p.CacheDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return
-	}
-	sweep(p.CacheDir)
-	f, err := os.CreateTemp(p.CacheDir, halfPrefix)
-	if err != nil {
-		return
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close(), os.Rename(f.Name(), filepath.Join(p.CacheDir, name))); err != nil {
-		_ = os.Remove(f.Name())
-	}
-}
-
-// halfPrefix begins the names of what is being written.
-const halfPrefix = ".ocishim-new-"
-
-// sweep removes what somebody who was killed left half written.
-func sweep(dir string) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && strings.HasPrefix(e.Name(), halfPrefix) && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
-		}
-	}
+	_ = cache.Write(p.CacheDir, name, data)
 }

@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/ldcache"
 )
@@ -93,9 +94,11 @@ func Edits(r Request) (Result, error) {
 // findOut decides, and keeps the decision. The tasks of a step begin at once: while one
 // finds out, the others wait and take it over.
 func (p *plan) findOut() error {
-	defer p.alone()()
-	if p.recall() {
-		return nil
+	if p.CacheDir != "" {
+		defer cache.Alone(p.CacheDir, memoryLock)()
+		if p.recall() {
+			return nil
+		}
 	}
 	p.look()
 	if err := p.readCaches(); err != nil {

@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/cache"
 )
 
 // What is found out for one task of a program is true for the next, until a file
@@ -27,7 +24,6 @@ const (
 	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
 	mostMemories = 64
-	lockPatience = time.Second
 )
 
 // memoryName is that of the file for a request: of all that is given to Edits but what
@@ -53,7 +49,7 @@ func (p *plan) recall() bool {
 	if p.CacheDir == "" {
 		return false
 	}
-	data, err := readMemory(filepath.Join(p.CacheDir, p.memoryName()))
+	data, err := cache.Read(p.CacheDir, p.memoryName(), mostMemory)
 	if err != nil {
 		return false
 	}
@@ -96,25 +92,6 @@ func (p *plan) recall() bool {
 	return true
 }
 
-func readMemory(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, err
-	}
-	// Nobody but the caller can have written it.
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 || st.Size > mostMemory {
-		return nil, os.ErrPermission
-	}
-	data := make([]byte, st.Size)
-	n, err := f.Read(data)
-	return data[:n], err
-}
-
 // keep writes the decision down, by rename. That it cannot is no error: the next call
 // takes longer.
 func (p *plan) keep() {
@@ -135,37 +112,11 @@ func (p *plan) keep() {
 	for _, e := range p.Edits {
 		w.edit(e)
 	}
-	if w.bad || w.Len() > mostMemory || os.MkdirAll(p.CacheDir, 0o700) != nil {
+	if w.bad || w.Len() > mostMemory {
 		return
 	}
 	p.forget()
-	f, err := os.CreateTemp(p.CacheDir, ".ocishim-new-")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(w.Bytes())
-	if err := errors.Join(err, f.Close(), os.Rename(f.Name(), filepath.Join(p.CacheDir, p.memoryName()))); err != nil {
-		_ = os.Remove(f.Name())
-	}
-}
-
-// alone waits until no other task of the user's finds something out, not for long; and
-// lets the next one when it is released, or this process has ended.
-func (p *plan) alone() (release func()) {
-	release = func() {}
-	if p.CacheDir == "" || os.MkdirAll(p.CacheDir, 0o700) != nil {
-		return release
-	}
-	f, err := os.OpenFile(filepath.Join(p.CacheDir, memoryLock), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil {
-		return release
-	}
-	for deadline := time.Now().Add(lockPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
-	}
-	return func() { f.Close() }
+	_ = cache.Write(p.CacheDir, p.memoryName(), w.Bytes())
 }
 
 // forget makes room: what is in use is soon there again.

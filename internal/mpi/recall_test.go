@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/cache"
 )
 
 // A decision is taken over as long as all files are what they were, and says the same.
@@ -92,7 +94,7 @@ func TestFindOutOnce(t *testing.T) {
 	memory := m.kept()[0]
 	m.check(os.Rename(memory, memory+".away"))
 
-	first := (&plan{Request: m.request}).alone()
+	first := cache.Alone(m.request.CacheDir, memoryLock)
 	others := make(chan Result)
 	for range 4 {
 		go func() {
