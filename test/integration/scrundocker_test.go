@@ -107,6 +107,13 @@ run --rm --gpus all -e SCRUN_GPUS=1 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPU' | 
 run --rm --gpus 5 mini true | grep -o 'Requested node configuration is not available'; docker rm -f box >/dev/null 2>&1`,
 		"2 GPUs, 0,1, unset\ngpus all does not say how many\n1 GPU\nRequested node configuration is not available\n",
 	},
+	{
+		"GPUs by Podman", `podman() { PODMAN_IGNORE_CGROUPSV1_WARNING=1 command podman --storage-driver vfs --cgroup-manager cgroupfs --runtime /usr/local/bin/scrun "$@"; }
+tar --owner=0 --group=0 -C "$1" -c . | podman import -q - mini >/dev/null
+podman run --rm --net none --ulimit host --device /dev/nvidia0 --device /dev/nvidia1 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPUs' 2>&1 | grep -v 'kernel driver is not loaded'
+podman rmi -f mini >/dev/null; podman system migrate`,
+		"2 GPUs\n",
+	},
 	{"out of memory", `run -e SCRUN_MEM_PER_NODE=32M mini tail /dev/zero | grep -o 'ran out of memory'; state ExitCode`, "ran out of memory\n137\n"},
 }
 
@@ -151,7 +158,8 @@ func newScrunDocker(t *testing.T, slurm, user, setup string) *scrunDocker {
 	t.Cleanup(c.down)
 	// A rootless dockerd sees what /etc had when it was started.
 	if out, err := c.asRoot("sh", "-c", `mkdir /etc/ocishim; echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
-printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmod 755 /usr/local/bin/nvidia-container-runtime-hook`); err != nil {
+printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmod 755 /usr/local/bin/nvidia-container-runtime-hook
+ln -s ocishim /usr/local/bin/scrun; mknod /dev/nvidia0 c 195 0; mknod /dev/nvidia1 c 195 1; chmod 666 /dev/nvidia?`); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}
 	d := &scrunDocker{c, user, setup}
@@ -170,7 +178,7 @@ printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmo
 func (d *scrunDocker) runAll(t *testing.T, all []engineScenario) {
 	for _, sc := range all {
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
-			out, err := d.shell(scrunDockerPrelude+sc.script, "")
+			out, err := d.shell(scrunDockerPrelude+sc.script, repo+"/"+sourceBundle+"/rootfs")
 			_, _ = d.shell("docker rm -fv box", "")
 			left := d.left()
 			if err != nil || out != sc.want || left != "" {
