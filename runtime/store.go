@@ -16,7 +16,8 @@ import (
 )
 
 // Names of what is being made or removed; no container's entry begins so,
-// since ids are escaped, not prefixed, and a root may hold files of others.
+// since ids are escaped, not prefixed, and a root may hold files of others. What is
+// made has its maker in its name: pid, a dot, start time, a dash.
 const (
 	newPrefix  = ".ocishim-new-"
 	gonePrefix = ".ocishim-gone-"
@@ -95,6 +96,9 @@ func (s *Store) loadAll() ([]*Container, error) {
 	}
 	var all []*Container
 	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), newPrefix) {
+			s.sweepHalf(e.Name())
+		}
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
@@ -131,7 +135,7 @@ func (s *Store) claim(r Record) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := os.MkdirTemp(s.dir, newPrefix)
+	fresh, err := os.MkdirTemp(s.dir, fmt.Sprintf("%s%d.%d-", newPrefix, r.Launcher.Pid, r.Launcher.Start))
 	if err != nil {
 		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
 	}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,8 +197,14 @@ func TestSweep(t *testing.T) {
 		}
 		age(t, dir)
 	}
+	maker := liveProcess(t)
+	for _, name := range []string{fmt.Sprintf("%s%d.%d-1", newPrefix, maker.Pid, maker.Start+1), fmt.Sprintf("%s%d.%d-2", newPrefix, maker.Pid, maker.Start)} {
+		if err := os.MkdirAll(filepath.Join(s.dir, name, "sub"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.Sweep()
-	assertNames(t, s, "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
+	assertNames(t, s, fmt.Sprintf("%s%d.%d-2", newPrefix, maker.Pid, maker.Start), "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
 }
 
 // age makes the directory older than Sweep leaves alone.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // sweepAtOnce bounds how many entries one Sweep looks at, which costs 2 µs for each.
@@ -16,9 +19,9 @@ import (
 const sweepAtOnce = 64
 
 // Sweep removes what processes of ours that were killed left in the store:
-// entries that nobody will ask for, half made and half removed ones. It looks
-// only at what is older than a minute; in a store of many entries at some of them,
-// by chance.
+// entries that nobody will ask for, half made and half removed ones. But for those
+// that are being made it looks only at what is older than a minute; in a store of many
+// entries at some of them, by chance.
 func (s *Store) Sweep() {
 	dir, err := os.Open(s.dir)
 	if err != nil {
@@ -36,6 +39,9 @@ func (s *Store) Sweep() {
 }
 
 func (s *Store) sweepName(name string) {
+	if strings.HasPrefix(name, newPrefix) && s.sweepHalf(name) {
+		return
+	}
 	info, err := os.Lstat(filepath.Join(s.dir, name))
 	switch {
 	case err != nil || time.Since(info.ModTime()) < sweepAge:
@@ -44,6 +50,17 @@ func (s *Store) sweepName(name string) {
 	case strings.HasPrefix(name, stepPrefix):
 		sweepStep(filepath.Join(s.dir, name))
 	}
+}
+
+// sweepHalf removes an entry that was being made when its maker was killed, however
+// young it is.
+func (s *Store) sweepHalf(name string) bool {
+	var maker process.ID
+	if _, err := fmt.Sscanf(name[len(newPrefix):], "%d.%d-", &maker.Pid, &maker.Start); err != nil || maker.Alive() {
+		return false
+	}
+	removeTree(filepath.Join(s.dir, name))
+	return true
 }
 
 func (s *Store) sweepEntry(name string) {
