@@ -107,6 +107,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	sup := newSupervisor()
 	defer sup.release()
 	sup.process, sup.step = process, c.Step
+	sup.catch()
 	<-sup.caught
 	err = sup.start(p.Terminal, os.Stdin, os.Stdout, os.Stderr, func() error {
 		sup.target, err = c.add(lc, process, o.PidFile)

@@ -61,19 +61,22 @@ func (sup *supervisor) begin() error {
 }
 
 // newSupervisor readies the process to be a container's parent. The thread that
-// forks must live on, so it is locked: the container dies with it. The signals are
-// caught beside, on another one: each takes turns between two threads of the Go
-// runtime, and that takes longest from a locked one. Nobody waits for that until the
-// application is about to run.
+// forks must live on, so it is locked: the container dies with it.
 func newSupervisor() *supervisor {
 	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
+	goruntime.LockOSThread()
+	os.Args[0] = supervisedName
+	return sup
+}
+
+// catch has signals caught, beside, on another thread: each takes turns between two
+// threads of the Go runtime, and that takes longest from a locked one. Nobody waits for
+// it until the application is about to run.
+func (sup *supervisor) catch() {
 	go func() {
 		catchSignals(sup.signals)
 		close(sup.caught)
 	}()
-	goruntime.LockOSThread()
-	os.Args[0] = supervisedName
-	return sup
 }
 
 // launch brings the container to the created state, with the given files as
@@ -100,6 +103,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	}
 	sup.adoptLeftovers()
 	sup.process, sup.step = l.process, l.o.Step
+	sup.catch()
 	if l.o.Restore != nil {
 		<-sup.caught // the application runs as soon as it is there
 	}
