@@ -61,9 +61,6 @@ func scrunTable() []podmanScenario {
 	)
 }
 
-// slowScrun are scenarios that only the table has.
-var slowScrun = []string{"a gigabyte through pipes", "time limit", "fifty at once, and their memory"}
-
 // oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
 // it does not have.
 var oursOnly = []string{
@@ -99,9 +96,6 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 	clean := false
 	for _, sc := range scrunTable() {
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
-			if *flagScrunReport == "" && slices.Contains(slowScrun, sc.name) {
-				t.Skip("takes half a minute: make scrun-table runs it")
-			}
 			if !col.ours && slices.Contains(oursOnly, sc.name) {
 				t.Skip("Slurm's scrun does not have it")
 			}
