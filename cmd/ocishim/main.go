@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	_ "github.com/ocishim/ocishim/internal/threads" // Go's own, kept quiet
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
