@@ -18,6 +18,9 @@ type contestant struct {
 	create func(call) []string
 	start  func(call) []string
 	remove func(call) []string // of a container that has ended
+
+	// leaves says that run leaves an entry in the state, for Slurm to delete.
+	leaves bool
 }
 
 // A call is what a contestant is asked to run, and as whom.
@@ -47,6 +50,7 @@ func contestants(built string) []contestant {
 			run: ordinary(func(c call) []string {
 				return []string{"--root", c.state, "run", "--profile", "hpc", "--bundle", c.bundle, c.id}
 			}),
+			leaves: true,
 		},
 		ociRuntime(reference, filepath.Join(built, "runc")),
 		ociRuntime("runc, Debian's", "runc"),

@@ -33,11 +33,10 @@ func (p place) measure(s scenario, all []contestant) (*results, error) {
 	r := &results{scenario: s, samples: map[string][]sample{}}
 	var able []contestant
 	for _, c := range all {
-		steps := s.steps(c, p.call(s, c))
-		if steps == nil {
+		if s.steps(c, p.call(s, c)) == nil {
 			continue
 		}
-		if _, err := p.take(s, steps); err != nil {
+		if _, err := p.sampleOf(s, c); err != nil {
 			r.left = append(r.left, fmt.Sprintf("%s: %v", c.name, err))
 			continue
 		}
@@ -47,9 +46,9 @@ func (p place) measure(s scenario, all []contestant) (*results, error) {
 	for round := range s.samples {
 		for i := range able {
 			c := able[(round+i)%len(able)]
-			taken, err := p.take(s, s.steps(c, p.call(s, c)))
+			taken, err := p.sampleOf(s, c)
 			if err != nil { // runc 1.1 fails now and then to seal its copy: "device or resource busy"
-				taken, err = p.take(s, s.steps(c, p.call(s, c)))
+				taken, err = p.sampleOf(s, c)
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", s.name, c.name, err)
@@ -77,6 +76,16 @@ func (p place) call(s scenario, c contestant) call {
 		bundle: filepath.Join(p.dir, who, "bundle"),
 		user:   s.user,
 	}
+}
+
+// sampleOf takes one of the contestant. The next one finds no entries of this: Slurm's
+// ids do not repeat, and it deletes what its tasks leave.
+func (p place) sampleOf(s scenario, c contestant) (sample, error) {
+	to := p.call(s, c)
+	if c.leaves {
+		defer func() { _ = os.RemoveAll(to.state) }()
+	}
+	return p.take(s, s.steps(c, to))
 }
 
 // take has the commands run by the program of sample.c.
