@@ -107,6 +107,8 @@ func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *targe
 		Home: homeOf(b), Workdir: cwd,
 		Exists:  func(path string) bool { _, err := os.Stat(path); return err == nil },
 		InImage: func(path string) bool { return isDirectoryIn(b.Rootfs, path) },
+
+		OwnTerminal: b.Spec.Process.Terminal && terminal() == "",
 	})
 	if err != nil {
 		return false, err

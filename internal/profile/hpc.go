@@ -26,6 +26,10 @@ type Request struct {
 	Exists func(path string) bool
 	// InImage tells whether there is a directory at the path in the image.
 	InImage func(path string) bool
+
+	// OwnTerminal says that the container gets a terminal made for it: most nodes let
+	// nobody make one in their /dev/pts by that directory's own ptmx, as runtimes do.
+	OwnTerminal bool
 }
 
 // HPC is integration over isolation: the container has the node's processes,
@@ -64,6 +68,9 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 // that is at its own path already is there by that.
 func (r Request) mounts() ([]specs.Mount, error) {
 	mounts := []specs.Mount{bind("/proc", "/proc"), bind("/sys", "/sys"), bind("/dev", "/dev")}
+	if r.OwnTerminal {
+		mounts = append(mounts, ownTerminals()...)
+	}
 	for _, own := range []struct {
 		wanted bool
 		dir    string
@@ -92,6 +99,18 @@ func (r Request) mounts() ([]specs.Mount, error) {
 		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
 	})
 	return mounts, nil
+}
+
+// ownTerminals are mounts with which a terminal can be made. It is bound over
+// /dev/console, which a user must be able to open for that.
+func ownTerminals() []specs.Mount {
+	return []specs.Mount{
+		{
+			Destination: "/dev/pts", Source: "devpts", Type: "devpts",
+			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
+		},
+		bind("/dev/null", "/dev/console"),
+	}
 }
 
 func siteMount(m config.Mount) specs.Mount {
