@@ -38,6 +38,8 @@ const (
 	ours      = "ocishim"
 	inPlace   = "ocishim, in place"
 	reference = "runc 1.5" // what our ratios are to: built of the libcontainer that we have
+	crun      = "crun, Debian's"
+	floor     = "floor, in C"
 )
 
 // contestants in the order of the tables. The programs in built are made by the
@@ -54,7 +56,7 @@ func contestants(built string) []contestant {
 		},
 		ociRuntime(reference, filepath.Join(built, "runc")),
 		ociRuntime("runc, Debian's", "runc"),
-		ociRuntime("crun, Debian's", "crun"),
+		ociRuntime(crun, "crun"),
 		{
 			name: "Charliecloud ch-run", program: "ch-run", version: []string{"--version"},
 			run: ordinary(func(c call) []string { return []string{c.rootfs(), "--", "true"} }),
@@ -67,7 +69,7 @@ func contestants(built string) []contestant {
 			},
 		},
 		{
-			name: "floor, in C", program: filepath.Join(built, "floor"),
+			name: floor, program: filepath.Join(built, "floor"),
 			run: func(c call) []string { return []string{c.rootfs(), "true"} },
 		},
 		{

@@ -20,15 +20,41 @@ func (r *results) write(w *bytes.Buffer) {
 	}
 	fmt.Fprintf(w, "### %s\n\n", r.scenario.title)
 	fmt.Fprintf(w, "Median (quartiles) of %d%s.\n\n", r.scenario.samples, many)
-	fmt.Fprintf(w, "| | wall, ms | CPU, ms | wall ÷ %[1]s | CPU ÷ %[1]s | CPU ÷ crun | largest process, MB |\n|---|---|---|---|---|---|---|\n", reference)
+	fmt.Fprint(w, "| | wall, ms | CPU, ms |")
+	ratios := r.ratios()
+	for _, q := range ratios {
+		fmt.Fprintf(w, " %s |", q.title)
+	}
+	fmt.Fprintf(w, " largest process, MB |\n|---|---|---|%s---|\n", strings.Repeat("---|", len(ratios)))
 	for _, name := range r.names {
-		fmt.Fprintf(w, "| %s | %v | %v | %v | %v | %v | %s |\n", name, r.of(name, wall), r.of(name, cpu),
-			r.ratio(name, reference, wall), r.ratio(name, reference, cpu), r.ratio(name, "crun, Debian's", cpu), digits(r.of(name, memory).median))
+		fmt.Fprintf(w, "| %s | %v | %v |", name, r.of(name, wall), r.of(name, cpu))
+		for _, q := range ratios {
+			fmt.Fprintf(w, " %v |", r.ratio(name, q.to, q.of))
+		}
+		fmt.Fprintf(w, " %s |\n", digits(r.of(name, memory).median))
 	}
 	for _, reason := range r.left {
 		fmt.Fprintf(w, "\nNot here: %s.\n", reason)
 	}
 	fmt.Fprintln(w)
+}
+
+// A quotient is a column of the table: a figure to another contestant's.
+type quotient struct {
+	title, to string
+	of        figure
+}
+
+// ratios are those to contestants that took part.
+func (r *results) ratios() []quotient {
+	all := []quotient{
+		{"wall ÷ " + reference, reference, wall},
+		{"CPU ÷ " + reference, reference, cpu},
+		{"wall ÷ crun", crun, wall},
+		{"CPU ÷ crun", crun, cpu},
+		{"CPU ÷ floor", floor, cpu},
+	}
+	return slices.DeleteFunc(all, func(q quotient) bool { return !slices.Contains(r.names, q.to) })
 }
 
 // writePhases watches the runtimes that are built on libcontainer, and prints
