@@ -16,7 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	_ "github.com/ocishim/ocishim/internal/threads" // Go's own, kept quiet
+	"github.com/ocishim/ocishim/internal/threads"
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
@@ -29,6 +29,7 @@ var version = "0.1.0-dev"
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func init() {
+	threads.StayOnMain()
 	inplace.Resume(runtime.SetSeccomp)
 	runtime.InitProcess()
 }
