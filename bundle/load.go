@@ -163,6 +163,10 @@ func resolveRootfs(dir, path string) (string, error) {
 	if !info.IsDir() {
 		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, printable(path))
 	}
+	if rootfs == "/" {
+		// No launcher can have it: pivot_root(2) wants another one, and MS_MOVE, too.
+		return "", fmt.Errorf("%s is this node's own root: give the container a directory of its own", printable(path))
+	}
 	return rootfs, nil
 }
 
