@@ -21,7 +21,7 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says and testdata/kernel; testdata/; and per user a bundle.
+// Makefile builds it, testdata/says, kernel and inplace; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
@@ -72,6 +72,10 @@ func (f fixture) make() error {
 		"-gcflags=github.com/...=-l", "-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build ocishim: %w: %s", err, out)
+	}
+	build = exec.Command("go", "build", "-tags", "netgo,osusergo,seccomp", "-o", filepath.Join(f.dir, "bin"), "./testdata/inplace")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build testdata/inplace: %w: %s", err, out)
 	}
 	build = exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
