@@ -21,7 +21,7 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says, kernel and inplace; testdata/; and per user a bundle.
+// Makefile builds it, testdata/says, kernel and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
@@ -80,6 +80,9 @@ func (f fixture) make() error {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build testdata/says and kernel: %w: %s", err, out)
+	}
+	if err := copyFile(filepath.Join("..", "..", "hack", "fake-gpus"), filepath.Join(f.dir, "bin", "fake-gpus"), 0o755); err != nil {
+		return err
 	}
 	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
 		return err
