@@ -75,7 +75,10 @@ func inOwnMounts(t *testing.T, namespaces string, linux *specs.Linux, script str
 	spec.Hostname, spec.Linux = "", linux
 	spec.Root.Path = filepath.Join(shared.bundle(), "rootfs")
 	spec.Process.Args = []string{"readlink", "/proc/self/ns/mnt"}
-	spec.Mounts = []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc"}}
+	spec.Mounts = []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc"},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}, // else the image gets devices
+	}
 	dir := t.TempDir()
 	data, err := json.Marshal(spec)
 	if err != nil {
