@@ -212,7 +212,7 @@ func fullEdit() Edit {
 			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		}},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
-		RootPath:    "/", Annotations: map[string]string{"a": "b"}, Terminal: true,
+		RootPath:    "/usr", Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
 		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
 		Devices: []Device{{

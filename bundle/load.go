@@ -163,6 +163,11 @@ func resolveRootfs(dir, path string) (string, error) {
 	if !info.IsDir() {
 		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, printable(path))
 	}
+	if rootfs == "/" {
+		// No launcher can enter it: pivot_root(2) wants another one, and MS_MOVE, too. By
+		// then libcontainer has changed what is in the node's /dev.
+		return "", fmt.Errorf("%s is this node's own root: give the container a directory of its own", printable(path))
+	}
 	return rootfs, nil
 }
 

@@ -280,6 +280,7 @@ func TestLoadRootfs(t *testing.T) {
 	try(t, os.Symlink("rootfs", filepath.Join(dir, "link")))
 	try(t, os.Symlink(elsewhere+"/rootfs", filepath.Join(dir, "far")))
 	try(t, os.Symlink("loop", filepath.Join(dir, "loop")))
+	try(t, os.Symlink("/", filepath.Join(dir, "top")))
 	try(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644))
 	tests := map[string]struct {
 		root, rootfs string
@@ -297,6 +298,8 @@ func TestLoadRootfs(t *testing.T) {
 		"does not exist":     {`{"path":"nowhere"}`, "", ErrNoRootfs, "root.path: no root filesystem: " + dir + "/nowhere: no such file or directory"},
 		"is a file":          {`{"path":"file"}`, "", ErrNoRootfs, "root.path: no root filesystem: " + dir + "/file is not a directory"},
 		"below a file":       {`{"path":"file/x"}`, "", ErrNoRootfs, "root.path: no root filesystem"},
+		"the node's":         {`{"path":"/"}`, "", nil, "root.path: / is this node's own root"},
+		"the node's by link": {`{"path":"top"}`, "", nil, "root.path: " + dir + "/top is this node's own root"},
 		"symlink to nowhere": {`{"path":"loop"}`, "", nil, "root.path: " + dir + "/loop: "},
 	}
 	for name, test := range tests {

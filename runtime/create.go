@@ -49,6 +49,9 @@ type launch struct {
 
 // newLaunch claims the container's id.
 func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
+	if err := checkMountNamespace(b.Spec); err != nil {
+		return nil, fmt.Errorf("launch container %q: %w", b.ID, err)
+	}
 	s.Sweep()
 	self, err := process.Identify(os.Getpid())
 	if err != nil {

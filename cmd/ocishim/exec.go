@@ -52,6 +52,10 @@ func execIn(c *cli.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	if container.InPlace && c.IsSet("no-new-privs") && !c.Bool("no-new-privs") {
+		return fmt.Errorf("add process to container %q: --no-new-privs=false: all its processes are under no_new_privs: %w",
+			container.ID, runtime.ErrInPlace)
+	}
 	process, err := readProcess(c, container.Process)
 	if err != nil {
 		return err

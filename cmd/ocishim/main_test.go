@@ -21,12 +21,13 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says and testdata/kernel; testdata/; and per user a bundle.
+// Makefile builds it, testdata/says, kernel and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
 
 func (f fixture) program() string { return filepath.Join(f.dir, "bin", "ocishim") }
+func (f fixture) inplace() string { return filepath.Join(f.dir, "bin", "inplace") }
 func (f fixture) says() string    { return filepath.Join(f.dir, "bin", "says") }
 func (f fixture) kernel() string  { return filepath.Join(f.dir, "bin", "kernel") }
 func (f fixture) scripts() string { return filepath.Join(f.dir, "testdata", "script") }
@@ -68,15 +69,20 @@ func (f fixture) make() error {
 	if err := os.Chmod(f.dir, 0o755); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,urfave_cli_no_docs",
-		"-gcflags=github.com/...=-l", "-ldflags", "-s -w -buildid= -extldflags=-static", "-o", f.program(), ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build ocishim: %w: %s", err, out)
+	for program, source := range map[string]string{f.program(): ".", f.inplace(): "./testdata/inplace"} {
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,seccomp,urfave_cli_no_docs",
+			"-gcflags=github.com/...=-l", "-ldflags", "-s -w -buildid= -extldflags=-static", "-o", program, source)
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w: %s", source, err, out)
+		}
 	}
-	build = exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel")
+	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build testdata/says and kernel: %w: %s", err, out)
+	}
+	if err := copyFile(filepath.Join("..", "..", "hack", "fake-gpus"), filepath.Join(f.dir, "bin", "fake-gpus"), 0o755); err != nil {
+		return err
 	}
 	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
 		return err

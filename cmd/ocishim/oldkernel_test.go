@@ -17,7 +17,8 @@ var oldKernels = map[string]int{"4.18": 424, "5.4": 436, "5.10": 441}
 
 // scriptsForOldKernels are those in which a kernel's age could tell.
 var scriptsForOldKernels = []string{
-	"inplace", "step_tasks", "lifecycle", "readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec",
+	"inplace", "inplace_rights", "inplace_mounts", "node_gpus", "node_mpi", "node_slurm",
+	"step_tasks", "lifecycle", "readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec",
 }
 
 // TestOldKernels runs scripts with an ocishim to which the kernel says that it does not
@@ -31,9 +32,14 @@ func TestOldKernels(t *testing.T) {
 	for version, first := range oldKernels {
 		t.Run(version, func(t *testing.T) {
 			dir := t.TempDir()
-			wrapper := fmt.Sprintf("#!/bin/sh\nexec %s %d %s \"$@\"\n", shared.kernel(), first, shared.program())
-			if err := os.WriteFile(filepath.Join(dir, "ocishim"), []byte(wrapper), 0o755); err != nil {
+			if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // some scripts have a user execute it
 				t.Fatal(err)
+			}
+			for _, program := range []string{shared.program(), shared.inplace()} {
+				wrapper := fmt.Sprintf("#!/bin/sh\nexec %s %d %s \"$@\"\n", shared.kernel(), first, program)
+				if err := os.WriteFile(filepath.Join(dir, filepath.Base(program)), []byte(wrapper), 0o755); err != nil {
+					t.Fatal(err)
+				}
 			}
 			testscript.Run(t, testscript.Params{
 				Files: files,

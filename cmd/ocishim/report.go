@@ -64,6 +64,7 @@ func hint(err error) string {
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
+		{runtime.ErrNodesMounts, `add {"type": "mount"} to linux.namespaces in config.json`},
 		{runtime.ErrNoCriu, "checkpoint and restore are done by criu(8): install the package criu on this node"},
 		{scrun.ErrVolume, "keep it below a directory that all nodes have; the site lists those in scrun.shared"},
 		{scrun.ErrOption, "docs/scrun.md lists what can be asked of Slurm, and by whom"},

@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -23,6 +24,7 @@ import (
 //	$NAME   the name of the user who runs the script, $ID_OF_USER the number
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
 //	[root]  the condition that the user is root
+//	[overlay] the condition that users can mount an overlay (Linux 5.11)
 //
 // and the commands of scriptCommands.
 func TestScripts(t *testing.T) {
@@ -38,8 +40,11 @@ func TestScripts(t *testing.T) {
 }
 
 func scriptCondition(name string) (bool, error) {
-	if name == "root" {
+	switch name {
+	case "root":
 		return os.Getuid() == 0, nil
+	case "overlay":
+		return exec.Command("unshare", "-Urm", "mount", "-t", "overlay", "-o", "lowerdir=/usr:/etc", "overlay", "/mnt").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }

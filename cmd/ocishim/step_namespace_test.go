@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,15 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How hard the tasks of a step are tried; `make stress` asks for more.
-func stepRounds() (rounds, tasks int) {
-	number := func(name string, otherwise int) int {
-		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-			return n
-		}
-		return otherwise
+// stepRounds are the numbers of tasks that are started at once, round by round: once as
+// many as a large node has processors, then some rounds more of few. `make stress` asks
+// for rounds of their own.
+func stepRounds() []int {
+	rounds, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_ROUNDS"))
+	tasks, terr := strconv.Atoi(os.Getenv("OCISHIM_TEST_TASKS"))
+	if err != nil || terr != nil {
+		return []int{128, 24, 24, 24}
 	}
-	return number("OCISHIM_TEST_ROUNDS", 4), number("OCISHIM_TEST_TASKS", 24)
+	return slices.Repeat([]int{tasks}, rounds)
 }
 
 // The tasks of a step that start at once are in one user namespace, whichever of
@@ -37,8 +39,7 @@ func TestStepNamespace(t *testing.T) {
 	dir := bundleOf(t, "SLURM_JOB_ID=1", mark, "sleep", "600")
 	step := "n1." + currentUser(t) + "." + strconv.Itoa(os.Getpid()) + ".0."
 	t.Cleanup(func() { checkNothingLeft(t, state, mark) })
-	rounds, tasks := stepRounds()
-	for round := range rounds {
+	for round, tasks := range stepRounds() {
 		commands := make([]*exec.Cmd, tasks)
 		var wg sync.WaitGroup
 		for i := range commands {

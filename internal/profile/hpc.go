@@ -37,6 +37,9 @@ type Request struct {
 // bundle says about isolation and limits is dropped: in a Slurm job limits are
 // Slurm's.
 func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
+	if r.Workdir != "" {
+		r.Workdir = path.Clean(r.Workdir) // as it is mounted
+	}
 	e := bundle.Edit{
 		From: "profile hpc",
 		Rule: r.Choice.By,

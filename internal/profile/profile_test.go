@@ -126,10 +126,11 @@ func TestHPCSiteMounts(t *testing.T) {
 
 func TestHPCCwd(t *testing.T) {
 	for workdir, want := range map[string]string{
-		"/scratch/job": "/scratch/job", // bound
-		"/opt":         "/opt",         // the image's
-		"/nowhere":     "",
-		"":             "",
+		"/scratch/job":        "/scratch/job", // bound
+		"/scratch/x/..//job/": "/scratch/job",
+		"/opt":                "/opt", // the image's
+		"/nowhere":            "",
+		"":                    "",
 	} {
 		r := request("/scratch/job")
 		r.Workdir = workdir

@@ -30,8 +30,14 @@ func (t *Task) Process() *specs.Process {
 }
 
 // Further is a task that runs another process in the container of t, under the same
-// filter of system calls. What such a process cannot have is an error that names it.
+// filter of system calls, and with no_new_privs where t has it: what the container
+// promises holds for all in it. What such a process cannot have is an error that names it.
 func (t *Task) Further(p *specs.Process) (*Task, error) {
+	if t.NoNewPrivs {
+		kept := *p
+		kept.NoNewPrivileges = true
+		p = &kept
+	}
 	reason := refuseProcess(p)
 	if reason == "" && t.Seccomp != nil && !p.NoNewPrivileges {
 		reason = "linux.seccomp without process.noNewPrivileges"

@@ -25,8 +25,6 @@ func Supports(spec *specs.Spec) string {
 		return "hostname needs a uts namespace"
 	case spec.Domainname != "":
 		return "domainname needs a uts namespace"
-	case spec.Root.Path == "/":
-		return "root.path is the node's own"
 	}
 	return ""
 }

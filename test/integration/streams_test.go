@@ -5,7 +5,9 @@ package integration
 import (
 	"bytes"
 	"crypto/md5"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -105,9 +107,15 @@ func threeNodes(s *session) {
 	}
 }
 
+// otherUser: who has the files of the groups they are in, besides.
 func otherUser(user string) func(*session) {
 	return func(s *session) {
-		r := s.as(user, "srun", "--container", bundle(user, "ro"), "bash", "-c", "id -u; touch /out/done; exit 3")
+		const project = 3000 // of hack/cluster
+		file := s.onHost("/home/" + user + "/out/of-project")
+		if err := errors.Join(os.WriteFile(file, nil, 0o040), os.Chmod(file, 0o040), os.Chown(file, 0, project)); err != nil {
+			s.failf("no file", "%v", err)
+		}
+		r := s.as(user, "srun", "--container", bundle(user, "ro"), "bash", "-c", "id -u; cat /out/of-project && touch /out/done; exit 3")
 		s.wantStatus(r, 3)
 		if files, err := listing(s.onHost("/home/" + user + "/out")); err != nil || !strings.Contains(files, "/done") {
 			s.failf("did not run", "no /out/done: %v", err)
