@@ -74,7 +74,7 @@ func TestErrors(t *testing.T) {
 		{"[mpi.a]\nmismach = 'own'", "f:2:1: mpi.a.mismach: unknown key; did you mean mismatch?"},
 
 		// No TOML
-		{"profile = ", "f:1:10: expected value, not end of input"},
+		{"profile = ", "f:1:10: there is no value"},
 		{"profile: hpc", "f:1:8: expected '=' after key"},
 		{"profile = 'hpc", "f:1:14: unterminated literal string"},
 		{"# \xff", "f:1:3: not UTF-8"},
