@@ -70,7 +70,7 @@ func hint(err error) string {
 		{runtime.ErrNotFound, "`ocishim list` shows the caller's; those of other users and other state directories need their --root"},
 		{runtime.ErrNotRunning, "`ocishim state ID` shows what became of it"},
 		{runtime.ErrPaused, "`ocishim resume ID` lets it go on; `ocishim exec --ignore-paused` adds a process that waits for that"},
-		{runtime.ErrNoCgroup, "sstat(1) reports on a Slurm task; without root a container has a cgroup where the caller may make one (systemd's Delegate=yes)"},
+		{runtime.ErrNoCgroup, "a Slurm task is in Slurm's: sstat(1) reports on it, `scontrol suspend` stops its job; without root a container has one where the caller may make one (systemd's Delegate=yes)"},
 		{runtime.ErrNoSuchID, "linux.uidMappings and gidMappings in config.json say which there are; without any, root's containers have all, and a user's has 0"},
 		{runtime.ErrLimit, "leave process.rlimits out of config.json: the container has the caller's then"},
 		{runtime.ErrUnknownSignal, "a signal is a number, or a name of `kill -l`, with or without SIG"},
