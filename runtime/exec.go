@@ -134,11 +134,11 @@ func (c *Container) checkExec(p *specs.Process, o ExecOptions) error {
 	if err := checkPidFile(o.PidFile); err != nil {
 		return err
 	}
+	if c.InPlace {
+		return nil // what it may have is said there
+	}
 	if err := checkRlimits(p.Rlimits); err != nil {
 		return err
-	}
-	if c.InPlace {
-		return nil // whose it may be is said there
 	}
 	return c.checkUser(p.User)
 }

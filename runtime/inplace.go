@@ -129,7 +129,7 @@ func sealedSelf() (*os.File, error) {
 // image is never written to.
 func (l *launch) planInPlace() error {
 	b := l.b
-	b.Spec.Mounts = absolutePaths(b.Spec.Mounts, b.Dir)
+	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	edit := bundle.Edit{From: "rootless"}
 	uid, gid := os.Geteuid(), os.Getegid()
 	foreign := func(option string) bool { return foreignID(option, uid, gid) }

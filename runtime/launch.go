@@ -62,7 +62,7 @@ type LaunchOptions struct {
 // plan applies to the bundle what its launch here needs, as edits; what they
 // refer to is made in dir, the container's entry.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
-	b.Spec.Mounts = absolutePaths(b.Spec.Mounts, b.Dir)
+	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 {
 		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
@@ -180,11 +180,13 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 	return c.write(c.dir)
 }
 
-// absolutePaths makes sources of binds absolute, which are relative to the bundle, and
+// plainMounts makes sources of binds absolute, which are relative to the bundle, and
 // destinations, which are relative to the root: deprecated, and allowed (config.md,
-// Mounts).
-func absolutePaths(mounts []specs.Mount, dir string) []specs.Mount {
-	absolute := make([]specs.Mount, len(mounts))
+// Mounts). Options that change nothing are left out: libcontainer takes them for a file
+// system's own.
+func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
+	plain := make([]specs.Mount, len(mounts))
+	nothing := func(option string) bool { return option == "" || option == "defaults" }
 	for i, m := range mounts {
 		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(dir, m.Source)
@@ -192,9 +194,12 @@ func absolutePaths(mounts []specs.Mount, dir string) []specs.Mount {
 		if !filepath.IsAbs(m.Destination) {
 			m.Destination = filepath.Join("/", m.Destination)
 		}
-		absolute[i] = m
+		if slices.ContainsFunc(m.Options, nothing) {
+			m.Options = slices.DeleteFunc(slices.Clone(m.Options), nothing)
+		}
+		plain[i] = m
 	}
-	return absolute
+	return plain
 }
 
 // newProcess converts the spec's process to libcontainer's.

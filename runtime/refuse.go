@@ -89,13 +89,17 @@ func checkRlimits(limits []specs.POSIXRlimit) error {
 		refused := func(err error) error {
 			return fmt.Errorf("set %s to %s, hard %s: %w", l.Type, limit(l.Soft), limit(l.Hard), err)
 		}
-		most := maxFiles()
 		switch {
 		case l.Soft > l.Hard:
 			return refused(errors.New("the soft limit is above the hard one"))
-		case l.Type == "RLIMIT_NOFILE" && most > 0 && l.Hard > most:
-			return refused(fmt.Errorf("the kernel's sysctl fs.nr_open is %d: %w", most, unix.EPERM))
-		case l.Hard > now.Max && !mayRaiseLimits():
+		case l.Hard <= now.Max:
+			continue
+		case l.Type == "RLIMIT_NOFILE":
+			if most := maxFiles(); most > 0 && l.Hard > most {
+				return refused(fmt.Errorf("the kernel's sysctl fs.nr_open is %d: %w", most, unix.EPERM))
+			}
+		}
+		if !mayRaiseLimits() {
 			return refused(fmt.Errorf("%w: the caller's is %s: %w", ErrLimit, limit(now.Max), unix.EPERM))
 		}
 	}
