@@ -242,6 +242,9 @@ func (p *plan) inAllocation(device string) error {
 	return fmt.Errorf("%s is not in the allocation: %s", device, cmp.Or(chosen.rule, "Slurm says nothing of this task's GPUs"))
 }
 
+// ErrNoDevice says that there is no CDI device of a name that was asked for.
+var ErrNoDevice = errors.New("no specification of it")
+
 // ErrStale says that a specification names what the node no longer has.
 var ErrStale = errors.New("stale specification")
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,6 +46,21 @@ func mayMakeCgroup() bool {
 		}
 		err := unix.Access(filepath.Join(mounted, path), unix.W_OK)
 		if !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EROFS) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasCgroup tells whether there is a cgroup of the container's own. libcontainer does
+// not know: without one it reads, changes and joins nothing, and says nothing.
+func hasCgroup(lc *libcontainer.Container) bool {
+	state, err := lc.State()
+	if err != nil {
+		return false
+	}
+	for _, path := range state.CgroupPaths {
+		if unix.Access(path, unix.F_OK) == nil {
 			return true
 		}
 	}

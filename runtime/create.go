@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -88,9 +87,15 @@ func (l *launch) prepare() error {
 	if err := checkInterpreter(l.b); err != nil {
 		return err
 	}
+	if err := checkPidFile(l.o.PidFile); err != nil {
+		return err
+	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
 	if err := plan(l.b, l.c.dir, l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
+	}
+	if err := l.check(); err != nil {
+		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
 	var err error
 	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
@@ -108,6 +113,17 @@ func (l *launch) prepare() error {
 	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
+}
+
+// check says what of the planned spec cannot be had.
+func (l *launch) check() error {
+	if err := checkMounts(l.b.Spec.Mounts); err != nil {
+		return err
+	}
+	if err := checkRlimits(l.b.Spec.Process.Rlimits); err != nil {
+		return err
+	}
+	return checkLaunchUser(l.b.Spec)
 }
 
 // create makes the container for an engine: it is on its own once we return.
@@ -139,7 +155,7 @@ func (l *launch) start() error {
 	}
 	defer closeSocket()
 	if err := l.bringUp(); err != nil {
-		return explain(l.b.ID, l.process.Args[0], err)
+		return explain(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.b.Spec.Mounts, err))
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -172,25 +188,6 @@ func (l *launch) bringUp() error {
 		return criuError(err, l.o.Restore, "restore.log")
 	}
 	return nil
-}
-
-// explain tells from libcontainer's text, in which os/exec.Error is the last
-// link, whether the command was the problem.
-func explain(id, command string, err error) error {
-	_, reason, found := strings.Cut(err.Error(), fmt.Sprintf("exec: %q: ", command))
-	if !found {
-		return fmt.Errorf("launch container %q: %w", id, err)
-	}
-	reason = strings.TrimPrefix(reason, "stat "+command+": ")
-	sentinel := ErrCommandNotFound
-	switch {
-	case strings.HasPrefix(reason, unix.EACCES.Error()):
-		sentinel = ErrNotExecutable
-	case strings.HasPrefix(reason, unix.EISDIR.Error()):
-		// What execve(2) says of a directory; by these words Docker's exit status is 126.
-		sentinel, reason = ErrNotExecutable, reason+": "+unix.EACCES.Error()
-	}
-	return fmt.Errorf("execute %q: %w: %s", command, sentinel, reason)
 }
 
 // abort removes what a failed launch left, the entry included; only a Slurm

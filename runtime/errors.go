@@ -12,6 +12,7 @@ var (
 	ErrNotRunning      = errors.New("container is not running")
 	ErrInPlace         = errors.New("it was launched in place, and has neither a supervisor nor a cgroup of its own")
 	ErrNodesMounts     = errors.New("its mounts would be the node's")
+	ErrNoCgroup        = errors.New("it has no cgroup of its own")
 	ErrPaused          = errors.New("container is paused")
 	ErrStillRunning    = errors.New("container is still running")
 	ErrBusy            = errors.New("container is being worked on by another process")

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,9 +12,6 @@ import (
 // An Event is a line of `events`, in the words of runc: of type "stats", with
 // Stats as its data, or "oom".
 type Event = types.Event
-
-// errNoCgroup says that a container's use of resources cannot be told.
-var errNoCgroup = errors.New("it has no cgroup of its own; sstat(1) reports on a Slurm step")
 
 // Stats is what the container uses at this moment, by its cgroup.
 func (c *Container) Stats() (*Event, error) {
@@ -32,9 +28,13 @@ func (c *Container) measurable() (*libcontainer.Container, error) {
 		return nil, ErrNotRunning
 	}
 	if c.Step {
-		return nil, errNoCgroup
+		return nil, ErrNoCgroup
 	}
-	return c.libcontainer()
+	lc, err := c.libcontainer()
+	if err == nil && !hasCgroup(lc) {
+		err = ErrNoCgroup
+	}
+	return lc, err
 }
 
 func (c *Container) measure(lc *libcontainer.Container) (*Event, error) {

@@ -79,12 +79,18 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	case o.Detach && p.Terminal && o.ConsoleSocket == "":
 		return 0, fmt.Errorf("add process to container %q: nobody would hold its terminal; pass --console-socket", c.ID)
 	}
+	if err := c.checkExec(p, o); err != nil {
+		return 0, fmt.Errorf("add process to container %q: %w", c.ID, err)
+	}
 	if c.InPlace {
 		return 0, c.execInPlace(p, o)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {
 		return 0, fmt.Errorf("add process to container %q: %w", c.ID, err)
+	}
+	if len(o.Cgroups) > 0 && !hasCgroup(lc) {
+		return 0, fmt.Errorf("add process to container %q: --cgroup: %w", c.ID, ErrNoCgroup)
 	}
 	process, err := newProcess(p)
 	if err != nil {
@@ -123,6 +129,20 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	return status, nil
 }
 
+// checkExec says what of the process cannot be had, before there is one.
+func (c *Container) checkExec(p *specs.Process, o ExecOptions) error {
+	if err := checkPidFile(o.PidFile); err != nil {
+		return err
+	}
+	if c.InPlace {
+		return nil // what it may have is said there
+	}
+	if err := checkRlimits(p.Rlimits); err != nil {
+		return err
+	}
+	return c.checkUser(p.User)
+}
+
 func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Process, terminal bool, o ExecOptions) error {
 	if terminal {
 		closeSocket, err := connectConsole(p, o.ConsoleSocket)
@@ -140,7 +160,7 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 // add starts the process; one whose pid cannot be told to the caller is ended.
 func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (process.ID, error) {
 	if err := inSequence(func() error { return lc.Run(p) }); err != nil {
-		return process.ID{}, explain(c.ID, p.Args[0], err)
+		return process.ID{}, explain(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
 	}
 	pid, err := p.Pid()
 	if err != nil {

@@ -45,6 +45,9 @@ func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 	if err != nil {
 		return fmt.Errorf("add process to container %q: %w: %w", c.ID, err, ErrInPlace)
 	}
+	if err := checkRlimits(p.Rlimits); err != nil {
+		return fmt.Errorf("add process to container %q: %w", c.ID, err)
+	}
 	exe, err := sealedSelf()
 	if err != nil {
 		return err

@@ -24,6 +24,9 @@ func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) 
 	if err != nil {
 		return fmt.Errorf("%s container %q: %w", verb, c.ID, err)
 	}
+	if !hasCgroup(lc) {
+		return fmt.Errorf("%s container %q: %w", verb, c.ID, ErrNoCgroup)
+	}
 	if err := do(lc); err != nil {
 		return fmt.Errorf("%s container %q: %w", verb, c.ID, err)
 	}

@@ -1,6 +1,10 @@
 package runtime
 
 import (
+	"fmt"
+	"os"
+	"slices"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 )
@@ -8,7 +12,11 @@ import (
 // warnOfIgnored says in the log what of the spec has no effect. It is not an
 // error: engines send some of it, and every other runtime ignores it, too.
 func warnOfIgnored(id string, spec *specs.Spec) {
-	for _, field := range ignoredFields(spec) {
+	fields := ignoredFields(spec)
+	if os.Geteuid() != 0 && onlyOwnID(spec) {
+		fields = append(fields, ignoredUser(spec, os.Geteuid(), os.Getegid())...)
+	}
+	for _, field := range fields {
 		logrus.Warnf("container %q: %s has no effect", id, field)
 	}
 }
@@ -39,6 +47,33 @@ func ignoredFields(spec *specs.Spec) []string {
 		note(m.Kernel != nil, "linux.resources.memory.kernel (gone from the kernel)") //nolint:staticcheck // that is why
 		note(m.KernelTCP != nil, "linux.resources.memory.kernelTCP (gone from the kernel)")
 		note(m.UseHierarchy != nil && !*m.UseHierarchy, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
+	}
+	return append(ignored, ignoredListener(l.Seccomp)...)
+}
+
+// ignoredListener names a listener that no rule calls.
+func ignoredListener(s *specs.LinuxSeccomp) []string {
+	if s == nil || s.ListenerPath == "" || s.DefaultAction == specs.ActNotify ||
+		slices.ContainsFunc(s.Syscalls, func(call specs.LinuxSyscall) bool { return call.Action == specs.ActNotify }) {
+		return nil
+	}
+	return []string{"linux.seccomp.listenerPath without a rule of the action SCMP_ACT_NOTIFY"}
+}
+
+// ignoredUser names those of the process's ids that rootlessEdit replaces by the
+// caller's, uid and gid.
+func ignoredUser(spec *specs.Spec, uid, gid int) []string {
+	const why = " (without root there is one id, the caller's, and it is 0 in the container)"
+	var ignored []string
+	u := spec.Process.User
+	if u.UID != 0 && int(u.UID) != uid {
+		ignored = append(ignored, fmt.Sprintf("process.user.uid %d%s", u.UID, why))
+	}
+	if u.GID != 0 && int(u.GID) != gid {
+		ignored = append(ignored, fmt.Sprintf("process.user.gid %d%s", u.GID, why))
+	}
+	if len(u.AdditionalGids) > 0 {
+		ignored = append(ignored, "process.user.additionalGids"+why)
 	}
 	return ignored
 }

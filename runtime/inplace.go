@@ -58,6 +58,9 @@ func (l *launch) become() error {
 	if err := checkInterpreter(l.b); err != nil {
 		return err
 	}
+	if err := checkPidFile(l.o.PidFile); err != nil {
+		return err
+	}
 	if err := l.planInPlace(); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
@@ -126,7 +129,7 @@ func sealedSelf() (*os.File, error) {
 // image is never written to.
 func (l *launch) planInPlace() error {
 	b := l.b
-	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
+	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	edit := bundle.Edit{From: "rootless"}
 	uid, gid := os.Geteuid(), os.Getegid()
 	foreign := func(option string) bool { return foreignID(option, uid, gid) }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ type LaunchOptions struct {
 // plan applies to the bundle what its launch here needs, as edits; what they
 // refer to is made in dir, the container's entry.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
-	b.Spec.Mounts = absoluteSources(b.Spec.Mounts, b.Dir)
+	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 {
 		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
@@ -179,17 +180,26 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 	return c.write(c.dir)
 }
 
-// absoluteSources makes sources of binds absolute: they are relative to the
-// bundle (config.md, Mounts).
-func absoluteSources(mounts []specs.Mount, dir string) []specs.Mount {
-	absolute := make([]specs.Mount, len(mounts))
+// plainMounts makes sources of binds absolute, which are relative to the bundle, and
+// destinations, which are relative to the root: deprecated, and allowed (config.md,
+// Mounts). Options that change nothing are left out: libcontainer takes them for a file
+// system's own.
+func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
+	plain := make([]specs.Mount, len(mounts))
+	nothing := func(option string) bool { return option == "" || option == "defaults" }
 	for i, m := range mounts {
 		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(dir, m.Source)
 		}
-		absolute[i] = m
+		if !filepath.IsAbs(m.Destination) {
+			m.Destination = filepath.Join("/", m.Destination)
+		}
+		if slices.ContainsFunc(m.Options, nothing) {
+			m.Options = slices.DeleteFunc(slices.Clone(m.Options), nothing)
+		}
+		plain[i] = m
 	}
-	return absolute
+	return plain
 }
 
 // newProcess converts the spec's process to libcontainer's.
@@ -240,12 +250,26 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 // writePidFile writes the pid in decimal, by rename.
 func writePidFile(path string, pid int) error {
 	next := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	if err := os.WriteFile(next, []byte(strconv.Itoa(pid)), 0o644); err != nil {
-		return fmt.Errorf("write pid file: %w", err)
+	err := os.WriteFile(next, []byte(strconv.Itoa(pid)), 0o644)
+	if err == nil {
+		err = os.Rename(next, path)
 	}
-	if err := os.Rename(next, path); err != nil {
+	if err != nil {
 		_ = os.Remove(next)
-		return fmt.Errorf("write pid file: %w", err)
+		return fmt.Errorf("write pid file %s: %w", path, reasonOf(err))
 	}
 	return nil
+}
+
+// reasonOf leaves out the path of a file whose name means nothing to the caller.
+func reasonOf(err error) error {
+	var path *os.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
 }

@@ -21,13 +21,10 @@ import (
 // a user with subordinate ids.
 func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 	e := bundle.Edit{From: "rootless"}
-	joined := false
-	if ns := namespace(spec, specs.UserNamespace); ns == nil {
+	if namespace(spec, specs.UserNamespace) == nil {
 		e.Namespaces = []specs.LinuxNamespace{{Type: specs.UserNamespace}}
-	} else {
-		joined = ns.Path != ""
 	}
-	own := !joined && (spec.Linux == nil || len(spec.Linux.UIDMappings) == 0)
+	own := onlyOwnID(spec)
 	if own {
 		e.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}}
 		e.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}}
@@ -46,6 +43,13 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 		}
 	}
 	return e
+}
+
+// onlyOwnID tells whether the container is to have no id but the caller's: it joins no
+// user namespace, and brings no mappings for one of its own.
+func onlyOwnID(spec *specs.Spec) bool {
+	ns := namespace(spec, specs.UserNamespace)
+	return (ns == nil || ns.Path == "") && (spec.Linux == nil || len(spec.Linux.UIDMappings) == 0)
 }
 
 // readOnlyCgroups covers the cgroups that come with the host's /sys, which the

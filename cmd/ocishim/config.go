@@ -76,12 +76,21 @@ func loadConfig(c *cli.Context) (*config.Config, error) {
 	if !c.IsSet("config") {
 		return config.Load(config.Options{})
 	}
-	path, err := expandPath(c.String("config"))
+	path, err := configPath(c)
 	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	if path == "" {
-		return nil, usageError{errors.New("--config is empty")}
+		return nil, err
 	}
 	return config.Load(config.Options{Path: path, Owner: os.Geteuid()})
+}
+
+// configPath is what --config names.
+func configPath(c *cli.Context) (string, error) {
+	path, err := expandPath(c.String("config"))
+	if err != nil {
+		return "", fmt.Errorf("--config: %w", err)
+	}
+	if path == "" {
+		return "", usageError{errors.New("--config is empty")}
+	}
+	return path, nil
 }

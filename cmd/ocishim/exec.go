@@ -287,7 +287,7 @@ func printProcesses(pids []int, options []string) error {
 	}
 	out, err := exec.Command("ps", options...).Output()
 	if err != nil {
-		return fmt.Errorf("run ps %s: %w", strings.Join(options, " "), err)
+		return fmt.Errorf("run ps %s: %w", strings.Join(options, " "), psError(err))
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	column := slices.Index(strings.Fields(lines[0]), "PID")
@@ -305,6 +305,24 @@ func printProcesses(pids []int, options []string) error {
 		}
 	}
 	return nil
+}
+
+var errNoPs = errors.New("no ps")
+
+// psError is what ps itself says, in its first line: others are about how to use it.
+func psError(err error) error {
+	var failed *exec.ExitError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("%w: %w", errNoPs, err)
+	case errors.As(err, &failed):
+		for line := range strings.Lines(string(failed.Stderr)) {
+			if line = strings.TrimSpace(line); line != "" {
+				return fmt.Errorf("%w: %s", err, line)
+			}
+		}
+	}
+	return err
 }
 
 func pauseCommand() *cli.Command {

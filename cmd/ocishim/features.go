@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/runtime"
@@ -10,7 +12,10 @@ func featuresCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "features",
 		Usage: "print what this build supports, as JSON (features.md)",
-		Action: func(*cli.Context) error {
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageError{fmt.Errorf("features takes no argument, not %q", c.Args().First())}
+			}
 			return printJSON(runtime.Features(version))
 		},
 	}

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/slurm"
 )
 
 // globalFlags are those of runc and crun together, so that either can be
@@ -22,6 +27,39 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "slurm", Usage: "carry out the verbs by Slurm, as if called scrun: see --slurm --help"},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's spelling: cgroupfs, systemd or disabled"},
 	}
+}
+
+// setUp comes before every verb.
+func setUp(c *cli.Context) error {
+	if err := setUpLog(c); err != nil {
+		return err
+	}
+	return checkGlobals(c)
+}
+
+// checkGlobals refuses values of global options that no verb can use, for those verbs,
+// too, that do not use them: a caller who has written one means something by it.
+func checkGlobals(c *cli.Context) error {
+	if _, err := rootlessCgroups(c.String("rootless")); err != nil {
+		return err
+	}
+	if manager := c.String("cgroup-manager"); !slices.Contains([]string{"", "cgroupfs", "systemd", "disabled"}, manager) {
+		return usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
+	}
+	if !c.IsSet("config") {
+		return nil
+	}
+	path, err := configPath(c)
+	if errors.Is(err, slurm.ErrNoValue) {
+		return nil // a verb outside of the job may not need it
+	}
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	return nil
 }
 
 // launchFlags are those of create and run.
@@ -87,6 +125,9 @@ func permute(app *cli.App, args []string) []string {
 				break
 			}
 			continue
+		}
+		if arg == "-h" || arg == "--help" {
+			return append(slices.Clone(args[:at+1]), arg) // an argument would be taken for what to explain
 		}
 		options = append(options, firstName(command.Flags, arg))
 		if !takesValue(command.Flags, arg) {

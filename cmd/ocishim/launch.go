@@ -215,15 +215,13 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 	if o.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {
 		return o, err
 	}
-	switch manager := c.String("cgroup-manager"); manager {
-	case "", "cgroupfs":
-		o.SystemdCgroup = c.Bool("systemd-cgroup")
+	switch c.String("cgroup-manager") { // setUp has looked at it
 	case "systemd":
 		o.SystemdCgroup = true
 	case "disabled":
 		o.RootlessCgroups = true
 	default:
-		return o, usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
+		o.SystemdCgroup = c.Bool("systemd-cgroup")
 	}
 	return o, nil
 }

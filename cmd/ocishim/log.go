@@ -80,7 +80,7 @@ type lineFormatter struct{ least logrus.Level }
 
 // Format implements logrus.Formatter.
 func (f lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
-	if e.Level > f.least {
+	if levelOf(e) > f.least {
 		return nil, nil
 	}
 	return fmt.Appendf(nil, "ocishim: %s: %s\n", e.Level, strings.TrimSpace(e.Message)), nil
@@ -94,8 +94,17 @@ func (copyToLog) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire implements logrus.Hook.
 func (h copyToLog) Fire(e *logrus.Entry) error {
-	h.log.WithFields(e.Data).Log(e.Level, e.Message)
+	h.log.WithFields(e.Data).Log(levelOf(e), e.Message)
 	return nil
+}
+
+// levelOf is the message's level, lower for what libcontainer says beside every error of
+// a launch without a cgroup: nothing follows from it.
+func levelOf(e *logrus.Entry) logrus.Level {
+	if e.Message == "unable to get oom kill count" {
+		return logrus.DebugLevel
+	}
+	return e.Level
 }
 
 // printVersion prints what runc's --version prints, which Podman shows.

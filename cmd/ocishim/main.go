@@ -80,7 +80,7 @@ func newApp(inv *invocation) *cli.App {
 		Flags:                     globalFlags(),
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a comma may be part of a value
-		Before:                    setUpLog,
+		Before:                    setUp,
 		Commands: []*cli.Command{
 			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -40,9 +41,15 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 	if err != nil {
 		return false, a, err
 	}
+	if err := config.CheckAnnotations(b.Spec.Annotations); err != nil {
+		return false, a, err
+	}
 	if step {
 		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
 			return false, a, err
+		}
+		for _, line := range config.UnknownVariables(b.Spec.Process.Env) {
+			logrus.Warnf("container %q: %s", b.ID, line)
 		}
 	}
 	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
@@ -86,17 +93,27 @@ func (a *advice) applyMPI(b *bundle.Bundle, cfg *config.Config, nodeDir string) 
 func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *target, step bool) (hpc bool, err error) {
 	// create has no process of its own that could become the application; and root
 	// needs no place to have its own uid in.
+	var jobEnv []string
+	if step {
+		jobEnv = b.Spec.Process.Env
+	}
 	step = step && (c.Command.Name == "run" || c.Command.Name == "explain") && os.Geteuid() != 0
-	choice, err := profile.Choose(cfg, c.String("profile"), b.Spec.Annotations, step)
-	if err != nil || choice.Name == config.ProfileOCI {
+	choice, err := profile.Choose(cfg, c.String("profile"), jobEnv, b.Spec.Annotations, step)
+	if err != nil {
 		return false, err
+	}
+	cwd, err := readCwd(c, t)
+	if err != nil {
+		return false, err
+	}
+	if choice.Name == config.ProfileOCI {
+		if cwd != "" {
+			logrus.Warnf("container %q: --cwd has no effect under the profile oci (%s): process.cwd counts", b.ID, choice.By)
+		}
+		return false, nil
 	}
 	if os.Geteuid() == 0 {
 		return false, usageError{fmt.Errorf("%s hpc: it is for users, not for root", choice.By)}
-	}
-	cwd, err := slurm.Expand(c.String("cwd"), t.values)
-	if err != nil {
-		return false, err
 	}
 	if cwd == "" {
 		cwd = workdir(b, t)
@@ -114,6 +131,18 @@ func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *targe
 		return false, err
 	}
 	return true, b.Apply(edits...)
+}
+
+// readCwd reads --cwd.
+func readCwd(c *cli.Context, t *target) (string, error) {
+	cwd, err := slurm.Expand(c.String("cwd"), t.values)
+	if err != nil {
+		return "", fmt.Errorf("--cwd: %w", err)
+	}
+	if cwd != "" && !filepath.IsAbs(cwd) {
+		return "", usageError{fmt.Errorf("--cwd %q: it must be absolute", cwd)}
+	}
+	return cwd, nil
 }
 
 // terminal is the path of the terminal on stdin; empty for none.

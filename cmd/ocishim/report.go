@@ -8,7 +8,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
@@ -58,6 +60,7 @@ func hint(err error) string {
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this node"},
 		{config.ErrUnsafe, "root decides for everybody: `chown root FILE` and `chmod go-w FILE`, the directories included"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
+		{config.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
@@ -65,6 +68,16 @@ func hint(err error) string {
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
 		{runtime.ErrNodesMounts, `add {"type": "mount"} to linux.namespaces in config.json`},
+		{runtime.ErrNotFound, "`ocishim list` shows the caller's; those of other users and other state directories need their --root"},
+		{runtime.ErrNotRunning, "`ocishim state ID` shows what became of it"},
+		{runtime.ErrPaused, "`ocishim resume ID` lets it go on; `ocishim exec --ignore-paused` adds a process that waits for that"},
+		{runtime.ErrNoCgroup, "a Slurm task is in Slurm's: sstat(1) reports on it, `scontrol suspend` stops its job; without root a container has one where the caller may make one (systemd's Delegate=yes)"},
+		{runtime.ErrNoSuchID, "linux.uidMappings and gidMappings in config.json say which there are; without any, root's containers have all, and a user's has 0"},
+		{runtime.ErrLimit, "leave process.rlimits out of config.json: the container has the caller's then"},
+		{runtime.ErrUnknownSignal, "a signal is a number, or a name of `kill -l`, with or without SIG"},
+		{profile.ErrUnknown, "hpc shares the node, oci is what config.json says; without a choice the site decides: `ocishim config`"},
+		{gpu.ErrNoDevice, "a specification is a file of the CDI's in one of these directories (gpu.cdi.dirs), which `nvidia-ctk cdi generate` writes for NVIDIA's"},
+		{errNoPs, "install ps(1), of the package procps, or use `ocishim ps --format json ID`, which needs none"},
 		{runtime.ErrNoCriu, "checkpoint and restore are done by criu(8): install the package criu on this node"},
 		{scrun.ErrVolume, "keep it below a directory that all nodes have; the site lists those in scrun.shared"},
 		{scrun.ErrOption, "docs/scrun.md lists what can be asked of Slurm, and by whom"},
@@ -76,6 +89,10 @@ func hint(err error) string {
 		if errors.Is(err, h.is) {
 			return h.hint
 		}
+	}
+	var wrong *bundle.ConfigError
+	if errors.As(err, &wrong) {
+		return "config.json is described by the OCI runtime specification (config.md, config-linux.md); `ocishim spec` writes one to compare with"
 	}
 	var usage usageError
 	if errors.As(err, &usage) {

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -142,6 +143,9 @@ func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Option
 		return nil, nil, options, err
 	}
 	if err := b.Validate(); err != nil {
+		return nil, nil, options, err
+	}
+	if err := config.CheckAnnotations(b.Spec.Annotations); err != nil {
 		return nil, nil, options, err
 	}
 	b.ID = id

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -75,6 +76,9 @@ func scrunUpdateCommand() *cli.Command {
 			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE` with limits as JSON, - for stdin: any that is set is an error, Slurm cannot change it"},
 		},
 		Action: func(c *cli.Context) error {
+			if c.NumFlags() == 0 {
+				return usageError{errors.New("update: no option says what to change")}
+			}
 			container, err := scrunContainer(c, 1)
 			if err != nil {
 				return err

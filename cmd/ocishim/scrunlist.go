@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
@@ -48,7 +49,10 @@ func scrunStates(c *cli.Context) ([]runtime.State, error) {
 // of the specification are read.
 func scrunFeaturesCommand() *cli.Command {
 	command := featuresCommand()
-	command.Action = func(*cli.Context) error {
+	command.Action = func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usageError{fmt.Errorf("features takes no argument, not %q", c.Args().First())}
+		}
 		return printJSON(features.Features{
 			OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 			Annotations: map[string]string{"org.ocishim.version": version},

@@ -42,8 +42,11 @@ func updateCommand() *cli.Command {
 }
 
 func update(c *cli.Context) error {
-	if c.Args().Len() != 1 {
+	switch {
+	case c.Args().Len() != 1:
 		return usageError{errors.New("update takes one ID")}
+	case c.NumFlags() == 0:
+		return usageError{errors.New("update: no option says what to change")}
 	}
 	resources, err := readResources(c)
 	if err != nil {
@@ -90,30 +93,36 @@ func resourcesFromOptions(c *cli.Context) (*specs.LinuxResources, error) {
 	}
 	r.CPU.Cpus, r.CPU.Mems = c.String("cpuset-cpus"), c.String("cpuset-mems")
 	return r, errors.Join(
-		number(c, "memory", &r.Memory.Limit, size),
-		number(c, "memory-reservation", &r.Memory.Reservation, size),
-		number(c, "memory-swap", &r.Memory.Swap, size),
-		number(c, "cpu-period", &r.CPU.Period, unsigned),
-		number(c, "cpu-quota", &r.CPU.Quota, signed),
-		number(c, "cpu-burst", &r.CPU.Burst, unsigned),
-		number(c, "cpu-share", &r.CPU.Shares, unsigned),
-		number(c, "cpu-rt-period", &r.CPU.RealtimePeriod, unsigned),
-		number(c, "cpu-rt-runtime", &r.CPU.RealtimeRuntime, signed),
-		number(c, "cpu-idle", &r.CPU.Idle, signed),
-		number(c, "blkio-weight", &r.BlockIO.Weight, weight),
-		number(c, "pids-limit", &r.Pids.Limit, signed),
+		number(c, "memory", &r.Memory.Limit, size, aSize),
+		number(c, "memory-reservation", &r.Memory.Reservation, size, aSize),
+		number(c, "memory-swap", &r.Memory.Swap, size, aSize),
+		number(c, "cpu-period", &r.CPU.Period, unsigned, aNumber),
+		number(c, "cpu-quota", &r.CPU.Quota, signed, aNumber),
+		number(c, "cpu-burst", &r.CPU.Burst, unsigned, aNumber),
+		number(c, "cpu-share", &r.CPU.Shares, unsigned, aNumber),
+		number(c, "cpu-rt-period", &r.CPU.RealtimePeriod, unsigned, aNumber),
+		number(c, "cpu-rt-runtime", &r.CPU.RealtimeRuntime, signed, aNumber),
+		number(c, "cpu-idle", &r.CPU.Idle, signed, aNumber),
+		number(c, "blkio-weight", &r.BlockIO.Weight, weight, "a number from 0 to 65535"),
+		number(c, "pids-limit", &r.Pids.Limit, signed, "a whole number; -1 for no limit"),
 	)
 }
 
-// number reads an option that was given.
-func number[T any](c *cli.Context, option string, to **T, read func(string) (T, error)) error {
+// What the value of an option is.
+const (
+	aSize   = "a number of bytes, such as 67108864 or 64m, or -1 for no limit"
+	aNumber = "a whole number"
+)
+
+// number reads an option that was given, and says what it is where it is not.
+func number[T any](c *cli.Context, option string, to **T, read func(string) (T, error), what string) error {
 	text := c.String(option)
 	if text == "" {
 		return nil
 	}
 	value, err := read(text)
 	if err != nil {
-		return usageError{fmt.Errorf("--%s %q: it must be a number", option, text)}
+		return usageError{fmt.Errorf("--%s %q: it must be %s", option, text, what)}
 	}
 	*to = &value
 	return nil

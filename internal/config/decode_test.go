@@ -74,7 +74,16 @@ func TestErrors(t *testing.T) {
 		{"[mpi.a]\nmismach = 'own'", "f:2:1: mpi.a.mismach: unknown key; did you mean mismatch?"},
 
 		// No TOML
-		{"profile = ", "f:1:10: expected value, not end of input"},
+		{"profile = ", "f:1:10: there is no value"},
+		{"profile =\n[hpc]", "f:1:10: there is no value"},
+		{"hpc.tmp = # yes", "f:1:11: there is no value"},
+		{"profile = hpc", `f:1:11: expected a value, not hpc: a string has quotes, "hpc", and a switch is true or false`},
+		{"profile = fhpc # x", `f:1:11: expected a value, not fhpc: a string has quotes, "fhpc", and a switch is true or false`},
+		{"gpu.driver = /opt/x", `f:1:14: expected a value, not /opt/x: a string has quotes, "/opt/x", and a switch is true or false`},
+		{"hpc.etc = ['hosts', passwd]", `f:1:21: expected a value, not passwd: a string has quotes, "passwd", and a switch is true or false`},
+		{"hpc = {tmp = no}", `f:1:14: expected a value, not no: a string has quotes, "no", and a switch is true or false`},
+		{"profile = 12ab", `f:1:13: expected a value, not 12ab: a string has quotes, "12ab", and a switch is true or false`},
+		{"profile = h\x1b", `f:1:11: expected a value, not "h\x1b": a string has quotes, "h\x1b", and a switch is true or false`},
 		{"profile: hpc", "f:1:8: expected '=' after key"},
 		{"profile = 'hpc", "f:1:14: unterminated literal string"},
 		{"# \xff", "f:1:3: not UTF-8"},

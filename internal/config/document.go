@@ -210,7 +210,31 @@ func (d *document) syntaxError(err error) error {
 		return err
 	}
 	at := int(d.parser.Range(bad.Highlight).Offset)
-	return d.errorAt(at, printable(strings.Join(bad.Key, ".")), errors.New(printable(bad.Message)))
+	return d.errorAt(at, printable(strings.Join(bad.Key, ".")), errors.New(d.mistake(at, bad.Message)))
+}
+
+// mistake is the parser's message in the words of whoever wrote the file, where that is
+// about a value: the parser names a character.
+func (d *document) mistake(at int, message string) string {
+	switch {
+	case strings.HasPrefix(message, "expected value, not end of input"):
+		return "there is no value"
+	case message != "strings must be quoted" && !strings.HasSuffix(message, "at start of value") && !strings.HasPrefix(message, "expected keyword"):
+		return printable(message)
+	}
+	// The parser may have read the beginning of the word.
+	begin := at
+	for begin > 0 && !strings.ContainsRune(" \t\r\n=,[{", rune(d.data[begin-1])) {
+		begin--
+	}
+	word := d.data[begin:]
+	if end := bytes.IndexAny(word, " \t\r\n,]}#"); end >= 0 {
+		word = word[:end]
+	}
+	if len(word) == 0 {
+		return "there is no value"
+	}
+	return "expected a value, not " + printable(string(word)) + ": a string has quotes, " + quoted(string(word)) + ", and a switch is true or false"
 }
 
 func (d *document) errorAt(offset int, key string, reason error) error {

@@ -85,7 +85,8 @@ func (u *Users) settings() []setting {
 		{
 			key: "users.may", value: &u.May, choices: append([]string{MayProfile}, userKeys()...),
 			doc: `What users may decide otherwise. ` + "`profile`" + `: by the annotation
-org.ocishim.profile in config.json, and by --profile. The other keys: by
+org.ocishim.profile in config.json, by the variable OCISHIM_PROFILE of the
+job or the image, and by --profile. The other keys: by
 an annotation such as org.ocishim.gpu.isolate, or by a variable such as
 OCISHIM_GPU_ISOLATE of the job or the image; lists have commas.
 ` + "`gpu.cdi.devices`" + `: by --device and by annotations cdi.k8s.io/*, too. What

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -18,16 +19,24 @@ const Annotation = "org.ocishim.profile"
 // ErrNotAllowed says that the site does not let users choose.
 var ErrNotAllowed = errors.New("the site does not let users choose the profile")
 
+// ErrUnknown says that there is no profile of that name.
+var ErrUnknown = errors.New("unknown profile")
+
 // A Choice is a profile, and who chose it: for messages and `explain`.
 type Choice struct{ Name, By string }
 
-// Choose decides by what was asked for on the command line, else by the bundle,
-// else by the site for the tasks of a Slurm step; an engine's container is as its
-// bundle says. What users may not choose is ErrNotAllowed.
-func Choose(cfg *config.Config, option string, annotations map[string]string, step bool) (Choice, error) {
+// Choose decides by what was asked for on the command line, else by the job, by a variable
+// among jobEnv, else by the bundle, else by the site for the tasks of a Slurm step; an
+// engine's container is as its bundle says. What users may not choose is ErrNotAllowed.
+func Choose(cfg *config.Config, option string, jobEnv []string, annotations map[string]string, step bool) (Choice, error) {
 	asked := Choice{option, "--profile"}
 	if option == "" {
 		asked = Choice{annotations[Annotation], "annotation " + Annotation}
+		for _, entry := range jobEnv {
+			if value, ok := strings.CutPrefix(entry, config.ProfileVariable+"="); ok && value != "" {
+				asked = Choice{value, config.ProfileVariable}
+			}
+		}
 	}
 	if asked.Name == "" {
 		if !step {
@@ -36,7 +45,7 @@ func Choose(cfg *config.Config, option string, annotations map[string]string, st
 		return Choice{cfg.Profile, "profile, " + cfg.Origin("profile").String()}, nil
 	}
 	if asked.Name != config.ProfileHPC && asked.Name != config.ProfileOCI {
-		return Choice{}, fmt.Errorf("%s %q: choose %s or %s", asked.By, asked.Name, config.ProfileHPC, config.ProfileOCI)
+		return Choice{}, fmt.Errorf("%s %q: %w: choose %s or %s", asked.By, asked.Name, ErrUnknown, config.ProfileHPC, config.ProfileOCI)
 	}
 	if step && asked.Name != cfg.Profile && !slices.Contains(cfg.Users.May, config.MayProfile) {
 		return Choice{}, fmt.Errorf("%s %q: %w (users.may, %s)", asked.By, asked.Name, ErrNotAllowed, cfg.Origin("users.may"))

@@ -22,24 +22,29 @@ func TestChoose(t *testing.T) {
 		cfg        *config.Config
 		option     string
 		annotation string
+		variable   string
 		step       bool
 		want       string // a name, or a part of the error
 	}{
-		{"a step", config.Default(), "", "", true, "hpc"},
-		{"an engine", config.Default(), "", "", false, "oci"},
-		{"the site", isolated, "", "", true, "oci"},
-		{"the bundle", config.Default(), "", "oci", true, "oci"},
-		{"the command line", isolated, "hpc", "oci", true, "hpc"},
-		{"anybody outside of Slurm", strict, "hpc", "", false, "hpc"},
-		{"not the user", strict, "", "oci", true, "users.may"},
-		{"what the site has anyway", strict, "hpc", "", true, "hpc"},
-		{"nonsense", config.Default(), "", "none", true, `annotation org.ocishim.profile "none": choose hpc or oci`},
+		{"a step", config.Default(), "", "", "", true, "hpc"},
+		{"an engine", config.Default(), "", "", "", false, "oci"},
+		{"the site", isolated, "", "", "", true, "oci"},
+		{"the bundle", config.Default(), "", "oci", "", true, "oci"},
+		{"the command line", isolated, "hpc", "oci", "oci", true, "hpc"},
+		{"the job over the bundle", config.Default(), "", "hpc", "oci", true, "oci"},
+		{"nothing by the job", config.Default(), "", "oci", "", true, "oci"},
+		{"anybody outside of Slurm", strict, "hpc", "", "", false, "hpc"},
+		{"not the user", strict, "", "oci", "", true, "users.may"},
+		{"not the user's job", strict, "", "", "oci", true, `OCISHIM_PROFILE "oci": the site does not let users`},
+		{"what the site has anyway", strict, "hpc", "", "", true, "hpc"},
+		{"nonsense of the job", config.Default(), "", "", "none", true, `OCISHIM_PROFILE "none": unknown profile`},
+		{"nonsense", config.Default(), "", "none", "", true, `annotation org.ocishim.profile "none": unknown profile: choose hpc or oci`},
 	} {
 		annotations := map[string]string{}
 		if test.annotation != "" {
 			annotations[Annotation] = test.annotation
 		}
-		got, err := Choose(test.cfg, test.option, annotations, test.step)
+		got, err := Choose(test.cfg, test.option, []string{"A=b", "OCISHIM_PROFILE=" + test.variable}, annotations, test.step)
 		switch {
 		case err == nil && got.Name != test.want:
 			t.Errorf("%s: got %s, want %s", test.name, got.Name, test.want)
@@ -47,7 +52,7 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
-	if _, err := Choose(strict, "oci", nil, true); !errors.Is(err, ErrNotAllowed) {
+	if _, err := Choose(strict, "oci", nil, nil, true); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func (g *gpuCluster) cdi(t *testing.T) {
 	}
 	for device, want := range map[string]string{
 		"other":   "use CDI device nvidia.com/gpu=other of /etc/cdi/nvidia.yaml: ",
-		"unknown": "use CDI device nvidia.com/gpu=unknown: no specification in /etc/cdi, /var/run/cdi has it",
+		"unknown": "use CDI device nvidia.com/gpu=unknown: no specification of it in /etc/cdi, /var/run/cdi",
 	} {
 		g.refuses(t, want, srun(device)...)
 	}
