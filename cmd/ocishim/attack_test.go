@@ -85,7 +85,7 @@ func userState(t *testing.T, state, id, command string) {
 	}
 	spec.Root.Path = filepath.Join(shared.dir, "bundles", strconv.Itoa(int(ordinaryUser().Uid)), "rootfs")
 	spec.Process.Args = []string{"sh", "-c", command}
-	spec.Process.Env = append(spec.Process.Env, "SLURM_JOB_ID=1", "OCISHIM_TEST="+state)
+	spec.Process.Env = append(spec.Process.Env, "SLURM_JOB_ID=1", "TEST_OF_STATE="+state)
 	dir := sharedTempDir(t)
 	if err := writeSpec(dir, spec); err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ func TestLinkToRootsState(t *testing.T) {
 	if err := os.Chown(top, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	create := ocishim("--root", own, "create", "-b", bundleOf(t, "A=", "OCISHIM_TEST="+own, "sleep", "600"), id)
+	create := ocishim("--root", own, "create", "-b", bundleOf(t, "A=", "TEST_OF_STATE="+own, "sleep", "600"), id)
 	create.Stdin, create.Stdout, create.Stderr = nil, nil, nil
 	if err := create.Run(); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	spec, err := exampleSpec()
 	ts.Check(err)
 	spec.Process.Args, spec.Process.Terminal = flags.Args()[1:], *terminal
-	spec.Process.Env = append(spec.Process.Env, append(env, "OCISHIM_TEST="+ts.Getenv("STATE"))...)
+	spec.Process.Env = append(spec.Process.Env, append(env, "TEST_OF_STATE="+ts.Getenv("STATE"))...)
 	spec.Root.Path, spec.Root.Readonly = *rootfs, !*writable
 	for _, m := range mounts {
 		source, target, _ := strings.Cut(m, ":")

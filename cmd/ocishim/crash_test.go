@@ -59,7 +59,7 @@ func currentUser(t *testing.T) string {
 // a child.
 func sleepingBundle(t *testing.T, state string) string {
 	t.Helper()
-	return bundleOf(t, "SLURM_JOB_ID=1", "OCISHIM_TEST="+state, "sh", "-c", "sleep 600 & exec sleep 600")
+	return bundleOf(t, "SLURM_JOB_ID=1", "TEST_OF_STATE="+state, "sh", "-c", "sleep 600 & exec sleep 600")
 }
 
 func trueBundle(t *testing.T) string {

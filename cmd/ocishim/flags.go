@@ -46,8 +46,8 @@ func checkGlobals(c *cli.Context) error {
 	if manager := c.String("cgroup-manager"); !slices.Contains([]string{"", "cgroupfs", "systemd", "disabled"}, manager) {
 		return usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
 	}
-	if !c.IsSet("config") {
-		return nil
+	if !c.IsSet("config") || slices.Contains([]string{"state", "kill", "delete"}, c.Args().First()) {
+		return nil // what cleans up must not depend on a file of the site
 	}
 	path, err := configPath(c)
 	if errors.Is(err, slurm.ErrNoValue) {

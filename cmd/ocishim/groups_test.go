@@ -41,7 +41,7 @@ func checkGroups(t *testing.T, profile string, member bool) {
 	}
 	dir := placeOf(t, who)
 	state := filepath.Join(dir, "state")
-	mark := "OCISHIM_TEST=" + state
+	mark := "TEST_OF_STATE=" + state
 	spec, err := exampleSpec()
 	if err != nil {
 		t.Fatal(err)

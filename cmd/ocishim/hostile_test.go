@@ -58,7 +58,7 @@ func newContainer(t *testing.T, rootfs, script string) *container {
 	c := &container{t: t, id: uniqueID(), state: filepath.Join(t.TempDir(), "state"), dir: t.TempDir(), program: shared.program(), spec: spec}
 	spec.Root.Path = rootfs
 	spec.Process.Args = []string{"bash", "-c", script}
-	mark := "OCISHIM_TEST=" + c.state
+	mark := "TEST_OF_STATE=" + c.state
 	spec.Process.Env = append(spec.Process.Env, mark)
 	t.Cleanup(func() {
 		_ = ocishim("--root", c.state, "delete", "--force", c.id).Run()

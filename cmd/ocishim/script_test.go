@@ -72,8 +72,8 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("JOB", strconv.Itoa(n))
 	env.Setenv("NAME", u.Username)
 	env.Setenv("ID_OF_USER", u.Uid)
-	mark := "OCISHIM_TEST=" + state
-	env.Setenv("OCISHIM_TEST", state)
+	mark := "TEST_OF_STATE=" + state
+	env.Setenv("TEST_OF_STATE", state)
 	t := env.T().(testing.TB)
 	env.Defer(func() {
 		checkNothingLeft(t, state, mark)

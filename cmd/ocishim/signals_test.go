@@ -35,7 +35,7 @@ func (o *output) String() string {
 func startRun(t *testing.T, id string, env string, command ...string) (*exec.Cmd, *output) {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
-	mark := "OCISHIM_TEST=" + state
+	mark := "TEST_OF_STATE=" + state
 	t.Cleanup(func() {
 		_ = ocishim("--root", state, "delete", "--force", id).Run()
 		checkNothingLeft(t, state, mark)
@@ -86,7 +86,7 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 func TestEarlySignal(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
-	dir := bundleOf(t, "SLURM_JOB_ID=1", "OCISHIM_TEST="+state, "sleep", "600")
+	dir := bundleOf(t, "SLURM_JOB_ID=1", "TEST_OF_STATE="+state, "sleep", "600")
 	for round := range 8 {
 		id := fmt.Sprintf("n1.%s.%d.%d.0", currentUser(t), os.Getpid(), 1000+round)
 		cmd := ocishim("--root", state, "run", "-b", dir, id)
@@ -112,7 +112,7 @@ func TestEarlySignal(t *testing.T) {
 		_ = ocishim("--root", state, "delete", "--force", id).Run()
 	}
 	_ = ocishim("--root", state, "list").Run() // sweeps what a killed one has left half made
-	checkNothingLeft(t, state, "OCISHIM_TEST="+state)
+	checkNothingLeft(t, state, "TEST_OF_STATE="+state)
 }
 
 // A kind of container: a Slurm task's, or an engine's.

@@ -35,7 +35,7 @@ func TestStepNamespace(t *testing.T) {
 		t.Skip("root's containers have no user namespace; the tests run as a user, too")
 	}
 	state := filepath.Join(t.TempDir(), "state")
-	mark := "OCISHIM_TEST=" + state
+	mark := "TEST_OF_STATE=" + state
 	dir := bundleOf(t, "SLURM_JOB_ID=1", mark, "sleep", "600")
 	step := "n1." + currentUser(t) + "." + strconv.Itoa(os.Getpid()) + ".0."
 	t.Cleanup(func() { checkNothingLeft(t, state, mark) })
@@ -132,7 +132,7 @@ func TestStepsApart(t *testing.T) {
 		t.Skip("root's containers have no user namespace; the tests run as a user, too")
 	}
 	state := filepath.Join(t.TempDir(), "state")
-	mark := "OCISHIM_TEST=" + state
+	mark := "TEST_OF_STATE=" + state
 	dir := bundleOf(t, "SLURM_JOB_ID=1", mark, "sleep", "600")
 	user, job := currentUser(t), os.Getpid()
 	t.Cleanup(func() { checkNothingLeft(t, state, mark) })

@@ -142,7 +142,7 @@ func terminalBundle(t *testing.T, command ...string) (dir, state string) {
 	dir, state = t.TempDir(), filepath.Join(t.TempDir(), "state")
 	spec.Root.Path = filepath.Join(shared.bundle(), "rootfs")
 	spec.Process.Args, spec.Process.Terminal = command, true
-	mark := "OCISHIM_TEST=" + state
+	mark := "TEST_OF_STATE=" + state
 	spec.Process.Env = append(spec.Process.Env, mark, "PS1=ready> ")
 	if err := writeSpec(dir, spec); err != nil {
 		t.Fatal(err)
