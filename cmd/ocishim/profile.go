@@ -44,6 +44,9 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
 			return false, a, err
 		}
+		if err := plan.CheckMPI(b); err != nil {
+			return false, a, err
+		}
 	}
 	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
 		return hpc, a, err

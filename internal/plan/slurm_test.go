@@ -42,6 +42,7 @@ func TestMPIOwn(t *testing.T) {
 	cfg.MPI = []config.MPI{{Name: "site", Replace: []string{"/none/libmpi.so.12"}}}
 	for env, want := range map[string]string{
 		"OCISHIM_MPI=own": "the image's own: OCISHIM_MPI", "A=b": "the image's own: annotation org.ocishim.mpi", "OCISHIM_MPI=site": "", "OCISHIM_MPI=x": "error",
+		"OCISHIM_MPI=": "the image's own: annotation org.ocishim.mpi",
 	} {
 		b := task(t, env)
 		b.Spec.Annotations = map[string]string{"org.ocishim.mpi": "own"}
@@ -55,6 +56,27 @@ func TestMPIOwn(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: got %q, %v, want %q", env, got, err, want)
+		}
+	}
+}
+
+// A wrong word is refused of whoever writes it, also where the other one is right.
+func TestCheckMPI(t *testing.T) {
+	for _, test := range []struct{ annotation, env, want string }{
+		{"", "A=b", ""},
+		{"own", "OCISHIM_MPI=site", ""},
+		{"site", "OCISHIM_MPI=own", ""},
+		{"onw", "OCISHIM_MPI=own", `annotation org.ocishim.mpi "onw": choose own or site`},
+		{"own", "OCISHIM_MPI=sites", `OCISHIM_MPI "sites": choose own or site`},
+	} {
+		b := task(t, test.env)
+		b.Spec.Annotations = map[string]string{"org.ocishim.mpi": test.annotation}
+		got := ""
+		if err := CheckMPI(b); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s, %s: got %q, want %q", test.annotation, test.env, got, test.want)
 		}
 	}
 }
