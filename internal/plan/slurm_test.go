@@ -3,6 +3,7 @@ package plan
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,5 +79,41 @@ func TestCheckMPI(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.annotation, test.env, got, test.want)
 		}
+	}
+}
+
+// Munge's socket comes by itself, or with Slurm's commands, once; a node without says so.
+func TestMunge(t *testing.T) {
+	root := t.TempDir()
+	cfg := config.Default()
+	cfg.HPC.Edits = []string{config.EditMunge}
+	edits, warnings, err := Optional(task(t), cfg, root, "")
+	if err != nil || len(edits) > 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "munge's socket is not in the container: this node has none: no /run/munge/munge.socket.2") {
+		t.Errorf("without: %v, %v, %v", edits, warnings, err)
+	}
+	socket := root + "/var/lib/munge/munge.socket.2"
+	for _, err := range []error{
+		os.MkdirAll(filepath.Dir(socket), 0o755), os.WriteFile(socket, nil, 0o600),
+		os.Mkdir(root+"/run", 0o755), os.Symlink("/var/lib/munge", root+"/run/munge"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := task(t)
+	edits, warnings, err = Optional(b, cfg, root, "")
+	if err != nil || len(edits) != 1 || len(warnings) > 0 || len(edits[0].Mounts) != 1 {
+		t.Fatalf("with: %v, %v, %v", edits, warnings, err)
+	}
+	if m := edits[0].Mounts[0]; m.Source != filepath.Dir(socket) || m.Destination != "/run/munge" || !slices.Contains(m.Options, "ro") {
+		t.Errorf("got %+v", m)
+	}
+	if err := b.Apply(edits...); err != nil {
+		t.Error(err)
+	}
+	// Where Slurm is asked for and is not there, the socket is all the same.
+	cfg.HPC.Edits = []string{config.EditSlurm, config.EditMunge}
+	if edits, warnings, err = Optional(task(t), cfg, root, ""); err != nil || len(edits) != 1 || edits[0].From != "munge" || len(warnings) != 1 {
+		t.Errorf("with both: %v, %v, %v", edits, warnings, err)
 	}
 }
