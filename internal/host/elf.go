@@ -195,7 +195,7 @@ func (e *elfFile) versionNeeds() map[string][]string {
 func (e *elfFile) versionsDefined() []string {
 	var defined []string
 	r := e.records(elf.SHT_GNU_VERDEF)
-	for at, next := 0, 1; next != 0; at += next {
+	for at, next := 0, len(r.data); next != 0; at += next {
 		name := r.text(at + r.uint32(at+12))
 		next = r.uint32(at + 16)
 		if r.bad() {
