@@ -181,6 +181,11 @@ func TestHintOfStaticPrograms(t *testing.T) {
 	}
 	// What it lacks is none of its own.
 	m := wrapping(t)
+	lib := m.library(m.image+debianLib, "libmpi.so.12.1.0", mpich+" int MPIR_Process;")
+	m.gcc(m.image+"/bin/program", "extern int MPIR_Process; int MPI_Init(void); int main(void) { return MPI_Init() + MPIR_Process; }", lib)
+	if got := m.plan(); !strings.HasPrefix(got, "hint: ") {
+		t.Errorf("with its library: %q", got)
+	}
 	m.check(os.RemoveAll(m.image + debianLib))
 	m.expect()
 }
@@ -189,7 +194,7 @@ func TestHintOfStaticPrograms(t *testing.T) {
 func TestHintOfHostileScripts(t *testing.T) {
 	m := wrapping(t)
 	m.check(unix.Mkfifo(m.image+"/work/pipe.sh", 0o777))
-	m.write(m.image+"/work/binary.sh", "program\x00")
+	m.write(m.image+"/work/binary.sh", "program\n\x00")
 	m.write(m.image+"/work/long.sh", strings.Repeat("no-such-command\n", 1<<15)+"program\n")
 	m.write(m.image+"/work/deep.sh", "#!/bin/sh\n"+strings.Repeat("sh -c ", 50)+"program\n")
 	m.check(os.Symlink(m.node+"/work", m.image+"/work/out"))

@@ -101,23 +101,26 @@ func pluginDirs(l Library) []string {
 // staticMPI is what a program has in itself, by the names of functions and data that no
 // other MPI has; no Family where they tell nothing. It may have the rest from libraries.
 func staticMPI(o *object, p *process) Library {
-	has := func(name string) bool {
-		found, err := o.in.tree.Contains(o.in.path, name)
-		return err == nil && found
-	}
+	const (
+		ofOpenMPI, ofMPICH = "ompi_mpi_comm_world", "MPIR_Process"
+		pmix3, pmixOwn     = "mca_pmix_pmix3x_component", "mca_pmix_ext3x_component"
+		pmi2, pmi1         = "mca_pmix_s2_component", "mca_pmix_s1_component"
+		pmix, libpmix      = "PMIx_Init", "pmix_globals"
+	)
+	has, _ := o.in.tree.Contains(o.in.path, ofOpenMPI, ofMPICH, pmix3, pmixOwn, pmi2, pmi1, pmix, libpmix)
 	l := Library{Path: o.at}
 	if p != nil {
 		l.PMI = pmiByLibraries(p)
 	}
 	switch {
 	case o.Type != elf.ET_EXEC && o.Type != elf.ET_DYN: // a part of a program
-	case has("ompi_mpi_comm_world"):
+	case has[ofOpenMPI]:
 		l.Family = OpenMPI
-		l.PMI.PMIx = l.PMI.PMIx || has("PMIx_Init") || has("mca_pmix_pmix3x_component") || has("mca_pmix_ext3x_component")
-		l.PMI.Socket = l.PMI.Socket || has("mca_pmix_s2_component") || has("mca_pmix_s1_component")
-	case has("MPIR_Process"):
+		l.PMI.PMIx = l.PMI.PMIx || has[pmix] || has[pmix3] || has[pmixOwn]
+		l.PMI.Socket = l.PMI.Socket || has[pmi2] || has[pmi1]
+	case has[ofMPICH]:
 		l.Family = MPICH
-		l.PMI.PMIx = l.PMI.PMIx || has("pmix_globals") // MPICH has a PMIx_Init of its own, which speaks PMI
+		l.PMI.PMIx = l.PMI.PMIx || has[libpmix] // MPICH has a PMIx_Init of its own, which speaks PMI
 		l.PMI.Socket = l.PMI.Socket || !l.PMI.PMIx
 	}
 	return l

@@ -105,7 +105,7 @@ func (l *loader) linked(o *object) program {
 			return p // its names of functions are those of what it lacks
 		}
 	}
-	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
+	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has["MPI_Init"] {
 		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may have all else linked dynamically
 	}
 	return p
