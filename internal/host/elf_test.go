@@ -100,6 +100,7 @@ func FuzzLibrary(f *testing.F) {
 		e.library()
 		e.defined([]string{"main", "MPI_Init"})
 		e.imported([]string{"dlopen"})
+		e.contained([]string{"main", "MPI_Init"})
 		e.release()
 	})
 }

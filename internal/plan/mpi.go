@@ -20,8 +20,13 @@ func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Resul
 	if len(cfg.MPI) == 0 && !mpi.Doubtful(b.Spec.Process.Env) {
 		return mpi.Result{}, nil
 	}
-	if own, by, err := wantsOwnMPI(b); err != nil || own {
-		return mpi.Result{Edits: []bundle.Edit{{From: "mpi", Rule: "the image's own: " + by}}}, err
+	own, by, err := wantsOwnMPI(b)
+	if err != nil {
+		return mpi.Result{}, err
+	}
+	profiles := mpiProfiles(cfg)
+	if own {
+		profiles = nil // the hint is left
 	}
 	node, err := host.Open(root, host.Kernel{})
 	if err != nil {
@@ -36,10 +41,13 @@ func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Resul
 	result, err := mpi.Edits(mpi.Request{
 		Node: node, Image: image, Arch: goruntime.GOARCH,
 		Program: b.Spec.Process.Args[0], Args: b.Spec.Process.Args[1:], Cwd: b.Spec.Process.Cwd, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
-		LoaderCache: loaderCache(b), Profiles: mpiProfiles(cfg), CacheDir: cacheDir,
+		LoaderCache: loaderCache(b), Profiles: profiles, CacheDir: cacheDir,
 	})
 	if err != nil {
 		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
+	}
+	if own {
+		result.Edits = append(result.Edits, bundle.Edit{From: "mpi", Rule: "the image's own: " + by})
 	}
 	return result, nil
 }

@@ -253,3 +253,19 @@ func TestShippedCray(t *testing.T) {
 	s.Remove("/dev/cxi1")
 	s.refuses("cray.toml", `mpi.cray.require "cxi": the fabric that the site requires is not there: the node has no /dev/cxi*`)
 }
+
+// Who keeps the image's MPI has its hint.
+func TestHintOfOwnMPI(t *testing.T) {
+	s := newCluster(t)
+	s.program("libmpi.so.12.1.0", mpich)
+	b := task(t, "PATH=/bin", "OCISHIM_MPI=own", "SLURM_NTASKS=2", "SLURM_PROCID=0", "PMIX_RANK=0")
+	b.Rootfs, b.Spec.Process.Args = s.image, []string{"sh", "-c", "program"}
+	s.gcc(s.image, "/bin/sh", "int execve(); int main(void) { return execve(); }")
+	cfg := config.Default()
+	cfg.MPI = []config.MPI{{Name: "site", Replace: []string{"/none/libmpi.so.12"}}}
+	result, err := MPI(b, cfg, s.Root, "")
+	const want = "this step offers PMIx, and MPICH (libmpi.so.12.1.0) needs PMI2: its 2 tasks will not find each other; use srun --mpi=pmi2"
+	if err != nil || result.Hint != want || len(result.Edits) != 1 || result.Edits[0].Rule != "the image's own: OCISHIM_MPI" {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
