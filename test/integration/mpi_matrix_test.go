@@ -168,6 +168,7 @@ func TestMPIMatrix(t *testing.T) {
 	}
 	t.Run("three_nodes", m.checkThreeNodes)
 	t.Run("linked", m.checkLinked)
+	t.Run("drivers", m.checkDrivers)
 	t.Run("wrapped", m.checkWrapped)
 	t.Run("hints", m.checkHints)
 	t.Run("rank_killed", m.checkKilled)

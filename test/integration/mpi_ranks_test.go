@@ -45,6 +45,18 @@ func (m *matrix) checkHints(t *testing.T) {
 	}
 }
 
+// checkDrivers looks in the container for Debian's drivers of verbs, most of which are links
+// to libraries: each is there by the path that libibverbs will open, with all that it needs.
+func (m *matrix) checkDrivers(t *testing.T) {
+	c := cell{"trixie", "mpich", "trixie", "mpich", "pmi2"}
+	m.configure(t, c.profile())
+	const script = `IFS=:; for driver in $IBV_DRIVERS; do ldd "$driver-rdmav34.so" || echo "not found: $driver"; echo "driver ${driver##*/}"; done`
+	out, bad, err := m.run(c, "pmi2", 1, 1, "sh", "-c", script)
+	if err != nil || strings.Contains(out, "not found") || !strings.Contains(out, "driver libmlx5\n") || !strings.Contains(out, "driver libefa\n") || !strings.Contains(out, "driver librxe\n") {
+		t.Errorf("%v\n%s%s", err, out, bad)
+	}
+}
+
 // endedKilled is Slurm's own word; the status is that of whichever task ends with the
 // highest, 137 for one that was killed and 143 for those that Slurm ended.
 var endedKilled = regexp.MustCompile(`(?m)^srun: error: n2: tasks? (2-)?3: Killed$`)
