@@ -100,11 +100,13 @@ func (m *matrix) checkKilled(t *testing.T) {
 }
 
 // settled is what stands in the cluster of alice's processes, Slurm's steps, mounts, and
-// files of state, when that is as wanted, or does not change any more.
+// files of state, when that is as wanted; or nil for when all of the steps has ended.
 func (m *matrix) settled(want []string) (now []string) {
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
-		before := now
-		if now = m.standing(); slices.Equal(now, want) || want == nil && before != nil && slices.Equal(now, before) {
+	const patience = 20 * time.Second // Slurm's own, where the machine is busy
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		now = m.standing()
+		busy := slices.ContainsFunc(now, func(s string) bool { return strings.HasPrefix(s, "process ") || strings.Contains(s, "oci-job") })
+		if want == nil && !busy || want != nil && slices.Equal(now, want) {
 			return now
 		}
 	}
