@@ -41,16 +41,8 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 	if err != nil {
 		return false, a, err
 	}
-	if err := config.CheckAnnotations(b.Spec.Annotations); err != nil {
+	if err := readChoices(cfg, b, step); err != nil {
 		return false, a, err
-	}
-	if step {
-		if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
-			return false, a, err
-		}
-		for _, line := range config.UnknownVariables(b.Spec.Process.Env) {
-			logrus.Warnf("container %q: %s", b.ID, line)
-		}
 	}
 	if hpc, err = applyProfile(c, cfg, b, t, step); err != nil {
 		return hpc, a, err
@@ -66,6 +58,21 @@ func applyPlan(c *cli.Context, b *bundle.Bundle, t *target, step bool, nodeDir s
 		return hpc, a, err
 	}
 	return hpc, a, a.applyMPI(b, cfg, nodeDir)
+}
+
+// readChoices takes over what the bundle, and the job of a task, have chosen by
+// annotations and variables.
+func readChoices(cfg *config.Config, b *bundle.Bundle, step bool) error {
+	if err := config.CheckAnnotations(b.Spec.Annotations); err != nil || !step {
+		return err
+	}
+	for _, line := range config.UnknownVariables(b.Spec.Process.Env) {
+		logrus.Warnf("container %q: %s", b.ID, line)
+	}
+	if err := cfg.Override(b.Spec.Annotations, b.Spec.Process.Env); err != nil {
+		return err
+	}
+	return plan.CheckMPI(b)
 }
 
 // applyMPI has the task run on the site's MPI, and gives it what else the site has

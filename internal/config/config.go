@@ -53,6 +53,7 @@ type HPC struct {
 const (
 	EditTorch = "torch"
 	EditSlurm = "slurm"
+	EditMunge = "munge"
 )
 
 // Mount is a file or directory of the node that is bound into containers.

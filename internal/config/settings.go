@@ -65,12 +65,13 @@ all tasks of a step must see.`,
 that the node lacks are left out.`,
 		},
 		{
-			key: "hpc.edits", value: &c.HPC.Edits, choices: []string{EditTorch, EditSlurm},
+			key: "hpc.edits", value: &c.HPC.Edits, choices: []string{EditTorch, EditSlurm, EditMunge},
 			doc: `What else the tasks of a step get. ` + "`torch`" + `: MASTER_ADDR, MASTER_PORT,
 WORLD_SIZE, RANK and LOCAL_RANK, as torch.distributed reads them, where
 they are absent. ` + "`slurm`" + `: srun, squeue, scontrol and the like of the node,
 with their plugins, configuration and munge's socket; a warning says
-why where the image does not fit them.`,
+why where the image does not fit them. ` + "`munge`" + `: that socket alone, for
+what the image has of munge itself.`,
 		},
 		{
 			key: "hpc.mounts", value: &c.HPC.Mounts,

@@ -100,14 +100,10 @@ func (t *Tree) Imports(path string, names ...string) (imported map[string]bool, 
 	return imported, err
 }
 
-// Contains tells whether the table of names of a static program, if it has kept it,
-// has that one.
-func (t *Tree) Contains(path, name string) (has bool, err error) {
-	err = t.withELF(path, func(e *elfFile) {
-		if i := e.index(elf.SHT_SYMTAB); i >= 0 {
-			has = strings.Contains(string(e.data(int(e.sections[i].link))), "\x00"+name+"\x00")
-		}
-	})
+// Contains tells which of the names are symbols of a static program, if it has kept its
+// table of them.
+func (t *Tree) Contains(path string, names ...string) (has map[string]bool, err error) {
+	err = t.withELF(path, func(e *elfFile) { has = e.contained(names) })
 	return has, err
 }
 
@@ -195,7 +191,7 @@ func (e *elfFile) versionNeeds() map[string][]string {
 func (e *elfFile) versionsDefined() []string {
 	var defined []string
 	r := e.records(elf.SHT_GNU_VERDEF)
-	for at, next := 0, 1; next != 0; at += next {
+	for at, next := 0, len(r.data); next != 0; at += next {
 		name := r.text(at + r.uint32(at+12))
 		next = r.uint32(at + 16)
 		if r.bad() {

@@ -3,7 +3,9 @@ package host
 import (
 	"bytes"
 	"debug/elf"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -98,6 +100,7 @@ func FuzzLibrary(f *testing.F) {
 		e.library()
 		e.defined([]string{"main", "MPI_Init"})
 		e.imported([]string{"dlopen"})
+		e.contained([]string{"main", "MPI_Init"})
 		e.release()
 	})
 }
@@ -133,5 +136,32 @@ func TestFindLibrary(t *testing.T) {
 		if link, err := tree.PlainIdentity("/lib/liba.so.1"); err != nil || link == id {
 			t.Errorf("a link is what it leads to: %+v, %v", link, err)
 		}
+	}
+}
+
+// The linker stores a name that is the end of another once: it counts where a symbol says
+// so.
+func TestContains(t *testing.T) {
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("no gcc here")
+	}
+	dir := t.TempDir()
+	source := filepath.Join(dir, "x.c")
+	text := "int PMPI_Init(void) { return 0; }\nint MPI_Init(void) __attribute__((alias(\"PMPI_Init\")));\nint PMPI_Send;\nint main(void) { return 0; }\n"
+	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(gcc, "-o", filepath.Join(dir, "program"), source).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tree, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	has, err := tree.Contains("/program", "MPI_Init", "PMPI_Init", "PMPI_Send", "MPI_Send", "main", "none")
+	if want := map[string]bool{"MPI_Init": true, "PMPI_Init": true, "PMPI_Send": true, "main": true}; err != nil || !maps.Equal(has, want) {
+		t.Errorf("got %v, %v, want %v", has, err, want)
 	}
 }

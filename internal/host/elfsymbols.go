@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"debug/elf"
 	"slices"
 )
@@ -84,6 +85,35 @@ func (e *elfFile) imported(names []string) map[string]bool {
 			found[name] = true
 		}
 	})
+	return found
+}
+
+// contained looks for names of the program's own table. That has each end of a name once:
+// MPI_Init is the end of PMPI_Init there, and only a symbol tells that it is a name, too.
+func (e *elfFile) contained(wanted []string) map[string]bool {
+	found := map[string]bool{}
+	at := e.index(elf.SHT_SYMTAB)
+	if at < 0 {
+		return found
+	}
+	names := e.data(int(e.sections[at].link))
+	var ends []string
+	for _, name := range wanted {
+		if bytes.Contains(names, []byte(name+"\x00")) {
+			ends = append(ends, name+"\x00")
+		}
+	}
+	for table := e.data(at); len(table) >= symbolSize && len(ends) > 0; table = table[symbolSize:] {
+		offset := uint64(e.order.Uint32(table))
+		if offset >= uint64(len(names)) {
+			continue
+		}
+		for _, end := range ends {
+			if rest := names[offset:]; len(rest) >= len(end) && string(rest[:len(end)]) == end {
+				found[end[:len(end)-1]] = true
+			}
+		}
+	}
 	return found
 }
 

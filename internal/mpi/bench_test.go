@@ -1,6 +1,7 @@
 package mpi
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -20,6 +21,25 @@ func BenchmarkEdits(b *testing.B) {
 				for b.Loop() {
 					result, err := Edits(r)
 					if err != nil || len(result.Edits) != 1 || len(result.Edits[0].Links) < 3 {
+						b.Fatalf("%+v, %v", result, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkHint is what a site without profiles pays in the first of several tasks, and
+// one with a profile for a shell's script, with what was kept.
+func BenchmarkHint(b *testing.B) {
+	for name, args := range map[string][]string{"plain": {"/bin/true"}, "shell": {"/bin/sh", "-c", "cd /tmp; mkdir -p x; ls; exec cat x"}} {
+		for _, profiles := range []int{0, 1} {
+			r := debian(b, "mpich")
+			r.Profiles, r.CacheDir = r.Profiles[:profiles], b.TempDir()
+			r.Program, r.Args, r.Env = args[0], args[1:], []string{"PATH=/usr/local/bin:/usr/bin:/bin", "SLURM_NTASKS=2", "SLURM_PROCID=0", "PMIX_RANK=0"}
+			b.Run(fmt.Sprintf("%s/%d_profiles", name, profiles), func(b *testing.B) {
+				for b.Loop() {
+					if result, err := Edits(r); err != nil || result.Hint != "" {
 						b.Fatalf("%+v, %v", result, err)
 					}
 				}

@@ -48,3 +48,32 @@ mismatch = "refuse"  # or "own": the image's, with a warning
 		}
 	}
 }
+
+// A fabric whose device the task may use and whose libraries the MPI finds is in the
+// profile; that it is required is left to the administrator.
+func TestDetectFabric(t *testing.T) {
+	m := newMachine(t)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	profile := func() string {
+		t.Helper()
+		found, err := Detect(m.request.Node, "amd64", []string{"/opt/site"}, []string{"/opt/site/libmpi.so.12"})
+		m.check(err)
+		_, after, _ := strings.Cut(found[0].Profile("x"), "mismatch = \"refuse\"  # or \"own\": the image's, with a warning\n")
+		return after
+	}
+	if got := profile(); got != "" {
+		t.Errorf("without devices: %s", got)
+	}
+	m.write(m.node+"/dev/cxi0", "c 10 55 666 0 ok")
+	if got := profile(); got != "" {
+		t.Errorf("without libcxi: %s", got)
+	}
+	m.library(m.node+"/opt/site", "libcxi.so.1.5.0", "int cxi(void) { return 0; }")
+	m.write(m.node+"/dev/knem", "c 10 56 666 0 ok") // needs no library
+	m.write(m.node+"/dev/xpmem", "c 10 57 600 0 EACCES")
+	m.library(m.node+"/opt/site", "libxpmem.so.0.0.0", "int xpmem(void) { return 0; }")
+	const want = "fabric = [\"cxi\", \"knem\"]\n# No task starts without it, instead of using TCP:\n# require = [\"cxi\", \"knem\"]\n"
+	if got := profile(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -35,9 +35,7 @@ func (r *replacement) emit() error {
 	e.Env = slices.Concat(e.Env, r.fabric.set, r.profile.Set)
 	e.EnvPrepend = slices.Concat(e.EnvPrepend, r.fabric.prepend, r.profile.Prepend)
 	r.Edits = append(r.Edits, e)
-	if r.program.kind == Linked {
-		r.speaks = r.site
-	}
+	r.speaks = r.site
 	return nil
 }
 

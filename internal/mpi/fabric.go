@@ -197,18 +197,38 @@ func (r *replacement) providePlugins(f fabric, library *object) {
 	if len(found) == 0 {
 		return
 	}
-	r.fabric.mounts = append(r.fabric.mounts, BindOf(r.source(dir), at))
-	if f.variable != "IBV_DRIVERS" {
-		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+at)
-		return
+	source, below := dir, at
+	if r.leadsOut(dir, found) {
+		source, below = library.dir(), at+"/"+f.plugins
 	}
-	var drivers []string
-	for _, o := range found { // libmlx5-rdmav34.so is known as libmlx5
-		if driver, _, ok := strings.Cut(path.Base(o.at), "-rdmav"); ok {
+	r.fabric.mounts = append(r.fabric.mounts, BindOf(r.source(source), at))
+	switch f.variable {
+	case "IBV_DRIVERS":
+		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+strings.Join(r.drivers(dir, below), ":"))
+	case "UCX_MODULE_DIR": // one directory, and no list of them
+		r.fabric.set = append(r.fabric.set, f.variable+"="+below)
+	default:
+		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+below)
+	}
+}
+
+// leadsOut tells of plugins whether some are links out of their directory, as most drivers
+// of verbs are: they lead to the libraries beside it.
+func (r *replacement) leadsOut(dir string, found []*object) bool {
+	in := r.node.dir(dir)
+	return in != nil && slices.ContainsFunc(found, func(o *object) bool { return o.dir() != in.at })
+}
+
+// drivers are those of verbs as IBV_DRIVERS has them: libmlx5-rdmav34.so is libmlx5.
+func (r *replacement) drivers(dir, at string) (drivers []string) {
+	names := r.Node.Names(dir)
+	slices.Sort(names)
+	for _, name := range names {
+		if driver, _, ok := strings.Cut(name, "-rdmav"); ok && r.node.fitting(dir+"/"+name) != nil {
 			drivers = append(drivers, at+"/"+driver)
 		}
 	}
-	r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+strings.Join(drivers, ":"))
+	return drivers
 }
 
 // providePMIx has the node's libpmix find its own plugins: it looks for them below the

@@ -127,6 +127,9 @@ func (m *machine) plan() string {
 		for _, l := range e.Links {
 			lines = append(lines, fmt.Sprintf("%s -> %s", l.Path, l.Target))
 		}
+		for _, d := range e.Devices {
+			lines = append(lines, fmt.Sprintf("device %s %s %d:%d %v %s", d.Path, d.Type, d.Major, d.Minor, *d.FileMode, d.Access))
+		}
 		lines = append(lines, e.Env...)
 		lines = append(lines, e.EnvPrepend...)
 	}

@@ -24,7 +24,8 @@ type Request struct {
 	Image *host.Tree // the container's root file system
 	Arch  string     // of both, as in GOARCH
 
-	Program string // process.args[0]
+	Program string   // process.args[0]
+	Args    []string // what follows it
 	Cwd     string
 	Env     []string
 	Mounts  []specs.Mount // the container's, as earlier edits leave them
@@ -70,7 +71,8 @@ type plan struct {
 	node     *loader
 	program  program
 	programs Programs // of Provide
-	speaks   Library  // the MPI that the program will run with, as far as its hint goes; no Family: none
+	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
+	wrapping bool     // the program is linked with none itself, and may execute one that is
 	needs    []string // patterns of devices, of each of which there must be one
 	Result
 }
@@ -87,7 +89,7 @@ func Edits(r Request) (Result, error) {
 			return Result{}, err
 		}
 	}
-	p.Hint = hint(p.env, p.speaks)
+	p.Hint = p.hint()
 	return p.Result, nil
 }
 
@@ -111,22 +113,24 @@ func (p *plan) findOut() error {
 	return nil
 }
 
-// onlyHint is all there is for a site without profiles: a look at the program itself, and
-// a second one only where its ranks are likely not to find each other.
+// onlyHint is all there is for a site without profiles: a look at the program, where its
+// ranks may not find each other.
 func (p *plan) onlyHint() (Result, error) {
 	if !Doubtful(p.Env) {
 		return Result{}, nil
 	}
 	p.look()
-	o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH"))
-	if o == nil || !doubtful(p.env, o) {
+	if o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH")); o != nil && served(p.env, o) {
 		return Result{}, nil
 	}
-	if err := p.readCaches(); err != nil {
+	cache, err := p.loaderCache()
+	if err != nil {
 		return Result{}, err
 	}
-	program := p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), nil)
-	return Result{Hint: hint(p.env, program.mpi)}, nil
+	p.image.cache = cache
+	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), nil)
+	p.speaks, p.wrapping = p.program.mpi, p.program.kind == Wrapping
+	return Result{Hint: p.hint()}, nil
 }
 
 // look opens the views.
@@ -182,15 +186,16 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 func (p *plan) decide() error {
 	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), p.names())
 	own := p.program.mpi
+	p.wrapping = p.program.kind == Wrapping
+	if !p.wrapping {
+		p.speaks = own
+	}
 	switch {
 	case p.program.kind == Static:
 		p.leave("the program has an MPI of its own, linked statically")
 		return nil
 	case own.Family == "":
 		return nil
-	}
-	if p.program.kind == Linked {
-		p.speaks = own
 	}
 	profile, ok := p.choose()
 	if !ok {

@@ -1,6 +1,7 @@
 package mpi
 
 import (
+	"debug/elf"
 	"fmt"
 	"path"
 	"slices"
@@ -51,7 +52,17 @@ func pmixRelease(version string) string {
 // pmiOf finds out how the MPI of a process learns of its ranks: by the libraries that
 // it needs, or by Open MPI 4's plugins.
 func pmiOf(l Library, p *process) PMI {
-	var pmi PMI
+	pmi := pmiByLibraries(p)
+	switch {
+	case l.Family == OpenMPI && !pmi.PMIx:
+		pluginPMI(l, &pmi)
+	case l.Family != OpenMPI && !pmi.PMIx && !pmi.Socket:
+		pmi.Socket = true // it is built in
+	}
+	return pmi
+}
+
+func pmiByLibraries(p *process) (pmi PMI) {
 	for name, o := range p.names {
 		switch {
 		case strings.HasPrefix(name, "libpmix.so"):
@@ -59,12 +70,6 @@ func pmiOf(l Library, p *process) PMI {
 		case strings.HasPrefix(name, "libpmi2.so"), strings.HasPrefix(name, "libpmi.so"):
 			pmi.Socket, pmi.By = true, name
 		}
-	}
-	switch {
-	case l.Family == OpenMPI && !pmi.PMIx:
-		pluginPMI(l, &pmi)
-	case l.Family != OpenMPI && !pmi.PMIx && !pmi.Socket:
-		pmi.Socket = true // it is built in
 	}
 	return pmi
 }
@@ -91,6 +96,34 @@ func pluginDirs(l Library) []string {
 		}
 	}
 	return dirs
+}
+
+// staticMPI is what a program has in itself, by the names of functions and data that no
+// other MPI has; no Family where they tell nothing. It may have the rest from libraries.
+func staticMPI(o *object, p *process) Library {
+	const (
+		ofOpenMPI, ofMPICH = "ompi_mpi_comm_world", "MPIR_Process"
+		pmix3, pmixOwn     = "mca_pmix_pmix3x_component", "mca_pmix_ext3x_component"
+		pmi2, pmi1         = "mca_pmix_s2_component", "mca_pmix_s1_component"
+		pmix, libpmix      = "PMIx_Init", "pmix_globals"
+	)
+	has, _ := o.in.tree.Contains(o.in.path, ofOpenMPI, ofMPICH, pmix3, pmixOwn, pmi2, pmi1, pmix, libpmix)
+	l := Library{Path: o.at}
+	if p != nil {
+		l.PMI = pmiByLibraries(p)
+	}
+	switch {
+	case o.Type != elf.ET_EXEC && o.Type != elf.ET_DYN: // a part of a program
+	case has[ofOpenMPI]:
+		l.Family = OpenMPI
+		l.PMI.PMIx = l.PMI.PMIx || has[pmix] || has[pmix3] || has[pmixOwn]
+		l.PMI.Socket = l.PMI.Socket || has[pmi2] || has[pmi1]
+	case has[ofMPICH]:
+		l.Family = MPICH
+		l.PMI.PMIx = l.PMI.PMIx || has[libpmix] // MPICH has a PMIx_Init of its own, which speaks PMI
+		l.PMI.Socket = l.PMI.Socket || !l.PMI.PMIx
+	}
+	return l
 }
 
 func (p *PMI) plugin(name string) {
@@ -129,16 +162,32 @@ func Doubtful(env []string) bool {
 	return tasks(e) > 1 && e["SLURM_PROCID"] == "0"
 }
 
-// doubtful tells of a program whether its MPI may want another PMI than there is: by the
-// name of the library that it needs.
-func doubtful(env environment, program *object) bool {
+// served tells, by the name of the library that it needs, of an MPI program that there is
+// the PMI that it wants: nothing else need be looked at.
+func served(env environment, program *object) bool {
 	has := offeredBy(env)
 	return slices.ContainsFunc(program.Needed, func(name string) bool {
 		if strings.HasSuffix(name, ".so.12") { // as MPICH's, which mostly speaks PMI2
-			return isMPIName(name) && !has.socket
+			return isMPIName(name) && has.socket
 		}
-		return isMPIName(name) && !has.pmix
+		return isMPIName(name) && has.pmix
 	})
+}
+
+// hint is for the program that the task comes to.
+func (p *plan) hint() string {
+	if !p.wrapping || !Doubtful(p.Env) {
+		return hint(p.env, p.speaks)
+	}
+	if p.image == nil { // what was decided for an earlier task was taken over
+		p.look()
+		cache, err := p.loaderCache()
+		if err != nil {
+			return ""
+		}
+		p.image.cache = cache
+	}
+	return hint(p.env, p.reached())
 }
 
 // hint says that the ranks will not find each other, and what to do; empty when

@@ -3,6 +3,7 @@ package mpi
 import (
 	"debug/elf"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ type program struct {
 	kind    Kind
 	object  *object
 	process *process
-	mpi     Library // of Linked and Wrapping programs; no Family: there is none
+	mpi     Library // no Family: there is none, or a static one that is not known
 }
 
 // executors are the functions by which a program comes to others, or to libraries
@@ -42,8 +43,9 @@ func executors() []string {
 	}
 }
 
-// findProgram is execvp(3) in the container. A script counts as what it is.
-func (l *loader) findProgram(name, cwd string, search []string) (o *object, script bool) {
+// findProgram is execvp(3) in the container. Of what is no ELF file, such as a script,
+// it returns the path.
+func (l *loader) findProgram(name, cwd string, search []string) (o *object, script string) {
 	var candidates []string
 	switch {
 	case path.IsAbs(name):
@@ -60,14 +62,14 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 	for _, file := range candidates {
 		o, err := l.open(file)
 		if err == nil {
-			return o, false
+			return o, ""
 		}
 		if in, err := l.resolve(file); err == nil && in.tree.IsFile(in.path) {
 			l.saw(file, in)
-			return nil, true
+			return nil, file
 		}
 	}
-	return nil, false
+	return nil, ""
 }
 
 // examine finds out what the task's program is. A wrapping one has the first MPI that
@@ -75,30 +77,36 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 func (l *loader) examine(name, cwd string, search, names []string) program {
 	o, script := l.findProgram(name, cwd, search)
 	switch {
-	case script:
+	case script != "":
 		return program{kind: Wrapping, mpi: l.ofImage(names)}
 	case o == nil || o.Class != elf.ELFCLASS64:
 		return program{kind: Foreign}
-	case !o.Dynamic || o.Interp == "" && len(o.Needed) == 0:
-		if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
-			return program{kind: Static, object: o}
-		}
-		return program{kind: Foreign, object: o}
 	}
-	p := program{kind: Foreign, object: o, process: l.load(o)}
-	for _, o := range p.process.objects {
-		if mpi, ok := identifyMPI(o.object); ok {
-			p.kind, p.mpi = Linked, mpi
-			p.mpi.PMI = pmiOf(mpi, p.process)
-			return p
-		}
-	}
-	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has {
-		p.kind = Static // with all else linked dynamically
-		return p
-	}
-	if l.executes(p.process) {
+	p := l.linked(o)
+	if p.kind == Foreign && p.process != nil && l.executes(p.process) {
 		p.kind, p.mpi = Wrapping, l.ofImage(names)
+	}
+	return p
+}
+
+// linked finds out whether a program has an MPI, by its libraries or in itself.
+func (l *loader) linked(o *object) program {
+	p := program{kind: Foreign, object: o}
+	if o.Dynamic && (o.Interp != "" || len(o.Needed) > 0) {
+		p.process = l.load(o)
+		for _, o := range p.process.objects {
+			if mpi, ok := identifyMPI(o.object); ok {
+				p.kind, p.mpi = Linked, mpi
+				p.mpi.PMI = pmiOf(mpi, p.process)
+				return p
+			}
+		}
+		if slices.ContainsFunc(p.process.missing, func(m missing) bool { return isMPIName(m.name) }) {
+			return p // its names of functions are those of what it lacks
+		}
+	}
+	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has["MPI_Init"] {
+		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may have all else linked dynamically
 	}
 	return p
 }

@@ -19,7 +19,7 @@ import (
 // the identities of those files, and reads none of them.
 
 const (
-	memoryFormat = "ocishim mpi 1" // changes with what is kept, and with the rules
+	memoryFormat = "ocishim mpi 2" // changes with what is kept, and with the rules
 	memoryPrefix = "mpi-"
 	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
@@ -76,6 +76,7 @@ func (p *plan) recall() bool {
 	result := Result{}
 	said := Library{Family: Family(r.text()), Path: r.text(), Version: r.text()}
 	said.PMI = PMI{PMIx: r.text() != "", Version: r.text(), Socket: r.text() != "", By: r.text()}
+	wrapping := r.text() != ""
 	result.Warnings = r.list()
 	for range r.count() {
 		result.Edits = append(result.Edits, r.edit())
@@ -88,7 +89,7 @@ func (p *plan) recall() bool {
 	if r.bad {
 		return false
 	}
-	p.Result, p.speaks = result, said
+	p.Result, p.speaks, p.wrapping = result, said, wrapping
 	return true
 }
 
@@ -106,7 +107,7 @@ func (p *plan) keep() {
 	}
 	w.list(p.needs)
 	l := p.speaks
-	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By)
+	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By, yes(p.wrapping))
 	w.list(p.Warnings)
 	w.count(len(p.Edits))
 	for _, e := range p.Edits {

@@ -100,11 +100,20 @@ func (r *replacement) follow() error {
 	return nil
 }
 
-// give lets what is loaded on the node take part, but for glibc, and for plugins that
-// nothing is linked with.
+// give lets what is loaded on the node take part, but for glibc, and for plugins that are
+// nothing else: libmlx5.so.1 is a driver of verbs, and UCX's modules are linked with it.
 func (r *replacement) give(p *process) {
+	needed := map[string]bool{}
+	for _, o := range r.fabric.libraries {
+		needed[o.name()] = true
+	}
+	for _, o := range p.objects {
+		for _, name := range o.Needed {
+			needed[name] = true
+		}
+	}
 	for name, o := range p.names {
-		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && (o.by != nil || !slices.Contains(r.fabric.plugins, o.object)) {
+		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && (needed[name] || !slices.Contains(r.fabric.plugins, o.object)) {
 			r.given[name] = o.object
 		}
 	}

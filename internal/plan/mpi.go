@@ -20,8 +20,13 @@ func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Resul
 	if len(cfg.MPI) == 0 && !mpi.Doubtful(b.Spec.Process.Env) {
 		return mpi.Result{}, nil
 	}
-	if own, by, err := wantsOwnMPI(b); err != nil || own {
-		return mpi.Result{Edits: []bundle.Edit{{From: "mpi", Rule: "the image's own: " + by}}}, err
+	own, by, err := wantsOwnMPI(b)
+	if err != nil {
+		return mpi.Result{}, err
+	}
+	profiles := mpiProfiles(cfg)
+	if own {
+		profiles = nil // the hint is left
 	}
 	node, err := host.Open(root, host.Kernel{})
 	if err != nil {
@@ -35,33 +40,50 @@ func MPI(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (mpi.Resul
 	defer image.Close()
 	result, err := mpi.Edits(mpi.Request{
 		Node: node, Image: image, Arch: goruntime.GOARCH,
-		Program: b.Spec.Process.Args[0], Cwd: b.Spec.Process.Cwd, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
-		LoaderCache: loaderCache(b), Profiles: mpiProfiles(cfg), CacheDir: cacheDir,
+		Program: b.Spec.Process.Args[0], Args: b.Spec.Process.Args[1:], Cwd: b.Spec.Process.Cwd, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
+		LoaderCache: loaderCache(b), Profiles: profiles, CacheDir: cacheDir,
 	})
 	if err != nil {
 		return mpi.Result{}, fmt.Errorf("plan MPI: %w", err)
 	}
+	if own {
+		result.Edits = append(result.Edits, bundle.Edit{From: "mpi", Rule: "the image's own: " + by})
+	}
 	return result, nil
 }
 
-// By these a user keeps the image's MPI, with the value "own".
+// By these a user keeps the image's MPI, with the value "own"; "site" is what goes
+// without saying, and takes an "own" of the bundle back in the job.
 const (
 	mpiAnnotation = "org.ocishim.mpi"
 	mpiVariable   = "OCISHIM_MPI"
 )
 
+// CheckMPI refuses what is no choice: in a task that has no use for it, too, so that a
+// word that is written wrong is not found out by the job that needed it.
+func CheckMPI(b *bundle.Bundle) error {
+	_, _, err := wantsOwnMPI(b)
+	return err
+}
+
 // wantsOwnMPI tells whether the bundle or the job asks for the image's MPI, the job last.
 func wantsOwnMPI(b *bundle.Bundle) (own bool, by string, err error) {
-	value, by := b.Spec.Annotations[mpiAnnotation], "annotation "+mpiAnnotation
-	for _, entry := range b.Spec.Process.Env {
-		if v, found := strings.CutPrefix(entry, mpiVariable+"="); found {
-			value, by = v, mpiVariable
+	choose := func(value, who string) {
+		switch value {
+		case "":
+		case "own", "site":
+			own, by = value == "own", who
+		default:
+			err = fmt.Errorf("%s %q: choose own or site", who, value)
 		}
 	}
-	if value != "" && value != "own" && value != "site" {
-		return false, by, fmt.Errorf("%s %q: choose own or site", by, value)
+	choose(b.Spec.Annotations[mpiAnnotation], "annotation "+mpiAnnotation)
+	for _, entry := range b.Spec.Process.Env {
+		if value, found := strings.CutPrefix(entry, mpiVariable+"="); found {
+			choose(value, mpiVariable)
+		}
 	}
-	return value == "own", by, nil
+	return own, by, err
 }
 
 // loaderCache is the loader's cache as earlier edits leave it, nil without.

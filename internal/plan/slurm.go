@@ -7,6 +7,8 @@ import (
 	goruntime "runtime"
 	"slices"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
@@ -20,6 +22,7 @@ func Optional(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (edit
 	if slices.Contains(cfg.HPC.Edits, config.EditTorch) {
 		edits = append(edits, slurm.Torch(b.Spec.Process.Env))
 	}
+	hasMunge := false
 	if slices.Contains(cfg.HPC.Edits, config.EditSlurm) {
 		e, err := slurmInside(b, root, cacheDir)
 		switch {
@@ -29,9 +32,53 @@ func Optional(b *bundle.Bundle, cfg *config.Config, root, cacheDir string) (edit
 			return nil, nil, fmt.Errorf("plan Slurm's commands: %w", err)
 		default:
 			edits = append(edits, e)
+			hasMunge = slices.ContainsFunc(e.Mounts, func(m specs.Mount) bool { return m.Destination == mungeDir })
+		}
+	}
+	if slices.Contains(cfg.HPC.Edits, config.EditMunge) && !hasMunge {
+		e, err := munge(root)
+		switch {
+		case errors.Is(err, errNoMunge):
+			warnings = append(warnings, fmt.Sprintf("munge's socket is not in the container: %v", err))
+		case err != nil:
+			return nil, nil, fmt.Errorf("plan munge's socket: %w", err)
+		default:
+			edits = append(edits, e)
 		}
 	}
 	return edits, warnings, nil
+}
+
+// mungeDir is where libmunge looks for the socket of munged.
+const mungeDir = "/run/munge"
+
+var errNoMunge = errors.New("this node has none")
+
+// munge has the image's own munge ask the node's munged.
+func munge(root string) (bundle.Edit, error) {
+	node, err := host.Open(root, host.Kernel{})
+	if err != nil {
+		return bundle.Edit{}, err
+	}
+	defer node.Close()
+	source, err := findMunge(node)
+	if err != nil {
+		return bundle.Edit{}, err
+	}
+	return bundle.Edit{From: config.EditMunge, Rule: "hpc.edits", Mounts: []specs.Mount{mpi.BindOf(source, mungeDir)}}, nil
+}
+
+// findMunge is the directory of the socket, without links.
+func findMunge(node *host.Tree) (string, error) {
+	for _, dir := range []string{mungeDir, "/var/run/munge"} {
+		if !node.Exists(dir + "/munge.socket.2") {
+			continue
+		}
+		if resolved, err := node.Resolve(dir); err == nil {
+			return node.HostPath(resolved), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no %s/munge.socket.2", errNoMunge, mungeDir)
 }
 
 var errNoSlurm = errors.New("this node has not all of Slurm")
@@ -125,10 +172,7 @@ func (s nodeSlurm) configure(node *host.Tree, e *bundle.Edit, dir string) {
 		Path: dir + "/conf/slurm.conf", Data: []byte("Include " + dir + "/etc/slurm.conf\nPluginDir=" + dir + "/plugins\n"),
 	})
 	e.Env = append(e.Env, "SLURM_CONF="+dir+"/conf/slurm.conf")
-	for _, socket := range []string{"/run/munge", "/var/run/munge"} {
-		if node.Exists(socket + "/munge.socket.2") {
-			bind(socket, "/run/munge")
-			break
-		}
+	if socket, err := findMunge(node); err == nil {
+		e.Mounts = append(e.Mounts, mpi.BindOf(socket, mungeDir))
 	}
 }

@@ -51,6 +51,24 @@ func (m *matrix) checkSlurm(t *testing.T) {
 	}
 }
 
+// checkMunge has a program of the image ask the node's munged who it is.
+func (m *matrix) checkMunge(t *testing.T) {
+	c := cell{image: "trixie"}
+	m.configure(t, "")
+	if out, _, err := m.run(c, "none", 1, 1, "munge", "-n"); err == nil {
+		t.Errorf("without the socket: %s", out)
+	}
+	m.configure(t, "hpc.edits = ['munge']\n")
+	out, bad, err := m.run(c, "none", 1, 1, "munge", "-n")
+	if err != nil || !strings.HasPrefix(out, "MUNGE:") {
+		t.Fatalf("%v\n%s%s", err, out, bad)
+	}
+	said := m.inside(t, "root", "sh", "-c", "echo $1 | unmunge", "sh", strings.TrimSpace(out))
+	if !regexp.MustCompile(fmt.Sprintf(`(?m)^UID: .*\(%d\)$`, users["alice"])).MatchString(said) {
+		t.Errorf("munged has seen somebody else:\n%s", said)
+	}
+}
+
 // checkExplained asks what a task would get, and whether the loader will find it.
 func (m *matrix) checkExplained(t *testing.T) {
 	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmi2"}

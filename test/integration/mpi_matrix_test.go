@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 //go:embed mpi_images.sh
@@ -167,8 +166,11 @@ func TestMPIMatrix(t *testing.T) {
 	for _, c := range mpiCells {
 		t.Run(c.String(), func(t *testing.T) { m.check(t, c) })
 	}
+	t.Run("three_nodes", m.checkThreeNodes)
 	t.Run("linked", m.checkLinked)
+	t.Run("drivers", m.checkDrivers)
 	t.Run("wrapped", m.checkWrapped)
+	t.Run("hints", m.checkHints)
 	t.Run("rank_killed", m.checkKilled)
 	t.Run("mismatch_own", m.checkOwn)
 	t.Run("users_choice", m.checkUsersChoice)
@@ -177,6 +179,7 @@ func TestMPIMatrix(t *testing.T) {
 	t.Run("detected", m.checkDetected)
 	t.Run("torch", m.checkTorch)
 	t.Run("slurm_inside", m.checkSlurm)
+	t.Run("munge", m.checkMunge)
 	if *flagFigures != "" {
 		if err := m.write(strings.TrimSuffix(*flagFigures, ".md") + "-matrix.md"); err != nil {
 			t.Error(err)
@@ -201,8 +204,14 @@ func (m *matrix) check(t *testing.T, c cell) {
 			t.Errorf("%d hints:\n%s", hinted, bad)
 		}
 	}
-	if r.works && found == sitesMPI {
+	switch {
+	case !r.works:
+	case found == sitesMPI:
 		m.compareWithBare(t, &r)
+	default:
+		if _, err := m.measureInside(c, c.flavour, mpiCase{c.mpi, 1, 2}); err != nil {
+			t.Errorf("two ranks on the image's own: %v", err)
+		}
 	}
 	m.rows = append(m.rows, r.String())
 }
@@ -258,28 +267,6 @@ func (m *matrix) checkWrapped(t *testing.T) {
 	if found, _ := m.outcome(t, c, out, bad, err); found != sitesMPI || !strings.Contains(out, "ranks 2\n") {
 		t.Errorf("by a shell it runs on %s: %v\n%s%s", found, err, out, bad)
 	}
-}
-
-// checkKilled kills a rank: the step ends as Slurm says, and nobody stays.
-func (m *matrix) checkKilled(t *testing.T) {
-	c := cell{"trixie", "mpich", "trixie", "mpich", "pmi2"}
-	m.configure(t, c.profile())
-	began := time.Now()
-	_, bad, err := m.run(c, "pmi2", 3, 6, "sh", "-c", "if [ $SLURM_PROCID = 3 ]; then kill -KILL $$; fi; exec /opt/mpi/measure-mpich")
-	if err == nil || !strings.Contains(bad, "Killed") {
-		t.Errorf("the step ends with %v, and srun says:\n%s", err, bad)
-	}
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("the step ends after %v", took)
-	}
-	var left string
-	for range 50 {
-		if left, _ = m.asRoot("pgrep", "-a", "-u", "alice", "measure"); left == "" {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Errorf("left over:\n%s", left)
 }
 
 // checkOwn has the site let programs run with the image's MPI where its own does not fit.

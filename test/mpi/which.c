@@ -5,12 +5,18 @@
  *	ranks N
  *	library TEXT
  *	file PATH
+ *
+ * With the number of a rank for an argument that one is killed then, as the kernel does
+ * when memory is short, while the others wait for it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -32,6 +38,13 @@ int main(int argc, char **argv)
 		text[strcspn(text, "\n")] = 0;
 		init = dlsym(RTLD_DEFAULT, "MPI_Init");
 		printf("ranks %d\nlibrary %s\nfile %s\n", ranks, text, init && dladdr(init, &from) ? from.dli_fname : "unknown");
+	}
+	if (argc > 1) {
+		fflush(stdout);
+		alarm(60); /* if nobody ends the others */
+		if (rank == atoi(argv[1]))
+			kill(getpid(), SIGKILL);
+		MPI_Barrier(MPI_COMM_WORLD);
 	}
 	MPI_Finalize();
 	return 0;

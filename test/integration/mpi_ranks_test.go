@@ -1,0 +1,132 @@
+//go:build integration
+
+package integration
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// checkThreeNodes runs each MPI of the site with a rank on each node.
+func (m *matrix) checkThreeNodes(t *testing.T) {
+	for mpi, flavour := range mpiPMI {
+		c := cell{"trixie", mpi, "trixie", mpi, flavour}
+		m.configure(t, c.profile())
+		if _, err := m.measureInside(c, flavour, mpiCase{mpi, 3, 3}); err != nil {
+			t.Errorf("%s: %v", mpi, err)
+		}
+	}
+}
+
+// checkHints has srun offer what the MPI does not speak, to programs that are reached by
+// others, and to some that are none of MPI.
+func (m *matrix) checkHints(t *testing.T) {
+	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmix"}
+	for _, profile := range []string{c.profile(), ""} {
+		m.configure(t, profile)
+		for program, want := range map[string]string{
+			"/opt/mpi/which-static":                    "MPICH (which-static) needs PMI2",
+			"sh -c /opt/mpi/which-mpich":               "MPICH (libmpich.so.12",
+			"env A=b sh -c exec\t/opt/mpi/which-mpich": "MPICH (libmpich.so.12",
+			"sh -c hostname":                           "",
+			"env hostname":                             "",
+		} {
+			out, bad, _ := m.run(c, "pmix", 1, 2, strings.Fields(strings.ReplaceAll(program, "\t", " "))...)
+			hint := "ocishim: hint: this step offers PMIx, and " + want
+			if hints := strings.Count(bad, "ocishim: hint: "); want == "" && hints > 0 || want != "" && (hints != 1 || !strings.Contains(bad, hint)) {
+				t.Errorf("%s, with profile %q: %d hints:\n%s%s", program, profile, hints, out, bad)
+			}
+		}
+	}
+}
+
+// checkDrivers looks in the container for Debian's drivers of verbs, most of which are links
+// to libraries: each is there by the path that libibverbs will open, with all that it needs.
+func (m *matrix) checkDrivers(t *testing.T) {
+	c := cell{"trixie", "mpich", "trixie", "mpich", "pmi2"}
+	m.configure(t, c.profile())
+	const script = `IFS=:; for driver in $IBV_DRIVERS; do ldd "$driver-rdmav34.so" || echo "not found: $driver"; echo "driver ${driver##*/}"; done`
+	out, bad, err := m.run(c, "pmi2", 1, 1, "sh", "-c", script)
+	if err != nil || strings.Contains(out, "not found") || !strings.Contains(out, "driver libmlx5\n") || !strings.Contains(out, "driver libefa\n") || !strings.Contains(out, "driver librxe\n") {
+		t.Errorf("%v\n%s%s", err, out, bad)
+	}
+}
+
+// endedKilled is Slurm's own word; the status is that of whichever task ends with the
+// highest, 137 for one that was killed and 143 for those that Slurm ended.
+var endedKilled = regexp.MustCompile(`(?m)^srun: error: n2: tasks? (2-)?3: Killed$`)
+
+// checkKilled kills a rank, before it knows of the others and while they wait for it: the
+// step ends as Slurm says, and nothing stays.
+func (m *matrix) checkKilled(t *testing.T) {
+	for name, test := range map[string]struct {
+		mpi     string
+		command []string
+	}{
+		"MPICH, before MPI_Init": {"mpich", []string{"sh", "-c", "if [ $SLURM_PROCID = 3 ]; then kill -KILL $$; fi; exec /opt/mpi/measure-mpich"}},
+		"MPICH":                  {"mpich", []string{"/opt/mpi/which-mpich", "3"}},
+		"Open MPI":               {"openmpi", []string{"/opt/mpi/which-openmpi", "3"}},
+	} {
+		c := cell{"trixie", test.mpi, "trixie", test.mpi, mpiPMI[test.mpi]}
+		m.configure(t, c.profile())
+		// What is known of the program is kept from here on.
+		if out, bad, err := m.run(c, c.flavour, 3, 6, "/opt/mpi/which-"+test.mpi); err != nil {
+			t.Errorf("%s: nobody is killed: %v\n%s%s", name, err, out, bad)
+		}
+		if test.command[0] == "sh" {
+			_, _, _ = m.run(c, c.flavour, 1, 1, "sh", "-c", "true")
+		}
+		before := m.settled(nil)
+		began := time.Now()
+		out, bad, err := m.run(c, c.flavour, 3, 6, test.command...)
+		if err == nil || !endedKilled.MatchString(bad) {
+			t.Errorf("%s: the step ends with %v, and srun says:\n%s", name, err, bad)
+		}
+		if test.command[0] != "sh" && !strings.Contains(out, "ranks 6\n") {
+			t.Errorf("%s: it was not running:\n%s", name, out)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("%s: the step ends after %v", name, took)
+		}
+		if after := m.settled(before); !slices.Equal(before, after) {
+			t.Errorf("%s: before\n%s\nafter\n%s", name, strings.Join(before, "\n"), strings.Join(after, "\n"))
+		}
+	}
+}
+
+// settled is what stands in the cluster of alice's processes, Slurm's steps, mounts, and
+// files of state, when that is as wanted; or nil for when all of the steps has ended.
+func (m *matrix) settled(want []string) (now []string) {
+	const patience = 20 * time.Second // Slurm's own, where the machine is busy
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		now = m.standing()
+		busy := slices.ContainsFunc(now, func(s string) bool { return strings.HasPrefix(s, "process ") || strings.Contains(s, "oci-job") })
+		if want == nil && !busy || want != nil && slices.Equal(now, want) {
+			return now
+		}
+	}
+	return now
+}
+
+func (m *matrix) standing() (all []string) {
+	for _, p := range m.processes() {
+		if p.uid == fmt.Sprint(users["alice"]) && p.state != "Z" || strings.HasPrefix(p.cmdline, "slurmstepd: [") {
+			all = append(all, "process "+p.cmdline)
+		}
+	}
+	s := &session{cluster: m.cluster}
+	all = append(all, "mount "+s.leftMount(), "cgroup "+s.leftCgroup())
+	for _, pattern := range []string{"/var/spool/slurmd/*/oci-job*", "/run/ocishim/*/*", "/run/user/*/*/*", "/tmp/ocishim-*/*"} {
+		found, _ := filepath.Glob(m.onHost(pattern))
+		for _, file := range found {
+			all = append(all, strings.TrimPrefix(file, m.root))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
