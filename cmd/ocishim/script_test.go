@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -17,12 +18,14 @@ import (
 // TestScripts runs testdata/script. Beside what testscript(1) has, scripts find
 //
 //	$PROGRAM  the path of ocishim, which is in the $PATH, too
+//	$KERNEL   the path of testdata/kernel
 //	$STATE  a state root, not yet made, that must be empty again at the end
 //	$ID     an id for a container that no other script uses
 //	$JOB    the same for the number of a Slurm job
 //	$NAME   the name of the user who runs the script, $ID_OF_USER the number
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
 //	[root]  the condition that the user is root
+//	[veth]  that root can make a pair of network devices
 //
 // and the commands of scriptCommands.
 func TestScripts(t *testing.T) {
@@ -38,8 +41,11 @@ func TestScripts(t *testing.T) {
 }
 
 func scriptCondition(name string) (bool, error) {
-	if name == "root" {
+	switch name {
+	case "root":
 		return os.Getuid() == 0, nil
+	case "veth":
+		return exec.Command("unshare", "--net", "ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
@@ -61,6 +67,7 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("PATH", filepath.Dir(shared.program())+":"+os.Getenv("PATH"))
 	env.Setenv("STATE", state)
 	env.Setenv("PROGRAM", shared.program())
+	env.Setenv("KERNEL", shared.kernel())
 	env.Setenv("XDG_RUNTIME_DIR", runtimeDir)
 	env.Setenv("ROOTFS", filepath.Join(shared.bundle(), "rootfs"))
 	env.Setenv("ID", "test-"+strconv.Itoa(n))
