@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/intelrdt"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
 )
 
 // errFixed says that a limit of a running container cannot be changed.
@@ -35,6 +36,9 @@ func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) er
 	lc, err := c.libcontainer()
 	if err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	for _, field := range ignoredLimits(r) {
+		logrus.Warnf("container %q: %s has no effect", c.ID, field)
 	}
 	config := lc.Config()
 	resources := *config.Cgroups.Resources
