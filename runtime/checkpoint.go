@@ -65,6 +65,9 @@ func (c *Container) checkpoint(o *CheckpointOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := makeImages(o); err != nil {
+		return err
+	}
 	if err := lc.Checkpoint(o); err != nil {
 		return criuError(err, o, "dump.log")
 	}
@@ -83,6 +86,20 @@ func (c *Container) checkpoint(o *CheckpointOptions) error {
 		return err
 	}
 	return c.discard()
+}
+
+// makeImages makes the directory of the images, where those of an earlier dump, to which
+// they are to refer, are in their place.
+func makeImages(o *CheckpointOptions) error {
+	if o.ParentImage != "" {
+		if _, err := os.ReadDir(filepath.Join(o.ImagesDirectory, o.ParentImage)); err != nil {
+			return fmt.Errorf("find images of an earlier dump: %w", err)
+		}
+	}
+	if err := os.MkdirAll(o.ImagesDirectory, 0o700); err != nil {
+		return fmt.Errorf("make directory of images: %w", err)
+	}
+	return nil
 }
 
 // criuError adds what criu's log says: the error itself is a number.

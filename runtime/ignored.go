@@ -42,13 +42,28 @@ func ignoredFields(spec *specs.Spec) []string {
 		note(inUserns && d.UID != nil && *d.UID != 0, "the uid of "+d.Path+" (in a user namespace libcontainer makes it root's)")
 		note(inUserns && d.GID != nil && *d.GID != 0, "the gid of "+d.Path+" (in a user namespace libcontainer makes it root's)")
 	}
-	if l.Resources != nil && l.Resources.Memory != nil {
-		m := l.Resources.Memory
-		note(m.Kernel != nil, "linux.resources.memory.kernel (gone from the kernel)") //nolint:staticcheck // that is why
-		note(m.KernelTCP != nil, "linux.resources.memory.kernelTCP (gone from the kernel)")
-		note(m.UseHierarchy != nil && !*m.UseHierarchy, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
+	if l.Resources != nil {
+		ignored = append(ignored, ignoredLimits(l.Resources)...)
 	}
 	return append(ignored, ignoredListener(l.Seccomp)...)
+}
+
+// ignoredLimits are those of resources, of config.json or for an update.
+func ignoredLimits(r *specs.LinuxResources) []string {
+	if r.Memory == nil {
+		return nil
+	}
+	var ignored []string
+	if r.Memory.Kernel != nil { //nolint:staticcheck // that is why
+		ignored = append(ignored, "linux.resources.memory.kernel (gone from the kernel)")
+	}
+	if r.Memory.KernelTCP != nil {
+		ignored = append(ignored, "linux.resources.memory.kernelTCP (gone from the kernel)")
+	}
+	if h := r.Memory.UseHierarchy; h != nil && !*h {
+		ignored = append(ignored, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
+	}
+	return ignored
 }
 
 // ignoredListener names a listener that no rule calls.

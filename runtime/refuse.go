@@ -87,7 +87,7 @@ func checkRlimits(limits []specs.POSIXRlimit) error {
 			continue // whoever sets it says so
 		}
 		refused := func(err error) error {
-			return fmt.Errorf("set %s to %s, hard %s: %w", l.Type, limit(l.Soft), limit(l.Hard), err)
+			return fmt.Errorf("set rlimit %s to %s, hard %s: %w", l.Type, limit(l.Soft), limit(l.Hard), err)
 		}
 		switch {
 		case l.Soft > l.Hard:

@@ -22,11 +22,11 @@ func TestCheckRlimits(t *testing.T) {
 	if err := checkRlimits(append(limits("RLIMIT_CORE", 0, now.Max), limits("RLIMIT_NONE", 1, 0)...)); err != nil {
 		t.Error(err)
 	}
-	if err := checkRlimits(limits("RLIMIT_CORE", 2, 1)); err == nil || err.Error() != "set RLIMIT_CORE to 2, hard 1: the soft limit is above the hard one" {
+	if err := checkRlimits(limits("RLIMIT_CORE", 2, 1)); err == nil || err.Error() != "set rlimit RLIMIT_CORE to 2, hard 1: the soft limit is above the hard one" {
 		t.Error(err)
 	}
 	err := checkRlimits(limits("RLIMIT_NOFILE", 1, unix.RLIM_INFINITY))
-	if !errors.Is(err, unix.EPERM) || !strings.HasPrefix(err.Error(), "set RLIMIT_NOFILE to 1, hard unlimited: the kernel's sysctl fs.nr_open is ") {
+	if !errors.Is(err, unix.EPERM) || !strings.HasPrefix(err.Error(), "set rlimit RLIMIT_NOFILE to 1, hard unlimited: the kernel's sysctl fs.nr_open is ") {
 		t.Error(err)
 	}
 	// The kernel decides likewise. No test needs its own core.

@@ -6,9 +6,11 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	devices "github.com/opencontainers/cgroups/devices/config"
+	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runc/libcontainer/intelrdt"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
 )
 
 // errFixed says that a limit of a running container cannot be changed.
@@ -16,6 +18,9 @@ var errFixed = errors.New("cannot be changed while the container runs")
 
 // errNoRdt says that a limit cannot be had of this node, or container.
 var errNoRdt = errors.New("no Intel RDT for it: not on this node, or not in its config.json")
+
+// errIdle says that a container cannot be given a weight.
+var errIdle = errors.New("shares of the processors: it runs only when nothing else does, without any; set cpu.idle to 0 first, or with them")
 
 // Update changes limits of a running container: those that r and rdt have, and no
 // others. A limit that libcontainer cannot change is an error before any is
@@ -32,6 +37,9 @@ func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) er
 	if err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
+	for _, field := range ignoredLimits(r) {
+		logrus.Warnf("container %q: %s has no effect", c.ID, field)
+	}
 	config := lc.Config()
 	resources := *config.Cgroups.Resources
 	if err := change(&resources, r); err != nil {
@@ -40,14 +48,46 @@ func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) er
 	if err := changeRdt(&config, rdt); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
+	if err := weighIdle(&resources, r.CPU); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	if isIdle(config.Cgroups.Resources) && !isIdle(&resources) {
+		// Before it gets a weight: cgroups v1 get that first.
+		awake := *config.Cgroups.Resources
+		awake.CPUIdle, awake.CpuShares, awake.CpuWeight = resources.CPUIdle, 0, 0
+		if err := apply(lc, config, &awake); err != nil {
+			return fmt.Errorf("update container %q: %w", c.ID, err)
+		}
+	}
+	if err := apply(lc, config, &resources); err != nil {
+		return fmt.Errorf("update container %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// apply has libcontainer set the resources, and remember them.
+func apply(lc *libcontainer.Container, config configs.Config, resources *cgroups.Resources) error {
 	group := *config.Cgroups
-	group.Resources = &resources
+	group.Resources = resources
 	// The rules of devices stay as they are: others may have added to them.
 	group.SkipDevices = true
 	config.Cgroups = &group
-	if err := lc.Set(config); err != nil {
-		return fmt.Errorf("update container %q: %w", c.ID, err)
+	return lc.Set(config)
+}
+
+func isIdle(r *cgroups.Resources) bool { return r.CPUIdle != nil && *r.CPUIdle == 1 }
+
+// weighIdle drops the weight of a container that runs only when nothing else does. The
+// kernel has dropped it, and refuses to be told it again, as libcontainer would do with
+// every update that follows.
+func weighIdle(to *cgroups.Resources, given *specs.LinuxCPU) error {
+	if !isIdle(to) {
+		return nil
 	}
+	if given != nil && given.Shares != nil && *given.Shares != 0 {
+		return errIdle
+	}
+	to.CpuShares, to.CpuWeight = 0, 0
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -32,6 +33,7 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	writable := flags.Bool("writable", false, "no read-only root")
 	rootfs := flags.String("rootfs", ts.Getenv("ROOTFS"), "root.path")
 	shares := flags.String("shares", "", "TYPE of the namespace that is the host's")
+	more := flags.String("more", "", "JSON `FILE` that is merged into config.json: lists get longer, null removes")
 	ts.Check(flags.Parse(args))
 	if neg || flags.NArg() < 2 {
 		ts.Fatalf("usage: bundle [OPTIONS] DIR COMMAND...")
@@ -54,7 +56,45 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 		// The numbers have no meaning; some tools write them.
 		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: "p", Major: 8, Minor: 666})
 	}
+	if *more != "" {
+		ts.Check(mergeSpec(spec, ts.ReadFile(*more)))
+	}
 	ts.Check(writeSpec(ts.MkAbs(flags.Arg(0)), spec))
+}
+
+// mergeSpec adds to the spec what the JSON has.
+func mergeSpec(spec *specs.Spec, more string) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	var have, add map[string]any
+	if err := errors.Join(json.Unmarshal(data, &have), json.Unmarshal([]byte(more), &add)); err != nil {
+		return err
+	}
+	if data, err = json.Marshal(merged(have, add)); err != nil {
+		return err
+	}
+	*spec = specs.Spec{}
+	return json.Unmarshal(data, spec)
+}
+
+func merged(have, add any) any {
+	switch add := add.(type) {
+	case map[string]any:
+		into, _ := have.(map[string]any)
+		if into == nil {
+			return add
+		}
+		for name, value := range add {
+			into[name] = merged(into[name], value)
+		}
+		return into
+	case []any:
+		list, _ := have.([]any)
+		return append(list, add...)
+	}
+	return add
 }
 
 // addHooks adds hooks given as NAME=SCRIPT.

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -79,9 +79,6 @@ func checkpoint(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.ImagesDirectory, 0o700); err != nil {
-		return fmt.Errorf("make --image-path: %w", err)
-	}
 	return container.Checkpoint(o)
 }
 
@@ -104,6 +101,9 @@ func criuOptions(c *cli.Context) (*runtime.CheckpointOptions, error) {
 		LsmMountContext:         c.String("lsm-mount-context"),
 		ManageCgroupsMode:       c.String("manage-cgroups-mode"),
 		EmptyNs:                 unix.CLONE_NEWNET, // interfaces are the engine's to make
+	}
+	if mode := o.ManageCgroupsMode; !slices.Contains([]string{"", "soft", "full", "strict", "ignore"}, mode) {
+		return nil, usageError{fmt.Errorf("--manage-cgroups-mode %q: choose soft, full, strict or ignore", mode)}
 	}
 	for _, name := range c.StringSlice("empty-ns") {
 		if name != "network" {

@@ -79,21 +79,43 @@ func TestManualNamesEveryOption(t *testing.T) {
 	}
 }
 
-// All options that runc's and crun's create and run have, and their global
-// ones, are accepted.
-func TestOptionsOfRuncAndCrun(t *testing.T) {
-	launch := []string{"bundle", "b", "console-socket", "pid-file", "no-pivot", "no-new-keyring", "preserve-fds"}
-	wanted := map[string][]string{
+// All options that crun's create and run have, and its global ones, are accepted.
+func TestOptionsOfCrun(t *testing.T) {
+	launch := []string{"bundle", "b", "console-socket", "pid-file", "no-pivot", "no-new-keyring", "preserve-fds", "no-subreaper"}
+	wantOptions(t, map[string][]string{
 		"":       {"root", "log", "log-format", "debug", "rootless", "systemd-cgroup", "cgroup-manager"},
 		"create": launch,
-		"run":    append([]string{"detach", "d", "no-subreaper", "keep"}, launch...),
+		"run":    append([]string{"detach", "d", "keep"}, launch...),
 		"delete": {"force", "f"},
 		"kill":   {"all", "a"},
 		"list":   {"format", "f", "quiet", "q"},
 		"spec":   {"bundle", "b", "rootless"},
+	})
+}
+
+// Every verb and option of the runc whose libcontainer this is is accepted, the hidden
+// ones, too.
+func TestOptionsOfRunc(t *testing.T) {
+	wanted := optionsOfRunc(t)
+	for _, verb := range []string{"create", "run", "exec", "ps", "update", "events", "checkpoint", "restore", "kill", "list", "spec"} {
+		if len(wanted[verb]) == 0 {
+			t.Errorf("no options of runc %s are found", verb)
+		}
 	}
+	if len(wanted[""]) == 0 {
+		t.Error("no global options of runc are found")
+	}
+	wantOptions(t, wanted)
+}
+
+// wantOptions checks that the verbs have the options.
+func wantOptions(t *testing.T, wanted map[string][]string) {
+	t.Helper()
 	all := options(newApp(new(invocation)))
 	for verb, names := range wanted {
+		if _, known := all[verb]; !known {
+			t.Errorf("there is no verb %s", verb)
+		}
 		for _, name := range names {
 			if !hasOption(all[verb], name) {
 				t.Errorf("%q has no option %s", verb, spelling(name))

@@ -18,6 +18,7 @@ import (
 // TestScripts runs testdata/script. Beside what testscript(1) has, scripts find
 //
 //	$PROGRAM  the path of ocishim, which is in the $PATH, too
+//	$KERNEL   the path of testdata/kernel
 //	$STATE  a state root, not yet made, that must be empty again at the end
 //	$ID     an id for a container that no other script uses
 //	$JOB    the same for the number of a Slurm job
@@ -25,6 +26,7 @@ import (
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
 //	[root]  the condition that the user is root
 //	[overlay] the condition that users can mount an overlay (Linux 5.11)
+//	[veth]  that root can make a pair of network devices
 //
 // and the commands of scriptCommands.
 func TestScripts(t *testing.T) {
@@ -45,6 +47,8 @@ func scriptCondition(name string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "overlay":
 		return exec.Command("unshare", "-Urm", "mount", "-t", "overlay", "-o", "lowerdir=/usr:/etc", "overlay", "/mnt").Run() == nil, nil
+	case "veth":
+		return exec.Command("unshare", "--net", "ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
@@ -66,6 +70,7 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("PATH", filepath.Dir(shared.program())+":"+os.Getenv("PATH"))
 	env.Setenv("STATE", state)
 	env.Setenv("PROGRAM", shared.program())
+	env.Setenv("KERNEL", shared.kernel())
 	env.Setenv("XDG_RUNTIME_DIR", runtimeDir)
 	env.Setenv("ROOTFS", filepath.Join(shared.bundle(), "rootfs"))
 	env.Setenv("ID", "test-"+strconv.Itoa(n))

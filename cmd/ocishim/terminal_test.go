@@ -288,6 +288,12 @@ func receiveMaster(t *testing.T, listener *net.UnixListener) *os.File {
 		return nil
 	}
 	defer func() { _ = conn.Close() }()
+	return receiveFile(t, conn)
+}
+
+// receiveFile takes the descriptor that comes over the connection; its name is the text
+// that comes with it.
+func receiveFile(t *testing.T, conn *net.UnixConn) *os.File {
 	data, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := conn.ReadMsgUnix(data, oob)
 	if err != nil {

@@ -23,6 +23,8 @@ func updateCommand() *cli.Command {
 			&cli.StringFlag{Name: "memory", Usage: "`BYTES` of memory, also as 64m; -1 for no limit"},
 			&cli.StringFlag{Name: "memory-reservation", Usage: "`BYTES` that it gets even when memory is short"},
 			&cli.StringFlag{Name: "memory-swap", Usage: "`BYTES` of memory and swap; -1 for no limit"},
+			&cli.StringFlag{Name: "kernel-memory", Usage: "accepted and ignored, with a warning: gone from the kernel"},
+			&cli.StringFlag{Name: "kernel-memory-tcp", Usage: "accepted and ignored, with a warning: gone from the kernel"},
 			&cli.StringFlag{Name: "cpu-period", Usage: "length of a period, in `MICROSECONDS`"},
 			&cli.StringFlag{Name: "cpu-quota", Usage: "time that it may run in a period, in `MICROSECONDS`"},
 			&cli.StringFlag{Name: "cpu-burst", Usage: "time that it may save up, in `MICROSECONDS`"},
@@ -96,6 +98,8 @@ func resourcesFromOptions(c *cli.Context) (*specs.LinuxResources, error) {
 		number(c, "memory", &r.Memory.Limit, size, aSize),
 		number(c, "memory-reservation", &r.Memory.Reservation, size, aSize),
 		number(c, "memory-swap", &r.Memory.Swap, size, aSize),
+		number(c, "kernel-memory", &r.Memory.Kernel, size, aSize), //nolint:staticcheck // the warning is of it
+		number(c, "kernel-memory-tcp", &r.Memory.KernelTCP, size, aSize),
 		number(c, "cpu-period", &r.CPU.Period, unsigned, aNumber),
 		number(c, "cpu-quota", &r.CPU.Quota, signed, aNumber),
 		number(c, "cpu-burst", &r.CPU.Burst, unsigned, aNumber),

@@ -42,10 +42,19 @@ ocishim list -q
 // TestCheckpoint has criu write a container to files, and make it again from them. It
 // runs with Debian 13's criu: older ones do not know newer kernels.
 func TestCheckpoint(t *testing.T) {
+	c := checkpointCluster(t, "checkpoint")
+	if out, err := c.asRoot("bash", "-c", checkpointScript); err != nil || strings.TrimSpace(out) != "status 137" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// checkpointCluster starts a cluster in which criu can work.
+func checkpointCluster(t *testing.T, which string) *cluster {
+	t.Helper()
 	prepare(t)
 	col := column{runtime: "ocishim", slurm: "24.11", mode: "run"}
 	prepareColumn(t, col)
-	c := newCluster(t, col, "checkpoint")
+	c := newCluster(t, col, which)
 	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil {
 		c.view = "hybrid" // criu wants to see every hierarchy that it finds itself in
 	}
@@ -54,7 +63,5 @@ func TestCheckpoint(t *testing.T) {
 	if out, err := c.asRoot("criu", "check"); err != nil {
 		t.Logf("criu check: %v: %s", err, out)
 	}
-	if out, err := c.asRoot("bash", "-c", checkpointScript); err != nil || strings.TrimSpace(out) != "status 137" {
-		t.Errorf("%v: %s", err, out)
-	}
+	return c
 }

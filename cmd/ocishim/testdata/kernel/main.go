@@ -1,8 +1,9 @@
 // Command kernel executes a command without the system calls from a number on, as on a
 // kernel that does not have them yet: from 424 on (linux/unistd.h) every architecture
-// numbers them alike, in the order in which they came.
+// numbers them alike, in the order in which they came. Or without pivot_root(2), which
+// cannot be used where the root is a ramdisk.
 //
-//	kernel FIRST COMMAND [ARG...]
+//	kernel FIRST|pivot_root COMMAND [ARG...]
 package main
 
 import (
@@ -17,9 +18,13 @@ import (
 )
 
 func main() {
-	first, err := strconv.ParseUint(os.Args[1], 10, 32)
-	if err == nil {
-		err = forget(uint32(first))
+	var err error
+	if os.Args[1] == "pivot_root" {
+		err = forget(unix.BPF_JEQ, unix.SYS_PIVOT_ROOT)
+	} else if first, perr := strconv.ParseUint(os.Args[1], 10, 32); perr != nil {
+		err = perr
+	} else {
+		err = forget(unix.BPF_JGE, uint32(first))
 	}
 	if err == nil {
 		err = syscall.Exec(os.Args[2], os.Args[2:], os.Environ())
@@ -28,12 +33,13 @@ func main() {
 	os.Exit(1)
 }
 
-// forget has this thread, and what it executes, find no system call from the number on.
-func forget(first uint32) error {
+// forget has this thread, and what it executes, find no system call whose number compares
+// so with the given one.
+func forget(comparison uint16, number uint32) error {
 	runtime.LockOSThread()
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
-		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: first, Jf: 1},
+		{Code: unix.BPF_JMP | comparison | unix.BPF_K, K: number, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
