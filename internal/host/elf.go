@@ -138,85 +138,105 @@ func readELF(f *os.File) (*elfFile, error) {
 	return newELF(f, info.Size())
 }
 
-// library reads the dynamic section and the versions of symbols.
+// library reads the dynamic section and the versions of symbols, as the loader does.
 func (e *elfFile) library() Library {
 	lib := Library{Class: e.class, Machine: e.machine, Type: e.kind, Interp: e.interp()}
-	at := e.index(elf.SHT_DYNAMIC)
-	if at < 0 {
+	dynamic := e.segment(elf.PT_DYNAMIC, mostSection)
+	if len(dynamic) == 0 { // as in files with what debuggers want
 		return lib
 	}
 	lib.Dynamic = true
-	dynamic, names := e.data(at), int(e.sections[at].link)
-	const size = 16 // of Elf64_Dyn
-	for ; len(dynamic) >= size; dynamic = dynamic[size:] {
-		tag, value := elf.DynTag(e.order.Uint64(dynamic)), ""
-		switch tag {
-		case elf.DT_SONAME, elf.DT_NEEDED, elf.DT_RPATH, elf.DT_RUNPATH:
-			value = e.name(names, e.order.Uint64(dynamic[8:]))
-		}
-		switch tag {
+	names := e.stringsOf(dynamic)
+	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
+		value := e.order.Uint64(dynamic[8:])
+		switch elf.DynTag(e.order.Uint64(dynamic)) {
 		case elf.DT_NULL:
-			dynamic = dynamic[:size]
+			dynamic = dynamic[:dynamicSize]
 		case elf.DT_SONAME:
-			lib.Soname = value
+			lib.Soname = e.name(names, value)
 		case elf.DT_NEEDED:
-			lib.Needed = append(lib.Needed, value)
+			lib.Needed = append(lib.Needed, e.name(names, value))
 		case elf.DT_RPATH:
-			lib.RPath = append(lib.RPath, strings.Split(value, ":")...)
+			lib.RPath = append(lib.RPath, strings.Split(e.name(names, value), ":")...)
 		case elf.DT_RUNPATH:
-			lib.RunPath = append(lib.RunPath, strings.Split(value, ":")...)
+			lib.RunPath = append(lib.RunPath, strings.Split(e.name(names, value), ":")...)
+		case elf.DT_VERNEED:
+			lib.Needs = e.versionNeeds(e.loaded(value), names)
+		case elf.DT_VERDEF:
+			lib.Defines = e.versionsDefined(e.loaded(value), names)
 		}
 	}
-	lib.Needs = e.versionNeeds()
-	lib.Defines = e.versionsDefined()
 	return lib
 }
 
-// versionNeeds reads the section of Elf64_Verneed and Elf64_Vernaux: records that name
-// the next one by its distance.
-func (e *elfFile) versionNeeds() map[string][]string {
-	needs := map[string][]string{}
-	r := e.records(elf.SHT_GNU_VERNEED)
-	for at, next := 0, 1; next != 0; at += next {
-		count, file, aux := r.uint16(at+2), r.text(at+4), at+r.uint32(at+8)
-		for range count {
-			if r.bad() {
-				return needs
-			}
-			needs[file] = append(needs[file], r.text(aux+8))
-			aux += r.uint32(aux + 12)
+const dynamicSize = 16 // of Elf64_Dyn
+
+// stringsOf finds the names that a dynamic section refers to.
+func (e *elfFile) stringsOf(dynamic []byte) (names stringTable) {
+	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
+		switch elf.DynTag(e.order.Uint64(dynamic)) {
+		case elf.DT_NULL:
+			return names
+		case elf.DT_STRTAB:
+			names.at = e.loaded(e.order.Uint64(dynamic[8:]))
+		case elf.DT_STRSZ:
+			names.size = e.order.Uint64(dynamic[8:])
 		}
-		next = r.uint32(at + 12)
+	}
+	return names
+}
+
+// versionNeeds reads Elf64_Verneed and Elf64_Vernaux: records that name the next one by
+// its distance.
+func (e *elfFile) versionNeeds(at uint64, names stringTable) map[string][]string {
+	const size = 16 // of either
+	needs, taken := map[string][]string{}, 0
+	for need := e.read(at, size); need != nil && taken < mostRecords; need = e.read(at, size) {
+		file := e.name(names, uint64(e.order.Uint32(need[4:])))
+		next := at + uint64(e.order.Uint32(need[8:]))
+		var versions []string
+		for range e.order.Uint16(need[2:]) {
+			version := e.read(next, size)
+			if taken++; version == nil || taken > mostRecords {
+				break
+			}
+			versions = append(versions, e.name(names, uint64(e.order.Uint32(version[8:]))))
+			next += uint64(e.order.Uint32(version[12:]))
+		}
+		needs[file] = append(needs[file], versions...)
+		if e.order.Uint32(need[12:]) == 0 {
+			break
+		}
+		at += uint64(e.order.Uint32(need[12:]))
+		taken++
 	}
 	return needs
 }
 
-// versionsDefined reads the section of Elf64_Verdef: the first name of each.
-func (e *elfFile) versionsDefined() []string {
+// versionsDefined reads Elf64_Verdef: the first name of each.
+func (e *elfFile) versionsDefined(at uint64, names stringTable) []string {
+	const size, sizeName = 20, 8 // of Elf64_Verdef and Elf64_Verdaux
 	var defined []string
-	r := e.records(elf.SHT_GNU_VERDEF)
-	for at, next := 0, 1; next != 0; at += next {
-		name := r.text(at + r.uint32(at+12))
-		next = r.uint32(at + 16)
-		if r.bad() {
+	for range mostRecords {
+		definition := e.read(at, size)
+		if definition == nil {
 			break
 		}
-		defined = append(defined, name)
+		if name := e.read(at+uint64(e.order.Uint32(definition[12:])), sizeName); name != nil {
+			defined = append(defined, e.name(names, uint64(e.order.Uint32(name))))
+		}
+		next := uint64(e.order.Uint32(definition[16:]))
+		if next == 0 {
+			break
+		}
+		at += next
 	}
 	return defined
 }
 
 // interp is what PT_INTERP names.
 func (e *elfFile) interp() string {
-	const size, most = 56, 64 // of Elf64_Phdr, and how many
-	for i := range min(e.programs, most) {
-		header := e.read(e.programAt+uint64(i)*size, size)
-		if header == nil || elf.ProgType(e.order.Uint32(header)) != elf.PT_INTERP {
-			continue
-		}
-		return text(e.read(e.order.Uint64(header[8:]), min(e.order.Uint64(header[32:]), maxPath)), 0)
-	}
-	return ""
+	return text(e.segment(elf.PT_INTERP, maxPath), 0)
 }
 
 const maxPath = 4096
