@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 
@@ -17,15 +16,21 @@ import (
 type Library struct {
 	Class   elf.Class
 	Machine elf.Machine
-	Type    elf.Type            // ET_DYN for libraries and most programs, else ET_EXEC
-	Interp  string              // the loader that a program asks for, empty for static ones and most libraries
-	Dynamic bool                // whether there is a dynamic section: static programs mostly have none
-	Soname  string              // DT_SONAME, empty without
-	Needed  []string            // DT_NEEDED
-	RPath   []string            // DT_RPATH, as it stands there
-	RunPath []string            // DT_RUNPATH, likewise
-	Needs   map[string][]string // symbol versions it needs, by the library that has them
-	Defines []string            // symbol versions it defines
+	Type    elf.Type // ET_DYN for libraries and most programs, else ET_EXEC
+	Interp  string   // the loader that a program asks for, empty for static ones and most libraries
+	Dynamic bool     // whether there is a dynamic section: static programs mostly have none
+	Soname  string   // DT_SONAME, empty without
+	Needed  []string // DT_NEEDED
+	RPath   []string // DT_RPATH, as it stands there
+	RunPath []string // DT_RUNPATH, likewise
+	Needs   []VersionNeed
+	Defines []string // symbol versions it defines
+}
+
+// A VersionNeed is the symbol versions that are needed of a library.
+type VersionNeed struct {
+	File     string // its name, as in DT_NEEDED
+	Versions []string
 }
 
 // maxLibrary bounds libraries that are read, in bytes. The driver's largest have
@@ -46,39 +51,47 @@ type Found struct {
 }
 
 // FindLibrary is File, Identity and Library at once.
-func (t *Tree) FindLibrary(path string) (Found, error) {
-	var found Found
-	h, err := t.handleFD(path)
+func (t *Tree) FindLibrary(path string) (found Found, err error) {
+	err = t.withHandle(path, func(h int, st *unix.Stat_t) error {
+		inside, err := t.inside(h, path)
+		if err != nil {
+			return err
+		}
+		found, err = readFound(st, inside, func() (int, error) { return reopenFD(h) })
+		return err
+	})
+	return found, err
+}
+
+// readFound reads what was found there, if it is a regular file.
+func readFound(st *unix.Stat_t, path string, open func() (int, error)) (found Found, err error) {
+	if st.Mode&unix.S_IFMT == unix.S_IFREG {
+		found = Found{Path: path, Identity: identity(st)}
+	}
+	err = readELF(st, path, open, func(e *elfFile) { found.Library = e.library() })
+	return found, err
+}
+
+// readELF opens and reads a regular file, if that is what it is.
+func readELF(st *unix.Stat_t, path string, open func() (int, error), read func(*elfFile)) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	case st.Size > maxLibrary:
+		return fmt.Errorf("read library %s: %w", path, ErrTooLarge)
+	}
+	f, err := open()
 	if err != nil {
-		return found, err
-	}
-	defer unix.Close(h)
-	var st unix.Stat_t
-	if err := unix.Fstat(h, &st); err != nil {
-		return found, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return found, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
-	}
-	found.Identity = identity(&st)
-	if found.Path, err = t.inside(h, path); err != nil {
-		return found, err
-	}
-	if st.Size > maxLibrary {
-		return found, fmt.Errorf("read library %s: %w", path, ErrTooLarge)
-	}
-	f, err := unix.Open("/proc/self/fd/"+strconv.Itoa(h), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return found, &fs.PathError{Op: "open", Path: path, Err: err}
+		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(f)
 	e, err := newELF(descriptor(f), st.Size)
 	if err != nil {
-		return found, fmt.Errorf("read library %s: %w", path, err)
+		return fmt.Errorf("read library %s: %w", path, err)
 	}
-	found.Library = e.library()
+	read(e)
 	e.release()
-	return found, nil
+	return nil
 }
 
 // A descriptor is an open file without what os.File adds: a program has a hundred
@@ -112,30 +125,28 @@ func (t *Tree) Contains(path, name string) (has bool, err error) {
 }
 
 func (t *Tree) withELF(path string, read func(*elfFile)) error {
-	f, err := t.OpenFile(path)
+	return t.withHandle(path, func(h int, st *unix.Stat_t) error {
+		return readELF(st, path, func() (int, error) { return reopenFD(h) }, read)
+	})
+}
+
+// withHandle opens a path as handleFD does, and says what is there.
+func (t *Tree) withHandle(path string, use func(h int, st *unix.Stat_t) error) error {
+	h, err := t.handleFD(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	e, err := readELF(f)
-	if err != nil {
-		return fmt.Errorf("read library %s: %w", path, err)
+	defer unix.Close(h)
+	var st unix.Stat_t
+	if err := unix.Fstat(h, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	read(e)
-	e.release()
-	return nil
+	return use(h, &st)
 }
 
-// readELF bounds what is read.
-func readELF(f *os.File) (*elfFile, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxLibrary {
-		return nil, ErrTooLarge
-	}
-	return newELF(f, info.Size())
+// reopenFD opens what an O_PATH handle stands for, for reading.
+func reopenFD(h int) (int, error) {
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(h), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 }
 
 // library reads the dynamic section and the versions of symbols, as the loader does.
@@ -188,14 +199,16 @@ func (e *elfFile) stringsOf(dynamic []byte) (names stringTable) {
 
 // versionNeeds reads Elf64_Verneed and Elf64_Vernaux: records that name the next one by
 // its distance.
-func (e *elfFile) versionNeeds(at uint64, names stringTable) map[string][]string {
+func (e *elfFile) versionNeeds(at uint64, names stringTable) []VersionNeed {
 	const size = 16 // of either
-	needs, taken := map[string][]string{}, 0
+	var needs []VersionNeed
+	taken := 0
 	for need := e.read(at, size); need != nil && taken < mostRecords; need = e.read(at, size) {
 		file := e.name(names, uint64(e.order.Uint32(need[4:])))
 		next := at + uint64(e.order.Uint32(need[8:]))
-		var versions []string
-		for range e.order.Uint16(need[2:]) {
+		count := e.order.Uint16(need[2:])
+		versions := make([]string, 0, min(count, 32))
+		for range count {
 			version := e.read(next, size)
 			if taken++; version == nil || taken > mostRecords {
 				break
@@ -203,7 +216,7 @@ func (e *elfFile) versionNeeds(at uint64, names stringTable) map[string][]string
 			versions = append(versions, e.name(names, uint64(e.order.Uint32(version[8:]))))
 			next += uint64(e.order.Uint32(version[12:]))
 		}
-		needs[file] = append(needs[file], versions...)
+		needs = append(needs, VersionNeed{file, versions})
 		if e.order.Uint32(need[12:]) == 0 {
 			break
 		}

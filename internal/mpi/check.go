@@ -48,15 +48,15 @@ func (r *replacement) checkNeeded(p, before *process) error {
 // loaded does not have: the loader would end the program for each.
 func (r *replacement) checkVersions(p *process) error {
 	for _, o := range p.objects {
-		for name, versions := range o.Needs {
-			from := p.names[name]
+		for _, need := range o.Needs {
+			from := p.names[need.File]
 			if from == nil || len(from.Defines) == 0 {
 				continue
 			}
-			for _, version := range versions {
+			for _, version := range need.Versions {
 				if !slices.Contains(from.Defines, version) {
 					return r.mismatch("%s needs %s of %s, but %s has %s",
-						r.whose(o.object), version, name, r.whose(from.object), greatestLike(version, from.Defines))
+						r.whose(o.object), version, need.File, r.whose(from.object), greatestLike(version, from.Defines))
 				}
 			}
 		}

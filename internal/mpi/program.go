@@ -63,8 +63,10 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 			return o, false
 		}
 		if in, err := l.resolve(file); err == nil && in.tree.IsFile(in.path) {
-			l.saw(file, in)
-			return nil, true
+			if id, err := in.tree.Identity(in.path); err == nil {
+				l.saw(file, in, id)
+				return nil, true
+			}
 		}
 	}
 	return nil, false
@@ -89,7 +91,7 @@ func (l *loader) examine(name, cwd string, search, names []string) program {
 	for _, o := range p.process.objects {
 		if mpi, ok := identifyMPI(o.object); ok {
 			p.kind, p.mpi = Linked, mpi
-			p.mpi.PMI = pmiOf(mpi, p.process)
+			p.mpi.PMI = l.pmiOf(mpi, p.process)
 			return p
 		}
 	}
@@ -121,13 +123,12 @@ func (l *loader) executes(p *process) bool {
 // ofImage is the MPI that a program without search paths of its own would get.
 func (l *loader) ofImage(names []string) Library {
 	for _, name := range names {
-		o := l.search(name, nil)
+		o := l.search(name, l.path)
 		if o == nil {
 			continue
 		}
 		if mpi, ok := identifyMPI(o); ok {
-			mpi.PMI = pmiOf(mpi, l.load(o))
-			return mpi
+			return mpi // how it learns of its ranks is nobody's question
 		}
 	}
 	return Library{}

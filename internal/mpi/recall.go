@@ -12,6 +12,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
+	"github.com/ocishim/ocishim/internal/host"
 )
 
 // What is found out for one task of a program is true for the next, until a file
@@ -19,7 +20,7 @@ import (
 // the identities of those files, and reads none of them.
 
 const (
-	memoryFormat = "ocishim mpi 1" // changes with what is kept, and with the rules
+	memoryFormat = "ocishim mpi 2" // changes with what is kept, and with the rules
 	memoryPrefix = "mpi-"
 	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
@@ -57,6 +58,8 @@ func (p *plan) recall() bool {
 	if r.text() != memoryFormat {
 		return false
 	}
+	look := lookout{map[witnessed]*host.Directory{}}
+	defer look.close()
 	node, image := strings.TrimSuffix(p.Node.HostPath("/"), "/"), p.Image.HostPath("/")
 	for range r.count() {
 		w, tree := witness{r.text(), r.text(), r.text()}, p.Image
@@ -68,7 +71,7 @@ func (p *plan) recall() bool {
 			}
 			w.path = strings.TrimSuffix(below, "/") + w.path
 		}
-		if !w.holds(tree) {
+		if !w.holds(tree, &look) {
 			return false
 		}
 	}

@@ -96,7 +96,7 @@ func (r *replacement) follow() error {
 		}
 	}
 	r.give(r.needed)
-	r.site.PMI = pmiOf(r.site, r.needed)
+	r.site.PMI = r.node.pmiOf(r.site, r.needed)
 	return nil
 }
 
@@ -198,7 +198,7 @@ func (r *replacement) instead(name string, found *object) *object {
 		return found
 	default:
 		r.added[name] = ours
-		if r.image.search(name, nil) != found || slices.Contains(r.image.path, found.dir()) {
+		if r.image.search(name, r.image.path) != found || slices.Contains(r.image.path, found.dir()) {
 			r.over[found.at] = ours // a search path leads there
 			return moved(ours, found.at)
 		}

@@ -1,0 +1,147 @@
+package host
+
+import (
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Directory of a view is open, so that libraries in it are found from there: one of
+// plugins has a hundred, and the way from the root takes longer than reading one.
+type Directory struct {
+	Path     string // in the view, without links
+	Identity Identity
+
+	// Trusted says that nobody exchanges files there for pipes or devices while they are
+	// opened, which saves the way around.
+	Trusted bool
+
+	tree *Tree
+	fd   int
+}
+
+// OpenDirectory follows the links of a path.
+func (t *Tree) OpenDirectory(dir string) (*Directory, error) {
+	fd, err := t.handleFD(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{tree: t, fd: fd}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = &fs.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err == nil {
+		d.Path, err = t.inside(fd, dir)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	d.Identity = identity(&st)
+	return d, nil
+}
+
+// OpenPlainDirectory is for a path in which no link is expected, as PlainIdentity is.
+func (t *Tree) OpenPlainDirectory(dir string) (*Directory, error) {
+	from, relative := t.plain(dir)
+	fd, err := unix.Openat(from, relative, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return &Directory{Path: dir, tree: t, fd: fd}, nil
+}
+
+// PlainIdentity is that of the view, for a name in the directory.
+func (d *Directory) PlainIdentity(name string) (Identity, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return Identity{}, &fs.PathError{Op: "stat", Path: d.below(name), Err: err}
+	}
+	return identity(&st), nil
+}
+
+// Close is for when nothing more is looked for there.
+func (d *Directory) Close() { unix.Close(d.fd) }
+
+// Names lists what it holds, in no order.
+func (d *Directory) Names() []string {
+	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), d.Path)
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// FindLibrary is that of the view, for a name in the directory.
+func (d *Directory) FindLibrary(name string) (Found, error) {
+	at := name
+	for range mostLinks { // most libraries have one beside them
+		if at == "." || at == ".." || strings.Contains(at, "/") {
+			break
+		}
+		found, link, err := d.findLibrary(at)
+		if link {
+			at, err = d.readlink(at)
+		}
+		if !link || err != nil {
+			return found, err
+		}
+	}
+	return d.tree.FindLibrary(d.below(name))
+}
+
+// mostLinks is how many a path may lead through, as for the kernel.
+const mostLinks = 40
+
+// findLibrary reads a library, or says that there is a link of that name.
+func (d *Directory) findLibrary(name string) (found Found, link bool, err error) {
+	file := d.below(name)
+	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC
+	var st unix.Stat_t
+	reopen := func() (int, error) {
+		return unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
+	}
+	if d.Trusted {
+		err = unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	} else {
+		var h int
+		if h, err = unix.Openat(d.fd, name, unix.O_PATH|flags, 0); err == nil {
+			defer unix.Close(h)
+			err = unix.Fstat(h, &st)
+			reopen = func() (int, error) { return reopenFD(h) }
+		}
+	}
+	switch {
+	case err != nil:
+		return found, false, &fs.PathError{Op: "open", Path: file, Err: err}
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return found, true, nil
+	}
+	found, err = readFound(&st, file, reopen)
+	return found, false, err
+}
+
+func (d *Directory) below(name string) string {
+	if d.Path == "/" {
+		return d.Path + name
+	}
+	return d.Path + "/" + name
+}
+
+func (d *Directory) readlink(name string) (string, error) {
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(d.fd, name, target)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: d.below(name), Err: err}
+	}
+	return string(target[:n]), nil
+}
