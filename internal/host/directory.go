@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strings"
@@ -83,16 +84,25 @@ func (d *Directory) Names() []string {
 
 // FindLibrary is that of the view, for a name in the directory.
 func (d *Directory) FindLibrary(name string) (Found, error) {
-	at := name
-	for range mostLinks { // most libraries have one beside them
+	// What has a version in its name mostly is a link to a file beside it.
+	at, link := name, strings.Contains(name, ".so.")
+	for range mostLinks {
 		if at == "." || at == ".." || strings.Contains(at, "/") {
 			break
 		}
-		found, link, err := d.findLibrary(at)
 		if link {
-			at, err = d.readlink(at)
+			target, err := d.readlink(at)
+			switch {
+			case err == nil:
+				at, link = target, false
+				continue
+			case !errors.Is(err, unix.EINVAL): // which says that it is none
+				return Found{}, &fs.PathError{Op: "readlink", Path: d.below(at), Err: err}
+			}
 		}
-		if !link || err != nil {
+		var found Found
+		var err error
+		if found, link, err = d.findLibrary(at); !link {
 			return found, err
 		}
 	}
@@ -141,7 +151,7 @@ func (d *Directory) readlink(name string) (string, error) {
 	target := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(d.fd, name, target)
 	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: d.below(name), Err: err}
+		return "", err
 	}
 	return string(target[:n]), nil
 }

@@ -11,6 +11,7 @@ import (
 // check has the loader's rules run over what the container will have: each library that
 // is needed must be there, with the versions of symbols that are needed of it.
 func (r *replacement) check() error {
+	r.readImage()
 	result := *r.image
 	result.instead = r.instead
 	site := moved(r.site.object, r.dir+"/lib/"+r.site.object.name())
@@ -30,6 +31,20 @@ func (r *replacement) check() error {
 		return err
 	}
 	return r.checkPlugins(&result, p)
+}
+
+// readImage has the image's libraries read ahead that go by the names of the node's.
+func (r *replacement) readImage() {
+	dirs := map[string][]string{}
+	for name := range r.given {
+		if files := r.image.cached(name); len(files) > 0 {
+			dir, name := split(files[0])
+			dirs[dir] = append(dirs[dir], name)
+		}
+	}
+	for dir, names := range dirs {
+		r.image.readAhead(dir, names)
+	}
 }
 
 // checkNeeded looks for libraries that are nowhere; what was missing before is not our

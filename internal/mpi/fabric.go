@@ -88,10 +88,8 @@ func (r *replacement) findFabric() error {
 		r.device(pattern)
 	}
 	r.providePMIx()
-	if r.profile.Prefix != "" {
-		for _, dir := range r.node.pluginDirs(r.site) {
-			r.addPlugins(dir)
-		}
+	for _, dir := range r.pluginDirs() {
+		r.addPlugins(dir)
 	}
 	r.provideLoaded()
 	return nil
@@ -232,10 +230,7 @@ func (r *replacement) providePMIx() {
 
 // addPlugins reads the libraries of a directory.
 func (r *replacement) addPlugins(dir string) (found []*object) {
-	for _, name := range r.node.sorted(dir) {
-		if !strings.HasSuffix(name, ".so") {
-			continue
-		}
+	for _, name := range r.node.plugins(dir) {
 		if o := r.node.fittingIn(dir, name); o != nil && !slices.Contains(found, o) {
 			found = append(found, o)
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
-	"github.com/ocishim/ocishim/internal/host"
 )
 
 // What is found out for one task of a program is true for the next, until a file
@@ -58,7 +57,7 @@ func (p *plan) recall() bool {
 	if r.text() != memoryFormat {
 		return false
 	}
-	look := lookout{map[witnessed]*host.Directory{}}
+	var look lookout
 	defer look.close()
 	node, image := strings.TrimSuffix(p.Node.HostPath("/"), "/"), p.Image.HostPath("/")
 	for range r.count() {

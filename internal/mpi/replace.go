@@ -71,7 +71,18 @@ func (r *replacement) openSite() error {
 	if r.site.Family == "" {
 		return r.mismatch("none of its replace defines MPI_Init: %s", strings.Join(r.profile.Replace, ", "))
 	}
+	for _, dir := range r.pluginDirs() {
+		r.node.readAhead(dir, r.node.plugins(dir))
+	}
 	return nil
+}
+
+// pluginDirs are those of the MPI itself: as a prefix it brings them.
+func (r *replacement) pluginDirs() []string {
+	if r.profile.Prefix == "" {
+		return nil
+	}
+	return r.node.pluginDirs(r.site)
 }
 
 // compare is what can be known by the two libraries.

@@ -51,6 +51,8 @@ type directory struct {
 	found  map[string]*object // by name; nil for none
 	names  []string
 	listed bool
+	ahead  *ahead             // what is being read; nil for none
+	read   map[string]reading // what was read ahead
 }
 
 // mostOpen is how many directories of a view stay open: what an image says of search
@@ -99,6 +101,9 @@ func (v *view) bind(mounts []specs.Mount, node *host.Tree) {
 
 func (v *view) close() {
 	for _, d := range v.entered {
+		if d.ahead != nil {
+			d.ahead.stop()
+		}
 		if d.open != nil {
 			d.open.Close()
 		}
@@ -208,7 +213,7 @@ func (v *view) enter(p string) *directory {
 		open.Close()
 		return known
 	}
-	d := &directory{place: in, open: open, found: map[string]*object{}}
+	d := &directory{place: in, open: open, found: map[string]*object{}, read: map[string]reading{}}
 	if open.Trusted = v.trusted; len(v.entered) >= mostOpen {
 		open.Close()
 		d.open = nil
@@ -259,6 +264,27 @@ func (v *view) sorted(p string) []string {
 	names := slices.Clone(v.list(p))
 	slices.Sort(names)
 	return names
+}
+
+// plugins are the libraries of a directory, in order.
+func (v *view) plugins(p string) []string {
+	return slices.DeleteFunc(v.sorted(p), func(name string) bool { return !strings.HasSuffix(name, ".so") })
+}
+
+// readAhead has libraries of a directory read ahead, of which all will be asked for.
+func (v *view) readAhead(p string, names []string) {
+	d := v.dir(p)
+	if d == nil || d.open == nil || d.ahead != nil {
+		return
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, found := d.found[name]
+		_, read := d.read[name]
+		return found || read
+	})
+	if len(names) > fewFiles {
+		d.ahead = readAhead(d.open, names)
+	}
 }
 
 // saw notes what a path leads to, and how.
@@ -328,6 +354,13 @@ func (v *view) find(dir *directory, name string) *object {
 func (d *directory) library(name string) (host.Found, error) {
 	if d.open == nil {
 		return d.tree.FindLibrary(below(d.path, name))
+	}
+	if d.ahead != nil {
+		d.ahead.finish(d.read)
+		d.ahead = nil
+	}
+	if r, ok := d.read[name]; ok {
+		return r.found, r.err
 	}
 	return d.open.FindLibrary(name)
 }

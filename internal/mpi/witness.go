@@ -91,33 +91,37 @@ func (w witness) holds(tree *host.Tree, look *lookout) bool {
 	return identify(look.identity(tree, w.path)) == w.was
 }
 
-// A lookout looks at many paths without links. It keeps directories open: the way there
-// takes as long as the look.
+// A lookout looks at many paths without links. Where several that follow each other are
+// in one directory, it opens that: the way there takes longer than the look.
 type lookout struct {
-	dirs map[witnessed]*host.Directory // nil for one that cannot be opened
+	tree  *host.Tree
+	path  string // of the directory
+	asked int    // for how many in it
+	open  *host.Directory
 }
+
+const severalPaths = 4
 
 func (l *lookout) identity(tree *host.Tree, p string) (host.Identity, error) {
 	dir, name := split(p)
-	key := witnessed{tree, dir}
-	d, ok := l.dirs[key]
-	if !ok && len(l.dirs) < mostOpen {
-		if opened, err := tree.OpenPlainDirectory(dir); err == nil {
-			d = opened
-		}
-		l.dirs[key] = d
+	if l.tree != tree || l.path != dir {
+		l.close()
+		*l = lookout{tree: tree, path: dir}
 	}
-	if d == nil || name == "" {
+	if l.asked++; l.asked == severalPaths {
+		if d, err := tree.OpenPlainDirectory(dir); err == nil {
+			l.open = d
+		}
+	}
+	if l.open == nil || name == "" {
 		return tree.PlainIdentity(p)
 	}
-	return d.PlainIdentity(name)
+	return l.open.PlainIdentity(name)
 }
 
 func (l *lookout) close() {
-	for _, d := range l.dirs {
-		if d != nil {
-			d.Close()
-		}
+	if l.open != nil {
+		l.open.Close()
 	}
 }
 
