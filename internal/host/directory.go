@@ -15,8 +15,8 @@ type Directory struct {
 	Path     string // in the view, without links
 	Identity Identity
 
-	// Trusted says that nobody exchanges files there for pipes or devices while they are
-	// opened, which saves the way around.
+	// Trusted says that nobody puts pipes or devices there for us to open, which saves
+	// the way around: what is found is opened, and looked at then.
 	Trusted bool
 
 	tree *Tree
@@ -114,29 +114,28 @@ const mostLinks = 40
 
 // findLibrary reads a library, or says that there is a link of that name.
 func (d *Directory) findLibrary(name string) (found Found, link bool, err error) {
-	file := d.below(name)
-	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC
-	var st unix.Stat_t
-	reopen := func() (int, error) {
-		return unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|flags, 0)
-	}
+	h := handle{fd: -1, readable: d.Trusted}
 	if d.Trusted {
-		err = unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	} else {
-		var h int
-		if h, err = unix.Openat(d.fd, name, unix.O_PATH|flags, 0); err == nil {
-			defer unix.Close(h)
-			err = unix.Fstat(h, &st)
-			reopen = func() (int, error) { return reopenFD(h) }
+		h.fd, err = unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ELOOP) {
+			return found, true, nil
 		}
 	}
-	switch {
+	if !d.Trusted || errors.Is(err, unix.EACCES) { // it may be read, or only be seen
+		h.readable = false
+		h.fd, err = unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return found, false, &fs.PathError{Op: "open", Path: d.below(name), Err: err}
+	}
+	defer unix.Close(h.fd)
+	switch err := unix.Fstat(h.fd, &h.st); {
 	case err != nil:
-		return found, false, &fs.PathError{Op: "open", Path: file, Err: err}
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return found, false, &fs.PathError{Op: "stat", Path: d.below(name), Err: err}
+	case h.st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		return found, true, nil
 	}
-	found, err = readFound(&st, file, reopen)
+	found, err = h.found(d.below(name))
 	return found, false, err
 }
 

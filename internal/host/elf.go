@@ -52,40 +52,49 @@ type Found struct {
 
 // FindLibrary is File, Identity and Library at once.
 func (t *Tree) FindLibrary(path string) (found Found, err error) {
-	err = t.withHandle(path, func(h int, st *unix.Stat_t) error {
-		inside, err := t.inside(h, path)
+	err = t.withHandle(path, func(h *handle) error {
+		inside, err := t.inside(h.fd, path)
 		if err != nil {
 			return err
 		}
-		found, err = readFound(st, inside, func() (int, error) { return reopenFD(h) })
+		found, err = h.found(inside)
 		return err
 	})
 	return found, err
 }
 
-// readFound reads what was found there, if it is a regular file.
-func readFound(st *unix.Stat_t, path string, open func() (int, error)) (found Found, err error) {
-	if st.Mode&unix.S_IFMT == unix.S_IFREG {
-		found = Found{Path: path, Identity: identity(st)}
+// A handle is an open file of which is known what it is.
+type handle struct {
+	fd       int
+	readable bool // or opened with O_PATH
+	st       unix.Stat_t
+}
+
+// found reads it, if it is a regular file.
+func (h *handle) found(path string) (found Found, err error) {
+	if h.st.Mode&unix.S_IFMT == unix.S_IFREG {
+		found = Found{Path: path, Identity: identity(&h.st)}
 	}
-	err = readELF(st, path, open, func(e *elfFile) { found.Library = e.library() })
+	err = h.withELF(path, func(e *elfFile) { found.Library = e.library() })
 	return found, err
 }
 
-// readELF opens and reads a regular file, if that is what it is.
-func readELF(st *unix.Stat_t, path string, open func() (int, error), read func(*elfFile)) error {
+func (h *handle) withELF(path string, read func(*elfFile)) error {
 	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+	case h.st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
-	case st.Size > maxLibrary:
+	case h.st.Size > maxLibrary:
 		return fmt.Errorf("read library %s: %w", path, ErrTooLarge)
 	}
-	f, err := open()
-	if err != nil {
-		return &fs.PathError{Op: "open", Path: path, Err: err}
+	f := h.fd
+	if !h.readable {
+		var err error
+		if f, err = unix.Open("/proc/self/fd/"+strconv.Itoa(h.fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+			return &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(f)
 	}
-	defer unix.Close(f)
-	e, err := newELF(descriptor(f), st.Size)
+	e, err := newELF(descriptor(f), h.st.Size)
 	if err != nil {
 		return fmt.Errorf("read library %s: %w", path, err)
 	}
@@ -125,28 +134,21 @@ func (t *Tree) Contains(path, name string) (has bool, err error) {
 }
 
 func (t *Tree) withELF(path string, read func(*elfFile)) error {
-	return t.withHandle(path, func(h int, st *unix.Stat_t) error {
-		return readELF(st, path, func() (int, error) { return reopenFD(h) }, read)
-	})
+	return t.withHandle(path, func(h *handle) error { return h.withELF(path, read) })
 }
 
-// withHandle opens a path as handleFD does, and says what is there.
-func (t *Tree) withHandle(path string, use func(h int, st *unix.Stat_t) error) error {
-	h, err := t.handleFD(path)
+// withHandle opens a path as handleFD does.
+func (t *Tree) withHandle(path string, use func(*handle) error) error {
+	fd, err := t.handleFD(path)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(h)
-	var st unix.Stat_t
-	if err := unix.Fstat(h, &st); err != nil {
+	defer unix.Close(fd)
+	h := handle{fd: fd}
+	if err := unix.Fstat(fd, &h.st); err != nil {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return use(h, &st)
-}
-
-// reopenFD opens what an O_PATH handle stands for, for reading.
-func reopenFD(h int) (int, error) {
-	return unix.Open("/proc/self/fd/"+strconv.Itoa(h), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	return use(&h)
 }
 
 // library reads the dynamic section and the versions of symbols, as the loader does.
@@ -157,7 +159,8 @@ func (e *elfFile) library() Library {
 		return lib
 	}
 	lib.Dynamic = true
-	names := e.stringsOf(dynamic)
+	names, needed := e.stringsOf(dynamic)
+	lib.Needed = make([]string, 0, needed)
 	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
 		value := e.order.Uint64(dynamic[8:])
 		switch elf.DynTag(e.order.Uint64(dynamic)) {
@@ -182,19 +185,22 @@ func (e *elfFile) library() Library {
 
 const dynamicSize = 16 // of Elf64_Dyn
 
-// stringsOf finds the names that a dynamic section refers to.
-func (e *elfFile) stringsOf(dynamic []byte) (names stringTable) {
+// stringsOf finds the names that a dynamic section refers to, and how many of them are
+// of libraries.
+func (e *elfFile) stringsOf(dynamic []byte) (names stringTable, needed int) {
 	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
 		switch elf.DynTag(e.order.Uint64(dynamic)) {
 		case elf.DT_NULL:
-			return names
+			return names, needed
+		case elf.DT_NEEDED:
+			needed++
 		case elf.DT_STRTAB:
 			names.at = e.loaded(e.order.Uint64(dynamic[8:]))
 		case elf.DT_STRSZ:
 			names.size = e.order.Uint64(dynamic[8:])
 		}
 	}
-	return names
+	return names, needed
 }
 
 // versionNeeds reads Elf64_Verneed and Elf64_Vernaux: records that name the next one by

@@ -1,7 +1,7 @@
 // Package host is a read-only view of a machine, or of an image, as the files
 // below one directory. What is looked up there by path stays there: symbolic
 // links are followed as if that directory were the root. Reads are bounded, and
-// neither a pipe nor a device is ever opened.
+// neither a pipe nor a device is ever opened, but in a Trusted Directory.
 package host
 
 import (

@@ -44,11 +44,11 @@ func (a *ahead) read() {
 }
 
 // finish adds what was read, when all is.
-func (a *ahead) finish(read map[string]reading) {
+func (a *ahead) finish(read map[string]*reading) {
 	a.read()
 	a.others.Wait()
 	for i, name := range a.names {
-		read[name] = a.readings[i]
+		read[name] = &a.readings[i]
 	}
 }
 

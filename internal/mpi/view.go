@@ -51,8 +51,8 @@ type directory struct {
 	found  map[string]*object // by name; nil for none
 	names  []string
 	listed bool
-	ahead  *ahead             // what is being read; nil for none
-	read   map[string]reading // what was read ahead
+	ahead  *ahead              // what is being read; nil for none
+	read   map[string]*reading // what was read ahead
 }
 
 // mostOpen is how many directories of a view stay open: what an image says of search
@@ -213,7 +213,7 @@ func (v *view) enter(p string) *directory {
 		open.Close()
 		return known
 	}
-	d := &directory{place: in, open: open, found: map[string]*object{}, read: map[string]reading{}}
+	d := &directory{place: in, open: open, found: map[string]*object{}, read: map[string]*reading{}}
 	if open.Trusted = v.trusted; len(v.entered) >= mostOpen {
 		open.Close()
 		d.open = nil
