@@ -29,10 +29,14 @@ type witness struct {
 
 const linkMark, throughMark = "->", "*"
 
-func newWitnesses() *witnesses { return &witnesses{known: make(map[witnessed]bool, 256)} }
+func newWitnesses() *witnesses { return new(witnesses) }
 
 // isNew tells that the path has not been noted yet, and that it is from now on.
 func (w *witnesses) isNew(tree *host.Tree, path string) bool {
+	const usual = 256 // of a program with an MPI
+	if w.known == nil {
+		w.known = make(map[witnessed]bool, usual)
+	}
 	key := witnessed{tree, path}
 	if w.known[key] {
 		return false
@@ -100,7 +104,7 @@ type lookout struct {
 	open  *host.Directory
 }
 
-const severalPaths = 4
+const severalPaths = 8
 
 func (l *lookout) identity(tree *host.Tree, p string) (host.Identity, error) {
 	dir, name := split(p)
