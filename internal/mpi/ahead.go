@@ -2,6 +2,7 @@ package mpi
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,22 @@ type reading struct {
 
 // mostReaders bounds how many processors are at it; few files are done sooner by one.
 const mostReaders, fewFiles = 4, 24
+
+// readAhead has libraries of a directory read ahead, of which all will be asked for.
+func (v *view) readAhead(p string, names []string) {
+	d := v.dir(p)
+	if d == nil || d.open == nil || d.ahead != nil {
+		return
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, found := d.found[name]
+		_, read := d.read[name]
+		return found || read
+	})
+	if len(names) > fewFiles {
+		d.ahead = readAhead(d.open, names)
+	}
+}
 
 func readAhead(dir *host.Directory, names []string) *ahead {
 	a := &ahead{dir: dir, names: names, readings: make([]reading, len(names))}

@@ -271,22 +271,6 @@ func (v *view) plugins(p string) []string {
 	return slices.DeleteFunc(v.sorted(p), func(name string) bool { return !strings.HasSuffix(name, ".so") })
 }
 
-// readAhead has libraries of a directory read ahead, of which all will be asked for.
-func (v *view) readAhead(p string, names []string) {
-	d := v.dir(p)
-	if d == nil || d.open == nil || d.ahead != nil {
-		return
-	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		_, found := d.found[name]
-		_, read := d.read[name]
-		return found || read
-	})
-	if len(names) > fewFiles {
-		d.ahead = readAhead(d.open, names)
-	}
-}
-
 // saw notes what a path leads to, and how.
 func (v *view) saw(p string, in place, id host.Identity) {
 	v.seen.add(in.tree, in.path, id)
