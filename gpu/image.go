@@ -122,8 +122,8 @@ func (p *plan) checkVersions(libc host.Libc) error {
 // it; empty when it needs none.
 func glibcOf(lib host.Library) string {
 	need := ""
-	for _, versions := range lib.Needs {
-		if v := host.Greatest("GLIBC_", versions); v != "" && (need == "" || host.CompareVersions(v, need) > 0) {
+	for _, of := range lib.Needs {
+		if v := host.Greatest("GLIBC_", of.Versions); v != "" && (need == "" || host.CompareVersions(v, need) > 0) {
 			need = v
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 
@@ -17,15 +16,21 @@ import (
 type Library struct {
 	Class   elf.Class
 	Machine elf.Machine
-	Type    elf.Type            // ET_DYN for libraries and most programs, else ET_EXEC
-	Interp  string              // the loader that a program asks for, empty for static ones and most libraries
-	Dynamic bool                // whether there is a dynamic section: static programs mostly have none
-	Soname  string              // DT_SONAME, empty without
-	Needed  []string            // DT_NEEDED
-	RPath   []string            // DT_RPATH, as it stands there
-	RunPath []string            // DT_RUNPATH, likewise
-	Needs   map[string][]string // symbol versions it needs, by the library that has them
-	Defines []string            // symbol versions it defines
+	Type    elf.Type // ET_DYN for libraries and most programs, else ET_EXEC
+	Interp  string   // the loader that a program asks for, empty for static ones and most libraries
+	Dynamic bool     // whether there is a dynamic section: static programs mostly have none
+	Soname  string   // DT_SONAME, empty without
+	Needed  []string // DT_NEEDED
+	RPath   []string // DT_RPATH, as it stands there
+	RunPath []string // DT_RUNPATH, likewise
+	Needs   []VersionNeed
+	Defines []string // symbol versions it defines
+}
+
+// A VersionNeed is the symbol versions that are needed of a library.
+type VersionNeed struct {
+	File     string // its name, as in DT_NEEDED
+	Versions []string
 }
 
 // maxLibrary bounds libraries that are read, in bytes. The driver's largest have
@@ -46,39 +51,56 @@ type Found struct {
 }
 
 // FindLibrary is File, Identity and Library at once.
-func (t *Tree) FindLibrary(path string) (Found, error) {
-	var found Found
-	h, err := t.handleFD(path)
+func (t *Tree) FindLibrary(path string) (found Found, err error) {
+	err = t.withHandle(path, func(h *handle) error {
+		inside, err := t.inside(h.fd, path)
+		if err != nil {
+			return err
+		}
+		found, err = h.found(inside)
+		return err
+	})
+	return found, err
+}
+
+// A handle is an open file of which is known what it is.
+type handle struct {
+	fd       int
+	readable bool // or opened with O_PATH
+	st       unix.Stat_t
+}
+
+// found reads it, if it is a regular file.
+func (h *handle) found(path string) (found Found, err error) {
+	if h.st.Mode&unix.S_IFMT == unix.S_IFREG {
+		found = Found{Path: path, Identity: identity(&h.st)}
+	}
+	err = h.withELF(path, func(e *elfFile) { found.Library = e.library() })
+	return found, err
+}
+
+func (h *handle) withELF(path string, read func(*elfFile)) error {
+	switch {
+	case h.st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	case h.st.Size > maxLibrary:
+		return fmt.Errorf("read library %s: %w", path, ErrTooLarge)
+	}
+	f := h.fd
+	if !h.readable {
+		var err error
+		if f, err = unix.Open("/proc/self/fd/"+strconv.Itoa(h.fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0); err != nil {
+			return &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(f)
+	}
+	e, err := newELF(descriptor(f), h.st.Size)
 	if err != nil {
-		return found, err
+		return fmt.Errorf("read library %s: %w", path, err)
 	}
-	defer unix.Close(h)
-	var st unix.Stat_t
-	if err := unix.Fstat(h, &st); err != nil {
-		return found, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return found, &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
-	}
-	found.Identity = identity(&st)
-	if found.Path, err = t.inside(h, path); err != nil {
-		return found, err
-	}
-	if st.Size > maxLibrary {
-		return found, fmt.Errorf("read library %s: %w", path, ErrTooLarge)
-	}
-	f, err := unix.Open("/proc/self/fd/"+strconv.Itoa(h), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return found, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(f)
-	e, err := newELF(descriptor(f), st.Size)
-	if err != nil {
-		return found, fmt.Errorf("read library %s: %w", path, err)
-	}
-	found.Library = e.library()
+	read(e)
 	e.release()
-	return found, nil
+	return nil
 }
 
 // A descriptor is an open file without what os.File adds: a program has a hundred
@@ -108,111 +130,128 @@ func (t *Tree) Contains(path string, names ...string) (has map[string]bool, err 
 }
 
 func (t *Tree) withELF(path string, read func(*elfFile)) error {
-	f, err := t.OpenFile(path)
+	return t.withHandle(path, func(h *handle) error { return h.withELF(path, read) })
+}
+
+// withHandle opens a path as handleFD does.
+func (t *Tree) withHandle(path string, use func(*handle) error) error {
+	fd, err := t.handleFD(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	e, err := readELF(f)
-	if err != nil {
-		return fmt.Errorf("read library %s: %w", path, err)
+	defer unix.Close(fd)
+	h := handle{fd: fd}
+	if err := unix.Fstat(fd, &h.st); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	read(e)
-	e.release()
-	return nil
+	return use(&h)
 }
 
-// readELF bounds what is read.
-func readELF(f *os.File) (*elfFile, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxLibrary {
-		return nil, ErrTooLarge
-	}
-	return newELF(f, info.Size())
-}
-
-// library reads the dynamic section and the versions of symbols.
+// library reads the dynamic section and the versions of symbols, as the loader does.
 func (e *elfFile) library() Library {
 	lib := Library{Class: e.class, Machine: e.machine, Type: e.kind, Interp: e.interp()}
-	at := e.index(elf.SHT_DYNAMIC)
-	if at < 0 {
+	dynamic := e.segment(elf.PT_DYNAMIC, mostSection)
+	if len(dynamic) == 0 { // as in files with what debuggers want
 		return lib
 	}
 	lib.Dynamic = true
-	dynamic, names := e.data(at), int(e.sections[at].link)
-	const size = 16 // of Elf64_Dyn
-	for ; len(dynamic) >= size; dynamic = dynamic[size:] {
-		tag, value := elf.DynTag(e.order.Uint64(dynamic)), ""
-		switch tag {
-		case elf.DT_SONAME, elf.DT_NEEDED, elf.DT_RPATH, elf.DT_RUNPATH:
-			value = e.name(names, e.order.Uint64(dynamic[8:]))
-		}
-		switch tag {
+	names, needed := e.stringsOf(dynamic)
+	lib.Needed = make([]string, 0, needed)
+	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
+		value := e.order.Uint64(dynamic[8:])
+		switch elf.DynTag(e.order.Uint64(dynamic)) {
 		case elf.DT_NULL:
-			dynamic = dynamic[:size]
+			dynamic = dynamic[:dynamicSize]
 		case elf.DT_SONAME:
-			lib.Soname = value
+			lib.Soname = e.name(names, value)
 		case elf.DT_NEEDED:
-			lib.Needed = append(lib.Needed, value)
+			lib.Needed = append(lib.Needed, e.name(names, value))
 		case elf.DT_RPATH:
-			lib.RPath = append(lib.RPath, strings.Split(value, ":")...)
+			lib.RPath = append(lib.RPath, strings.Split(e.name(names, value), ":")...)
 		case elf.DT_RUNPATH:
-			lib.RunPath = append(lib.RunPath, strings.Split(value, ":")...)
+			lib.RunPath = append(lib.RunPath, strings.Split(e.name(names, value), ":")...)
+		case elf.DT_VERNEED:
+			lib.Needs = e.versionNeeds(e.loaded(value), names)
+		case elf.DT_VERDEF:
+			lib.Defines = e.versionsDefined(e.loaded(value), names)
 		}
 	}
-	lib.Needs = e.versionNeeds()
-	lib.Defines = e.versionsDefined()
 	return lib
 }
 
-// versionNeeds reads the section of Elf64_Verneed and Elf64_Vernaux: records that name
-// the next one by its distance.
-func (e *elfFile) versionNeeds() map[string][]string {
-	needs := map[string][]string{}
-	r := e.records(elf.SHT_GNU_VERNEED)
-	for at, next := 0, 1; next != 0; at += next {
-		count, file, aux := r.uint16(at+2), r.text(at+4), at+r.uint32(at+8)
-		for range count {
-			if r.bad() {
-				return needs
-			}
-			needs[file] = append(needs[file], r.text(aux+8))
-			aux += r.uint32(aux + 12)
+const dynamicSize = 16 // of Elf64_Dyn
+
+// stringsOf finds the names that a dynamic section refers to, and how many of them are
+// of libraries.
+func (e *elfFile) stringsOf(dynamic []byte) (names stringTable, needed int) {
+	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
+		switch elf.DynTag(e.order.Uint64(dynamic)) {
+		case elf.DT_NULL:
+			return names, needed
+		case elf.DT_NEEDED:
+			needed++
+		case elf.DT_STRTAB:
+			names.at = e.loaded(e.order.Uint64(dynamic[8:]))
+		case elf.DT_STRSZ:
+			names.size = e.order.Uint64(dynamic[8:])
 		}
-		next = r.uint32(at + 12)
+	}
+	return names, needed
+}
+
+// versionNeeds reads Elf64_Verneed and Elf64_Vernaux: records that name the next one by
+// its distance.
+func (e *elfFile) versionNeeds(at uint64, names stringTable) []VersionNeed {
+	const size = 16 // of either
+	var needs []VersionNeed
+	taken := 0
+	for need := e.read(at, size); need != nil && taken < mostRecords; need = e.read(at, size) {
+		file := e.name(names, uint64(e.order.Uint32(need[4:])))
+		next := at + uint64(e.order.Uint32(need[8:]))
+		count := e.order.Uint16(need[2:])
+		versions := make([]string, 0, min(count, 32))
+		for range count {
+			version := e.read(next, size)
+			if taken++; version == nil || taken > mostRecords {
+				break
+			}
+			versions = append(versions, e.name(names, uint64(e.order.Uint32(version[8:]))))
+			next += uint64(e.order.Uint32(version[12:]))
+		}
+		needs = append(needs, VersionNeed{file, versions})
+		if e.order.Uint32(need[12:]) == 0 {
+			break
+		}
+		at += uint64(e.order.Uint32(need[12:]))
+		taken++
 	}
 	return needs
 }
 
-// versionsDefined reads the section of Elf64_Verdef: the first name of each.
-func (e *elfFile) versionsDefined() []string {
+// versionsDefined reads Elf64_Verdef: the first name of each.
+func (e *elfFile) versionsDefined(at uint64, names stringTable) []string {
+	const size, sizeName = 20, 8 // of Elf64_Verdef and Elf64_Verdaux
 	var defined []string
-	r := e.records(elf.SHT_GNU_VERDEF)
-	for at, next := 0, len(r.data); next != 0; at += next {
-		name := r.text(at + r.uint32(at+12))
-		next = r.uint32(at + 16)
-		if r.bad() {
+	for range mostRecords {
+		definition := e.read(at, size)
+		if definition == nil {
 			break
 		}
-		defined = append(defined, name)
+		if name := e.read(at+uint64(e.order.Uint32(definition[12:])), sizeName); name != nil {
+			defined = append(defined, e.name(names, uint64(e.order.Uint32(name))))
+		}
+		next := uint64(e.order.Uint32(definition[16:]))
+		if next == 0 {
+			break
+		}
+		at += next
 	}
 	return defined
 }
 
 // interp is what PT_INTERP names.
 func (e *elfFile) interp() string {
-	const size, most = 56, 64 // of Elf64_Phdr, and how many
-	for i := range min(e.programs, most) {
-		header := e.read(e.programAt+uint64(i)*size, size)
-		if header == nil || elf.ProgType(e.order.Uint32(header)) != elf.PT_INTERP {
-			continue
-		}
-		return text(e.read(e.order.Uint64(header[8:]), min(e.order.Uint64(header[32:]), maxPath)), 0)
-	}
-	return ""
+	return text(e.segment(elf.PT_INTERP, maxPath), 0)
 }
 
 const maxPath = 4096

@@ -6,26 +6,35 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
-// An elfFile is a file of the 64-bit format, of which little is read. debug/elf would
-// read all symbols for their versions, and trusts what it
+// An elfFile is a file of the 64-bit format, of which little is read: what the loader
+// goes by. debug/elf would read all symbols for their versions, and trusts what it
 // reads.
 type elfFile struct {
-	f        io.ReaderAt
-	size     uint64
-	pieces   []elfPiece // that were read last
-	arena    *[arenaSize]byte
-	used     int // bytes of arena
-	order    binary.ByteOrder
-	class    elf.Class
-	machine  elf.Machine
-	kind     elf.Type
-	sections []elfSection
+	f       io.ReaderAt
+	size    uint64
+	order   binary.ByteOrder
+	class   elf.Class
+	machine elf.Machine
+	kind    elf.Type
 
-	programAt uint64
-	programs  int
+	segments  []elfSegment
+	sectionAt uint64
+	most      int          // sections that there may be
+	sections  []elfSection // read when the first is asked for
+
+	arena  [arenaSize]byte
+	used   int        // bytes of arena
+	pieces []elfPiece // that were read last
+}
+
+// An elfSegment is a part of the file that is loaded at an address, or tells how.
+type elfSegment struct {
+	kind              elf.ProgType
+	at, address, size uint64
 }
 
 type elfSection struct {
@@ -47,25 +56,29 @@ const (
 	arenaSize    = 64 << 10 // bytes
 	mostSection  = 16 << 20 // bytes of one
 	mostSections = 4096
+	mostSegments = 64
 	mostRecords  = 4096
 )
 
 var errNotELF = errors.New("not an ELF file")
 
-// arenas take what is read. A program has a hundred libraries, and memory that is used
+// elfFiles are used again. A program has a hundred libraries, and memory that is used
 // for the first time costs as much as reading.
-var arenas = sync.Pool{New: func() any { return new([arenaSize]byte) }}
+var elfFiles = sync.Pool{New: func() any { return new(elfFile) }}
 
 // release is for when all is read: nothing that e returned refers to its memory.
 func (e *elfFile) release() {
-	arenas.Put(e.arena)
-	*e = elfFile{}
+	e.f, e.used = nil, 0
+	e.segments, e.sections, e.pieces = e.segments[:0], e.sections[:0], e.pieces[:0]
+	e.sectionAt, e.most = 0, 0
+	elfFiles.Put(e)
 }
 
 // newELF reads the headers. Of a 32-bit file, which only says that it is not meant,
 // there is nothing but class and machine.
 func newELF(f io.ReaderAt, size int64) (*elfFile, error) {
-	e := &elfFile{f: f, size: uint64(size), arena: arenas.Get().(*[arenaSize]byte)}
+	e := elfFiles.Get().(*elfFile)
+	e.f, e.size = f, uint64(size)
 	if !e.readHeader() {
 		e.release()
 		return nil, errNotELF
@@ -89,16 +102,54 @@ func (e *elfFile) readHeader() bool {
 	e.class = elf.Class(header[elf.EI_CLASS])
 	e.kind, e.machine = elf.Type(e.order.Uint16(header[16:])), elf.Machine(e.order.Uint16(header[18:]))
 	if e.class == elf.ELFCLASS64 {
-		e.programAt, e.programs = e.order.Uint64(header[32:]), int(e.order.Uint16(header[56:]))
-		e.readSections(e.order.Uint64(header[40:]), int(e.order.Uint16(header[60:])))
+		e.readSegments(e.order.Uint64(header[32:]), int(e.order.Uint16(header[56:])))
+		e.sectionAt, e.most = e.order.Uint64(header[40:]), min(int(e.order.Uint16(header[60:])), mostSections)
 	}
 	return true
 }
 
-func (e *elfFile) readSections(at uint64, count int) {
+func (e *elfFile) readSegments(at uint64, count int) {
+	const size = 56 // of Elf64_Phdr
+	table := e.read(at, uint64(min(count, mostSegments))*size)
+	for ; len(table) >= size; table = table[size:] {
+		switch kind := elf.ProgType(e.order.Uint32(table)); kind {
+		case elf.PT_LOAD, elf.PT_DYNAMIC, elf.PT_INTERP:
+			e.segments = append(e.segments, elfSegment{
+				kind: kind, at: e.order.Uint64(table[8:]), address: e.order.Uint64(table[16:]), size: e.order.Uint64(table[32:]),
+			})
+		}
+	}
+}
+
+// segment is the content of the first of a kind; nothing where there is none.
+func (e *elfFile) segment(kind elf.ProgType, most uint64) []byte {
+	for _, s := range e.segments {
+		if s.kind == kind {
+			return e.read(s.at, min(s.size, most))
+		}
+	}
+	return nil
+}
+
+// loaded is where in the file the byte lies that will be at an address; for none its end,
+// where nothing is to be read.
+func (e *elfFile) loaded(address uint64) uint64 {
+	for _, s := range e.segments {
+		if s.kind == elf.PT_LOAD && address >= s.address && address-s.address < s.size {
+			return s.at + (address - s.address)
+		}
+	}
+	return e.size
+}
+
+// readSections is for what the loader does not go by.
+func (e *elfFile) readSections() {
+	if e.most == 0 {
+		return
+	}
 	const size = 64 // of Elf64_Shdr
-	table := e.read(at, uint64(min(count, mostSections))*size)
-	e.sections = make([]elfSection, 0, len(table)/size)
+	table := e.read(e.sectionAt, uint64(e.most)*size)
+	e.most = 0
 	for ; len(table) >= size; table = table[size:] {
 		e.sections = append(e.sections, elfSection{
 			kind: elf.SectionType(e.order.Uint32(table[4:])), at: e.order.Uint64(table[24:]),
@@ -127,7 +178,7 @@ func (e *elfFile) read(at, size uint64) []byte {
 		return nil
 	}
 	if len(e.pieces) == mostPieces {
-		e.pieces = e.pieces[1:]
+		e.pieces = slices.Delete(e.pieces, 0, 1)
 	}
 	e.pieces = append(e.pieces, elfPiece{start, data})
 	return data[at-start:][:size]
@@ -150,6 +201,7 @@ func (e *elfFile) take(at, size uint64) []byte {
 
 // index finds the first section of the kind, or returns -1.
 func (e *elfFile) index(kind elf.SectionType) int {
+	e.readSections()
 	for i, s := range e.sections {
 		if s.kind == kind {
 			return i
@@ -178,37 +230,29 @@ func text(table []byte, at uint64) string {
 	return string(s)
 }
 
-// name is a string of a section of them. Of a large table few are wanted.
-func (e *elfFile) name(section int, at uint64) string {
-	if section < 0 || section >= len(e.sections) || at >= e.sections[section].size {
+// A stringTable is where in the file names are.
+type stringTable struct{ at, size uint64 }
+
+// name is a string of a table of them. Of a large table few are wanted.
+func (e *elfFile) name(table stringTable, at uint64) string {
+	if at >= table.size {
 		return ""
 	}
-	s := e.sections[section]
 	for most := uint64(64); ; most *= 8 {
-		size := min(s.size-at, most)
-		data := e.read(s.at+at, size)
+		size := min(table.size-at, most)
+		data := e.read(table.at+at, size)
 		if bytes.IndexByte(data, 0) >= 0 || size < most || most > maxPath {
 			return text(data, 0)
 		}
 	}
 }
 
-// records are the bytes of a section, and the strings that it refers to. What
-// lies outside reads as 0, so that every chain ends.
+// records are the bytes of a section. What lies outside reads as 0, so that every chain
+// ends.
 type records struct {
-	e       *elfFile
-	data    []byte
-	strings int // the section of them
-	order   binary.ByteOrder
-	taken   int
-}
-
-func (e *elfFile) records(kind elf.SectionType) *records {
-	r := &records{e: e, order: e.order, strings: -1}
-	if i := e.index(kind); i >= 0 {
-		r.data, r.strings = e.data(i), int(e.sections[i].link)
-	}
-	return r
+	data  []byte
+	order binary.ByteOrder
+	taken int
 }
 
 // bad tells whether there is no end to it.
@@ -217,19 +261,9 @@ func (r *records) bad() bool {
 	return r.taken > mostRecords
 }
 
-func (r *records) uint16(at int) int {
-	if at < 0 || at+2 > len(r.data) {
-		return 0
-	}
-	return int(r.order.Uint16(r.data[at:]))
-}
-
 func (r *records) uint32(at int) int {
 	if at < 0 || at+4 > len(r.data) {
 		return 0
 	}
 	return int(r.order.Uint32(r.data[at:]))
 }
-
-// text is the string whose offset lies at that place.
-func (r *records) text(at int) string { return r.e.name(r.strings, uint64(r.uint32(at))) }

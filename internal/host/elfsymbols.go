@@ -22,7 +22,7 @@ func (e *elfFile) defined(names []string) map[string]bool {
 		})
 		return found
 	}
-	hashes := e.records(elf.SHT_GNU_HASH)
+	hashes := &records{data: e.data(at), order: e.order}
 	symbols := e.sections[at].link
 	for _, name := range names {
 		if e.hashed(hashes, int(symbols), name) {

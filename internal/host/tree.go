@@ -1,7 +1,7 @@
 // Package host is a read-only view of a machine, or of an image, as the files
 // below one directory. What is looked up there by path stays there: symbolic
 // links are followed as if that directory were the root. Reads are bounded, and
-// neither a pipe nor a device is ever opened.
+// neither a pipe nor a device is ever opened, but in a Trusted Directory.
 package host
 
 import (
@@ -44,12 +44,12 @@ func Open(root string, p Prober) (*Tree, error) {
 	if p == nil {
 		p = Kernel{}
 	}
-	if root == "/" {
-		return &Tree{root: root, prober: p}, nil
-	}
 	full, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return nil, fmt.Errorf("open root: %w", err)
+	}
+	if full == "/" {
+		return &Tree{root: full, prober: p}, nil
 	}
 	dir, err := os.OpenFile(full, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -77,8 +77,13 @@ func (t *Tree) Sub(dir string) (*Tree, error) {
 // HostPath is the path on this machine of a path in the view in which no links
 // are left, as Resolve returns it.
 func (t *Tree) HostPath(path string) string {
-	if t.dir == nil && filepath.IsAbs(path) {
+	switch {
+	case t.dir == nil && filepath.IsAbs(path):
 		return filepath.Clean(path) // which mostly is the path itself
+	case path == "/":
+		return t.root
+	case filepath.IsAbs(path):
+		return t.root + filepath.Clean(path)
 	}
 	return filepath.Join(t.root, path)
 }
@@ -370,14 +375,19 @@ func (t *Tree) Identity(path string) (Identity, error) {
 // where there is a link by now, it may be anybody's.
 func (t *Tree) PlainIdentity(path string) (Identity, error) {
 	var st unix.Stat_t
-	dir, relative := unix.AT_FDCWD, path
-	if t.dir != nil {
-		dir, relative = int(t.dir.Fd()), "."+path
-	}
-	if err := unix.Fstatat(dir, relative, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	from, relative := t.plain(path)
+	if err := unix.Fstatat(from, relative, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return Identity{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return identity(&st), nil
+}
+
+// plain is a path without links as the kernel is to have it.
+func (t *Tree) plain(path string) (dir int, relative string) {
+	if t.dir == nil {
+		return unix.AT_FDCWD, path
+	}
+	return int(t.dir.Fd()), "." + path
 }
 
 func identity(st *unix.Stat_t) Identity {

@@ -11,6 +11,7 @@ import (
 // check has the loader's rules run over what the container will have: each library that
 // is needed must be there, with the versions of symbols that are needed of it.
 func (r *replacement) check() error {
+	r.readImage()
 	result := *r.image
 	result.instead = r.instead
 	site := moved(r.site.object, r.dir+"/lib/"+r.site.object.name())
@@ -32,6 +33,20 @@ func (r *replacement) check() error {
 	return r.checkPlugins(&result, p)
 }
 
+// readImage has the image's libraries read ahead that go by the names of the node's.
+func (r *replacement) readImage() {
+	dirs := map[string][]string{}
+	for name := range r.given {
+		if files := r.image.cached(name); len(files) > 0 {
+			dir, name := split(files[0])
+			dirs[dir] = append(dirs[dir], name)
+		}
+	}
+	for dir, names := range dirs {
+		r.image.readAhead(dir, names)
+	}
+}
+
 // checkNeeded looks for libraries that are nowhere; what was missing before is not our
 // doing.
 func (r *replacement) checkNeeded(p, before *process) error {
@@ -48,15 +63,15 @@ func (r *replacement) checkNeeded(p, before *process) error {
 // loaded does not have: the loader would end the program for each.
 func (r *replacement) checkVersions(p *process) error {
 	for _, o := range p.objects {
-		for name, versions := range o.Needs {
-			from := p.names[name]
+		for _, need := range o.Needs {
+			from := p.names[need.File]
 			if from == nil || len(from.Defines) == 0 {
 				continue
 			}
-			for _, version := range versions {
+			for _, version := range need.Versions {
 				if !slices.Contains(from.Defines, version) {
 					return r.mismatch("%s needs %s of %s, but %s has %s",
-						r.whose(o.object), version, name, r.whose(from.object), greatestLike(version, from.Defines))
+						r.whose(o.object), version, need.File, r.whose(from.object), greatestLike(version, from.Defines))
 				}
 			}
 		}

@@ -24,7 +24,9 @@ type Installed struct {
 // loader finds under the name of an MPI: in the search path, as LD_LIBRARY_PATH has it,
 // and in its cache.
 func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, error) {
-	l := &loader{view: newView(node, newWitnesses()), arch: arch, path: search}
+	l := newLoader(newView(node, newWitnesses()), arch, search)
+	l.trusted = true
+	defer l.close()
 	if cache, err := node.LoaderCache(); err == nil {
 		l.cache = cache
 	}
@@ -60,9 +62,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 func (l *loader) candidates() []string {
 	var files []string
 	for _, dir := range slices.Concat(l.path, host.LibraryDirs(l.arch)) {
-		names := l.tree.Names(dir)
-		slices.Sort(names)
-		for _, name := range names {
+		for _, name := range l.sorted(dir) {
 			if isMPICore(name) {
 				files = append(files, path.Join(dir, name))
 			}
@@ -88,19 +88,17 @@ func isMPICore(name string) bool {
 // describe finds out what a profile needs.
 func (l *loader) describe(mpi Library, dir string) Installed {
 	p := l.load(mpi.object)
-	mpi.PMI = pmiOf(mpi, p)
+	mpi.PMI = l.pmiOf(mpi, p)
 	i := Installed{Library: mpi, Replace: []string{dir + "/" + mpi.Soname}}
 	for _, m := range p.missing {
 		i.Missing = append(i.Missing, m.name)
 	}
-	names := l.tree.Names(dir)
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range l.sorted(dir) {
 		beside := isMPIPart(name) || strings.HasPrefix(name, "libmpi_mpifh") || strings.HasPrefix(name, "libmpi_use")
 		if !beside || isMPICore(name) || !strings.HasSuffix(name, ".so."+major(mpi.Soname)) {
 			continue
 		}
-		if o := l.fitting(dir + "/" + name); o != nil {
+		if o := l.fittingIn(dir, name); o != nil {
 			i.Replace = append(i.Replace, dir+"/"+name)
 		}
 	}
@@ -131,11 +129,9 @@ func (l *loader) prefixOf(dir string) string {
 // unknownDirs lists where libraries of a process are that are found by a search path of
 // the caller's only.
 func (l *loader) unknownDirs(p *process) []string {
-	known := *l
-	known.path = nil
 	var dirs []string
 	for _, o := range p.objects[1:] {
-		if known.search(o.name(), nil) != o.object && !slices.Contains(dirs, o.dir()) && o.dir() != p.objects[0].dir() {
+		if l.search(o.name(), nil) != o.object && !slices.Contains(dirs, o.dir()) && o.dir() != p.objects[0].dir() {
 			dirs = append(dirs, o.dir())
 		}
 	}
@@ -151,7 +147,7 @@ func (l *loader) fabricsOf(p *process) []string {
 			continue
 		}
 		_, lacks := devicesOf(l.tree, f.devices[0])
-		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, p.objects[0]) == nil })
+		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, l.dirsFor(p.objects[0])) == nil })
 		if lacks == "" && libraries {
 			names = append(names, f.name)
 		}

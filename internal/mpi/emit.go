@@ -44,7 +44,7 @@ func (r *replacement) source(path string) string {
 	if path == "" {
 		return ""
 	}
-	r.seen.add(r.Node, path)
+	r.seen.look(r.Node, path)
 	resolved, err := r.Node.Resolve(path)
 	if err != nil {
 		return ""
@@ -58,7 +58,7 @@ func (r *replacement) source(path string) string {
 func (r *replacement) emitPrivate(e *bundle.Edit) {
 	for name := range r.given { // what only plugins need, too
 		if r.added[name] == nil {
-			r.instead(name, r.image.search(name, nil))
+			r.instead(name, r.image.search(name, r.image.path))
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(r.over)) {

@@ -88,10 +88,8 @@ func (r *replacement) findFabric() error {
 		r.device(pattern)
 	}
 	r.providePMIx()
-	if r.profile.Prefix != "" {
-		for _, dir := range pluginDirs(r.site) {
-			r.addPlugins(dir)
-		}
+	for _, dir := range r.pluginDirs() {
+		r.addPlugins(dir)
 	}
 	r.provideLoaded()
 	return nil
@@ -122,7 +120,7 @@ func (r *replacement) provide(f fabric) (lacks string) {
 	}
 	var first *object
 	for _, name := range f.libraries {
-		o := r.node.search(name, nil)
+		o := r.node.search(name, r.node.path)
 		if o == nil {
 			if lacks == "" {
 				lacks = "the node has no " + name
@@ -252,14 +250,8 @@ func (r *replacement) providePMIx() {
 
 // addPlugins reads the libraries of a directory.
 func (r *replacement) addPlugins(dir string) (found []*object) {
-	r.seen.add(r.Node, dir)
-	names := r.Node.Names(dir)
-	slices.Sort(names)
-	for _, name := range names {
-		if !strings.HasSuffix(name, ".so") {
-			continue
-		}
-		if o := r.node.fitting(dir + "/" + name); o != nil && !slices.Contains(found, o) {
+	for _, name := range r.node.plugins(dir) {
+		if o := r.node.fittingIn(dir, name); o != nil && !slices.Contains(found, o) {
 			found = append(found, o)
 		}
 	}

@@ -21,6 +21,14 @@ type loader struct {
 	// instead is what is loaded in place of what was found; nil for what was found.
 	// Its second argument is nil when nothing was.
 	instead func(name string, found *object) *object
+
+	// usual is what was found, or not, where all libraries are searched.
+	usual map[string]*object
+}
+
+// newLoader is one without a cache.
+func newLoader(v *view, arch string, search []string) *loader {
+	return &loader{view: v, arch: arch, path: search, usual: map[string]*object{}}
 }
 
 // loaded is an object in a process, and who needed it first; nil for the program.
@@ -32,6 +40,7 @@ type loaded struct {
 // A process is what the loader makes of a program.
 type process struct {
 	objects []*loaded // the program first, then in the order in which they are searched
+	files   map[string]*loaded
 	names   map[string]*loaded
 	missing []missing
 }
@@ -43,18 +52,19 @@ type missing struct {
 
 // load follows what the objects need, breadth first, as the loader does.
 func (l *loader) load(roots ...*object) *process {
-	p := &process{names: map[string]*loaded{}}
+	p := &process{names: make(map[string]*loaded, 2*len(roots)), files: make(map[string]*loaded, 2*len(roots))}
 	for _, o := range roots {
 		p.add(o.name(), &loaded{object: o})
 	}
 	const most = 2000
 	for i := 0; i < len(p.objects) && i < most; i++ {
 		by := p.objects[i]
+		dirs := l.dirsFor(by)
 		for _, name := range by.Needed {
 			if p.names[name] != nil {
 				continue
 			}
-			o := l.find(name, by)
+			o := l.find(name, dirs)
 			if o == nil {
 				p.missing = append(p.missing, missing{name, by})
 				continue
@@ -67,42 +77,52 @@ func (l *loader) load(roots ...*object) *process {
 
 // add lets the object be known by the name it was asked for and by its own.
 func (p *process) add(name string, o *loaded) {
-	if same := slices.IndexFunc(p.objects, func(other *loaded) bool { return other.file == o.file }); same >= 0 {
-		p.names[name] = p.objects[same]
+	if same := p.files[o.file]; same != nil {
+		p.names[name] = same
 		return
 	}
 	p.objects = append(p.objects, o)
+	p.files[o.file] = o
 	p.names[name] = o
 	if o.Soname != "" && p.names[o.Soname] == nil {
 		p.names[o.Soname] = o
 	}
 }
 
-// find searches a library that an object needs.
-func (l *loader) find(name string, by *loaded) *object {
-	found := l.search(name, by)
+// find searches a library that an object needs, in directories that go before the usual.
+func (l *loader) find(name string, dirs []string) *object {
+	found := l.search(name, dirs)
 	if l.instead != nil {
 		return l.instead(path.Base(name), found)
 	}
 	return found
 }
 
-func (l *loader) search(name string, by *loaded) *object {
+func (l *loader) search(name string, dirs []string) *object {
 	if strings.Contains(name, "/") {
 		return l.fitting(name)
 	}
-	for _, dir := range l.dirsFor(by) {
-		if o := l.fitting(dir + "/" + name); o != nil {
+	for _, dir := range dirs {
+		if o := l.fittingIn(dir, name); o != nil {
 			return o
 		}
 	}
+	o, ok := l.usual[name]
+	if !ok {
+		o = l.searchUsual(name)
+		l.usual[name] = o
+	}
+	return o
+}
+
+func (l *loader) searchUsual(name string) *object {
 	for _, file := range l.cached(name) {
 		if o := l.fitting(file); o != nil {
 			return o
 		}
 	}
 	for _, dir := range host.LibraryDirs(l.arch) {
-		if o := l.fitting(dir + "/" + name); o != nil {
+		if o := l.fittingIn(dir, name); o != nil {
 			return o
 		}
 	}
@@ -119,19 +139,19 @@ func (l *loader) cached(name string) []string {
 
 // dirsFor lists the directories that are searched before the cache.
 func (l *loader) dirsFor(by *loaded) []string {
+	if len(by.RunPath) > 0 {
+		return slices.Concat(l.path, l.expand(by.RunPath, by))
+	}
 	var dirs []string
-	if by != nil && len(by.RunPath) == 0 {
-		for o := by; o != nil; o = o.by {
-			if len(o.RunPath) == 0 {
-				dirs = append(dirs, l.expand(o.RPath, o)...)
-			}
+	for o := by; o != nil; o = o.by {
+		if len(o.RunPath) == 0 {
+			dirs = append(dirs, l.expand(o.RPath, o)...)
 		}
 	}
-	dirs = append(dirs, l.path...)
-	if by != nil {
-		dirs = append(dirs, l.expand(by.RunPath, by)...)
+	if dirs == nil {
+		return l.path
 	}
-	return dirs
+	return append(dirs, l.path...)
 }
 
 // expand replaces what a path may say of where its object is. Of $LIB there are two
@@ -139,13 +159,16 @@ func (l *loader) dirsFor(by *loaded) []string {
 func (l *loader) expand(list []string, o *loaded) []string {
 	var dirs []string
 	for _, dir := range list {
-		for _, name := range []string{"$ORIGIN", "${ORIGIN}"} {
-			dir = strings.ReplaceAll(dir, name, path.Dir(o.at))
+		variable := strings.Contains(dir, "$")
+		if variable {
+			for _, name := range []string{"$ORIGIN", "${ORIGIN}"} {
+				dir = strings.ReplaceAll(dir, name, path.Dir(o.at))
+			}
 		}
 		if !path.IsAbs(dir) {
 			continue
 		}
-		if !strings.Contains(dir, "LIB") {
+		if !variable || !strings.Contains(dir, "LIB") {
 			dirs = append(dirs, dir)
 			continue
 		}
@@ -157,9 +180,11 @@ func (l *loader) expand(list []string, o *loaded) []string {
 }
 
 // fitting opens a library of the architecture; the loader passes over others.
-func (l *loader) fitting(file string) *object {
-	o, err := l.open(file)
-	if err != nil || o.Class != elf.ELFCLASS64 || o.Machine != host.Machine(l.arch) {
+func (l *loader) fitting(file string) *object { return l.fittingIn(split(file)) }
+
+func (l *loader) fittingIn(dir, name string) *object {
+	o := l.openIn(dir, name)
+	if o == nil || o.Class != elf.ELFCLASS64 || o.Machine != host.Machine(l.arch) {
 		return nil
 	}
 	return o

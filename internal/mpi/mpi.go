@@ -137,8 +137,9 @@ func (p *plan) onlyHint() (Result, error) {
 func (p *plan) look() {
 	image := newView(p.Image, p.seen)
 	image.bind(p.Mounts, p.Node)
-	p.image = &loader{view: image, arch: p.Arch, path: p.env.list("LD_LIBRARY_PATH")}
-	p.node = &loader{view: newView(p.Node, p.seen), arch: p.Arch}
+	p.image = newLoader(image, p.Arch, p.env.list("LD_LIBRARY_PATH"))
+	p.node = newLoader(newView(p.Node, p.seen), p.Arch, nil)
+	p.node.trusted = true
 }
 
 // readCaches reads those of the loaders.
@@ -148,7 +149,7 @@ func (p *plan) readCaches() error {
 		return err
 	}
 	p.image.cache = cache
-	p.seen.add(p.Node, host.LoaderCache)
+	p.seen.look(p.Node, host.LoaderCache)
 	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
 		p.node.cache = nil // the usual directories are left
 	}
@@ -158,6 +159,7 @@ func (p *plan) readCaches() error {
 func (p *plan) close() {
 	if p.image != nil {
 		p.image.close()
+		p.node.close()
 	}
 }
 
@@ -171,7 +173,7 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 		}
 		return c, nil
 	}
-	p.seen.add(p.Image, host.LoaderCache)
+	p.seen.look(p.Image, host.LoaderCache)
 	if !p.Image.IsFile(host.LoaderCache) {
 		return nil, nil //nolint:nilnil // there is none
 	}

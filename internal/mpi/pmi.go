@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
 )
 
 // PMI is how an MPI learns of its ranks.
@@ -51,12 +53,12 @@ func pmixRelease(version string) string {
 
 // pmiOf finds out how the MPI of a process learns of its ranks: by the libraries that
 // it needs, or by Open MPI 4's plugins.
-func pmiOf(l Library, p *process) PMI {
+func (l *loader) pmiOf(mpi Library, p *process) PMI {
 	pmi := pmiByLibraries(p)
 	switch {
-	case l.Family == OpenMPI && !pmi.PMIx:
-		pluginPMI(l, &pmi)
-	case l.Family != OpenMPI && !pmi.PMIx && !pmi.Socket:
+	case mpi.Family == OpenMPI && !pmi.PMIx:
+		l.pluginPMI(mpi, &pmi)
+	case mpi.Family != OpenMPI && !pmi.PMIx && !pmi.Socket:
 		pmi.Socket = true // it is built in
 	}
 	return pmi
@@ -75,9 +77,9 @@ func pmiByLibraries(p *process) (pmi PMI) {
 }
 
 // pluginPMI looks at the plugins of Open MPI before 5.0.
-func pluginPMI(l Library, pmi *PMI) {
-	for _, dir := range pluginDirs(l) {
-		for _, name := range l.object.in.tree.Names(dir) {
+func (l *loader) pluginPMI(mpi Library, pmi *PMI) {
+	for _, dir := range l.pluginDirs(mpi) {
+		for _, name := range l.list(dir) {
 			pmi.plugin(name)
 		}
 	}
@@ -85,11 +87,14 @@ func pluginPMI(l Library, pmi *PMI) {
 
 // pluginDirs is where Open MPI may have its plugins: lib/openmpi, or, of Debian,
 // lib/openmpi/lib/openmpi3.
-func pluginDirs(l Library) []string {
-	lib := path.Dir(l.object.in.path)
-	dirs := []string{lib + "/openmpi"}
-	for _, parent := range []string{lib, lib + "/openmpi/lib"} {
-		for _, name := range l.object.in.tree.Names(parent) {
+func (l *loader) pluginDirs(mpi Library) []string {
+	lib := mpi.object.dir()
+	dirs, parents := []string{lib + "/openmpi"}, []string{lib, lib + "/openmpi/lib"}
+	if slices.Contains(host.LibraryDirs(l.arch), lib) {
+		parents = parents[1:] // of a directory for all the system Open MPI has but lib/openmpi
+	}
+	for _, parent := range parents {
+		for _, name := range l.list(parent) {
 			if strings.HasPrefix(name, "openmpi") && parent+"/"+name != dirs[0] {
 				dirs = append(dirs, parent+"/"+name)
 			}

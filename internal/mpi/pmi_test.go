@@ -3,6 +3,8 @@ package mpi
 import (
 	"strings"
 	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // A step that offers another PMI than the program's MPI speaks gets a hint, once.
@@ -63,6 +65,34 @@ func TestPMI(t *testing.T) {
 	m.imageMPI("libmpi.so.12.4.1", mpich)
 	if got := speaks(); got != "PMI2" {
 		t.Errorf("MPICH: %s", got)
+	}
+}
+
+// Plugins are where the container has them, bound or not; in a directory for all the
+// system other names that begin so are another's.
+func TestPluginDirs(t *testing.T) {
+	m := newMachine(t)
+	for _, lib := range []string{debianLib, "/opt/mpi/lib"} {
+		m.library(m.image+lib, "libmpi.so.40.30.4", openmpi)
+		for _, dir := range []string{"/openmpi/lib/openmpi3", "/openmpi5"} {
+			m.write(m.image+lib+dir+"/mca_pmix_s1.so", "")
+		}
+	}
+	m.write(m.node+"/openmpi/openmpi6/mca_pmix_ext3x.so", "")
+	v := newView(m.request.Image, newWitnesses())
+	defer v.close()
+	v.bind([]specs.Mount{{Source: "/openmpi", Destination: "/opt/mpi/lib/openmpi/lib", Options: []string{"bind"}}}, m.request.Node)
+	l := newLoader(v, "amd64", nil)
+	for lib, want := range map[string]string{
+		debianLib:      debianLib + "/openmpi " + debianLib + "/openmpi/lib/openmpi3",
+		"/opt/mpi/lib": "/opt/mpi/lib/openmpi /opt/mpi/lib/openmpi5 /opt/mpi/lib/openmpi/lib/openmpi6",
+	} {
+		o, err := l.open(lib + "/libmpi.so.40")
+		m.check(err)
+		mpi, _ := identifyMPI(o)
+		if got := strings.Join(l.pluginDirs(mpi), " "); got != want {
+			t.Errorf("of %s: %s, want %s", lib, got, want)
+		}
 	}
 }
 

@@ -65,8 +65,10 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 			return o, ""
 		}
 		if in, err := l.resolve(file); err == nil && in.tree.IsFile(in.path) {
-			l.saw(file, in)
-			return nil, file
+			if id, err := in.tree.Identity(in.path); err == nil {
+				l.saw(file, in, id)
+				return nil, file
+			}
 		}
 	}
 	return nil, ""
@@ -97,7 +99,7 @@ func (l *loader) linked(o *object) program {
 		for _, o := range p.process.objects {
 			if mpi, ok := identifyMPI(o.object); ok {
 				p.kind, p.mpi = Linked, mpi
-				p.mpi.PMI = pmiOf(mpi, p.process)
+				p.mpi.PMI = l.pmiOf(mpi, p.process)
 				return p
 			}
 		}
@@ -129,13 +131,12 @@ func (l *loader) executes(p *process) bool {
 // ofImage is the MPI that a program without search paths of its own would get.
 func (l *loader) ofImage(names []string) Library {
 	for _, name := range names {
-		o := l.search(name, nil)
+		o := l.search(name, l.path)
 		if o == nil {
 			continue
 		}
 		if mpi, ok := identifyMPI(o); ok {
-			mpi.PMI = pmiOf(mpi, l.load(o))
-			return mpi
+			return mpi // how it learns of its ranks is nobody's question
 		}
 	}
 	return Library{}

@@ -57,6 +57,8 @@ func (p *plan) recall() bool {
 	if r.text() != memoryFormat {
 		return false
 	}
+	var look lookout
+	defer look.close()
 	node, image := strings.TrimSuffix(p.Node.HostPath("/"), "/"), p.Image.HostPath("/")
 	for range r.count() {
 		w, tree := witness{r.text(), r.text(), r.text()}, p.Image
@@ -68,7 +70,7 @@ func (p *plan) recall() bool {
 			}
 			w.path = strings.TrimSuffix(below, "/") + w.path
 		}
-		if !w.holds(tree) {
+		if !w.holds(tree, &look) {
 			return false
 		}
 	}

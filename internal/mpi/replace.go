@@ -71,7 +71,18 @@ func (r *replacement) openSite() error {
 	if r.site.Family == "" {
 		return r.mismatch("none of its replace defines MPI_Init: %s", strings.Join(r.profile.Replace, ", "))
 	}
+	for _, dir := range r.pluginDirs() {
+		r.node.readAhead(dir, r.node.plugins(dir))
+	}
 	return nil
+}
+
+// pluginDirs are those of the MPI itself: as a prefix it brings them.
+func (r *replacement) pluginDirs() []string {
+	if r.profile.Prefix == "" {
+		return nil
+	}
+	return r.node.pluginDirs(r.site)
 }
 
 // compare is what can be known by the two libraries.
@@ -96,7 +107,7 @@ func (r *replacement) follow() error {
 		}
 	}
 	r.give(r.needed)
-	r.site.PMI = pmiOf(r.site, r.needed)
+	r.site.PMI = r.node.pmiOf(r.site, r.needed)
 	return nil
 }
 
@@ -207,7 +218,7 @@ func (r *replacement) instead(name string, found *object) *object {
 		return found
 	default:
 		r.added[name] = ours
-		if r.image.search(name, nil) != found || slices.Contains(r.image.path, found.dir()) {
+		if r.image.search(name, r.image.path) != found || slices.Contains(r.image.path, found.dir()) {
 			r.over[found.at] = ours // a search path leads there
 			return moved(ours, found.at)
 		}

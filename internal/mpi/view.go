@@ -21,9 +21,12 @@ type view struct {
 	tree  *host.Tree
 	binds []bind // the deepest first
 
-	objects map[string]*object // by their path on the node
-	opened  map[string]*object // by the path that was asked for; nil for none
-	dirs    map[string]*place  // by their path in the view
+	// trusted is what only the site changes.
+	trusted bool
+
+	objects map[string]*object    // by their path on the node
+	dirs    map[string]*directory // by the path that was asked for; nil for none
+	entered map[place]*directory  // those, by what the paths lead to
 	seen    *witnesses
 }
 
@@ -41,6 +44,21 @@ type place struct {
 	at   string // in the view
 }
 
+// A directory is where libraries are searched. It stays open.
+type directory struct {
+	place
+	open   *host.Directory    // nil where too many are
+	found  map[string]*object // by name; nil for none
+	names  []string
+	listed bool
+	ahead  *ahead              // what is being read; nil for none
+	read   map[string]*reading // what was read ahead
+}
+
+// mostOpen is how many directories of a view stay open: what an image says of search
+// paths has no end.
+const mostOpen = 100
+
 // An object is a program or library.
 type object struct {
 	host.Library
@@ -53,7 +71,7 @@ type object struct {
 }
 
 func newView(tree *host.Tree, seen *witnesses) *view {
-	return &view{tree: tree, objects: map[string]*object{}, opened: map[string]*object{}, dirs: map[string]*place{}, seen: seen}
+	return &view{tree: tree, objects: map[string]*object{}, dirs: map[string]*directory{}, entered: map[place]*directory{}, seen: seen}
 }
 
 // bind adds the mounts of a container that show something of the node.
@@ -82,6 +100,14 @@ func (v *view) bind(mounts []specs.Mount, node *host.Tree) {
 }
 
 func (v *view) close() {
+	for _, d := range v.entered {
+		if d.ahead != nil {
+			d.ahead.stop()
+		}
+		if d.open != nil {
+			d.open.Close()
+		}
+	}
 	for _, b := range v.binds {
 		b.tree.Close()
 	}
@@ -166,74 +192,141 @@ func (v *view) leadsToBind(p string) bool {
 	return slices.ContainsFunc(v.binds, func(b bind) bool { return strings.HasPrefix(b.at, p+"/") }) && !v.tree.Exists(p)
 }
 
-// dir resolves a directory, once; nil is none.
-func (v *view) dir(p string) *place {
-	p = path.Clean("/" + p)
-	if known, ok := v.dirs[p]; ok {
-		return known
+// dir opens a directory, once; nil is none.
+func (v *view) dir(p string) *directory {
+	d, ok := v.dirs[p]
+	if !ok {
+		d = v.enter(path.Clean("/" + p))
+		v.dirs[p] = d
 	}
-	in, err := v.resolve(p)
-	if err != nil || !in.tree.IsDir(in.path) {
-		v.dirs[p] = nil
-		v.seen.addAsked(v.within(p).tree, v.within(p).path)
+	return d
+}
+
+func (v *view) enter(p string) *directory {
+	in, open, err := v.openDir(p)
+	if err != nil {
+		v.seen.addNone(v.within(p).tree, v.within(p).path)
 		return nil
 	}
-	v.saw(p, in)
-	v.dirs[p] = &in
-	return &in
+	v.saw(p, in, open.Identity)
+	if known := v.entered[in]; known != nil {
+		open.Close()
+		return known
+	}
+	d := &directory{place: in, open: open, found: map[string]*object{}, read: map[string]*reading{}}
+	if open.Trusted = v.trusted; len(v.entered) >= mostOpen {
+		open.Close()
+		d.open = nil
+	}
+	v.entered[in] = d
+	return d
+}
+
+// openDir is resolve of a directory.
+func (v *view) openDir(p string) (place, *host.Directory, error) {
+	if v.bindOf(p) == nil {
+		d, err := v.tree.OpenDirectory(p)
+		switch {
+		case err == nil && v.bindOf(d.Path) == nil:
+			return place{v.tree, d.Path, d.Path}, d, nil
+		case err == nil:
+			d.Close()
+		case len(v.binds) == 0:
+			return place{}, nil, err
+		}
+	}
+	in, err := v.walk(p)
+	if err != nil {
+		return place{}, nil, err
+	}
+	d, err := in.tree.OpenDirectory(in.path)
+	return in, d, err
+}
+
+// list is what a directory holds, in no order.
+func (v *view) list(p string) []string {
+	d := v.dir(p)
+	if d == nil {
+		return nil
+	}
+	if !d.listed {
+		if d.listed = true; d.open != nil {
+			d.names = d.open.Names()
+		} else {
+			d.names = d.tree.Names(d.path)
+		}
+	}
+	return d.names
+}
+
+// sorted is list in order.
+func (v *view) sorted(p string) []string {
+	names := slices.Clone(v.list(p))
+	slices.Sort(names)
+	return names
+}
+
+// plugins are the libraries of a directory, in order.
+func (v *view) plugins(p string) []string {
+	return slices.DeleteFunc(v.sorted(p), func(name string) bool { return !strings.HasSuffix(name, ".so") })
 }
 
 // saw notes what a path leads to, and how.
-func (v *view) saw(p string, in place) {
-	v.seen.add(in.tree, in.path)
+func (v *view) saw(p string, in place, id host.Identity) {
+	v.seen.add(in.tree, in.path, id)
 	if asked := v.within(p); asked.tree == in.tree && asked.path != in.path {
-		v.seen.addAsked(asked.tree, asked.path)
+		v.seen.addThrough(asked.tree, asked.path, id)
 	}
 }
 
 // open reads a program or library; it is read once, by whatever path it is found.
 func (v *view) open(p string) (*object, error) {
-	o, ok := v.opened[p]
-	if !ok {
-		o = v.find(p)
-		v.opened[p] = o
+	if o := v.openIn(split(p)); o != nil {
+		return o, nil
 	}
-	if o == nil {
-		return nil, &fs.PathError{Op: "read", Path: p, Err: errNoObject}
-	}
-	return o, nil
+	return nil, &fs.PathError{Op: "read", Path: p, Err: errNoObject}
 }
 
 var errNoObject = errors.New("no ELF file is there")
 
-// find is open; nil for none. The kernel follows the links within a tree.
-func (v *view) find(p string) *object {
-	dir := v.dir(path.Dir(p))
-	if dir == nil {
+// openIn is open of a file in a directory; nil for none.
+func (v *view) openIn(dir, name string) *object {
+	d := v.dir(dir)
+	if d == nil {
 		return nil
 	}
-	in := place{dir.tree, path.Join(dir.path, path.Base(p)), path.Join(dir.at, path.Base(p))}
+	o, ok := d.found[name]
+	if !ok {
+		o = v.find(d, name)
+		d.found[name] = o
+	}
+	return o
+}
+
+// find looks for it. The kernel follows the links within a tree.
+func (v *view) find(dir *directory, name string) *object {
+	asked := below(dir.at, name)
+	var in place
 	var found host.Found
 	var err error
-	elsewhere := v.bindOf(in.at) != nil
+	elsewhere := v.bindOf(asked) != nil
 	if !elsewhere {
-		found, err = in.tree.FindLibrary(in.path)
-		elsewhere = found.Path != "" && v.bindOf(found.Path) != nil || found.Path == "" && v.isLink(in)
+		found, err = dir.library(name)
+		in = place{dir.tree, found.Path, found.Path}
+		elsewhere = found.Path != "" && v.bindOf(found.Path) != nil || found.Path == "" && v.isLink(dir, name)
 	}
 	if elsewhere {
-		if in, err = v.walk(in.at); err != nil {
+		if in, err = v.walk(asked); err != nil {
 			return nil
 		}
 		found, err = in.tree.FindLibrary(in.path)
-	} else if found.Path != "" {
-		in.path, in.at = found.Path, found.Path
 	}
 	if found.Path == "" {
 		return nil
 	}
-	v.seen.addFile(in.tree, found)
+	v.seen.add(in.tree, found.Path, found.Identity)
 	if path.Dir(in.at) != dir.at {
-		v.saw(p, in)
+		v.saw(asked, in, found.Identity)
 	}
 	file := in.tree.HostPath(in.path)
 	if err == nil && v.objects[file] == nil {
@@ -242,13 +335,44 @@ func (v *view) find(p string) *object {
 	return v.objects[file]
 }
 
-// isLink tells of a path that leads nowhere in its tree whether it may lead into a bind.
-func (v *view) isLink(in place) bool {
+func (d *directory) library(name string) (host.Found, error) {
+	if d.open == nil {
+		return d.tree.FindLibrary(below(d.path, name))
+	}
+	if d.ahead != nil {
+		d.ahead.finish(d.read)
+		d.ahead = nil
+	}
+	if r, ok := d.read[name]; ok {
+		return r.found, r.err
+	}
+	return d.open.FindLibrary(name)
+}
+
+// isLink tells of a name that leads nowhere in its tree whether it may lead into a bind.
+func (v *view) isLink(dir *directory, name string) bool {
 	if len(v.binds) == 0 {
 		return false
 	}
-	_, err := in.tree.Readlink(in.path)
+	_, err := dir.tree.Readlink(below(dir.path, name))
 	return err == nil
+}
+
+// split is the directory of a path, and the name there.
+func split(p string) (dir, name string) {
+	at := strings.LastIndexByte(p, '/')
+	if at <= 0 {
+		return "/", p[at+1:]
+	}
+	return p[:at], p[at+1:]
+}
+
+// below is a name in a directory.
+func below(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
 }
 
 // name is by which others ask for it.

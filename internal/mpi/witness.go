@@ -12,7 +12,12 @@ import (
 // there without changing it.
 type witnesses struct {
 	list  []witness
-	known map[[2]string]bool
+	known map[witnessed]bool
+}
+
+type witnessed struct {
+	tree *host.Tree
+	path string
 }
 
 // A witness is a path in a tree, and what was there: an identity, or what a link holds.
@@ -22,43 +27,64 @@ type witness struct {
 	was        string
 }
 
-func newWitnesses() *witnesses { return &witnesses{known: map[[2]string]bool{}} }
-
-// add notes what lies at a path without links.
-func (w *witnesses) add(tree *host.Tree, path string) {
-	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
-		w.known[key] = true
-		w.list = append(w.list, witness{key[0], path, identify(tree.PlainIdentity(path))})
-	}
-}
-
-// addFile is add of a file that was read: its identity is known.
-func (w *witnesses) addFile(tree *host.Tree, file host.Found) {
-	if key := [2]string{tree.HostPath("/"), file.Path}; !w.known[key] {
-		w.known[key] = true
-		w.list = append(w.list, witness{key[0], file.Path, identify(file.Identity, nil)})
-	}
-}
-
-// addAsked notes what a path leads to.
-func (w *witnesses) addAsked(tree *host.Tree, path string) {
-	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
-		w.known[key] = true
-		w.list = append(w.list, witness{key[0], path, throughMark + identify(tree.Identity(path))})
-	}
-}
-
 const linkMark, throughMark = "->", "*"
 
+func newWitnesses() *witnesses { return new(witnesses) }
+
+// isNew tells that the path has not been noted yet, and that it is from now on.
+func (w *witnesses) isNew(tree *host.Tree, path string) bool {
+	const usual = 256 // of a program with an MPI
+	if w.known == nil {
+		w.known = make(map[witnessed]bool, usual)
+	}
+	key := witnessed{tree, path}
+	if w.known[key] {
+		return false
+	}
+	w.known[key] = true
+	return true
+}
+
+func (w *witnesses) note(tree *host.Tree, path, was string) {
+	w.list = append(w.list, witness{tree.HostPath("/"), path, was})
+}
+
+// look notes what lies at a path without links.
+func (w *witnesses) look(tree *host.Tree, path string) {
+	if w.isNew(tree, path) {
+		w.note(tree, path, identify(tree.PlainIdentity(path)))
+	}
+}
+
+// add is look where the identity is known.
+func (w *witnesses) add(tree *host.Tree, path string, id host.Identity) {
+	if w.isNew(tree, path) {
+		w.note(tree, path, identify(id, nil))
+	}
+}
+
+// addNone notes that a path leads nowhere of use.
+func (w *witnesses) addNone(tree *host.Tree, path string) {
+	if w.isNew(tree, path) {
+		w.note(tree, path, throughMark+identify(tree.Identity(path)))
+	}
+}
+
+// addThrough notes what a path leads to by links.
+func (w *witnesses) addThrough(tree *host.Tree, path string, id host.Identity) {
+	if w.isNew(tree, path) {
+		w.note(tree, path, throughMark+identify(id, nil))
+	}
+}
+
 func (w *witnesses) addLink(tree *host.Tree, path, target string) {
-	if key := [2]string{tree.HostPath("/"), path}; !w.known[key] {
-		w.known[key] = true
-		w.list = append(w.list, witness{key[0], path, linkMark + target})
+	if w.isNew(tree, path) {
+		w.note(tree, path, linkMark+target)
 	}
 }
 
 // holds tells whether the tree is at that path what it was.
-func (w witness) holds(tree *host.Tree) bool {
+func (w witness) holds(tree *host.Tree, look *lookout) bool {
 	if target, ok := strings.CutPrefix(w.was, linkMark); ok {
 		now, err := tree.Readlink(w.path)
 		return err == nil && now == target
@@ -66,7 +92,41 @@ func (w witness) holds(tree *host.Tree) bool {
 	if was, ok := strings.CutPrefix(w.was, throughMark); ok {
 		return identify(tree.Identity(w.path)) == was
 	}
-	return identify(tree.PlainIdentity(w.path)) == w.was
+	return identify(look.identity(tree, w.path)) == w.was
+}
+
+// A lookout looks at many paths without links. Where several that follow each other are
+// in one directory, it opens that: the way there takes longer than the look.
+type lookout struct {
+	tree  *host.Tree
+	path  string // of the directory
+	asked int    // for how many in it
+	open  *host.Directory
+}
+
+const severalPaths = 8
+
+func (l *lookout) identity(tree *host.Tree, p string) (host.Identity, error) {
+	dir, name := split(p)
+	if l.tree != tree || l.path != dir {
+		l.close()
+		*l = lookout{tree: tree, path: dir}
+	}
+	if l.asked++; l.asked == severalPaths {
+		if d, err := tree.OpenPlainDirectory(dir); err == nil {
+			l.open = d
+		}
+	}
+	if l.open == nil || name == "" {
+		return tree.PlainIdentity(p)
+	}
+	return l.open.PlainIdentity(name)
+}
+
+func (l *lookout) close() {
+	if l.open != nil {
+		l.open.Close()
+	}
 }
 
 // identify writes an identity as text; empty for none.
@@ -75,9 +135,10 @@ func identify(id host.Identity, err error) string {
 		return ""
 	}
 	text := make([]byte, 0, 64)
-	text = strconv.AppendUint(text, id.Dev, 36)
-	text = strconv.AppendUint(append(text, '.'), id.Ino, 36)
-	text = strconv.AppendInt(append(text, '.'), id.Size, 36)
-	text = strconv.AppendInt(append(text, '.'), id.Changed, 36)
+	const base = 32
+	text = strconv.AppendUint(text, id.Dev, base)
+	text = strconv.AppendUint(append(text, '.'), id.Ino, base)
+	text = strconv.AppendInt(append(text, '.'), id.Size, base)
+	text = strconv.AppendInt(append(text, '.'), id.Changed, base)
 	return string(text)
 }

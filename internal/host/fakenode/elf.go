@@ -29,18 +29,22 @@ func (e ELF) String() string {
 	for _, file := range sortedKeys(e.Needs) {
 		dynamic = append(dynamic, [2]uint64{uint64(elf.DT_NEEDED), uint64(b.text(file))})
 	}
-	dynamic = append(dynamic, [2]uint64{uint64(elf.DT_NULL), 0})
 	needs, count := b.verneed(e.Needs)
 	defines := b.verdef(e.Defines)
 	const strtab = 1 // index of its section
-	b.section(elf.SHT_STRTAB, ".dynstr", b.strings.Bytes(), 0, 0)
-	b.section(elf.SHT_DYNAMIC, ".dynamic", pack(dynamic), strtab, 0)
+	at := b.section(elf.SHT_STRTAB, ".dynstr", b.strings.Bytes(), 0, 0)
+	dynamic = append(dynamic, [2]uint64{uint64(elf.DT_STRTAB), at}, [2]uint64{uint64(elf.DT_STRSZ), uint64(b.strings.Len())})
 	if count > 0 {
-		b.section(elf.SHT_GNU_VERNEED, ".gnu.version_r", needs, strtab, uint32(count))
+		at := b.section(elf.SHT_GNU_VERNEED, ".gnu.version_r", needs, strtab, uint32(count))
+		dynamic = append(dynamic, [2]uint64{uint64(elf.DT_VERNEED), at})
 	}
 	if len(e.Defines) > 0 {
-		b.section(elf.SHT_GNU_VERDEF, ".gnu.version_d", defines, strtab, uint32(len(e.Defines)))
+		at := b.section(elf.SHT_GNU_VERDEF, ".gnu.version_d", defines, strtab, uint32(len(e.Defines)))
+		dynamic = append(dynamic, [2]uint64{uint64(elf.DT_VERDEF), at})
 	}
+	dynamic = append(dynamic, [2]uint64{uint64(elf.DT_NULL), 0})
+	b.dynamic.Off = b.section(elf.SHT_DYNAMIC, ".dynamic", pack(dynamic), strtab, 0)
+	b.dynamic.Filesz = uint64(len(pack(dynamic)))
 	if e.Note != "" {
 		b.section(elf.SHT_NOTE, ".note.cuda.fwd_compatibility", note(e.Note), 0, 0)
 	}
@@ -57,6 +61,7 @@ type elfBuilder struct {
 	body     bytes.Buffer // all sections
 	names    bytes.Buffer // .shstrtab
 	sections []elf.Section64
+	dynamic  elf.Prog64 // where .dynamic is
 }
 
 const headerSize = 64
@@ -67,7 +72,8 @@ func (b *elfBuilder) text(s string) uint32 {
 	return uint32(at)
 }
 
-func (b *elfBuilder) section(kind elf.SectionType, name string, data []byte, link, info uint32) {
+// section adds one, and tells where: at that address it would be loaded, too.
+func (b *elfBuilder) section(kind elf.SectionType, name string, data []byte, link, info uint32) (at uint64) {
 	for b.body.Len()%8 != 0 {
 		b.body.WriteByte(0)
 	}
@@ -78,6 +84,7 @@ func (b *elfBuilder) section(kind elf.SectionType, name string, data []byte, lin
 	b.names.WriteString(name + "\x00")
 	b.body.Write(data)
 	b.sections = append(b.sections, s)
+	return s.Off
 }
 
 func (b *elfBuilder) file(machine elf.Machine) string {
@@ -94,7 +101,10 @@ func (b *elfBuilder) file(machine elf.Machine) string {
 		Type:  uint16(elf.ET_DYN), Machine: uint16(machine), Version: uint32(elf.EV_CURRENT), Ehsize: headerSize,
 		Shoff: uint64(headerSize + b.body.Len()), Shentsize: 64, Shnum: uint16(len(b.sections)), Shstrndx: uint16(names),
 	}
-	return string(pack(header)) + b.body.String() + string(pack(b.sections))
+	header.Phoff, header.Phentsize, header.Phnum = header.Shoff+uint64(64*len(b.sections)), 56, 2
+	b.dynamic.Type, b.dynamic.Vaddr = uint32(elf.PT_DYNAMIC), b.dynamic.Off
+	segments := []elf.Prog64{{Type: uint32(elf.PT_LOAD), Filesz: header.Shoff}, b.dynamic}
+	return string(pack(header)) + b.body.String() + string(pack(b.sections)) + string(pack(segments))
 }
 
 // verneed makes the section that says which versions are needed of which

@@ -1,0 +1,156 @@
+package host
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Directory of a view is open, so that libraries in it are found from there: one of
+// plugins has a hundred, and the way from the root takes longer than reading one.
+type Directory struct {
+	Path     string // in the view, without links
+	Identity Identity
+
+	// Trusted says that nobody puts pipes or devices there for us to open, which saves
+	// the way around: what is found is opened, and looked at then.
+	Trusted bool
+
+	tree *Tree
+	fd   int
+}
+
+// OpenDirectory follows the links of a path.
+func (t *Tree) OpenDirectory(dir string) (*Directory, error) {
+	fd, err := t.handleFD(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{tree: t, fd: fd}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = &fs.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err == nil {
+		d.Path, err = t.inside(fd, dir)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	d.Identity = identity(&st)
+	return d, nil
+}
+
+// OpenPlainDirectory is for a path in which no link is expected, as PlainIdentity is.
+func (t *Tree) OpenPlainDirectory(dir string) (*Directory, error) {
+	from, relative := t.plain(dir)
+	fd, err := unix.Openat(from, relative, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return &Directory{Path: dir, tree: t, fd: fd}, nil
+}
+
+// PlainIdentity is that of the view, for a name in the directory.
+func (d *Directory) PlainIdentity(name string) (Identity, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return Identity{}, &fs.PathError{Op: "stat", Path: d.below(name), Err: err}
+	}
+	return identity(&st), nil
+}
+
+// Close is for when nothing more is looked for there.
+func (d *Directory) Close() { unix.Close(d.fd) }
+
+// Names lists what it holds, in no order.
+func (d *Directory) Names() []string {
+	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), d.Path)
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// FindLibrary is that of the view, for a name in the directory.
+func (d *Directory) FindLibrary(name string) (Found, error) {
+	// What has a version in its name mostly is a link to a file beside it.
+	at, link := name, strings.Contains(name, ".so.")
+	for range mostLinks {
+		if at == "." || at == ".." || strings.Contains(at, "/") {
+			break
+		}
+		if link {
+			target, err := d.readlink(at)
+			switch {
+			case err == nil:
+				at, link = target, false
+				continue
+			case !errors.Is(err, unix.EINVAL): // which says that it is none
+				return Found{}, &fs.PathError{Op: "readlink", Path: d.below(at), Err: err}
+			}
+		}
+		var found Found
+		var err error
+		if found, link, err = d.findLibrary(at); !link {
+			return found, err
+		}
+	}
+	return d.tree.FindLibrary(d.below(name))
+}
+
+// mostLinks is how many a path may lead through, as for the kernel.
+const mostLinks = 40
+
+// findLibrary reads a library, or says that there is a link of that name.
+func (d *Directory) findLibrary(name string) (found Found, link bool, err error) {
+	h := handle{fd: -1, readable: d.Trusted}
+	if d.Trusted {
+		h.fd, err = unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ELOOP) {
+			return found, true, nil
+		}
+	}
+	if !d.Trusted || errors.Is(err, unix.EACCES) { // it may be read, or only be seen
+		h.readable = false
+		h.fd, err = unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return found, false, &fs.PathError{Op: "open", Path: d.below(name), Err: err}
+	}
+	defer unix.Close(h.fd)
+	switch err := unix.Fstat(h.fd, &h.st); {
+	case err != nil:
+		return found, false, &fs.PathError{Op: "stat", Path: d.below(name), Err: err}
+	case h.st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return found, true, nil
+	}
+	found, err = h.found(d.below(name))
+	return found, false, err
+}
+
+func (d *Directory) below(name string) string {
+	if d.Path == "/" {
+		return d.Path + name
+	}
+	return d.Path + "/" + name
+}
+
+func (d *Directory) readlink(name string) (string, error) {
+	target := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(d.fd, name, target)
+	if err != nil {
+		return "", err
+	}
+	return string(target[:n]), nil
+}

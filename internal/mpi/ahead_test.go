@@ -1,0 +1,47 @@
+package mpi
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Of a hundred plugins each counts, whoever has read it; and when they are not wanted
+// after all, nothing is left of who reads them.
+func TestManyPlugins(t *testing.T) {
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.40.40.7", openmpi)
+	site := m.node + "/opt/site"
+	m.library(site, "libmpi.so.40.30.4", openmpi)
+	plain, err := os.ReadFile(m.gcc(site+"/openmpi/mca_plain.so", "int x;", "-shared", "-fPIC"))
+	m.check(err)
+	for i := range 4 * fewFiles {
+		m.write(fmt.Sprintf("%s/openmpi/mca_%02d.so", site, i), string(plain))
+	}
+	m.write(site+"/openmpi/mca_text.so", "no library")
+	m.check(os.Symlink("nowhere", site+"/openmpi/mca_lost.so"))
+	for _, i := range []int{0, 41, 4*fewFiles - 1} {
+		extra := m.library(site, fmt.Sprintf("libextra%d.so.1.0", i), "int extra(void) { return 0; }")
+		m.gcc(fmt.Sprintf("%s/openmpi/mca_%02d.so", site, i), "int extra(void); int x(void) { return extra(); }", "-shared", "-fPIC", extra)
+	}
+	profile := &m.request.Profiles[0]
+	profile.Replace, profile.Prefix = []string{"/opt/site/libmpi.so.40"}, "/opt/site"
+	before := openFiles(t)
+	got := m.plan()
+	for _, i := range []int{0, 41, 4*fewFiles - 1} {
+		if link := fmt.Sprintf("/lib/libextra%d.so.1 -> ", i); !strings.Contains(got, link) {
+			t.Errorf("no %q in:\n%s", link, got)
+		}
+	}
+	if strings.Count(got, " -> ../node/0/libextra") != 3 {
+		t.Errorf("got:\n%s", got)
+	}
+	profile.ABI = ABIStrict
+	for range 20 {
+		m.refuses("are not the same version")
+	}
+	if after := openFiles(t); after != before {
+		t.Errorf("%d files are open, before %d", after, before)
+	}
+}
