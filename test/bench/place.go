@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A place is where everything is measured: a directory that the ordinary user
@@ -58,11 +60,29 @@ func prepare(dir, repo string) (place, error) {
 		if err != nil {
 			return place{}, err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "bin", filepath.Base(program)), data, 0o755); err != nil {
+		if err := install(filepath.Join(dir, "bin", filepath.Base(program)), data); err != nil {
 			return place{}, err
 		}
 	}
 	return p, errors.Join(p.bundle(repo, false), p.bundle(repo, true))
+}
+
+// install writes a program to disk, and has it forgotten in memory: it is read again as
+// an installed one is. In which pieces memory has what was just written differs from one
+// time to the next, and a runtime that copies its own program notices: by 4 %.
+func install(path string, program []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(program)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // mounts makes the tmpfs for the states, and takes a second, empty cgroup
