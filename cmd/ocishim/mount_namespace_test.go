@@ -17,15 +17,17 @@ import (
 // are refused before anything is made.
 func TestNodesMounts(t *testing.T) {
 	t.Parallel()
-	if own, err := os.Readlink("/proc/self/ns/pid"); err != nil || own != "pid:[4026531836]" {
-		t.Skip("not in the node's pid namespace: ", own, err)
-	}
+	own, err := os.Readlink("/proc/self/ns/pid")
+	inherited := os.Getuid() == 0 && (err != nil || own != "pid:[4026531836]") // see TestInheritedMounts
 	for name, linux := range map[string]*specs.Linux{
 		"no linux":      nil,
 		"no namespaces": {},
 		"others":        {Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}}},
 		"the caller's":  {Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace, Path: "/proc/self/ns/mnt"}}},
 	} {
+		if inherited && name != "the caller's" {
+			continue
+		}
 		for _, verb := range []string{"run", "create"} {
 			t.Run(name+", "+verb, func(t *testing.T) {
 				t.Parallel()

@@ -26,7 +26,8 @@ import (
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
 //	[root]  the condition that the user is root
 //	[overlay] the condition that users can mount an overlay (Linux 5.11)
-//	[veth]  that root can make a pair of network devices
+//	[gcc]   that there is a C compiler
+//	[veth]  that this is root, who can make a pair of network devices
 //
 // and the commands of scriptCommands.
 func TestScripts(t *testing.T) {
@@ -46,11 +47,26 @@ func scriptCondition(name string) (bool, error) {
 	case "root":
 		return os.Getuid() == 0, nil
 	case "overlay":
-		return exec.Command("unshare", "-Urm", "mount", "-t", "overlay", "-o", "lowerdir=/usr:/etc", "overlay", "/mnt").Run() == nil, nil
+		return works("unshare", "-Urm", "mount", "-t", "overlay", "-o", "lowerdir=/usr:/etc", "overlay", "/mnt")
+	case "gcc":
+		return works("gcc", "--version")
 	case "veth":
-		return exec.Command("unshare", "--net", "ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0").Run() == nil, nil
+		if os.Getuid() != 0 {
+			return false, nil
+		}
+		return works("unshare", "--net", "ip", "link", "add", "a0", "type", "veth", "peer", "name", "b0")
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
+}
+
+// works tells whether the machine can do that; on CI it must, so that nothing is left out
+// there unnoticed.
+func works(name string, args ...string) (bool, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil && os.Getenv("CI") != "" {
+		return false, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return err == nil, nil
 }
 
 // serial numbers scripts: containers of the same name would share a cgroup

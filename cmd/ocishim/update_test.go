@@ -71,7 +71,7 @@ func TestUpdateIdle(t *testing.T) {
 	pid, update := updated(t)
 	idle := cgroupFile(t, pid, "cpu.idle")
 	if idle == "" {
-		t.Skip("this kernel has no cpu.idle")
+		skip(t, "this kernel has no cpu.idle")
 	}
 	share := filepath.Join(filepath.Dir(idle), "cpu.shares")
 	usual, want := "1024", "300"

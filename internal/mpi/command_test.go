@@ -31,15 +31,15 @@ func wrapping(t *testing.T) *machine {
 		m.gcc(m.image+"/bin/"+name, shell)
 	}
 	m.gcc(m.image+"/bin/plain", noMPI)
-	m.request.Cwd = "/work"
-	m.write(m.image+"/work/run.sh", "#!/bin/sh\nset -e # program\ncd /tmp && echo program\nexport A=b; A=c exec program -x \"$@\"\n")
-	m.write(m.image+"/work/without.sh", "#!/bin/sh\n# program\necho program; ls /bin/program; cat <program >out\nmpirun -np 2 program\nplain\n")
-	m.write(m.image+"/work/outer.sh", "if true; then\n\tenv A=b sh ./run.sh\nfi\n")
-	m.write(m.image+"/work/circle.sh", "#!/bin/sh\n./circle.sh\nsh circle.sh\n")
-	m.write(m.image+"/work/arguments.sh", "#!/bin/sh\nexec \"$@\"\n")
-	m.write(m.image+"/work/solve.py", "import os\nfrom mpi4py import MPI\nprint(MPI)\n")
-	m.write(m.image+"/work/plot.py", "# import mpi4py\nimport numpy\nprint('import mpi4py')\n")
-	m.write(m.image+"/work/tool.py", "#!/usr/bin/env python3\nimport os, mpi4py.futures\n")
+	m.request.Cwd = "/srv"
+	m.write(m.image+"/srv/run.sh", "#!/bin/sh\nset -e # program\ncd /tmp && echo program\nexport A=b; A=c exec program -x \"$@\"\n")
+	m.write(m.image+"/srv/without.sh", "#!/bin/sh\n# program\necho program; ls /bin/program; cat <program >out\nmpirun -np 2 program\nplain\n")
+	m.write(m.image+"/srv/outer.sh", "if true; then\n\tenv A=b sh ./run.sh\nfi\n")
+	m.write(m.image+"/srv/circle.sh", "#!/bin/sh\n./circle.sh\nsh circle.sh\n")
+	m.write(m.image+"/srv/arguments.sh", "#!/bin/sh\nexec \"$@\"\n")
+	m.write(m.image+"/srv/solve.py", "import os\nfrom mpi4py import MPI\nprint(MPI)\n")
+	m.write(m.image+"/srv/plot.py", "# import mpi4py\nimport numpy\nprint('import mpi4py')\n")
+	m.write(m.image+"/srv/tool.py", "#!/usr/bin/env python3\nimport os, mpi4py.futures\n")
 	return m
 }
 
@@ -193,12 +193,12 @@ func TestHintOfStaticPrograms(t *testing.T) {
 // Whatever a script is, looking at it ends.
 func TestHintOfHostileScripts(t *testing.T) {
 	m := wrapping(t)
-	m.check(unix.Mkfifo(m.image+"/work/pipe.sh", 0o777))
-	m.write(m.image+"/work/binary.sh", "program\n\x00")
-	m.write(m.image+"/work/long.sh", strings.Repeat("no-such-command\n", 1<<15)+"program\n")
-	m.write(m.image+"/work/deep.sh", "#!/bin/sh\n"+strings.Repeat("sh -c ", 50)+"program\n")
-	m.check(os.Symlink(m.node+"/work", m.image+"/work/out"))
-	m.write(m.node+"/work/outside.sh", "program\n")
+	m.check(unix.Mkfifo(m.image+"/srv/pipe.sh", 0o777))
+	m.write(m.image+"/srv/binary.sh", "program\n\x00")
+	m.write(m.image+"/srv/long.sh", strings.Repeat("no-such-command\n", 1<<15)+"program\n")
+	m.write(m.image+"/srv/deep.sh", "#!/bin/sh\n"+strings.Repeat("sh -c ", 50)+"program\n")
+	m.check(os.Symlink(m.node+"/srv", m.image+"/srv/out"))
+	m.write(m.node+"/srv/outside.sh", "program\n")
 	for _, script := range []string{"pipe.sh", "binary.sh", "long.sh", "deep.sh", "out/outside.sh"} {
 		m.request.Program, m.request.Args = "sh", []string{script}
 		if got := m.plan(); got != "" {
