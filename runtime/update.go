@@ -174,6 +174,10 @@ func changeMemory(to *cgroups.Resources, m *specs.LinuxMemory) {
 	set(&to.MemoryReservation, m.Reservation)
 	set(&to.MemorySwap, m.Swap)
 	set(&to.MemoryCheckBeforeUpdate, m.CheckBeforeUpdate)
+	set(&to.OomKillDisable, m.DisableOOMKiller)
+	if m.Swappiness != nil {
+		to.MemorySwappiness = m.Swappiness
+	}
 	if m.Limit != nil && *m.Limit == -1 && m.Swap == nil {
 		to.MemorySwap = 0 // a limit of swap needs one of memory
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer/specconv"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -39,5 +40,21 @@ func TestUpdateRepeatsDevices(t *testing.T) {
 		if errors.Is(err, errFixed) != test.fixed {
 			t.Errorf("%s: %v", test.name, err)
 		}
+	}
+}
+
+// What engines send beside the limits of memory is taken over, too.
+func TestUpdateOfMemory(t *testing.T) {
+	swappiness, disable := uint64(10), true
+	var changed cgroups.Resources
+	sent := &specs.LinuxMemory{Swappiness: &swappiness, DisableOOMKiller: &disable, CheckBeforeUpdate: &disable}
+	if err := change(&changed, &specs.LinuxResources{Memory: sent}); err != nil {
+		t.Fatal(err)
+	}
+	if s := changed.MemorySwappiness; s == nil || *s != swappiness || !changed.OomKillDisable || !changed.MemoryCheckBeforeUpdate {
+		t.Errorf("%+v", changed)
+	}
+	if err := change(&changed, &specs.LinuxResources{Memory: new(specs.LinuxMemory)}); err != nil || changed.MemorySwappiness == nil || !changed.OomKillDisable {
+		t.Errorf("what was not sent changed: %v, %+v", err, changed)
 	}
 }
