@@ -107,6 +107,15 @@ func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
 	}
 }
 
+// What is made for tests is not part of the program.
+func TestOnlyTestsUsePace(t *testing.T) {
+	for pkg, imported := range importsOf(t, moduleRoot) {
+		if slices.Contains(imported, "./internal/pace") {
+			t.Errorf("%s imports internal/pace, which measures the machine for tests", pkg)
+		}
+	}
+}
+
 // broken lists the chains of imports by which the ban is broken.
 func (b ban) broken(imports map[string][]string) []string {
 	var broken []string
