@@ -120,6 +120,10 @@ lint: ## gofumpt, golangci-lint, shellcheck where installed
 	CGO_ENABLED=1 $(GO) run $(GOLANGCI_LINT) run ./...
 	! command -v shellcheck >/dev/null || shellcheck -S warning hack/* .ci/run
 
+.PHONY: advisories
+advisories: ## modules that are behind, and advisories about those that are pinned
+	TAGS='$(TAGS)' hack/advisories
+
 .PHONY: cluster-up
 cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=22.05|24.11 NODES=N
 	hack/deps test

@@ -120,7 +120,7 @@ func (c *container) command(verb string, arguments ...string) *exec.Cmd {
 		args = append(args, "--config", c.config)
 	}
 	args = append(args, verb)
-	if verb == "run" || verb == "create" {
+	if verb == "run" || verb == "create" || verb == "restore" {
 		if err := writeSpec(c.dir, c.spec); err != nil {
 			c.t.Fatal(err)
 		}
