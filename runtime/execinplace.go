@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
@@ -101,21 +102,32 @@ func (c *Container) namespaces() (ns inplace.Namespace, err error) {
 	if err := c.awaitApplication(); err != nil {
 		return ns, err
 	}
-	proc := "/proc/" + strconv.Itoa(c.Init.Pid) + "/ns/"
-	if ns.Join, err = os.Open(proc + "user"); err != nil {
+	if ns.Join, err = openNamespaceOf(c.Init, "user"); err != nil {
 		return ns, fmt.Errorf("open its namespaces: %w", err)
 	}
-	if ns.Mounts, err = os.Open(proc + "mnt"); err != nil {
+	if ns.Mounts, err = openNamespaceOf(c.Init, "mnt"); err != nil {
 		ns.Join.Close()
 		return ns, fmt.Errorf("open its namespaces: %w", err)
-	}
-	// Looked at after the opening: the pid has been that process's all the while.
-	if !c.Init.Alive() {
-		ns.Join.Close()
-		ns.Mounts.Close()
-		return ns, ErrNotRunning
 	}
 	return ns, nil
+}
+
+// openNamespaceOf opens a namespace of the very process. The kernel closes the file of
+// the task a moment before it opens the process to others again: within execve.
+func openNamespaceOf(p process.ID, name string) (*os.File, error) {
+	path := "/proc/" + strconv.Itoa(p.Pid) + "/ns/" + name
+	for closed := true; ; time.Sleep(100 * time.Microsecond) {
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrPermission) && closed {
+			closed = isClosed(p)
+			continue
+		}
+		if err == nil && !p.Alive() { // looked at after the opening: the pid has been that process's all the while
+			f.Close()
+			return nil, ErrNotRunning
+		}
+		return f, err
+	}
 }
 
 // awaitApplication waits until the first process has executed the application, and

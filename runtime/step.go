@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,7 +63,11 @@ func (s *Store) leaveStep(step string) {
 
 func findNamespace(f *os.File, self process.ID) (inplace.Namespace, error) {
 	inode, members := readStep(f)
-	ns := inplace.Namespace{Step: f, Join: openNamespace(inode, members)}
+	join, err := awaitNamespace(inode, members)
+	if err != nil {
+		return inplace.Namespace{}, err
+	}
+	ns := inplace.Namespace{Step: f, Join: join}
 	if ns.Join == nil {
 		if err := f.Truncate(0); err != nil {
 			return inplace.Namespace{}, err
@@ -128,25 +133,55 @@ func readStep(f *os.File) (inode uint64, members []process.ID) {
 	return inode, members
 }
 
-// openNamespace opens the user namespace by way of a task that lives in it, the
-// latest first; nil when none does.
-func openNamespace(inode uint64, members []process.ID) *os.File {
+// closedPatience bounds the wait for tasks that are about to become the application.
+// That is a moment, unless they have startContainer hooks.
+const closedPatience = 30 * time.Second
+
+// awaitNamespace opens the user namespace by way of a task that lives in it; nil when
+// none does. A task cannot be used just before it is the application: nobody may look
+// into it then. Where all are in that moment, it waits.
+func awaitNamespace(inode uint64, members []process.ID) (*os.File, error) {
 	if inode == 0 {
-		return nil
+		return nil, nil
 	}
+	for deadline := time.Now().Add(closedPatience); ; time.Sleep(200 * time.Microsecond) {
+		f, closed := openNamespace(inode, members)
+		if f != nil || !closed {
+			return f, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("its other tasks have not started their programs within %v", closedPatience)
+		}
+	}
+}
+
+// openNamespace tries the latest task first. closed says that there is one that lives,
+// and cannot be used at this moment.
+func openNamespace(inode uint64, members []process.ID) (ns *os.File, closed bool) {
 	for _, p := range slices.Backward(members) {
-		f, err := os.Open("/proc/" + strconv.Itoa(p.Pid) + "/ns/user")
+		name := "/proc/" + strconv.Itoa(p.Pid) + "/ns/user"
+		f, err := os.Open(name)
+		if errors.Is(err, os.ErrPermission) {
+			closed = closed || isClosed(p)
+			f, err = os.Open(name) // it may have become the application in between
+		}
 		if err != nil {
 			continue
 		}
 		var st unix.Stat_t
 		// Looked at after the opening: the pid has been that task's all the while.
 		if unix.Fstat(int(f.Fd()), &st) == nil && st.Ino == inode && p.Alive() {
-			return f
+			return f, false
 		}
 		f.Close()
 	}
-	return nil
+	return nil, closed
+}
+
+// isClosed reports whether the task is in the moment before it is the application.
+func isClosed(p process.ID) bool {
+	st, err := process.ReadStat(p.Pid)
+	return err == nil && st.Start == p.Start && st.Comm == inplace.ClosedName
 }
 
 // sweepStep removes the file of a step of which no task lives.

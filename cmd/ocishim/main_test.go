@@ -21,16 +21,17 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says, kernel and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
+// Makefile builds it, testdata/says, kernel, intruder and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
 
-func (f fixture) program() string { return filepath.Join(f.dir, "bin", "ocishim") }
-func (f fixture) inplace() string { return filepath.Join(f.dir, "bin", "inplace") }
-func (f fixture) says() string    { return filepath.Join(f.dir, "bin", "says") }
-func (f fixture) kernel() string  { return filepath.Join(f.dir, "bin", "kernel") }
-func (f fixture) scripts() string { return filepath.Join(f.dir, "testdata", "script") }
+func (f fixture) program() string  { return filepath.Join(f.dir, "bin", "ocishim") }
+func (f fixture) inplace() string  { return filepath.Join(f.dir, "bin", "inplace") }
+func (f fixture) says() string     { return filepath.Join(f.dir, "bin", "says") }
+func (f fixture) kernel() string   { return filepath.Join(f.dir, "bin", "kernel") }
+func (f fixture) intruder() string { return filepath.Join(f.dir, "bin", "intruder") }
+func (f fixture) scripts() string  { return filepath.Join(f.dir, "testdata", "script") }
 
 // bundle belongs to the user who runs the tests.
 func (f fixture) bundle() string {
@@ -76,10 +77,10 @@ func (f fixture) make() error {
 			return fmt.Errorf("build %s: %w: %s", source, err, out)
 		}
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel")
+	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel", "./testdata/intruder")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build testdata/says and kernel: %w: %s", err, out)
+		return fmt.Errorf("build the programs of testdata: %w: %s", err, out)
 	}
 	if err := copyFile(filepath.Join("..", "..", "hack", "fake-gpus"), filepath.Join(f.dir, "bin", "fake-gpus"), 0o755); err != nil {
 		return err

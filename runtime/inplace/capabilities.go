@@ -3,6 +3,7 @@ package inplace
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -59,9 +60,27 @@ func capabilityBit(name string) (uint64, bool) {
 	return 0, false
 }
 
-// take gives up everything else. It acts on this thread alone, the one that
-// becomes the application.
-func (c capabilities) take() error {
+// ClosedName is what a process is called (/proc/PID/comm) while nobody may look into it:
+// from where it gives up its capabilities until it is the application.
+const ClosedName = "ocishim:closed"
+
+// take gives up everything else, and sets no_new_privs where that is asked for.
+//
+// The tasks of a Slurm step share a user namespace. As long as a task that is launched
+// has every capability in it, no other one may look into it (ptrace(2)); one that has as
+// few as the others might be entered by them, and in its memory are threads of Go's that
+// still have all. So nobody may look into it from here on until it is the application
+// (PR_SET_DUMPABLE, which execve resets), and no thread keeps more than the application
+// gets. It stays open until here because the next task joins the namespace by way of any
+// that lives (/proc/PID/ns/user).
+func (c capabilities) take(noNewPrivs bool) error {
+	if err := closeToOthers(); err != nil {
+		return err
+	}
+	data := c.data()
+	if err := restrictOthers(data, noNewPrivs); err != nil {
+		return err
+	}
 	for bit := range uintptr(64) {
 		if c.Bounding>>bit&1 != 0 {
 			continue
@@ -71,15 +90,6 @@ func (c capabilities) take() error {
 		}
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	for i := range data {
-		shift := 32 * i
-		data[i] = unix.CapUserData{
-			Effective:   uint32(c.Effective >> shift),
-			Permitted:   uint32(c.Permitted >> shift),
-			Inheritable: uint32(c.Inheritable >> shift),
-		}
-	}
 	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("set capabilities: %w", err)
 	}
@@ -91,5 +101,38 @@ func (c capabilities) take() error {
 			return fmt.Errorf("set ambient capability %d: %w", bit, err)
 		}
 	}
+	if noNewPrivs {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("set no_new_privs: %w", err)
+		}
+	}
 	return nil
+}
+
+func closeToOthers() error {
+	name, err := unix.BytePtrFromString(ClosedName)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
+	}
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("close process to others: %w", err)
+	}
+	return nil
+}
+
+// data is the three sets that capset(2) takes.
+func (c capabilities) data() [2]unix.CapUserData {
+	var data [2]unix.CapUserData
+	for i := range data {
+		shift := 32 * i
+		data[i] = unix.CapUserData{
+			Effective:   uint32(c.Effective >> shift),
+			Permitted:   uint32(c.Permitted >> shift),
+			Inheritable: uint32(c.Inheritable >> shift),
+		}
+	}
+	return data
 }

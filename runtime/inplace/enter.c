@@ -21,6 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "restrict.h"
+
 enum { LAUNCH_FAILED = 125 }; // runtime.ExitLaunchFailed
 
 static void fail(const char *what)
@@ -68,6 +70,10 @@ __attribute__((constructor)) static void enter(void)
 		errno = EINVAL;
 		fail("read _OCISHIM_ENTER");
 	}
+	// The container's /proc may be the image's, or none.
+	ocishim_tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ocishim_tasks < 0)
+		fail("open /proc/self/task");
 	if (userns >= 0) {
 		if (setns(userns, CLONE_NEWUSER) < 0)
 			fail("join the user namespace");

@@ -172,13 +172,8 @@ func (t *Task) takeOn() error {
 			return fmt.Errorf("set personality: %w", errno)
 		}
 	}
-	if err := t.Capabilities.take(); err != nil {
+	if err := t.Capabilities.take(t.NoNewPrivs); err != nil {
 		return err
-	}
-	if t.NoNewPrivs {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("set no_new_privs: %w", err)
-		}
 	}
 	return enterDirectory(t.Cwd)
 }

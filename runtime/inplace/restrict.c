@@ -1,0 +1,162 @@
+// Takes capabilities from the threads beside the one that becomes the application. The
+// kernel keeps them for each thread, and Go has several, in one memory: as long as one of
+// them can do more, so can whoever gets hold of another.
+//
+// A thread can change its own capabilities only. So each of them gets a signal, and does
+// it in the handler, as glibc does for setuid(2).
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "restrict.h"
+
+// /proc/self/task, opened before the container's /proc is all there is: see enter.c.
+int ocishim_tasks = -1;
+
+enum {
+	MAX_THREADS = 1024,
+	PATIENCE = 100 * 1000, // looks at whether a thread has answered: 10 s and more
+	PAUSE = 100 * 1000,    // nanoseconds between two of them, past the first few
+};
+
+// What would end or stop nobody, and queues nowhere (RLIMIT_SIGPENDING).
+static const int signals[] = {SIGWINCH, SIGURG, SIGIO, SIGVTALRM};
+
+static struct __user_cap_data_struct allowed[2];
+static int no_new_privs;
+static int caller; // is the calling thread, which is left alone
+static atomic_int answered, failures;
+
+static void restrict_self(int signal)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	const int saved = errno, self = gettid();
+
+	(void)signal;
+	if (self == caller)
+		return;
+	if (no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		atomic_fetch_add(&failures, 1);
+	if (syscall(SYS_capset, &header, allowed) < 0)
+		atomic_fetch_add(&failures, 1);
+	atomic_store(&answered, self);
+	errno = saved;
+}
+
+// free_signal is one that this thread does not block, and so no thread of Go's does; 0
+// when there is none. Whoever calls the program decides what is blocked.
+static int free_signal(void)
+{
+	sigset_t blocked;
+
+	if (sigprocmask(SIG_SETMASK, NULL, &blocked) < 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (!sigismember(&blocked, signals[i]))
+			return signals[i];
+	return 0;
+}
+
+static int lives(int thread)
+{
+	return syscall(SYS_tgkill, getpid(), thread, 0) == 0;
+}
+
+// ask sends the signal and waits until the thread has answered, or has ended.
+static int ask(int thread, int signal)
+{
+	const struct timespec pause = {0, PAUSE};
+
+	if (syscall(SYS_tgkill, getpid(), thread, signal) < 0)
+		return errno == ESRCH ? 0 : -1;
+	for (int i = 0; atomic_load(&answered) != thread; i++) {
+		if (!lives(thread))
+			return 0;
+		if (i >= PATIENCE) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		if (i > 2)
+			nanosleep(&pause, NULL);
+		else
+			sched_yield();
+	}
+	return 0;
+}
+
+static int seen_before(const int *seen, int count, int thread)
+{
+	for (int i = 0; i < count; i++)
+		if (seen[i] == thread)
+			return 1;
+	return 0;
+}
+
+// ask_new asks the threads that are not among the seen ones; it returns how many those
+// were, -1 when one of them could not be asked.
+static int ask_new(int signal, int *seen, int *count)
+{
+	const int fd = openat(ocishim_tasks, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int asked = 0;
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while (asked >= 0 && (entry = readdir(dir)) != NULL) {
+		const int thread = atoi(entry->d_name);
+
+		if (thread <= 0 || thread == gettid() || seen_before(seen, *count, thread))
+			continue;
+		if (*count == MAX_THREADS || ask(thread, signal) < 0) {
+			asked = -1;
+			break;
+		}
+		seen[(*count)++] = thread;
+		asked++;
+	}
+	closedir(dir);
+	return asked;
+}
+
+// A thread that is made meanwhile has what the one had that made it, so it is looked
+// again until there is no new one.
+int ocishim_restrict_others(const struct __user_cap_data_struct *sets, int privileges)
+{
+	static int seen[MAX_THREADS];
+	struct sigaction action = {.sa_handler = restrict_self, .sa_flags = SA_ONSTACK | SA_RESTART}, old;
+	const int signal = free_signal();
+	int count = 0, asked;
+
+	if (signal == 0)
+		return 0; // nobody else can look into this process (PR_SET_DUMPABLE), all the same
+	caller = gettid();
+	memcpy(allowed, sets, sizeof(allowed));
+	no_new_privs = privileges;
+	sigfillset(&action.sa_mask);
+	if (sigaction(signal, &action, &old) < 0)
+		return -1;
+	do
+		asked = ask_new(signal, seen, &count);
+	while (asked > 0);
+	sigaction(signal, &old, NULL);
+	if (asked == 0 && atomic_load(&failures) > 0) {
+		errno = EPERM;
+		return -1;
+	}
+	return asked;
+}
