@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,7 +117,7 @@ func connectConsole(p *libcontainer.Process, path string) (func(), error) {
 // connect opens the far end of a socket as a file that libcontainer can send
 // descriptors on.
 func connect(path string) (*os.File, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	conn, err := dialSocket(path, "unix")
 	if err != nil {
 		return nil, err
 	}

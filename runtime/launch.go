@@ -247,15 +247,26 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 	return lp, nil
 }
 
-// writePidFile writes the pid in decimal, by rename.
+// writePidFile writes the pid in decimal, by rename in the directory as it was opened.
 func writePidFile(path string, pid int) error {
-	next := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-	err := os.WriteFile(next, []byte(strconv.Itoa(pid)), 0o644)
+	p, err := openDirectory(path)
+	if err != nil {
+		return fmt.Errorf("write pid file %s: %w", path, reasonOf(err))
+	}
+	defer p.close()
+	dir, next := int(p.dir.Fd()), "."+p.name+".new"
+	_ = unix.Unlinkat(dir, next, 0) // what a killed process left
+	fd, err := unix.Openat(dir, next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err == nil {
-		err = os.Rename(next, path)
+		f := os.NewFile(uintptr(fd), next)
+		_, err = f.WriteString(strconv.Itoa(pid))
+		err = errors.Join(err, f.Close())
+		if err == nil {
+			err = unix.Renameat(dir, next, dir, p.name)
+		}
 	}
 	if err != nil {
-		_ = os.Remove(next)
+		_ = unix.Unlinkat(dir, next, 0)
 		return fmt.Errorf("write pid file %s: %w", path, reasonOf(err))
 	}
 	return nil

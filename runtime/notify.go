@@ -29,7 +29,7 @@ func (c *Container) newRelay() (*relay, error) {
 	if c.NotifySocket == "" {
 		return nil, nil
 	}
-	outer, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: c.NotifySocket, Net: "unixgram"})
+	outer, err := dialSocket(c.NotifySocket, "unixgram")
 	if err != nil {
 		return nil, fmt.Errorf("connect notify socket: %w", err)
 	}

@@ -27,6 +27,12 @@ func checkPidFile(path string) error {
 		return nil
 	}
 	err := unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK)
+	if err == nil {
+		var p *spot
+		if p, err = openDirectory(path); err == nil {
+			p.close()
+		}
+	}
 	if info, serr := os.Stat(path); err == nil && serr == nil && info.IsDir() {
 		err = unix.EISDIR
 	}

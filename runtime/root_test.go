@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,18 +117,25 @@ func TestPathOwner(t *testing.T) {
 	do(os.Symlink(filepath.Join(dir, "root"), filepath.Join(dir, "userlink")))
 	do(os.Lchown(filepath.Join(dir, "userlink"), 4244, 4244))
 	do(os.Symlink("loop", filepath.Join(dir, "loop")))
+	do(os.Symlink("root/deep", filepath.Join(dir, "deeplink")))
+	do(os.MkdirAll(filepath.Join(dir, "open", "below"), 0o755))
+	do(os.Chmod(filepath.Join(dir, "open"), 0o777))
 	for path, want := range map[string]int{
-		"user":               4242,
-		"user/inner":         4242,
-		"user/missing/x":     4242,
-		"root":               0,
-		"root/deep":          0,
-		"root/missing":       0,
-		"rootlink":           4242,
-		"rootlink/inner":     4242,
-		"root/../user/inner": 4242,
-		"userlink":           4244,
-		"userlink/deep":      4244,
+		"user":                4242,
+		"user/inner":          4242,
+		"user/missing/x":      4242,
+		"root":                0,
+		"root/deep":           0,
+		"root/missing":        0,
+		"rootlink":            4242,
+		"rootlink/inner":      4242,
+		"root/../user/inner":  4242,
+		"userlink":            4244,
+		"userlink/deep":       4244,
+		"userlink/../root":    4244,
+		"user/../root":        4242,
+		"deeplink/../deep":    0,
+		"deeplink/../../user": 4242,
 	} {
 		uid, _, err := PathOwner(dir + "/" + path)
 		if err != nil || uid != want {
@@ -136,6 +144,55 @@ func TestPathOwner(t *testing.T) {
 	}
 	if _, _, err := PathOwner(dir + "/loop"); err == nil {
 		t.Error("PathOwner of a loop of links: no error")
+	}
+	if _, _, err := PathOwner(dir + "/open/below"); !errors.Is(err, ErrUnsafeRoot) {
+		t.Errorf("PathOwner below a directory of everybody's: %v, want ErrUnsafeRoot", err)
+	}
+	if path, err := PhysicalPath(dir + "/deeplink/../deep"); err != nil || path != filepath.Join(dir, "root", "deep") {
+		t.Errorf("PhysicalPath of a link's parent = %s, %v", path, err)
+	}
+}
+
+// What root writes, or connects to, is what was looked at: no link of a user's on the
+// way, by a `..` behind it either, leads it elsewhere.
+func TestRootsFiles(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make files of other users; the suite runs as root, too")
+	}
+	dir := t.TempDir()
+	user, deep := filepath.Join(dir, "user"), filepath.Join(dir, "root", "a", "b")
+	own := func(path string) error { return os.Lchown(path, 4242, 4242) }
+	if err := errors.Join(os.MkdirAll(deep, 0o755), os.Mkdir(user, 0o755), own(user),
+		os.Symlink(deep, filepath.Join(user, "x")), own(filepath.Join(user, "x")),
+		os.Symlink(deep, filepath.Join(dir, "ours"))); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(deep, "socket"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for path, allowed := range map[string]bool{
+		"user/x/../": false, "user/x/../../": false, "user/x/": false, "user/": false,
+		"root/a/": true, "root/a/../": true, "ours/": true, "ours/../": true, "ours/../../": true,
+	} {
+		f, err := OpenLog(dir + "/" + path + "log")
+		if err == nil {
+			f.Close()
+		}
+		perr := writePidFile(dir+"/"+path+"pid", 7)
+		if (err == nil) != allowed || (perr == nil) != allowed {
+			t.Errorf("root writes in %s: log %v, pid file %v; allowed: %v", path, err, perr, allowed)
+		}
+	}
+	for path, allowed := range map[string]bool{"user/x/socket": false, "root/a/b/socket": true, "ours/socket": true} {
+		conn, err := dialSocket(dir+"/"+path, "unix")
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != allowed {
+			t.Errorf("root connects to %s: %v; allowed: %v", path, err, allowed)
+		}
 	}
 }
 

@@ -2,14 +2,12 @@ package main
 
 import (
 	"fmt"
-	"os"
 	goruntime "runtime"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -40,7 +38,7 @@ func setUpLog(c *cli.Context) error {
 	if err != nil || path == "" {
 		return err
 	}
-	f, err := openLog(path)
+	f, err := runtime.OpenLog(path)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
@@ -48,21 +46,6 @@ func setUpLog(c *cli.Context) error {
 	logFile = &logrus.Logger{Out: f, Formatter: format, Level: logged, Hooks: logrus.LevelHooks{}}
 	logrus.AddHook(copyToLog{logFile})
 	return nil
-}
-
-// openLog opens the log for appending. Root does not write where a user decides
-// what lies there; nobody follows a link or waits for the reader of a pipe.
-func openLog(path string) (*os.File, error) {
-	if isRoot() {
-		uid, _, err := runtime.PathOwner(path)
-		if err != nil {
-			return nil, err
-		}
-		if uid != 0 {
-			return nil, fmt.Errorf("%s lies where uid %d decides what it is, and root does not write there", path, uid)
-		}
-	}
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 }
 
 func logFormat(name string) (logrus.Formatter, error) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/moby/sys/userns"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -50,10 +49,6 @@ func readTarget(c *cli.Context, given string, env slurm.Environment, b *bundle.B
 	return t, t.findRoots(c)
 }
 
-// isRoot tells whether we are root of the machine, not of a user namespace,
-// where files of the machine's root look like nobody's.
-func isRoot() bool { return os.Geteuid() == 0 && !userns.RunningInUserNS() }
-
 // findRoots decides where the state lies, and becomes its owner where root
 // asks for a user's.
 func (t *target) findRoots(c *cli.Context) error {
@@ -75,11 +70,15 @@ func (t *target) findRoots(c *cli.Context) error {
 		return usageError{errors.New("--root is empty")}
 	}
 	t.roots = []string{root}
-	if !isRoot() {
+	if !runtime.IsRoot() {
 		return nil
 	}
 	uid, gid, err := runtime.PathOwner(root)
-	if err != nil || uid == 0 {
+	if err != nil {
+		return err
+	}
+	if uid == 0 {
+		t.roots[0], err = runtime.PhysicalPath(root)
 		return err
 	}
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
@@ -98,7 +97,7 @@ func (t *target) findDefaultRoots() error {
 	} else {
 		t.roots = runtime.DefaultRoots(uid, runtimeDir())
 	}
-	if isRoot() && uid != 0 {
+	if runtime.IsRoot() && uid != 0 {
 		return runtime.Become(uid, gid)
 	}
 	return nil
@@ -107,7 +106,7 @@ func (t *target) findDefaultRoots() error {
 // owner is the user whose state it is: of a Slurm task the one that its ID
 // names, when root asks, else the caller.
 func (t *target) owner() (uid, gid int, err error) {
-	if !t.isStep || !isRoot() {
+	if !t.isStep || !runtime.IsRoot() {
 		return os.Geteuid(), os.Getegid(), nil
 	}
 	return lookUp(t.step.UserNames())
@@ -116,7 +115,7 @@ func (t *target) owner() (uid, gid int, err error) {
 // runtimeDir is $XDG_RUNTIME_DIR where it counts: not for root itself, as in
 // runc.
 func runtimeDir() string {
-	if isRoot() {
+	if runtime.IsRoot() {
 		return ""
 	}
 	return os.Getenv("XDG_RUNTIME_DIR")

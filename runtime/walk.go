@@ -1,0 +1,129 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// errWalkEnds is what visit returns when it has seen enough.
+var errWalkEnds = errors.New("enough seen")
+
+// walkPath goes along a path as the kernel would, a name at a time, by descriptors: `..`
+// is the directory above where a link has led, and what visit has looked at cannot be
+// exchanged for something else. visit is called for each directory, file and link before
+// it is entered or followed, with the path as far as it was resolved.
+//
+// It returns the directory of the last name, O_PATH, and that name, whether it is there or
+// not; a nil directory where the path ends before. The last name is followed where it is a
+// link and followLast is set.
+func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_t) error) (*os.File, string, error) {
+	rest, err := namesFromRoot(path)
+	if err != nil {
+		return nil, "", err
+	}
+	at, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	for links := 0; ; {
+		name := rest[0]
+		rest = rest[1:]
+		next, target, err := lookAt(at, name, visit)
+		last := len(rest) == 0
+		switch {
+		case errors.Is(err, unix.ENOENT) && !last:
+			at.Close()
+			return nil, "", nil
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			at.Close()
+			return nil, "", err
+		case last && (err != nil || target == "" || !followLast):
+			closeIf(next)
+			return at, name, nil
+		case target == "":
+			at.Close()
+			at = next
+			continue
+		}
+		closeIf(next)
+		if links++; links > maxLinks {
+			at.Close()
+			return nil, "", unix.ELOOP
+		}
+		rest = append(names(target), rest...)
+		if len(rest) == 0 { // a link to /
+			rest = []string{"."}
+		}
+		if filepath.IsAbs(target) {
+			at.Close()
+			if at, err = os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+}
+
+// lookAt opens what has the name in the directory, and visits it. target is where a link
+// leads, empty for anything else.
+func lookAt(dir *os.File, name string, visit func(at string, st *unix.Stat_t) error) (next *os.File, target string, err error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	next = os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name))
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil {
+		err = visit(next.Name(), &st)
+	}
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		buffer := make([]byte, unix.PathMax)
+		var n int
+		if n, err = unix.Readlinkat(fd, "", buffer); err == nil {
+			target = string(buffer[:n])
+		}
+	}
+	if err != nil {
+		next.Close()
+		return nil, "", err
+	}
+	return next, target, nil
+}
+
+func closeIf(f *os.File) {
+	if f != nil {
+		f.Close()
+	}
+}
+
+// namesFromRoot are the names of a path that may be relative, with its `..`: to remove
+// one with the name before it would be wrong where that is a link. There is at least one.
+func namesFromRoot(path string) ([]string, error) {
+	var found []string
+	if !filepath.IsAbs(path) {
+		buffer := make([]byte, unix.PathMax)
+		n, err := unix.Getcwd(buffer)
+		if err != nil {
+			return nil, err
+		}
+		found = names(string(buffer[:n-1])) // without its final NUL
+	}
+	if found = append(found, names(path)...); len(found) == 0 {
+		found = []string{"."}
+	}
+	return found, nil
+}
+
+func names(path string) []string {
+	var found []string
+	for _, name := range strings.Split(path, "/") {
+		if name != "" && name != "." {
+			found = append(found, name)
+		}
+	}
+	return found
+}
