@@ -63,6 +63,7 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Created:     time.Now().UTC(),
 		Annotations: b.Spec.Annotations,
 		Boot:        process.BootID(),
+		Numbering:   process.Numbering(),
 		Launcher:    self,
 		Step:        o.Step,
 		Kept:        o.Keep,

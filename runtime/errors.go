@@ -16,6 +16,7 @@ var (
 	ErrPaused          = errors.New("container is paused")
 	ErrStillRunning    = errors.New("container is still running")
 	ErrBusy            = errors.New("container is being worked on by another process")
+	ErrElsewhere       = errors.New("its processes are of a pid namespace that cannot be seen from here")
 	ErrUnsafeRoot      = errors.New("unsafe state directory")
 	ErrNoRoot          = errors.New("no usable state directory")
 	ErrUnknownSignal   = errors.New("unknown signal")

@@ -52,6 +52,9 @@ func (c *Container) execute() (*relay, error) {
 		return nil, err
 	}
 	defer c.unlock()
+	if err := c.here(); err != nil {
+		return nil, err
+	}
 	if status := c.Status(); status != Created {
 		return nil, fmt.Errorf("%w: it is %s", ErrNotCreated, status)
 	}
@@ -92,6 +95,9 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 // waits for the others may have ended by itself. A container that does not run is
 // ErrNotRunning.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
+	if err := c.here(); err != nil {
+		return fmt.Errorf("kill container %q: %w", c.ID, err)
+	}
 	if !c.alive() {
 		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
 	}
@@ -209,6 +215,9 @@ func (c *Container) delete(force bool, finish func() error) error {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
 	}
 	defer c.unlock()
+	if err := c.here(); err != nil {
+		return fmt.Errorf("delete container %q: %w", c.ID, err)
+	}
 	if c.alive() {
 		if !force && !c.waiting() {
 			return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)

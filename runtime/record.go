@@ -44,10 +44,13 @@ type Record struct {
 	// there only for a question about all tasks of the step.
 	Deleted bool `json:"deleted,omitempty"`
 
-	Boot     string     `json:"boot"`            // boot id of the machine the processes belong to
-	Launcher process.ID `json:"launcher"`        // our process that creates or supervises
-	Daemon   process.ID `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
-	Init     process.ID `json:"init"`            // zero until there is one
+	Boot string `json:"boot"` // boot id of the machine the processes belong to
+	// Numbering is the pid namespace that the pids are of, see process.Numbering; 0 in
+	// records of earlier versions, which are taken for our own.
+	Numbering uint64     `json:"numbering,omitempty"`
+	Launcher  process.ID `json:"launcher"`        // our process that creates or supervises
+	Daemon    process.ID `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
+	Init      process.ID `json:"init"`            // zero until there is one
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
@@ -65,6 +68,10 @@ type Record struct {
 
 	Ended      time.Time `json:"ended,omitzero"`
 	ExitStatus int       `json:"exitStatus,omitempty"` // as run returns it, with Ended
+
+	// elsewhere says that the processes cannot be seen from here: they are of a pid
+	// namespace that is not below ours. Nobody knows whether they live.
+	elsewhere bool
 }
 
 // maxRecord bounds what is read of a record, in bytes: root reads it, and a user
@@ -144,19 +151,42 @@ func (r *Record) write(dir string) error {
 // sameBoot tells whether the record's processes can still exist.
 func (r *Record) sameBoot() bool { return r.Boot == process.BootID() }
 
-// alive tells whether the container's first process runs.
-func (r *Record) alive() bool { return r.sameBoot() && r.Ended.IsZero() && r.Init.Alive() }
-
-// launching tells whether our process that creates the container still works.
-func (r *Record) launching() bool {
-	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && r.Launcher.Alive()
+// locate names the record's processes as they are called here.
+func (r *Record) locate() {
+	if !r.sameBoot() {
+		return
+	}
+	here, sure := process.Locate(r.Numbering, r.Launcher, r.Daemon, r.Init)
+	if !sure {
+		r.elsewhere = true
+		return
+	}
+	r.Launcher, r.Daemon, r.Init, r.Numbering = here[0], here[1], here[2], process.Numbering()
 }
 
-// supervised tells whether the container has a supervisor that is not done
-// with it: it may be at its last steps, a poststop hook for example, though
-// the container has ended.
+// here is ErrElsewhere where nothing can be done with the processes, nor said of them.
+func (r *Record) here() error {
+	if r.elsewhere && r.Ended.IsZero() {
+		return ErrElsewhere
+	}
+	return nil
+}
+
+// alive reports whether the container's first process runs; of one that cannot be seen
+// that it does.
+func (r *Record) alive() bool {
+	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid != 0 && (r.elsewhere || r.Init.Alive())
+}
+
+// launching reports whether our process that creates the container still works.
+func (r *Record) launching() bool {
+	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && (r.elsewhere || r.Launcher.Alive())
+}
+
+// supervised reports whether the container has a supervisor that is not done with it: it
+// may be at its last steps, a poststop hook for example, though the container has ended.
 func (r *Record) supervised() bool {
-	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && r.Launcher.Alive()
+	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && (r.elsewhere || r.Launcher.Alive())
 }
 
 // abandoned tells whether nobody will ask for or remove the entry any more:
@@ -164,7 +194,7 @@ func (r *Record) supervised() bool {
 // would have deleted its tombstone is gone.
 func (r *Record) abandoned() bool {
 	switch {
-	case r.launching(), r.supervised():
+	case r.elsewhere, r.launching(), r.supervised():
 		return false
 	case r.alive():
 		// Its supervisor was killed, and it lives on: a program that gains

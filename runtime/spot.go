@@ -150,7 +150,7 @@ func dialSocket(path, network string) (*net.UnixConn, error) {
 
 // openWithoutForeignLinks opens what the path leads to, without looking into it.
 func openWithoutForeignLinks(path string) (int, error) {
-	dir, name, err := walkPath(path, true, func(_ string, st *unix.Stat_t) error {
+	dir, name, err := walkPath(path, true, func(_ string, st *unix.Stat_t, _ bool) error {
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK && st.Uid != 0 {
 			return fmt.Errorf("root does not follow a link of uid %d: %w", st.Uid, unix.ELOOP)
 		}
@@ -170,12 +170,12 @@ func openWithoutForeignLinks(path string) (int, error) {
 func findSpot(path string, followLast bool) (*spot, error) {
 	p := new(spot)
 	var err error
-	p.dir, p.name, err = walkPath(path, followLast, func(at string, st *unix.Stat_t) error {
+	p.dir, p.name, err = walkPath(path, followLast, func(at string, st *unix.Stat_t, last bool) error {
 		if st.Uid != 0 {
 			p.uid, p.gid = int(st.Uid), int(st.Gid)
 			return errWalkEnds
 		}
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&(unix.S_IWOTH|unix.S_ISVTX) == unix.S_IWOTH && p.open == "" {
+		if everybodys := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&(unix.S_IWOTH|unix.S_ISVTX) == unix.S_IWOTH; everybodys && !last && p.open == "" {
 			p.open = at
 		}
 		return nil

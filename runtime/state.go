@@ -52,7 +52,7 @@ func (c *Container) State() State {
 		Created:     c.Created,
 		Annotations: maps.Clone(c.Annotations),
 	}
-	if s.Status != Creating && s.Status != Stopped {
+	if s.Status != Creating && s.Status != Stopped && !c.elsewhere {
 		s.Pid = c.Init.Pid
 	}
 	if c.Output != "" {

@@ -21,7 +21,7 @@ import (
 // can use each other's memory (process_vm_readv(2)); those of two cannot.
 //
 // Such a file has a line for the namespace, by inode, and one for each task that
-// made or joined it, by pid and start time. It is locked while it is read and
+// made or joined it, by pid, start time and pid namespace. It is locked while it is read and
 // until the reader is in the namespace. Any task that lives stands for the
 // namespace: there is no holder, and a task that is killed leaves nothing to undo.
 // When none lives the next one begins anew.
@@ -62,7 +62,7 @@ func (s *Store) leaveStep(step string) {
 }
 
 func findNamespace(f *os.File, self process.ID) (inplace.Namespace, error) {
-	inode, members := readStep(f)
+	inode, members, _ := readStep(f)
 	join, err := awaitNamespace(inode, members)
 	if err != nil {
 		return inplace.Namespace{}, err
@@ -73,7 +73,7 @@ func findNamespace(f *os.File, self process.ID) (inplace.Namespace, error) {
 			return inplace.Namespace{}, err
 		}
 	}
-	if _, err := fmt.Fprintf(f, "%d %d\n", self.Pid, self.Start); err != nil {
+	if _, err := fmt.Fprintf(f, "%d %d %d\n", self.Pid, self.Start, process.Numbering()); err != nil {
 		return inplace.Namespace{}, err
 	}
 	return ns, nil
@@ -116,8 +116,9 @@ const maxStep = 1 << 20
 
 // readStep reads what is known of the step: no inode when its first task was
 // killed before it had made a namespace. A line that is none, by a full disk
-// perhaps, is passed over.
-func readStep(f *os.File) (inode uint64, members []process.ID) {
+// perhaps, is passed over. elsewhere says that there are tasks that cannot be seen from
+// here, of another pid namespace.
+func readStep(f *os.File) (inode uint64, members []process.ID, elsewhere bool) {
 	data := make([]byte, maxStep)
 	n, _ := f.ReadAt(data, 0) // what cannot be read is not known
 	for line := range strings.Lines(string(data[:n])) {
@@ -126,11 +127,16 @@ func readStep(f *os.File) (inode uint64, members []process.ID) {
 			continue
 		}
 		var p process.ID
-		if _, err := fmt.Sscanf(line, "%d %d\n", &p.Pid, &p.Start); err == nil {
-			members = append(members, p)
+		var numbering uint64
+		if n, _ := fmt.Sscanf(line, "%d %d %d", &p.Pid, &p.Start, &numbering); n < 2 {
+			continue
+		}
+		here, sure := process.Locate(numbering, p)
+		if elsewhere = elsewhere || !sure; sure {
+			members = append(members, here[0])
 		}
 	}
-	return inode, members
+	return inode, members, elsewhere
 }
 
 // closedPatience bounds the wait for tasks that are about to become the application.
@@ -194,8 +200,8 @@ func sweepStep(path string) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !hasName(f, path) {
 		return
 	}
-	_, members := readStep(f)
-	if slices.ContainsFunc(members, process.ID.Alive) {
+	_, members, elsewhere := readStep(f)
+	if elsewhere || slices.ContainsFunc(members, process.ID.Alive) {
 		return
 	}
 	_ = os.Remove(path)

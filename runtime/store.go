@@ -17,7 +17,8 @@ import (
 
 // Names of what is being made or removed; no container's entry begins so,
 // since ids are escaped, not prefixed, and a root may hold files of others. What is
-// made has its maker in its name: pid, a dot, start time, a dash.
+// made has its maker in its name: pid namespace, pid and start time, with dots between
+// them and a dash behind.
 const (
 	newPrefix  = ".ocishim-new-"
 	gonePrefix = ".ocishim-gone-"
@@ -124,6 +125,7 @@ func (s *Store) load(name string) (*Container, error) {
 	if own, err := entryName(r.ID); err != nil || own != name {
 		return nil, fmt.Errorf("read %s: it is the record of %q", dir, r.ID)
 	}
+	r.locate()
 	return &Container{Record: *r, store: s, dir: dir}, nil
 }
 
@@ -135,7 +137,7 @@ func (s *Store) claim(r Record) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := os.MkdirTemp(s.dir, fmt.Sprintf("%s%d.%d-", newPrefix, r.Launcher.Pid, r.Launcher.Start))
+	fresh, err := os.MkdirTemp(s.dir, fmt.Sprintf("%s%d.%d.%d-", newPrefix, r.Numbering, r.Launcher.Pid, r.Launcher.Start))
 	if err != nil {
 		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
 	}
@@ -178,7 +180,7 @@ func (c *Container) settle(name string) error {
 // replaceableBy tells whether the entry gives way to a new one of its id: when
 // nobody needs it, and when a requeued Slurm task finds its own tombstone.
 func (r *Record) replaceableBy(next *Record) bool {
-	tombstone := r.Step && next.Step && !r.alive() && !r.launching() && !r.supervised()
+	tombstone := r.Step && next.Step && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
 	return tombstone || r.abandoned()
 }
 

@@ -164,6 +164,11 @@ func TestClaimAgain(t *testing.T) {
 	}
 }
 
+// halfMade is the name of an entry that the process of the pid namespace is making.
+func halfMade(numbering uint64, pid int, start uint64) string {
+	return fmt.Sprintf("%s%d.%d.%d-1", newPrefix, numbering, pid, start)
+}
+
 func TestSweep(t *testing.T) {
 	s := testStore(t)
 	boot, dead, live := process.BootID(), deadProcess(t), liveProcess(t)
@@ -198,13 +203,13 @@ func TestSweep(t *testing.T) {
 		age(t, dir)
 	}
 	maker := liveProcess(t)
-	for _, name := range []string{fmt.Sprintf("%s%d.%d-1", newPrefix, maker.Pid, maker.Start+1), fmt.Sprintf("%s%d.%d-2", newPrefix, maker.Pid, maker.Start)} {
+	for _, name := range []string{halfMade(process.Numbering(), maker.Pid, maker.Start+1), halfMade(process.Numbering(), maker.Pid, maker.Start), halfMade(7, maker.Pid, maker.Start+1)} {
 		if err := os.MkdirAll(filepath.Join(s.dir, name, "sub"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.Sweep()
-	assertNames(t, s, fmt.Sprintf("%s%d.%d-2", newPrefix, maker.Pid, maker.Start), "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
+	assertNames(t, s, halfMade(process.Numbering(), maker.Pid, maker.Start), halfMade(7, maker.Pid, maker.Start+1), "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
 }
 
 // age makes the directory older than Sweep leaves alone.

@@ -56,7 +56,9 @@ func (s *Store) sweepName(name string) {
 // young it is.
 func (s *Store) sweepHalf(name string) bool {
 	var maker process.ID
-	if _, err := fmt.Sscanf(name[len(newPrefix):], "%d.%d-", &maker.Pid, &maker.Start); err != nil || maker.Alive() {
+	var numbering uint64
+	_, err := fmt.Sscanf(name[len(newPrefix):], "%d.%d.%d-", &numbering, &maker.Pid, &maker.Start)
+	if err != nil || numbering != process.Numbering() || maker.Alive() {
 		return false
 	}
 	removeTree(filepath.Join(s.dir, name))

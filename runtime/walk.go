@@ -15,12 +15,13 @@ var errWalkEnds = errors.New("enough seen")
 // walkPath goes along a path as the kernel would, a name at a time, by descriptors: `..`
 // is the directory above where a link has led, and what visit has looked at cannot be
 // exchanged for something else. visit is called for each directory, file and link before
-// it is entered or followed, with the path as far as it was resolved.
+// it is entered or followed, with the path as far as it was resolved; last says that nothing
+// comes after it.
 //
 // It returns the directory of the last name, O_PATH, and that name, whether it is there or
 // not; a nil directory where the path ends before. The last name is followed where it is a
 // link and followLast is set.
-func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_t) error) (*os.File, string, error) {
+func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_t, last bool) error) (*os.File, string, error) {
 	rest, err := namesFromRoot(path)
 	if err != nil {
 		return nil, "", err
@@ -32,8 +33,8 @@ func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_
 	for links := 0; ; {
 		name := rest[0]
 		rest = rest[1:]
-		next, target, err := lookAt(at, name, visit)
 		last := len(rest) == 0
+		next, target, err := lookAt(at, name, last, visit)
 		switch {
 		case errors.Is(err, unix.ENOENT) && !last:
 			at.Close()
@@ -69,7 +70,7 @@ func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_
 
 // lookAt opens what has the name in the directory, and visits it. target is where a link
 // leads, empty for anything else.
-func lookAt(dir *os.File, name string, visit func(at string, st *unix.Stat_t) error) (next *os.File, target string, err error) {
+func lookAt(dir *os.File, name string, last bool, visit func(at string, st *unix.Stat_t, last bool) error) (next *os.File, target string, err error) {
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, "", err
@@ -78,7 +79,7 @@ func lookAt(dir *os.File, name string, visit func(at string, st *unix.Stat_t) er
 	var st unix.Stat_t
 	err = unix.Fstat(fd, &st)
 	if err == nil {
-		err = visit(next.Name(), &st)
+		err = visit(next.Name(), &st, last)
 	}
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		buffer := make([]byte, unix.PathMax)

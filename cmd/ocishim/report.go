@@ -62,6 +62,7 @@ func hint(err error) string {
 		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
 		{config.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
+		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},

@@ -112,7 +112,7 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	}
 	r := &Record{
 		ID: b.ID, Bundle: b.Dir, Rootfs: b.Rootfs, Created: time.Now(), Annotations: b.Spec.Annotations,
-		Boot: process.BootID(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
+		Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
 		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
 		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
 	}

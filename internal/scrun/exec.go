@@ -95,7 +95,7 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 	}
 	token := execPrefix + hex.EncodeToString(random)
 	r := Record{
-		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Creator: self, Phase: Created, Token: token,
+		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: Created, Token: token,
 		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, p, p.Args), Terminal: p.Terminal, Log: o.Log,
 		OwnTerminal: p.Terminal && o.ConsoleSocket == "",
 		LocalDir:    filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),

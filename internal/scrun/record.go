@@ -34,11 +34,13 @@ type Record struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	Boot    string     `json:"boot"`            // boot id of the machine the processes belong to
-	Creator process.ID `json:"creator"`         // create
-	Anchor  process.ID `json:"anchor,omitzero"` // zero until there is one
-	Phase   Phase      `json:"phase"`
-	Paused  bool       `json:"paused,omitempty"`
+	Boot string `json:"boot"` // boot id of the machine the processes belong to
+	// Numbering is the pid namespace that the pids are of, see process.Numbering.
+	Numbering uint64     `json:"numbering,omitempty"`
+	Creator   process.ID `json:"creator"`         // create
+	Anchor    process.ID `json:"anchor,omitzero"` // zero until there is one
+	Phase     Phase      `json:"phase"`
+	Paused    bool       `json:"paused,omitempty"`
 	// Started is set when the task on the node was seen to run.
 	Started    bool `json:"started,omitempty"`
 	ExitStatus int  `json:"exitStatus,omitempty"` // of the anchor, with Stopped
@@ -124,19 +126,29 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	return err
 }
 
-// alive tells whether the anchor runs.
-func (r *Record) alive() bool { return r.Boot == process.BootID() && r.Anchor.Alive() }
+// alive reports whether the anchor runs.
+func (r *Record) alive() bool { return r.runs(r.Anchor) }
 
-// abandoned tells whether nobody will bring the container any further: create
-// was killed in the middle of it, or the machine rebooted.
+// runs reports whether a process of the record runs; of one that cannot be seen from here,
+// since it is of another pid namespace, that it does.
+func (r *Record) runs(p process.ID) bool {
+	if r.Boot != process.BootID() {
+		return false
+	}
+	here, sure := process.Locate(r.Numbering, p)
+	return p.Pid != 0 && (!sure || here[0].Alive())
+}
+
+// abandoned reports whether nobody will bring the container any further: create was killed
+// in the middle of it, or the machine rebooted.
 func (r *Record) abandoned() bool {
-	return !r.alive() && (r.Boot != process.BootID() || r.Phase == Creating && !r.Creator.Alive())
+	return !r.alive() && (r.Boot != process.BootID() || r.Phase == Creating && !r.runs(r.Creator))
 }
 
 // Status is the phase as it is now: what has no anchor any more has ended.
 func (r *Record) Status() Phase {
 	switch {
-	case r.Phase == Creating && r.Boot == process.BootID() && r.Creator.Alive():
+	case r.Phase == Creating && r.runs(r.Creator):
 		return Creating
 	case !r.alive():
 		return Stopped

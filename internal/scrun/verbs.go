@@ -85,7 +85,8 @@ func (c *Container) killAnchor() error {
 	if c.Boot != process.BootID() {
 		return nil
 	}
-	if err := c.Anchor.Signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	here, _ := process.Locate(c.Numbering, c.Anchor)
+	if err := here[0].Signal(unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill anchor of container %q: %w", c.ID, err)
 	}
 	return nil

@@ -1,0 +1,114 @@
+package process
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// initNumbering is the inode of the machine's first pid namespace (PROC_PID_INIT_INO of
+// the kernel's proc_ns.h): who is in there sees every process.
+const initNumbering = 0xEFFFFFFC
+
+// Numbering is the pid namespace that this process's pids are of, by its inode; 0 where
+// /proc does not say. Within one boot two namespaces that exist have two.
+var Numbering = sync.OnceValue(func() uint64 {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
+		return 0
+	}
+	return st.Ino
+})
+
+// Locate finds what processes of another pid namespace are called here, in the order of
+// the ids. Those that have ended are ID{Pid: -1}. It is not sure where they cannot be
+// seen from here: only the namespaces below ours can.
+func Locate(numbering uint64, ids ...ID) (here []ID, sure bool) {
+	if numbering == 0 || numbering == Numbering() {
+		return ids, true
+	}
+	here = slices.Clone(ids)
+	inside := processesOf(numbering)
+	for i, id := range ids {
+		if id.Pid == 0 {
+			continue
+		}
+		here[i] = ID{Pid: -1}
+		for _, p := range inside {
+			if p.inner == id.Pid && p.Start == id.Start {
+				here[i] = p.ID
+			}
+		}
+	}
+	return here, len(inside) > 0 || Numbering() == initNumbering
+}
+
+// A numbered process has another pid in its own namespace than here.
+type numbered struct {
+	ID
+	inner int
+}
+
+// processesOf lists the processes of a pid namespace and of those below it, as far as they
+// can be seen.
+func processesOf(numbering uint64) []numbered {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var found []numbered
+	for _, e := range names {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		inner := innerPid(pid, numbering)
+		if id, err := Identify(pid); err == nil && inner != 0 {
+			found = append(found, numbered{id, inner})
+		}
+	}
+	return found
+}
+
+// innerPid is what the process is called in the pid namespace; 0 where it is not in there,
+// or in none below it (proc(5), NSpid: from ours on down to its own).
+func innerPid(pid int, numbering uint64) int {
+	pids := pidsOf(pid)
+	if len(pids) < 2 {
+		return 0
+	}
+	ns, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/pid")
+	for i := len(pids) - 1; i > 0 && err == nil; i-- {
+		var st unix.Stat_t
+		if err = unix.Fstat(int(ns.Fd()), &st); err == nil && st.Ino == numbering {
+			ns.Close()
+			inner, _ := strconv.Atoi(pids[i])
+			return inner
+		}
+		var parent int
+		parent, err = unix.IoctlRetInt(int(ns.Fd()), unix.NS_GET_PARENT)
+		ns.Close()
+		ns = os.NewFile(uintptr(parent), "pid namespace")
+	}
+	if err == nil {
+		ns.Close()
+	}
+	return 0
+}
+
+func pidsOf(pid int) []string {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, found := strings.CutPrefix(line, "NSpid:"); found {
+			return strings.Fields(value)
+		}
+	}
+	return nil
+}
