@@ -48,7 +48,7 @@ type launch struct {
 
 // newLaunch claims the container's id.
 func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
-	if err := checkMountNamespace(b.Spec); err != nil {
+	if err := errors.Join(mayLaunch(), checkMountNamespace(b.Spec)); err != nil {
 		return nil, fmt.Errorf("launch container %q: %w", b.ID, err)
 	}
 	s.Sweep()

@@ -79,7 +79,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	case o.Detach && p.Terminal && o.ConsoleSocket == "":
 		return 0, fmt.Errorf("add process to container %q: nobody would hold its terminal; pass --console-socket", c.ID)
 	}
-	if err := c.checkExec(p, o); err != nil {
+	if err := errors.Join(mayLaunch(), c.here(), c.checkExec(p, o)); err != nil {
 		return 0, fmt.Errorf("add process to container %q: %w", c.ID, err)
 	}
 	if c.InPlace {

@@ -78,16 +78,17 @@ type Record struct {
 // may have written it.
 const maxRecord = 8 << 20
 
-func readRecord(dir string) (*Record, error) {
-	data, err := readRegular(filepath.Join(dir, recordFile), maxRecord)
+// readRecord reads the record of an entry, and says how many bytes it has.
+func readRecord(dir string, limit int64) (*Record, int64, error) {
+	data, err := readRegular(filepath.Join(dir, recordFile), limit)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r := new(Record)
 	if err := json.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
+		return nil, 0, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
-	return r, nil
+	return r, int64(len(data)), nil
 }
 
 // errGarbage says that a record is no record: what a crash of the machine, or

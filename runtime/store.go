@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,7 @@ type Container struct {
 	store *Store
 	dir   string   // the entry
 	lock  *os.File // the locked entry, nil when not locked
+	size  int64    // of the record as it was read, in bytes
 }
 
 // Get returns the container with the id, or ErrNotFound.
@@ -62,24 +64,65 @@ func (s *Store) Get(id string) (*Container, error) {
 	return c, err
 }
 
+// maxStepRecords bounds what is read of the records of a step, in bytes, all together: root
+// reads them, and a user may have written them.
+const maxStepRecords = 16 << 20
+
 // WithPrefix returns the containers whose id is prefix followed by a number:
 // the tasks of a Slurm step, those included that were deleted one by one. None
-// is ErrNotFound.
+// is ErrNotFound. Of what else lies in the store only the names are looked at, and some
+// halves that a killed launch left are removed.
 func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
-	all, err := s.loadAll()
+	begin, err := entryName(prefix)
 	if err != nil {
 		return nil, err
 	}
 	var found []*Container
-	for _, c := range all {
-		if rest, ok := strings.CutPrefix(c.ID, prefix); ok && rest != "" && strings.Trim(rest, "0123456789") == "" {
+	budget, halves := int64(maxStepRecords), 0
+	err = s.eachName(func(name string) {
+		if strings.HasPrefix(name, newPrefix) && halves < sweepAtOnce {
+			halves++
+			s.sweepHalf(name)
+			return
+		}
+		rest, ok := strings.CutPrefix(name, begin)
+		if !ok || rest == "" || strings.Trim(rest, "0123456789") != "" {
+			return
+		}
+		if c, err := s.loadWithin(name, budget); err == nil {
+			budget -= c.size
 			found = append(found, c)
 		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("find containers %s* in %s: %w", prefix, s.dir, ErrNotFound)
 	}
+	slices.SortFunc(found, func(a, b *Container) int { return strings.Compare(a.dir, b.dir) })
 	return found, nil
+}
+
+// eachName calls visit for what lies in the store, in no order, without a list of it all.
+func (s *Store) eachName(visit func(name string)) error {
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			visit(name)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // All returns every container of the store, by name.
@@ -113,9 +156,12 @@ func (s *Store) loadAll() ([]*Container, error) {
 // load reads the entry; what is no entry of ours is os.ErrNotExist. An entry
 // whose record is garbage is one of which nothing is known but that it is to
 // be deleted.
-func (s *Store) load(name string) (*Container, error) {
+func (s *Store) load(name string) (*Container, error) { return s.loadWithin(name, maxRecord) }
+
+// loadWithin takes a record of more bytes than the limit for garbage.
+func (s *Store) loadWithin(name string, limit int64) (*Container, error) {
 	dir := filepath.Join(s.dir, name)
-	r, err := readRecord(dir)
+	r, size, err := readRecord(dir, min(limit, maxRecord))
 	if errors.Is(err, errGarbage) {
 		return &Container{Record: Record{ID: entryID(name), Boot: process.BootID()}, store: s, dir: dir}, nil
 	}
@@ -126,7 +172,7 @@ func (s *Store) load(name string) (*Container, error) {
 		return nil, fmt.Errorf("read %s: it is the record of %q", dir, r.ID)
 	}
 	r.locate()
-	return &Container{Record: *r, store: s, dir: dir}, nil
+	return &Container{Record: *r, store: s, dir: dir, size: size}, nil
 }
 
 // claim makes the entry of r, complete from its first moment, and locks it.

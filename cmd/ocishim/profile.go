@@ -16,6 +16,7 @@ import (
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
@@ -104,7 +105,7 @@ func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *targe
 	if step {
 		jobEnv = b.Spec.Process.Env
 	}
-	step = step && (c.Command.Name == "run" || c.Command.Name == "explain") && os.Geteuid() != 0
+	step = step && (c.Command.Name == "run" || c.Command.Name == "explain") && !runtime.BeganAsRoot()
 	choice, err := profile.Choose(cfg, c.String("profile"), jobEnv, b.Spec.Annotations, step)
 	if err != nil {
 		return false, err
@@ -119,7 +120,7 @@ func applyProfile(c *cli.Context, cfg *config.Config, b *bundle.Bundle, t *targe
 		}
 		return false, nil
 	}
-	if os.Geteuid() == 0 {
+	if runtime.BeganAsRoot() {
 		return false, usageError{fmt.Errorf("%s hpc: it is for users, not for root", choice.By)}
 	}
 	if cwd == "" {
