@@ -1,6 +1,10 @@
 package runtime
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/ocishim/ocishim/internal/stateroot"
+)
 
 // Errors that callers tell apart; they come wrapped with the container's id or
 // the path they are about.
@@ -17,8 +21,8 @@ var (
 	ErrStillRunning    = errors.New("container is still running")
 	ErrBusy            = errors.New("container is being worked on by another process")
 	ErrElsewhere       = errors.New("its processes are of a pid namespace that cannot be seen from here")
-	ErrUnsafeRoot      = errors.New("unsafe state directory")
-	ErrNoRoot          = errors.New("no usable state directory")
+	ErrUnsafeRoot      = stateroot.ErrUnsafe
+	ErrNoRoot          = stateroot.ErrNone
 	ErrUnknownSignal   = errors.New("unknown signal")
 	ErrCommandNotFound = errors.New("command not found")
 	ErrNotExecutable   = errors.New("command cannot be executed")

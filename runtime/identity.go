@@ -39,7 +39,7 @@ func Become(uid, gid int) error {
 		gid = nobodysGroup
 	}
 	gaveUpRoot = true
-	if err := utils.CloseExecFrom(3); err != nil {
+	if err := CloseOnExec(); err != nil {
 		return fmt.Errorf("become uid %d: %w", uid, err)
 	}
 	os.Clearenv()
@@ -64,6 +64,15 @@ func Become(uid, gid int) error {
 		return fmt.Errorf("become uid %d: unblock signals: %w", uid, err)
 	}
 	rootsKeyring = leaveKeyring()
+	return nil
+}
+
+// CloseOnExec keeps every open file but the standard streams from programs that are
+// executed from here on.
+func CloseOnExec() error {
+	if err := utils.CloseExecFrom(3); err != nil {
+		return fmt.Errorf("close descriptors on exec: %w", err)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -104,23 +105,69 @@ kill -KILL $victim $first
 	}
 }
 
-// Another user lies in wait at the place in /tmp where the state will be.
+// Another user lies in wait at every place where the state will be. The tasks of the step
+// take one that nobody could foresee, all the same one, and root's cleanup finds it.
 func TestDefaultRootIsTaken(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
-	out := inPrivateRun(t, `
-mkdir -m 777 /tmp/ocishim-$UID_OF_U
-chown 12345 /tmp/ocishim-$UID_OF_U
-as_user env -i $P run -b $B $T.0 2>&1 | grep -q 'unsafe state directory /tmp/ocishim-.*belongs to uid 12345'
-rmdir /tmp/ocishim-$UID_OF_U
-mkdir -m 700 /tmp/theirs
-chown 12345 /tmp/theirs
-ln -s theirs /tmp/ocishim-$UID_OF_U
-as_user env -i $P run -b $B $T.0 2>&1 | grep -q 'unsafe state directory .*symbolic link'
-env -i $P state $T.0 2>&1 | grep -q 'unsafe state directory .*symbolic link'
-ls -A /tmp/theirs
+	for name, squat := range map[string]string{
+		"directory": `mkdir -m 777 $place; chown 12345 $place`,
+		"link":      `theirs=$(mktemp -d /mnt/XXXXXX); chown 12345 $theirs; ln -s $theirs $place; chown -h 12345 $place`,
+		"file":      `echo >$place; chown 12345 $place`,
+	} {
+		for parent, prepare := range map[string]string{
+			"/run/ocishim": `mkdir -m 1777 /run/ocishim; for place in /run/ocishim/$UID_OF_U /tmp/ocishim-$UID_OF_U; do ` + squat + `; done`,
+			"/tmp":         `place=/tmp/ocishim-$UID_OF_U; ` + squat,
+		} {
+			t.Run(name+" in "+parent, func(t *testing.T) {
+				t.Parallel()
+				out := inPrivateRun(t, "mount -t tmpfs tmpfs /mnt\n"+prepare+`
+for n in 0 1 2 3; do as_user env -i $P create -b $B $T.$n & done
+wait
+for n in 0 1 2 3; do as_user env -i $P start $T.$n; done
+test "$(stat -c '%a %u' `+parent+`/*$UID_OF_U.*)" = "700 $UID_OF_U" || { echo "not in one directory of the user's:"; ls -l `+parent+`; }
+env -i $P state $T.-1 | grep -q '"running"'
+as_user env -i $P state $T.2 | grep -q '"running"'
+env -i $P kill $T.-1 KILL
+env -i $P delete --force $T.-1
+env -i $P state $T.-1 2>/dev/null && echo "still known"
+find /mnt -mindepth 2
+find `+parent+` -name "$T*"
 `)
-	if out != "" {
-		t.Errorf("output: %s", out)
+				if out != "" {
+					t.Errorf("output: %s", out)
+				}
+			})
+		}
+	}
+}
+
+// The prolog that a site can use makes each user's own directory where nothing is, touches
+// nothing that is there, and never fails: that would drain the node.
+func TestPrologMakesRoot(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	prolog, err := filepath.Abs("../../oci.conf.d/prolog.d/ocishim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ before, want string }{
+		"nothing":     {"", "directory 700 1234\n"},
+		"nothing yet": {"rmdir $OCISHIM_SHARED", "directory 700 1234\n"},
+		"theirs":      {"mkdir -m 700 $D; chown 1234 $D; touch $D/kept", "directory 700 1234\nkept\n"},
+		"another's":   {"mkdir -m 777 $D; chown 12345 $D; touch $D/kept", "directory 777 12345\nkept\n"},
+		"a link":      {"ln -s / $D; chown -h 12345 $D", "symbolic link 777 12345\n"},
+		"no user":     {"mkdir $D; SLURM_JOB_UID=", "directory 755 0\n"},
+		"not a user":  {"mkdir $D; SLURM_JOB_UID=../x", "directory 755 0\n"},
+	} {
+		cmd := exec.Command("sh", "-euc", test.before+"\n"+`sh $0; stat -c '%F %a %u' $D; [ -L $D ] || ls -A $D; [ ! -e $OCISHIM_SHARED/../x ]`, prolog)
+		shared := filepath.Join(t.TempDir(), "shared")
+		if err := os.Mkdir(shared, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SLURM_JOB_UID=1234", "OCISHIM_SHARED=" + shared, "D=" + shared + "/1234"}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != test.want {
+			t.Errorf("%s: %v: %q, want %q", name, err, out, test.want)
+		}
 	}
 }

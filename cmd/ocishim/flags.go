@@ -31,6 +31,9 @@ func globalFlags() []cli.Flag {
 
 // setUp comes before every verb.
 func setUp(c *cli.Context) error {
+	if err := watch(c); err != nil {
+		return err
+	}
 	if err := setUpLog(c); err != nil {
 		return err
 	}

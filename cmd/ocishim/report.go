@@ -32,6 +32,10 @@ func (e usageError) Unwrap() error { return e.error }
 // fail reports the error, and what to do where we know, on stderr and in the
 // log, and returns the exit status.
 func (inv *invocation) fail(err error) int {
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
+	}
 	if logFile != nil {
 		logFile.Error(err)
 	}
@@ -62,6 +66,7 @@ func hint(err error) string {
 		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
 		{config.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
+		{errNoAnswer, "a file system of the user's may not answer: /proc/mounts lists those of type fuse, /sys/fs/fuse/connections/*/abort ends one"},
 		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},

@@ -6,7 +6,11 @@
 // of ours: nothing of the image's reaches a program of the host.
 package scrun
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/ocishim/ocishim/internal/stateroot"
+)
 
 // Errors of the verbs. They come wrapped with the container's id.
 var (
@@ -15,8 +19,8 @@ var (
 	ErrNotCreated   = errors.New("container is not in the state created")
 	ErrNotRunning   = errors.New("container is not running")
 	ErrStillRunning = errors.New("container is still running")
-	ErrUnsafeRoot   = errors.New("unsafe state directory")
-	ErrNoRoot       = errors.New("no directory for state")
+	ErrUnsafeRoot   = stateroot.ErrUnsafe
+	ErrNoRoot       = stateroot.ErrNone
 
 	// ErrRefused means that Slurm grants no allocation.
 	ErrRefused = errors.New("allocation refused")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/stateroot"
 )
 
 // Names of what is being made or removed: no entry begins so.
@@ -31,43 +33,18 @@ type Container struct {
 // Open opens the first of the roots that can be used. Where none exists it is
 // made, when create says so; else it is ErrNotFound.
 func Open(create bool, roots ...string) (*Store, error) {
-	var failures []string
-	for _, root := range roots {
-		err := checkRoot(root)
-		if errors.Is(err, os.ErrNotExist) && create {
-			if err = os.MkdirAll(root, 0o700); err == nil {
-				err = checkRoot(root)
-			}
-		}
-		if err == nil {
-			return &Store{dir: root}, nil
-		}
-		if len(roots) == 1 && errors.Is(err, ErrUnsafeRoot) {
-			return nil, err
-		}
-		failures = append(failures, err.Error())
+	if create {
+		dir, err := stateroot.Make(roots...)
+		return &Store{dir: dir}, err
 	}
-	if !create {
+	dirs, failures := stateroot.Existing(roots...)
+	if len(roots) == 1 && len(failures) == 1 && errors.Is(failures[0], ErrUnsafeRoot) {
+		return nil, failures[0]
+	}
+	if len(dirs) == 0 {
 		return nil, ErrNotFound
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoRoot, strings.Join(failures, "; "))
-}
-
-// checkRoot wants a directory of the caller's that nobody else may write to.
-func checkRoot(root string) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(root, &st); err != nil {
-		return &os.PathError{Op: "open state directory", Path: root, Err: err}
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("%w %s: it is not a directory", ErrUnsafeRoot, root)
-	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%w %s: it belongs to uid %d, not to uid %d", ErrUnsafeRoot, root, st.Uid, os.Geteuid())
-	case st.Mode&0o022 != 0:
-		return fmt.Errorf("%w %s: others may write in it (mode %04o)", ErrUnsafeRoot, root, st.Mode&0o7777)
-	}
-	return nil
+	return &Store{dir: dirs[0]}, nil
 }
 
 // entryName maps an id to the name of a directory, losslessly: what is not a

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// Root does in a child what it does on the state of a user. Slurm waits for that without
+// end; and the user can have mounted a file system over the state that never answers (FUSE):
+// no signal ends a process that waits for one, not even SIGKILL, but its parent can leave.
+
+// watchedVariable marks the child.
+const watchedVariable = "_OCISHIM_WATCHED"
+
+// watchPatience is how long root waits for the child. No user may make that longer.
+const watchPatience = time.Minute
+
+// watchedVerbs are those by which Slurm, or root, cleans up after users.
+var watchedVerbs = []string{"state", "kill", "delete", "start", "pause", "resume", "ps", "update"}
+
+// exitStatus is an error that says what this process is to exit with: all else is said.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// watch does the call in a child where it is root's on what may be a user's, and returns
+// the child's exitStatus; nil where the call is to be done here.
+func watch(c *cli.Context) error {
+	if !runtime.IsRoot() || os.Getenv(watchedVariable) != "" || !slices.Contains(watchedVerbs, c.Args().First()) || !mayBeUsers(c) {
+		return nil
+	}
+	if err := runtime.CloseOnExec(); err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), watchedVariable+"=1")
+	// Pipes of our own: whoever reads what we print waits until nobody has the other end.
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s of our own: %w", c.Args().First(), err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return statusOf(err)
+	case <-time.After(watchPatience):
+		_ = cmd.Process.Kill()
+		return fmt.Errorf("%w within %v: process %d, which works on it as the user, is left to its end",
+			errNoAnswer, watchPatience, cmd.Process.Pid)
+	}
+}
+
+// errNoAnswer says that nothing came of what root asked of a user's state.
+var errNoAnswer = errors.New("the state of the user's containers gave no answer")
+
+// statusOf is what the child exited with; 1 where a signal ended it.
+func statusOf(err error) error {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return exitStatus(0)
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return exitStatus(exit.ExitCode())
+	}
+	return fmt.Errorf("work on the state of the user's containers: %w", err)
+}
+
+// mayBeUsers reports whether the call can come to look at files of a user's.
+func mayBeUsers(c *cli.Context) bool {
+	for _, arg := range c.Args().Tail() {
+		if _, err := slurm.ParseID(arg); err == nil || strings.Contains(arg, "%") {
+			return true
+		}
+	}
+	for _, name := range []string{"root", "log"} {
+		if path := c.String(name); path != "" && (strings.Contains(path, "%") || !runtime.OnlyRoots(path)) {
+			return true
+		}
+	}
+	return false
+}

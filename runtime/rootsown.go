@@ -1,0 +1,59 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// OnlyRoots reports whether every directory on the way of the path, and what it leads to,
+// is root's and no file system that a user can have mounted, as far as that can be said
+// without asking any file system for anything: one of a user's may never answer. Where it
+// cannot be said it is not so. A path that ends before is root's if what there is of it is.
+func OnlyRoots(path string) bool {
+	rest, err := namesFromRoot(path)
+	if err != nil {
+		return false
+	}
+	at, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { at.Close() }()
+	for depth, links := 1, 0; len(rest) > 0; depth++ {
+		name := rest[0]
+		rest = rest[1:]
+		var st unix.Statx_t
+		const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
+		if err := unix.Statx(int(at.Fd()), name, flags, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_UID, &st); err != nil {
+			return errors.Is(err, unix.ENOENT)
+		}
+		switch {
+		case name == "..", st.Uid != 0, st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0:
+			return false
+		case depth > 1 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0:
+			return false // mounted over what may be a user's directory; nobody but root has one in /
+		}
+		next := filepath.Join(at.Name(), name)
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			target, err := os.Readlink(next)
+			if links++; err != nil || links > maxLinks {
+				return false
+			}
+			if !filepath.IsAbs(target) {
+				target = at.Name() + "/" + target
+			}
+			rest = append(names(target), rest...)
+			next, depth = "/", 0
+		}
+		entered, err := os.OpenFile(next, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return false
+		}
+		at.Close()
+		at = entered
+	}
+	return true
+}
