@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // Names of what is being made or removed; no container's entry begins so,
@@ -22,7 +23,7 @@ import (
 // them and a dash behind.
 const (
 	newPrefix  = ".ocishim-new-"
-	gonePrefix = ".ocishim-gone-"
+	gonePrefix = inplace.GonePrefix
 )
 
 // sweepAge is how long an abandoned entry is left alone: Slurm's cleanup may

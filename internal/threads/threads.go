@@ -12,6 +12,7 @@
 // it starts: hence StayOnMain.
 package threads
 
+// #cgo LDFLAGS: -Wl,--wrap=abort
 // extern long ocishim_timer_slack;
 import "C"
 

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -28,7 +30,7 @@ func (t *Task) launchOrRemove() error {
 		steps <- struct{}{}
 		<-steps // the launch has failed
 		if err == nil {
-			_ = store.RemoveAll(filepath.Base(t.Entry))
+			discard(store, filepath.Base(t.Entry))
 			_ = store.Close()
 		}
 	}()
@@ -37,6 +39,22 @@ func (t *Task) launchOrRemove() error {
 	steps <- struct{}{}
 	<-steps
 	return err
+}
+
+// GonePrefix begins the names of entries that are being removed.
+const GonePrefix = ".ocishim-gone-"
+
+// discard removes the entry from the store at once, by rename, and its files then: an entry
+// without its record, which is left when this process is killed in between, would be
+// nobody's, and keep its id from everybody.
+func discard(store *os.Root, entry string) {
+	gone := GonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	if store.Mkdir(gone, 0o700) != nil {
+		return
+	}
+	if store.Rename(entry, gone+"/entry") == nil {
+		_ = store.RemoveAll(gone)
+	}
 }
 
 // apart takes this thread into a mount namespace of its own, and opens the directory

@@ -1,0 +1,46 @@
+// What of the runtime's own ends is said as every other error is: in a line, and with the
+// status of a launch that failed, in place of a page of stacks and status 2.
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+	LAUNCH_FAILED = 125,	// runtime.ExitLaunchFailed
+	GO_RESERVES = 768 << 20, // bytes of addresses, of which it uses few
+	FEW_FILES = 4,		 // that Go opens for itself
+};
+
+__attribute__((noreturn)) static void end(const char *what, const char *hint)
+{
+	dprintf(STDERR_FILENO, "ocishim: error: %s\nocishim: hint: %s\n", what, hint);
+	_exit(LAUNCH_FAILED);
+}
+
+// Takes the place of the C library's abort (--wrap of ld): runtime/cgo calls it where no
+// thread can be made, when it has said so. Go's handler of SIGABRT would print all stacks.
+void __wrap_abort(void)
+{
+	end("this process could not be run by Go's runtime, see above",
+	    "a limit may be reached: of processes (ulimit -u, pids.max of the cgroup), of addresses (ulimit -v) or of memory");
+}
+
+// Go ends where it cannot reserve addresses, or open the few files of its own.
+__attribute__((constructor)) static void look_at_limits(void)
+{
+	struct rlimit addresses, files;
+	const int next = dup(STDERR_FILENO);
+	void *trial;
+
+	close(next);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && (next < 0 || next + FEW_FILES > (long)files.rlim_cur))
+		end("the limit of open files is too low", "raise it: ulimit -n; under Slurm see PropagateResourceLimits");
+	if (getrlimit(RLIMIT_AS, &addresses) < 0 || addresses.rlim_cur == RLIM_INFINITY)
+		return;
+	trial = mmap(NULL, GO_RESERVES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (trial == MAP_FAILED)
+		end("the limit of addresses is too low for Go's runtime, which reserves 768 MiB",
+		    "raise or drop it: ulimit -v, RLIMIT_AS; under Slurm see PropagateResourceLimits");
+	munmap(trial, GO_RESERVES);
+}
