@@ -53,6 +53,9 @@ type directory struct {
 	listed bool
 	ahead  *ahead              // what is being read; nil for none
 	read   map[string]*reading // what was read ahead
+
+	levels  []string // below it, for newer processors
+	leveled bool     // they were looked for
 }
 
 // mostOpen is how many directories of a view stay open: what an image says of search
