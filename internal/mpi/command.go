@@ -25,6 +25,7 @@ type command struct {
 	texts   map[string]string // of scripts
 	running map[string]bool   // shell scripts that were looked at
 	steps   int               // how much more is looked up
+	work    int               // bytes that scripts have become
 }
 
 const (

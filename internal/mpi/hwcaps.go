@@ -2,6 +2,7 @@ package mpi
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
 )
@@ -56,6 +57,14 @@ func (l *loader) usable(all []string) []string {
 		l.usableLevels = l.machine.UsableHwcaps(l.arch)
 	}
 	return l.usableLevels
+}
+
+// isUsable tells of a file in the cache whether it is for this machine's processor, or for
+// any.
+func (l *loader) isUsable(file string) bool {
+	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
+	level, _, _ := strings.Cut(after, "/")
+	return !found || slices.Contains(l.usable(host.Hwcaps(l.arch)), level)
 }
 
 // legacyLevels are those of a glibc before 2.37: any of them, in each other in that order.

@@ -266,7 +266,8 @@ func (l *loader) cached(name string) []string {
 	if l.cache == nil || l.musl {
 		return nil
 	}
-	return l.cache.Lookup(name, ldcache.Flags(l.arch))
+	files := l.cache.Lookup(name, ldcache.Flags(l.arch))
+	return slices.DeleteFunc(files, func(file string) bool { return !l.isUsable(file) })
 }
 
 // inLevels searches a library in a directory and in those below it that are for newer

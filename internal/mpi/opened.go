@@ -156,11 +156,7 @@ func (c *command) opened(o *object) {
 	}
 	tried := 0
 	for _, in := range p.objects {
-		if ofLibc(in.name()) {
-			continue
-		}
-		imports, err := in.in.tree.Imports(in.in.path, "dlopen", "dlmopen")
-		if err != nil || len(imports) == 0 {
+		if ofLibc(in.name()) || !in.canOpen() {
 			continue
 		}
 		for _, text := range in.in.tree.Texts(in.in.path, ".so") {
@@ -174,6 +170,16 @@ func (c *command) opened(o *object) {
 			c.open(o, o.at, in.object == o, text)
 		}
 	}
+}
+
+// canOpen tells whether the object takes dlopen from glibc.
+func (o *object) canOpen() bool {
+	if o.opens == nil {
+		imports, err := o.in.tree.Imports(o.in.path, "dlopen", "dlmopen")
+		can := err == nil && len(imports) > 0
+		o.opens = &can
+	}
+	return *o.opens
 }
 
 // julia looks at MPI.jl's libraries: those that it brings, in the places where Julia keeps

@@ -76,10 +76,15 @@ func (s *scanner) run() {
 	s.endCommand()
 }
 
-// mostWord and mostWords bound what a command can become by its variables.
-const mostWord, mostWords = 64 << 10, 4096
+// mostWord and mostWords bound what a command can become by its variables, and mostWork
+// what all of them can.
+const mostWord, mostWords, mostWork = 64 << 10, 4096, 2 << 20
 
 func (s *scanner) add(text string) {
+	if s.work += len(text) + 1; s.work > mostWork {
+		s.steps = 0
+		return
+	}
 	if s.word.Len()+len(text) <= mostWord {
 		s.word.WriteString(text)
 	}

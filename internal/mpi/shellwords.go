@@ -51,6 +51,9 @@ func closing(text string) int {
 func (s *scanner) insertVariable(inner string, quoted bool) {
 	if inner != "" && (inner[0] == '@' || inner[0] == '*') {
 		for _, arg := range s.args[min(1, len(s.args)):] {
+			if s.steps <= 0 {
+				return
+			}
 			s.add(arg)
 			s.endWord()
 		}

@@ -88,7 +88,11 @@ func (p *plan) decide() error {
 	for _, u := range p.uses {
 		of, ok := p.choose(u)
 		if !ok || profile != nil && of != profile {
-			p.leaveUse(u, "no profile of the site is for it", ok)
+			why := "no profile of the site is for it"
+			if ok {
+				why = fmt.Sprintf("mpi.%s is for it, and a task can have one of the site's, here mpi.%s", of.Name, profile.Name)
+			}
+			p.leaveUse(u, why)
 			continue
 		}
 		profile, fitting = of, append(fitting, u)
@@ -138,10 +142,7 @@ func (u *use) own() string {
 }
 
 // leaveUse is for what no profile is for, or another than that of the first.
-func (p *plan) leaveUse(u *use, why string, another bool) {
-	if another {
-		why = "another MPI of the site takes its place in this task, and there can be one"
-	}
+func (p *plan) leaveUse(u *use, why string) {
 	if u.static {
 		why = "it is linked statically"
 	}

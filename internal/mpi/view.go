@@ -71,6 +71,7 @@ type object struct {
 	id   host.Identity
 
 	identity *Library // what identifyMPI has found
+	opens    *bool    // it can open libraries, once that was looked for
 }
 
 func newView(tree *host.Tree, seen *witnesses) *view {
