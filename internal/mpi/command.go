@@ -102,10 +102,14 @@ func (c *command) program(name string, args []string, first bool, depth int) {
 	case strings.HasPrefix(base, "julia"):
 		c.julia(o, args)
 		return
+	case isLoader(base):
+		args = c.loaderArguments(args)
+		fallthrough
 	case first, executesArguments(base):
+		c.login(base, args, depth)
 		c.arguments(base, args, depth)
 	}
-	if !executesArguments(base) {
+	if !executesArguments(base) && !isLoader(base) {
 		c.opened(o)
 	}
 }
@@ -113,13 +117,16 @@ func (c *command) program(name string, args []string, first bool, depth int) {
 // arguments may begin with options of the program's own, and with what it assigns.
 func (c *command) arguments(program string, args []string, depth int) {
 	for i, arg := range args {
-		if name, value, ok := assignment(arg); ok && !strings.HasSuffix(program, "sh") {
+		if name, value, ok := assignment(arg); ok && !isShell(program) {
 			c.vars[name] = value
 			continue
 		}
 		if strings.ContainsAny(arg, " \t\n;$") {
 			c.shellText(arg, args[i+1:], depth+1) // as sh -c has it
-			return
+			if isShell(program) {
+				return
+			}
+			continue
 		}
 		if o, file := c.lookUp(arg); o != nil || file != "" {
 			c.program(arg, args[i+1:], false, depth+1)
@@ -198,9 +205,12 @@ func (c *command) script(file string, args []string, depth int) {
 		}
 	}
 	switch {
-	case !ok || len(by) == 0 || strings.HasSuffix(by[0], "sh"):
+	case !ok || len(by) == 0 || isShell(by[0]):
 		if !c.running[file] {
 			c.running[file] = true
+			if len(by) > 0 {
+				c.login(by[0], by[1:], depth)
+			}
 			c.shellText(text, append([]string{file}, args...), depth)
 		}
 	case !c.running[file]:
@@ -242,10 +252,34 @@ func readText(in place) string {
 	return string(data)
 }
 
+func isShell(name string) bool { return strings.HasSuffix(name, "sh") }
+
+// isLoader recognises the dynamic loader, which executes a program when it is one itself.
+func isLoader(name string) bool {
+	return strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || strings.HasPrefix(name, "ld-musl") || name == "ld.so"
+}
+
+// loaderArguments are those after its options, two of which say what a variable says.
+func (c *command) loaderArguments(args []string) []string {
+	for len(args) > 1 && strings.HasPrefix(args[0], "--") {
+		option, value, found := strings.Cut(args[0], "=")
+		variable := map[string]string{"--library-path": "LD_LIBRARY_PATH", "--preload": "LD_PRELOAD"}[option]
+		takes := variable != "" || slices.Contains([]string{"--argv0", "--inhibit-rpath", "--audit", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"}, option)
+		if takes && !found {
+			value, args = args[1], args[1:]
+		}
+		if variable != "" {
+			c.vars[variable] = value
+		}
+		args = args[1:]
+	}
+	return args
+}
+
 // executesArguments tells of a program by its name that it executes what its arguments
 // say.
 func executesArguments(name string) bool {
-	return strings.HasSuffix(name, "sh") || slices.Contains([]string{
+	return isShell(name) || slices.Contains([]string{
 		"env", "nice", "ionice", "nohup", "time", "timeout", "numactl", "taskset", "stdbuf", "setsid", "chrt", "setarch",
 		"strace", "ltrace", "perf", "gdb", "valgrind", "catchsegv", "nsys", "ncu", "hpcrun", "tau_exec", "likwid-perfctr", "likwid-pin",
 		"tini", "dumb-init", "gosu", "su-exec", "xvfb-run", "unbuffer", "hwloc-bind", "prlimit", "choom", "uv", "entrypoint.sh",

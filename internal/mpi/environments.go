@@ -13,6 +13,35 @@ func isConda(name string) bool {
 	return name == "conda" || name == "mamba" || name == "micromamba"
 }
 
+// login reads what a shell does before its script: a login shell the files of the image and
+// of the home, others the one that a variable names.
+func (c *command) login(shell string, args []string, depth int) {
+	if !isShell(shell) {
+		return
+	}
+	var files []string
+	if slices.ContainsFunc(args, func(arg string) bool {
+		return arg == "--login" || len(arg) > 1 && arg[0] == '-' && arg[1] != '-' && strings.Contains(arg, "l")
+	}) {
+		files = []string{"/etc/profile"}
+		for _, name := range c.names("/etc/profile.d") {
+			if strings.HasSuffix(name, ".sh") && len(files) < mostPathFiles {
+				files = append(files, "/etc/profile.d/"+name)
+			}
+		}
+		if home := c.get("HOME"); home != "" {
+			files = append(files, home+"/.bash_profile", home+"/.profile")
+		}
+	} else if strings.HasSuffix(shell, "bash") {
+		files = []string{c.get("BASH_ENV")}
+	}
+	for _, file := range files {
+		if path.IsAbs(file) {
+			(&scanner{command: c, text: c.read(file), depth: depth + 1}).run()
+		}
+	}
+}
+
 // activate puts the programs of an environment before others.
 func (c *command) activate(prefix string) {
 	c.vars["PATH"] = prefix + "/bin:" + c.get("PATH")

@@ -8,6 +8,8 @@ package mpi
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -57,7 +59,7 @@ type mismatch struct {
 	use         *use // which it is about; nil for all
 }
 
-func (m *mismatch) Error() string { return m.who + ": " + m.reason }
+func (m *mismatch) Error() string { return m.who + ": " + oneLine(m.reason) }
 
 func (m *mismatch) Is(target error) bool { return target == ErrMismatch }
 
@@ -93,11 +95,24 @@ func Edits(r Request) (Result, error) {
 			return Result{}, err
 		}
 	}
-	p.Hint = hint(p.env, p.speaks)
+	p.Hint = oneLine(hint(p.env, p.speaks))
+	for i, w := range p.Warnings {
+		p.Warnings[i] = oneLine(w)
+	}
 	if !p.isFirstHere() {
 		p.Warnings = nil
 	}
 	return p.Result, nil
+}
+
+// oneLine is a text for a terminal: names in it are an image's.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // isFirstHere tells whether the task is the first of its step on this node, which speaks
@@ -143,7 +158,7 @@ func (p *plan) onlyHint() (Result, error) {
 	}
 	p.image.cache = cache
 	p.findUses()
-	return Result{Hint: hint(p.env, p.speaks)}, nil
+	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.

@@ -125,7 +125,7 @@ func (c *command) extensionDirs(dir, name string) []extensionFiles {
 	libraries := func(dir, begin string) extensionFiles {
 		var files []string
 		for _, n := range c.names(dir) {
-			if strings.HasPrefix(n, begin) && strings.HasSuffix(n, ".so") && len(files) < mostExtensions {
+			if strings.HasPrefix(n, begin) && strings.HasSuffix(n, ".so") && len(files) < mostLibraries {
 				files = append(files, n)
 			}
 		}

@@ -86,8 +86,9 @@ func (l *loader) examine(name, cwd string, search []string) program {
 		return program{kind: Foreign}
 	}
 	p := l.linked(o)
+	base := path.Base(name)
 	switch {
-	case p.kind == Foreign && p.process == nil && (executesArguments(path.Base(name)) || isConda(path.Base(name))): // linked statically
+	case p.kind == Foreign && p.process == nil && (executesArguments(base) || isConda(base) || isLoader(base)): // linked statically
 		p.kind = Wrapping
 	case p.kind == Linked && p.preload, p.kind == Foreign && p.process != nil && l.executes(p.process):
 		p.kind = Wrapping

@@ -126,6 +126,7 @@ type imports struct {
 const (
 	mostModules    = 24 // that are looked at
 	mostExtensions = 16 // packages whose libraries are
+	mostLibraries  = 6  // of one, which mostly have the same
 )
 
 // text notes what a module imports; within is the package that it is of.

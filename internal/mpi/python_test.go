@@ -184,4 +184,7 @@ func TestSaysWhoseMPI(t *testing.T) {
 	m.gcc(m.image+"/bin/static", calls+mpich+"int MPIR_Process;", "-static")
 	m.request.Program, m.request.Args = "sh", []string{"-c", "exec static"}
 	m.expect("warning: /bin/static uses its own MPICH (static) in /bin: it is linked statically")
+	m.copy("/bin/static", "/bin/x\n\x1b[2J")
+	m.request.Args = []string{"-c", "exec 'x\n\x1b[2J'"}
+	m.expect("warning: /bin/x??[2J uses its own MPICH (x??[2J) in /bin: it is linked statically")
 }

@@ -14,9 +14,10 @@ func reaching(t *testing.T) *machine {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
 	m.gcc(m.image+"/bin/sh", shell)
-	for _, name := range []string{"env", "numactl", "which", "tool", "conda"} {
-		m.copy("/bin/sh", "/bin/"+name)
+	for _, name := range []string{"/bin/env", "/bin/numactl", "/bin/which", "/bin/tool", "/bin/conda", "/bin/bash", "/bin/time", "/lib64/ld-linux.so"} {
+		m.copy("/bin/sh", name)
 	}
+	m.write(m.image+"/etc/profile.d/mpi.sh", "LD_LIBRARY_PATH=/opt/c\n")
 	lib := m.library(m.image+"/opt/a", "libmpi.so.12.1.0", mpich)
 	m.gcc(m.image+"/opt/a/app", calls, lib, "-Wl,-rpath,$ORIGIN")
 	m.gcc(m.image+"/bin/plain", calls, lib)
@@ -87,6 +88,9 @@ func TestScriptsAreFollowed(t *testing.T) {
 		"cat <<END\n/opt/a/app\nEND\n/opt/b/app":                      "/opt/b",
 		"echo /opt/a/app >/opt/b/app # /opt/c/app":                    "",
 		"LD_PRELOAD=/opt/a/libmpi.so.12 plain":                        "/opt/a",
+		"bash -lc plain":                                              "/opt/c",
+		"/lib64/ld-linux.so --library-path /opt/b /bin/plain":         "/opt/b",
+		"env time -f '%e s' /opt/a/app":                               "/opt/a",
 		"echo '/opt/a/app\n/opt/b/app'":                               "",
 		"mpirun -np 2 /opt/a/app":                                     "",
 		"set -- /opt/a/app; [ -x /opt/b/app ] && exec \\\n/opt/c/app": "/opt/c",
