@@ -26,21 +26,27 @@ type command struct {
 	running map[string]bool   // shell scripts that were looked at
 	steps   int               // how much more is looked up
 	work    int               // bytes that scripts have become
+	doubts  int               // how often what is looked at may not be executed
+	guesses int               // how many arguments were looked at so
 }
 
 const (
 	mostSteps  = 500
 	mostScript = 256 << 10 // bytes of one that are looked at
 	mostDepth  = 16        // of programs that execute others
+	mostGuess  = 64        // arguments of others that may be programs
 )
 
 // followCommand finds the MPIs that the task's command comes to.
 func (p *plan) followCommand() {
-	c := &command{
+	p.newCommand().program(p.Program, p.Args, true, 0)
+}
+
+func (p *plan) newCommand() *command {
+	return &command{
 		p: p, cwd: p.Cwd, steps: mostSteps,
 		vars: map[string]string{}, loaders: map[string]*loader{}, texts: map[string]string{}, running: map[string]bool{},
 	}
-	c.program(p.Program, p.Args, true, 0)
 }
 
 // get is a variable as the command has it by now.
@@ -102,12 +108,17 @@ func (c *command) program(name string, args []string, first bool, depth int) {
 	case strings.HasPrefix(base, "julia"):
 		c.julia(o, args)
 		return
+	case base == "Rscript" || base == "R":
+		c.r(o, args)
+		return
 	case isLoader(base):
 		args = c.loaderArguments(args)
 		fallthrough
 	case first, executesArguments(base):
 		c.login(base, args, depth)
 		c.arguments(base, args, depth)
+	default:
+		c.perhaps(args, depth)
 	}
 	if !executesArguments(base) && !isLoader(base) {
 		c.opened(o)
@@ -132,6 +143,36 @@ func (c *command) arguments(program string, args []string, depth int) {
 			c.program(arg, args[i+1:], false, depth+1)
 			return
 		}
+	}
+}
+
+// perhaps looks at arguments of a program that is not known to execute them: those that are
+// paths. An MPI that is found so is put in place, and nothing is said of it.
+func (c *command) perhaps(args []string, depth int) {
+	c.doubts++
+	defer func() { c.doubts-- }()
+	for i, arg := range args {
+		if !strings.Contains(arg, "/") || strings.ContainsAny(arg, " \t\n;$=") || c.guesses == mostGuess {
+			continue
+		}
+		c.guesses++
+		if o, file := c.lookUp(arg); o != nil || file != "" {
+			c.program(arg, args[i+1:], false, depth+1)
+			return
+		}
+	}
+}
+
+// add notes a use of the command.
+func (c *command) add(u *use) {
+	u.certain = u.certain && c.doubts == 0
+	c.p.add(u)
+}
+
+// unfound notes what is said of a program.
+func (c *command) unfound(format string, args ...any) {
+	if c.doubts == 0 {
+		c.p.unfound = append(c.p.unfound, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -162,12 +203,11 @@ func (c *command) hasMPI(o *object) bool {
 	}
 	switch {
 	case p.kind == Static && p.mpi.Family == "":
-		c.p.unfound = append(c.p.unfound, fmt.Sprintf("%s has an MPI of its own, linked statically: it does not run on the site's", o.at))
+		c.unfound("%s has an MPI of its own, linked statically: it does not run on the site's", o.at)
 	case p.kind == Linked, p.kind == Static:
-		c.p.add(u)
+		c.add(u)
 	case p.lacks != "":
-		c.p.unfound = append(c.p.unfound, fmt.Sprintf(
-			"%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.at, p.lacks))
+		c.unfound("%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.at, p.lacks)
 	}
 	return p.kind == Linked && !p.preload || p.kind == Static || p.lacks != ""
 }
@@ -175,6 +215,9 @@ func (c *command) hasMPI(o *object) bool {
 // open notes the MPI that a program comes to when it opens libraries.
 func (c *command) open(o *object, who string, certain bool, names ...string) bool {
 	l := c.loader()
+	if last := names[len(names)-1]; path.IsAbs(last) && l.fitting(last) == nil {
+		return false
+	}
 	p := l.start(o, names...)
 	mpi, at := l.mpiIn(p)
 	if at == nil {
@@ -183,7 +226,7 @@ func (c *command) open(o *object, who string, certain bool, names ...string) boo
 	if who == o.at && o == c.p.program.object {
 		who = ""
 	}
-	c.p.add(&use{mpi: mpi, loader: l, program: o, opens: names, process: p, who: who, certain: certain})
+	c.add(&use{mpi: mpi, loader: l, program: o, opens: names, process: p, who: who, certain: certain})
 	return true
 }
 

@@ -29,7 +29,7 @@ func (c *command) mpi4py(python *interpreter, certain bool) {
 		}
 		// It opens the library by name, and finds what the site gives.
 		if mpi := c.p.image.ofImage(c.p.names()); mpi.Family != "" {
-			c.p.add(&use{mpi: mpi, loader: c.p.image, who: who, certain: certain})
+			c.add(&use{mpi: mpi, loader: c.p.image, who: who, certain: certain})
 		}
 		return
 	}
@@ -149,6 +149,9 @@ const trampolines = "MPITRAMPOLINE_LIB"
 // opened looks at what a program opens: the libraries of an MPI that it, or a library of
 // it, names, and all that it names by path.
 func (c *command) opened(o *object) {
+	if len(c.p.Profiles) == 0 {
+		return // the hint goes without
+	}
 	l := c.loader()
 	p := l.start(o)
 	if file := c.get(trampolines); file != "" {
@@ -180,31 +183,4 @@ func (o *object) canOpen() bool {
 		o.opens = &can
 	}
 	return *o.opens
-}
-
-// julia looks at MPI.jl's libraries: those that it brings, in the places where Julia keeps
-// them, and what is opened by name.
-func (c *command) julia(o *object, args []string) {
-	certain := false
-	for _, arg := range args {
-		text := arg
-		if _, file := c.lookUp(arg); file != "" {
-			text = c.read(file)
-		}
-		certain = certain || strings.Contains(text, "using MPI") || strings.Contains(text, "import MPI")
-	}
-	depots := strings.Split(c.get("JULIA_DEPOT_PATH"), ":")
-	if c.get("JULIA_DEPOT_PATH") == "" {
-		depots = []string{c.get("HOME") + "/.julia", "/opt/julia", "/usr/local/share/julia"}
-	}
-	for _, depot := range depots {
-		for _, hash := range c.names(depot + "/artifacts") {
-			lib := depot + "/artifacts/" + hash + "/lib"
-			for _, name := range c.names(lib) {
-				if isMPIName(name) && strings.HasSuffix(name, ".so") {
-					c.open(o, "MPI.jl in "+depot, certain, lib+"/"+name)
-				}
-			}
-		}
-	}
 }

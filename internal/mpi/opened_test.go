@@ -60,6 +60,19 @@ func TestJulia(t *testing.T) {
 	}
 }
 
+// Packages of R for MPI are libraries of their own.
+func TestR(t *testing.T) {
+	m := newMachine(t)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	m.gcc(m.image+"/bin/Rscript", shell)
+	lib := m.library(m.image+"/opt/a", "libmpi.so.12.1.0", mpich)
+	m.gcc(m.image+"/usr/lib/R/site-library/Rmpi/libs/Rmpi.so", "int MPI_Init(void); int r(void) { return MPI_Init(); }", "-shared", "-fPIC", lib, "-Wl,-rpath,/opt/a")
+	m.request.Program, m.request.Args = "Rscript", []string{"-e", "library(Rmpi)"}
+	if got := m.covered(); got != "/opt/a" {
+		t.Errorf("the site's MPI is put over %q", got)
+	}
+}
+
 // Programs that nothing tells of find the site's MPI before their own, unless the site
 // wants to know more of them, or one is known to have another.
 func TestFirst(t *testing.T) {

@@ -26,7 +26,7 @@ type scanner struct {
 
 // shellText looks at a script, with $0 and the arguments after it.
 func (c *command) shellText(text string, args []string, depth int) {
-	if depth > mostDepth {
+	if c.steps--; depth > mostDepth || c.steps < 0 {
 		return
 	}
 	(&scanner{command: c, text: text, args: args, depth: depth}).run()
@@ -254,6 +254,7 @@ func (s *scanner) source(args []string) {
 		return
 	}
 	text := s.read(file)
+	s.steps--
 	inner := &scanner{command: s.command, text: text, args: append([]string{file}, args[1:]...), depth: s.depth + 1}
 	inner.run()
 }

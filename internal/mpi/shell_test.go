@@ -21,6 +21,8 @@ func reaching(t *testing.T) *machine {
 	lib := m.library(m.image+"/opt/a", "libmpi.so.12.1.0", mpich)
 	m.gcc(m.image+"/opt/a/app", calls, lib, "-Wl,-rpath,$ORIGIN")
 	m.gcc(m.image+"/bin/plain", calls, lib)
+	m.copy("/bin/sh", "/bin/echo")
+	m.copy("/bin/sh", "/bin/launch")
 	for _, dir := range []string{"/opt/b", "/opt/c", "/srv/conda/envs/sim/bin"} {
 		m.copy("/opt/a/libmpi.so.12.1.0", dir+"/libmpi.so.12.1.0")
 		m.check(os.Symlink("libmpi.so.12.1.0", m.image+dir+"/libmpi.so.12"))
@@ -86,11 +88,12 @@ func TestScriptsAreFollowed(t *testing.T) {
 		"/srv/here.sh x":                                              "/opt/b",
 		"/srv/wrap.sh 1 2":                                            "/opt/c",
 		"cat <<END\n/opt/a/app\nEND\n/opt/b/app":                      "/opt/b",
-		"echo /opt/a/app >/opt/b/app # /opt/c/app":                    "",
+		"echo /opt/a/app >/opt/b/app # /opt/c/app":                    "/opt/a",
 		"LD_PRELOAD=/opt/a/libmpi.so.12 plain":                        "/opt/a",
 		"bash -lc plain":                                              "/opt/c",
 		"/lib64/ld-linux.so --library-path /opt/b /bin/plain":         "/opt/b",
 		"env time -f '%e s' /opt/a/app":                               "/opt/a",
+		"launch -n 1 /opt/a/app x":                                    "/opt/a",
 		"echo '/opt/a/app\n/opt/b/app'":                               "",
 		"mpirun -np 2 /opt/a/app":                                     "",
 		"set -- /opt/a/app; [ -x /opt/b/app ] && exec \\\n/opt/c/app": "/opt/c",
@@ -110,6 +113,7 @@ func TestHostileScripts(t *testing.T) {
 		"nesting":      strings.Repeat("$(", 100000),
 		"names":        strings.Repeat("$(dirname \"", 20000),
 		"arguments":    strings.Repeat("$@ ", 80000),
+		"growing":      "X='eval $X;eval $X;eval $X'\n$X; eval $X;" + strings.Repeat("$(eval $X)", 100),
 		"evaluation":   "X='eval $X'\n$X; eval $X",
 		"sources":      ". /srv/hostile.sh\n. /srv/hostile.sh\n",
 		"quotes":       strings.Repeat("\"'`", 80000),

@@ -14,7 +14,7 @@ func (s *scanner) dollar(quoted bool) {
 		s.add("$")
 	case rest[0] == '(':
 		end := closing(rest)
-		s.at += end + 1
+		s.at = min(s.at+end+1, len(s.text))
 		s.insert(s.output(rest[1:end]), quoted)
 	case rest[0] == '{':
 		inner, after, _ := strings.Cut(rest[1:], "}")
@@ -32,7 +32,8 @@ func (s *scanner) dollar(quoted bool) {
 
 func isNameStart(c byte) bool { return c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// closing is where the parenthesis ends that a text begins with.
+// closing is where the parenthesis ends that a text begins with: at the text's end, if it
+// does not.
 func closing(text string) int {
 	open := 0
 	for i := range len(text) {
@@ -45,7 +46,7 @@ func closing(text string) int {
 			}
 		}
 	}
-	return len(text) - 1
+	return len(text)
 }
 
 func (s *scanner) insertVariable(inner string, quoted bool) {
