@@ -77,6 +77,7 @@ type plan struct {
 	programs Programs // of Provide
 	uses     []*use   // the MPIs that it comes to
 	unfound  []string // what is said of programs whose MPI is nowhere
+	ofStep   []string // warnings that are the same on every node
 	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
 	wrapping bool     // the program is linked with none itself, and may execute one that is
 	needs    []string // patterns of devices, of each of which there must be one
@@ -96,13 +97,25 @@ func Edits(r Request) (Result, error) {
 		}
 	}
 	p.Hint = oneLine(hint(p.env, p.speaks))
-	for i, w := range p.Warnings {
-		p.Warnings[i] = oneLine(w)
-	}
-	if !p.isFirstHere() {
-		p.Warnings = nil
-	}
+	p.warn()
 	return p.Result, nil
+}
+
+// warn leaves what this task is to say for others: what differs from node to node the
+// first on each, what does not the first of the step.
+func (p *plan) warn() {
+	isFirst := func(variable string) bool { return p.env[variable] == "" || p.env[variable] == "0" }
+	var said []string
+	if isFirst("SLURM_LOCALID") {
+		said = p.Warnings
+	}
+	if isFirst("SLURM_PROCID") {
+		said = append(said, p.ofStep...)
+	}
+	p.Warnings = nil
+	for _, w := range said {
+		p.Warnings = append(p.Warnings, oneLine(w))
+	}
 }
 
 // oneLine is a text for a terminal: names in it are an image's.
@@ -113,13 +126,6 @@ func oneLine(text string) string {
 		}
 		return '?'
 	}, text)
-}
-
-// isFirstHere tells whether the task is the first of its step on this node, which speaks
-// for the others.
-func (p *plan) isFirstHere() bool {
-	local := p.env["SLURM_LOCALID"]
-	return local == "" || local == "0"
 }
 
 // findOut decides, and keeps the decision. The tasks of a step begin at once: while one

@@ -178,6 +178,11 @@ func TestSaysWhoseMPI(t *testing.T) {
 	m.library(m.image+"/opt/venv/lib", "libmpi.so.12.1.0", openmpi)
 	m.expect("warning: mpi4py in /opt/venv/lib/python3.11/site-packages uses its own Open MPI (libmpi.so.12.1.0) in /opt/venv/lib: no profile of the site is for it",
 		"/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.0.0")
+	m.request.Env = append(m.request.Env, "SLURM_PROCID=2", "SLURM_LOCALID=0")
+	if got := m.plan(); strings.Contains(got, "warning") {
+		t.Errorf("the first task of another node says what is so on all:\n%s", got)
+	}
+	m.request.Env = m.request.Env[:len(m.request.Env)-2]
 	if got := m.plan(); strings.Contains(got, "LD_LIBRARY_PATH=/run/.ocishim/mpi/first") {
 		t.Errorf("what is known to have another is given the site's:\n%s", got)
 	}

@@ -86,6 +86,7 @@ func (p *plan) recallFrom(name string) bool {
 	said := Library{Family: Family(r.text()), Path: r.text(), Version: r.text()}
 	said.PMI = PMI{PMIx: r.text() != "", Version: r.text(), Socket: r.text() != "", By: r.text()}
 	result.Warnings = r.list()
+	ofStep := r.list()
 	for range r.count() {
 		result.Edits = append(result.Edits, r.edit())
 	}
@@ -97,7 +98,7 @@ func (p *plan) recallFrom(name string) bool {
 	if r.bad {
 		return false
 	}
-	p.Result, p.speaks = result, said
+	p.Result, p.speaks, p.ofStep = result, said, ofStep
 	return true
 }
 
@@ -118,6 +119,7 @@ func (p *plan) keep() {
 	l := p.speaks
 	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By)
 	w.list(p.Warnings)
+	w.list(p.ofStep)
 	w.count(len(p.Edits))
 	for _, e := range p.Edits {
 		w.edit(e)

@@ -154,8 +154,8 @@ func (p *plan) leaveUse(u *use, why string) {
 
 // warnOwn says that a program does not run on the site's MPI though nothing is wrong.
 func (p *plan) warnOwn(text string) {
-	if !slices.Contains(p.Warnings, text) {
-		p.Warnings = append(p.Warnings, text)
+	if !slices.Contains(p.ofStep, text) {
+		p.ofStep = append(p.ofStep, text)
 	}
 }
 
