@@ -105,42 +105,56 @@ func (c *command) extensions(python *interpreter, name string) {
 		if !slices.ContainsFunc(c.p.image.list(dir), func(n string) bool { return n == name || strings.HasPrefix(n, name+".") }) {
 			continue
 		}
-		for _, in := range c.extensionDirs(dir, name) {
-			for _, file := range in.files {
-				if c.open(python.object, name+" in "+dir, true, in.dir+"/"+file) {
-					return
-				}
+		for _, file := range c.extensionFiles(dir, name) {
+			if c.open(python.object, name+" in "+dir, true, file) {
+				return
 			}
 		}
 		return
 	}
 }
 
-type extensionFiles struct {
-	dir   string
-	files []string
+// extensionFiles are libraries of a package: those in it, in its lib/CONFIGURATION, and of
+// those in packages below it the ones that need an MPI themselves.
+func (c *command) extensionFiles(dir, name string) (files []string) {
+	in := dir + "/" + name
+	files = append(c.libraries(dir, name+".", false), c.libraries(in, "", false)...)
+	below := c.p.image.sorted(in)
+	if slices.Contains(below, "lib") {
+		for _, configuration := range c.names(in + "/lib") {
+			if !strings.Contains(configuration, ".") && len(files) < 2*mostExtensions {
+				files = append(files, c.libraries(in+"/lib/"+configuration, "", false)...)
+			}
+		}
+	}
+	looked := 0
+	for _, sub := range below {
+		if strings.Contains(sub, ".") || strings.HasPrefix(sub, "__") || sub == "lib" || sub == "tests" {
+			continue
+		}
+		if looked++; looked > mostExtensions {
+			break
+		}
+		files = append(files, c.libraries(in+"/"+sub, "", true)...)
+	}
+	return files
 }
 
-func (c *command) extensionDirs(dir, name string) []extensionFiles {
-	libraries := func(dir, begin string) extensionFiles {
-		var files []string
-		for _, n := range c.names(dir) {
-			if strings.HasPrefix(n, begin) && strings.HasSuffix(n, ".so") && len(files) < mostLibraries {
-				files = append(files, n)
+// libraries are a few of those in a directory, or those that need an MPI.
+func (c *command) libraries(dir, begin string, needing bool) (files []string) {
+	for _, name := range c.names(dir) {
+		if !strings.HasPrefix(name, begin) || !strings.HasSuffix(name, ".so") || len(files) == mostLibraries {
+			continue
+		}
+		file := dir + "/" + name
+		if needing {
+			if o := c.p.image.fitting(file); o == nil || !slices.ContainsFunc(o.Needed, isMPIName) {
+				continue
 			}
 		}
-		return extensionFiles{dir, files}
+		files = append(files, file)
 	}
-	in := dir + "/" + name
-	all := []extensionFiles{libraries(dir, name+"."), libraries(in, "")}
-	if slices.Contains(c.p.image.list(in), "lib") {
-		for _, sub := range c.names(in + "/lib") {
-			if !strings.Contains(sub, ".") && len(all) < mostExtensions {
-				all = append(all, libraries(in+"/lib/"+sub, ""))
-			}
-		}
-	}
-	return all
+	return files
 }
 
 // trampolines names the variables by which MPItrampoline is told its MPI.

@@ -116,6 +116,11 @@ func TestPythonLayouts(t *testing.T) {
 			m.copy("/made/petsc", "/usr/local"+sites+"/petsc4py/lib/linux-gnu/PETSc.cpython-311-x86_64-linux-gnu.so")
 			m.mpiIn("/opt/mpi")
 		}, "python3|-c|from petsc4py import PETSc", "/opt/mpi"},
+		"a package below another": {func(m *machine) {
+			m.copy("/made/petsc", "/usr/local"+sites+"/horovod/torch/mpi_lib_v2.cpython-311-x86_64-linux-gnu.so")
+			m.copy("/made/petsc", "/usr/local"+sites+"/other/torch/mpi_lib_v2.cpython-311-x86_64-linux-gnu.so")
+			m.mpiIn("/opt/mpi")
+		}, "python3|-c|import horovod.torch as hvd", "/opt/mpi"},
 		"not seen to be imported": {func(m *machine) { m.venv("/opt/venv", "") }, "/opt/venv/bin/python|-c|exec(input())", "/opt/venv/lib"},
 		"modules in a circle": {func(m *machine) {
 			m.write(m.image+"/srv/circle.py", "import circle, other\nfrom . import circle\n")
