@@ -157,7 +157,7 @@ func (v *view) usableLevels() []string {
 	return v.levels
 }
 
-// isUsable tells of a file in the cache whether it is for this processor, or for any.
+// isUsable reports whether a file in the cache is for this processor, or for any.
 func (v *view) isUsable(file string) bool {
 	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
 	level, _, _ := strings.Cut(after, "/")

@@ -64,7 +64,7 @@ func (d *Directory) PlainIdentity(name string) (Identity, error) {
 	return identity(&st), nil
 }
 
-// HasDirectory tells whether it holds a directory of that name, or a link to one.
+// HasDirectory reports whether it holds a directory of that name, or a link to one.
 func (d *Directory) HasDirectory(name string) bool {
 	var st unix.Stat_t
 	if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {

@@ -128,7 +128,7 @@ func (r *replacement) checkParts(p *process) error {
 	return nil
 }
 
-// isSites tells of an object whether it is one of the node's: by its place, or as a file
+// isSites reports whether an object is one of the node: by its place, or as a file
 // of the node that the container shows somewhere.
 func (r *replacement) isSites(o *object) bool {
 	return o.in.tree == r.Node || slices.ContainsFunc(r.used, func(site *object) bool { return site.id == o.id })

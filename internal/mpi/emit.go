@@ -111,7 +111,7 @@ func (r *replacement) emitFirst(e *bundle.Edit) {
 	e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+first)
 }
 
-// leavesCertain tells whether a program is known to run on an MPI of its own.
+// leavesCertain reports whether a program is known to run on an MPI of its own.
 func (r *replacement) leavesCertain() bool {
 	return slices.ContainsFunc(r.plan.uses, func(u *use) bool { return u.certain && !slices.Contains(r.uses, u) })
 }

@@ -69,7 +69,7 @@ func (c *command) activateFor(args []string) (rest []string) {
 	return nil
 }
 
-// exists tells whether a word is a program, which an environment's name is not.
+// exists reports whether a word is a program, which an environment's name is not.
 func (c *command) exists(word string) bool {
 	if strings.Contains(word, "/") {
 		return false

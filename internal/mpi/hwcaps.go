@@ -59,8 +59,7 @@ func (l *loader) usable(all []string) []string {
 	return l.usableLevels
 }
 
-// isUsable tells of a file in the cache whether it is for this machine's processor, or for
-// any.
+// isUsable reports whether a file in the cache is for this machine's processor, or for any.
 func (l *loader) isUsable(file string) bool {
 	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
 	level, _, _ := strings.Cut(after, "/")
@@ -102,7 +101,7 @@ func (l *loader) looksInLegacy() bool {
 	return true
 }
 
-// has tells whether the directory holds another of that name.
+// has reports whether the directory holds another of that name.
 func (d *directory) has(name string) bool {
 	if d.open != nil {
 		return d.open.HasDirectory(name)

@@ -25,7 +25,7 @@ func (c *command) julia(o *object, args []string) {
 	}
 }
 
-// mentions tells whether arguments, or the scripts that they name, have one of the words.
+// mentions reports whether arguments, or the scripts that they name, have one of the words.
 func (c *command) mentions(args []string, words ...string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool {
 		text := arg

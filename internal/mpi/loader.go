@@ -152,8 +152,7 @@ func (l *loader) need(name string, by *loaded, p *process) {
 	p.add(name, &loaded{object: o.object, by: by, origin: o.in})
 }
 
-// isPreload tells of an object of a program whether it is there, with what needs it, by
-// what is preloaded.
+// isPreload reports whether an object is there because something is preloaded.
 func (p *process) isPreload(o *loaded) bool {
 	for ; o != nil; o = o.by {
 		if o.preload {

@@ -189,7 +189,7 @@ func (c *command) opened(o *object) {
 	}
 }
 
-// canOpen tells whether the object takes dlopen from glibc.
+// canOpen reports whether the object takes dlopen from glibc.
 func (o *object) canOpen() bool {
 	if o.opens == nil {
 		imports, err := o.in.tree.Imports(o.in.path, "dlopen", "dlmopen")

@@ -73,7 +73,7 @@ func TestR(t *testing.T) {
 	}
 }
 
-// Programs that nothing tells of find the site's MPI before their own, unless the site
+// Programs that are not known before find the site's MPI before their own, unless the site
 // wants to know more of them, or one is known to have another.
 func TestFirst(t *testing.T) {
 	const first = "LD_LIBRARY_PATH=/run/.ocishim/mpi/first"

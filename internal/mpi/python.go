@@ -184,7 +184,7 @@ func (m *imports) module(name string) {
 	m.queue = append(m.queue, name)
 }
 
-// follow looks at modules until one imports mpi4py. Of a package __init__ is read, too.
+// follow looks at modules until one imports mpi4py. Of a package, __init__ is read as well.
 func (m *imports) follow() {
 	for n := 0; n < len(m.queue) && n < mostModules && !m.mpi; n++ {
 		name := m.queue[n]

@@ -50,7 +50,7 @@ func TestSearchPaths(t *testing.T) {
 }
 
 // A DT_RPATH counts for what the program's libraries need, a DT_RUNPATH does not; that of
-// the program counts for what is opened, too.
+// the program counts for what is opened.
 func TestInheritedSearchPaths(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)

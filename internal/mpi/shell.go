@@ -268,7 +268,7 @@ func assignment(word string) (name, value string, ok bool) {
 	return name, value, true
 }
 
-// goesBefore tells of a word in a shell's script that a command may follow it.
+// goesBefore reports whether a command may follow a word of a shell script.
 func goesBefore(word string) bool {
 	return slices.Contains([]string{
 		"exec", "command", "builtin", "time", "if", "then", "else", "elif", "while", "until", "do", "!", "{", "}", "[[",

@@ -20,7 +20,7 @@ type use struct {
 	process *process
 	who     string // for messages; empty for the task's own program
 
-	// certain is what the command comes to without doubt. Others are put in place, too,
+	// certain is what the command comes to without doubt. Others are put in place as well,
 	// but nothing is said of them.
 	certain bool
 
