@@ -86,6 +86,27 @@ func TestOriginOfLinks(t *testing.T) {
 	m.expect("/opt/site/libmpi.so.12.4.1 at /opt/view/libmpi.so.12.1.0")
 }
 
+// ".." leads out of the directory that a link leads to, and not of the one with the link.
+func TestAboveLinks(t *testing.T) {
+	m := newMachine(t)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	lib := m.library(m.image+"/store/lib", "libmpi.so.12.1.0", mpich)
+	m.library(m.image+"/view/lib", "libmpi.so.12.0.0", mpich)
+	mid := m.library(m.image+"/store/mid", "libmid.so.1.0", "int MPI_Init(void); int mid(void) { return MPI_Init(); }", lib, "-Wl,-rpath,$ORIGIN/../lib")
+	m.check(os.Symlink("../store/mid", m.image+"/view/mid"))
+	m.gcc(m.image+"/bin/program", "int mid(void); int main(void) { return mid(); }", mid, "-Wl,-rpath,/none/../view/mid:/view/mid,-rpath-link,"+m.image+"/store/lib")
+	m.expect("/opt/site/libmpi.so.12.4.1 at /store/lib/libmpi.so.12.1.0")
+	if got := m.plan(); strings.Contains(got, "/view/lib") {
+		t.Errorf("got:\n%s", got)
+	}
+	m.request.CacheDir = t.TempDir()
+	m.plan()
+	m.check(os.Remove(m.image + "/view/mid"))
+	if m.recalls() {
+		t.Error("a decision is taken over though the link is gone")
+	}
+}
+
 // Loaders before glibc 2.37 look in directories that later ones do not know.
 func TestLegacyLevels(t *testing.T) {
 	m := newMachine(t)

@@ -200,7 +200,9 @@ func (v *view) leadsToBind(p string) bool {
 func (v *view) dir(p string) *directory {
 	d, ok := v.dirs[p]
 	if !ok {
-		d = v.enter(path.Clean("/" + p))
+		if at, ok := v.physical(p); ok {
+			d = v.enter(at)
+		}
 		v.dirs[p] = d
 	}
 	return d
