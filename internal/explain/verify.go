@@ -62,6 +62,7 @@ type view struct {
 
 	searchPath []string // of LD_LIBRARY_PATH
 	cache      *ldcache.Cache
+	levels     []string // of this processor
 }
 
 func (v *view) readEnvironment() {
@@ -110,24 +111,57 @@ func (v *view) library(source, at string) (soname string, ok bool) {
 func (v *view) find(soname, given string) Finding {
 	f := Finding{Library: soname, Given: given}
 	for _, dir := range v.searchPath {
-		if at := v.follow(path.Join(dir, soname)); path.IsAbs(dir) && at != "" {
+		if at := v.findIn(dir, soname); at != "" {
 			return v.found(f, at, "LD_LIBRARY_PATH")
 		}
 	}
 	if v.cache != nil {
 		for _, file := range v.cache.Lookup(soname, ldcache.Flags(v.arch)) {
-			if at := v.follow(file); at != "" {
+			if at := v.follow(file); at != "" && v.isUsable(file) {
 				return v.found(f, at, "ld.so.cache")
 			}
 		}
 	}
 	for _, dir := range host.LibraryDirs(v.arch) {
-		if at := v.follow(path.Join(dir, soname)); at != "" {
+		if at := v.findIn(dir, soname); at != "" {
 			return v.found(f, at, "standard directories")
 		}
 	}
 	f.Why = "the loader does not find it"
 	return f
+}
+
+// findIn looks in a directory of a search path, and below it first, where libraries for
+// newer processors are.
+func (v *view) findIn(dir, soname string) string {
+	for _, dir := range host.TokensOf(v.arch, "").Expand(dir) {
+		if !path.IsAbs(dir) {
+			continue
+		}
+		for _, level := range v.usableLevels() {
+			if at := v.follow(path.Join(dir, host.HwcapsDir, level, soname)); at != "" {
+				return at
+			}
+		}
+		if at := v.follow(path.Join(dir, soname)); at != "" {
+			return at
+		}
+	}
+	return ""
+}
+
+func (v *view) usableLevels() []string {
+	if v.levels == nil {
+		v.levels = v.node.UsableHwcaps(v.arch)
+	}
+	return v.levels
+}
+
+// isUsable reports whether a file in the cache is for this processor, or for any.
+func (v *view) isUsable(file string) bool {
+	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
+	level, _, _ := strings.Cut(after, "/")
+	return !found || slices.Contains(v.usableLevels(), level)
 }
 
 func (v *view) found(f Finding, at, by string) Finding {

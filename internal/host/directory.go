@@ -64,6 +64,21 @@ func (d *Directory) PlainIdentity(name string) (Identity, error) {
 	return identity(&st), nil
 }
 
+// HasDirectory reports whether it holds a directory of that name, or a link to one.
+func (d *Directory) HasDirectory(name string) bool {
+	var st unix.Stat_t
+	if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return false
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return true
+	case unix.S_IFLNK:
+		return d.tree.IsDir(d.below(name))
+	}
+	return false
+}
+
 // Close is for when nothing more is looked for there.
 func (d *Directory) Close() { unix.Close(d.fd) }
 

@@ -25,6 +25,8 @@ type Library struct {
 	RunPath []string // DT_RUNPATH, likewise
 	Needs   []VersionNeed
 	Defines []string // symbol versions it defines
+
+	NoDefaultLib bool // DF_1_NODEFLIB: the usual directories are not searched for what it needs
 }
 
 // A VersionNeed is the symbol versions that are needed of a library.
@@ -129,6 +131,13 @@ func (t *Tree) Contains(path string, names ...string) (has map[string]bool, err 
 	return has, err
 }
 
+// Texts lists constants of a program or library in which a word occurs, such as names of
+// what it opens. Of a section with more than 16 MiB there are none.
+func (t *Tree) Texts(path, word string) (texts []string) {
+	_ = t.withELF(path, func(e *elfFile) { texts = e.texts(word) })
+	return texts
+}
+
 func (t *Tree) withELF(path string, read func(*elfFile)) error {
 	return t.withHandle(path, func(h *handle) error { return h.withELF(path, read) })
 }
@@ -170,6 +179,8 @@ func (e *elfFile) library() Library {
 			lib.RPath = append(lib.RPath, strings.Split(e.name(names, value), ":")...)
 		case elf.DT_RUNPATH:
 			lib.RunPath = append(lib.RunPath, strings.Split(e.name(names, value), ":")...)
+		case elf.DT_FLAGS_1:
+			lib.NoDefaultLib = elf.DynFlag1(value)&elf.DF_1_NODEFLIB != 0
 		case elf.DT_VERNEED:
 			lib.Needs = e.versionNeeds(e.loaded(value), names)
 		case elf.DT_VERDEF:

@@ -40,6 +40,7 @@ type elfSegment struct {
 type elfSection struct {
 	kind     elf.SectionType
 	link     uint32
+	flags    elf.SectionFlag
 	at, size uint64
 }
 
@@ -153,7 +154,7 @@ func (e *elfFile) readSections() {
 	for ; len(table) >= size; table = table[size:] {
 		e.sections = append(e.sections, elfSection{
 			kind: elf.SectionType(e.order.Uint32(table[4:])), at: e.order.Uint64(table[24:]),
-			size: e.order.Uint64(table[32:]), link: e.order.Uint32(table[40:]),
+			flags: elf.SectionFlag(e.order.Uint64(table[8:])), size: e.order.Uint64(table[32:]), link: e.order.Uint32(table[40:]),
 		})
 	}
 }

@@ -88,7 +88,7 @@ func (e *elfFile) imported(names []string) map[string]bool {
 	return found
 }
 
-// contained looks for names of the program's own table. That has each end of a name once:
+// contained looks for names of the program's own table, of what it has and does not lack. That has each end of a name once:
 // MPI_Init is the end of PMPI_Init there, and only a symbol tells that it is a name, too.
 func (e *elfFile) contained(wanted []string) map[string]bool {
 	found := map[string]bool{}
@@ -105,7 +105,7 @@ func (e *elfFile) contained(wanted []string) map[string]bool {
 	}
 	for table := e.data(at); len(table) >= symbolSize && len(ends) > 0; table = table[symbolSize:] {
 		offset := uint64(e.order.Uint32(table))
-		if offset >= uint64(len(names)) {
+		if offset >= uint64(len(names)) || e.order.Uint16(table[6:]) == uint16(elf.SHN_UNDEF) {
 			continue
 		}
 		for _, end := range ends {
@@ -127,4 +127,29 @@ func (e *elfFile) eachSymbol(visit func(name string, section uint16)) {
 	for table := e.data(at); len(table) >= symbolSize; table = table[symbolSize:] {
 		visit(text(names, uint64(e.order.Uint32(table))), e.order.Uint16(table[6:]))
 	}
+}
+
+// mostTexts bounds how many are found.
+const mostTexts = 256
+
+// texts finds the constants of a program in which a word occurs.
+func (e *elfFile) texts(word string) (found []string) {
+	const kept = elf.SHF_ALLOC | elf.SHF_WRITE | elf.SHF_EXECINSTR
+	e.readSections()
+	for i, s := range e.sections {
+		if s.kind != elf.SHT_PROGBITS || s.flags&kept != elf.SHF_ALLOC {
+			continue
+		}
+		data := e.data(i)
+		for at := bytes.Index(data, []byte(word)); at >= 0 && len(found) < mostTexts; at = bytes.Index(data, []byte(word)) {
+			start := bytes.LastIndexByte(data[max(0, at-maxPath):at], 0) + 1 + max(0, at-maxPath)
+			end := bytes.IndexByte(data[at:min(len(data), at+maxPath)], 0)
+			if end < 0 {
+				end = len(word)
+			}
+			found = append(found, string(data[start:at+end]))
+			data = data[at+end:]
+		}
+	}
+	return found
 }

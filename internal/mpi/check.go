@@ -1,6 +1,7 @@
 package mpi
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -9,19 +10,31 @@ import (
 )
 
 // check has the loader's rules run over what the container will have: each library that
-// is needed must be there, with the versions of symbols that are needed of it.
+// is needed must be there, with the versions of symbols that are needed of it, and the MPI
+// must be the site's.
 func (r *replacement) check() error {
 	r.readImage()
-	result := *r.image
-	result.instead = r.instead
-	site := moved(r.site.object, r.dir+"/lib/"+r.site.object.name())
-	roots := []*object{site}
-	var before *process
-	if r.program.kind == Linked {
-		roots, before = []*object{r.program.object}, r.program.process
+	for _, u := range r.uses {
+		if err := r.checkUse(u); err != nil {
+			if m := (*mismatch)(nil); errors.As(err, &m) {
+				m.use = u
+			}
+			return err
+		}
 	}
-	p := result.load(roots...)
-	if err := r.checkNeeded(p, before); err != nil {
+	return nil
+}
+
+func (r *replacement) checkUse(u *use) error {
+	result := *u.loader
+	result.instead = r.instead
+	var p *process
+	if u.program == nil {
+		p = result.load(moved(r.site.object, r.dir+"/lib/"+r.site.object.name()))
+	} else {
+		p = result.start(u.program, u.opens...)
+	}
+	if err := r.checkNeeded(p, u.process); err != nil {
 		return err
 	}
 	if err := r.checkVersions(p); err != nil {
@@ -98,15 +111,27 @@ func greatestLike(version string, versions []string) string {
 }
 
 // checkParts refuses a program that loads a part of the image's MPI still: what the
-// site's does not have.
+// site's does not have, or what is found where nothing could be put in its place.
 func (r *replacement) checkParts(p *process) error {
 	for _, o := range p.objects {
+		if o.by == nil && p.main != nil && o == p.main || r.isSites(o.object) {
+			continue
+		}
+		if _, ok := identifyMPI(o.object); ok {
+			return r.mismatch("%s would be loaded still", r.whose(o.object))
+		}
 		if isMPIPart(o.name()) && r.given[o.name()] == nil && o.by != nil {
 			return r.mismatch("%s needs %s, which is a part of the image's MPI that the site's %s does not have",
 				o.by.at, o.name(), path.Base(r.site.Path))
 		}
 	}
 	return nil
+}
+
+// isSites reports whether an object is one of the node: by its place, or as a file
+// of the node that the container shows somewhere.
+func (r *replacement) isSites(o *object) bool {
+	return o.in.tree == r.Node || slices.ContainsFunc(r.used, func(site *object) bool { return site.id == o.id })
 }
 
 // checkPlugins has what is loaded later looked at, too. A plugin that lacks a library

@@ -2,79 +2,178 @@ package mpi
 
 import (
 	"debug/elf"
+	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// A command is followed to the MPI that it will run with, where its program is linked
-// with none itself: by the arguments of a shell or a launcher, by scripts, and by Python's
-// imports. Only what is written there counts. That the image has an MPI says nothing of
-// a command, and one that uses none is not to be taken for one that does.
+// A command is followed to the MPIs that it will run with, where its program is linked
+// with none itself: by the arguments of a shell or a launcher, by scripts, by Python's
+// imports, and by what programs open. Only what is written there counts as certain. That
+// the image has an MPI says nothing of a command, and one that uses none is not to be
+// taken for one that does.
 type command struct {
-	*loader
-	cwd   string
-	bins  []string // PATH
-	env   environment
-	given Library // the site's MPI, where it was put in the place of the image's
+	p   *plan
+	cwd string
 
-	known map[string]bool // scripts that were read
-	steps int             // how much more is looked up
+	vars    map[string]string // what scripts and launchers have set, over the job's environment
+	loaders map[string]*loader
+	texts   map[string]string // of scripts
+	running map[string]bool   // shell scripts that were looked at
+	steps   int               // how much more is looked up
+	work    int               // bytes that scripts have become
+	doubts  int               // how often what is looked at may not be executed
+	guesses int               // how many arguments were looked at so
 }
 
 const (
 	mostSteps  = 500
 	mostScript = 256 << 10 // bytes of one that are looked at
 	mostDepth  = 16        // of programs that execute others
+	mostGuess  = 64        // arguments of others that may be programs
 )
 
-// reached is the MPI of the first program that the command comes to; no Family: none.
-func (p *plan) reached() Library {
-	c := &command{
-		loader: p.image, cwd: p.Cwd, bins: p.env.list("PATH"), env: p.env, given: p.speaks,
-		known: map[string]bool{}, steps: mostSteps,
+// followCommand finds the MPIs that the task's command comes to.
+func (p *plan) followCommand() {
+	p.newCommand().program(p.Program, p.Args, true, 0)
+}
+
+func (p *plan) newCommand() *command {
+	return &command{
+		p: p, cwd: p.Cwd, steps: mostSteps,
+		vars: map[string]string{}, loaders: map[string]*loader{}, texts: map[string]string{}, running: map[string]bool{},
 	}
-	return c.program(p.Program, p.Args, true, 0)
+}
+
+// get is a variable as the command has it by now.
+func (c *command) get(name string) string {
+	if value, ok := c.vars[name]; ok {
+		return value
+	}
+	return c.p.variable(name)
+}
+
+// variable is one of the task's environment, on which the decision rests from now on.
+func (p *plan) variable(name string) string {
+	value := p.env[name]
+	p.seen.variable(name, value)
+	return value
+}
+
+// loader goes by the search path that the command has by now.
+func (c *command) loader() *loader {
+	const search, preload = "LD_LIBRARY_PATH", "LD_PRELOAD"
+	env := environment{search: c.get(search), preload: c.get(preload)}
+	if c.cwd == c.p.Cwd && env[search] == c.p.env[search] && env[preload] == c.p.env[preload] {
+		return c.p.image
+	}
+	key := env[search] + "\x00" + env[preload] + "\x00" + c.cwd
+	if c.loaders[key] == nil {
+		l := *c.p.image
+		c.loaders[key] = l.ofLoader(env, c.cwd)
+	}
+	return c.loaders[key]
 }
 
 // program is one with its arguments, which may name further programs: of any that the
-// task begins with, of those in scripts where it is known to execute them.
-func (c *command) program(name string, args []string, first bool, depth int) Library {
+// task begins with, of those in scripts where it is known to execute them. What it sets
+// is for what it executes.
+func (c *command) program(name string, args []string, first bool, depth int) {
 	if depth > mostDepth || startsRanks(path.Base(name)) {
-		return Library{}
+		return
 	}
+	vars, cwd := c.vars, c.cwd
+	c.vars = maps.Clone(vars)
+	defer func() { c.vars, c.cwd = vars, cwd }()
 	o, file := c.lookUp(name)
 	switch {
 	case file != "":
-		return c.script(file, args, depth+1)
-	case o == nil:
-		return Library{}
+		c.script(file, args, depth+1)
+		return
+	case o == nil || c.hasMPI(o):
+		return
 	}
-	if mpi := c.mpiOf(o); mpi.Family != "" {
-		return mpi
-	}
+	base := path.Base(name)
 	switch python := c.pythonAt(name, o); {
 	case python != nil:
-		return c.python(python, args)
-	case first, executesArguments(path.Base(name)):
-		return c.arguments(args, depth)
+		c.python(python, args)
+		return
+	case isConda(base) && len(args) > 0 && args[0] == "run":
+		c.arguments(base, c.activateFor(args[1:]), depth)
+		return
+	case strings.HasPrefix(base, "julia"):
+		c.julia(o, args)
+		return
+	case base == "Rscript" || base == "R":
+		c.r(o, args)
+		return
+	case isLoader(base):
+		args = c.loaderArguments(args)
+		fallthrough
+	case first, executesArguments(base):
+		c.login(base, args, depth)
+		c.arguments(base, args, depth)
+	default:
+		c.perhaps(args, depth)
 	}
-	return Library{}
+	if !executesArguments(base) && !isLoader(base) {
+		c.opened(o)
+	}
 }
 
 // arguments may begin with options of the program's own, and with what it assigns.
-func (c *command) arguments(args []string, depth int) Library {
+func (c *command) arguments(program string, args []string, depth int) {
 	for i, arg := range args {
-		if strings.ContainsAny(arg, " \t\n;") {
-			return c.shellText(arg, depth+1) // as sh -c has it
+		if name, value, ok := assignment(arg); ok && !isShell(program) {
+			c.vars[name] = value
+			continue
+		}
+		if strings.ContainsAny(arg, " \t\n;$") {
+			c.shellText(arg, args[i+1:], depth+1) // as sh -c has it
+			if isShell(program) {
+				return
+			}
+			continue
 		}
 		if o, file := c.lookUp(arg); o != nil || file != "" {
-			return c.program(arg, args[i+1:], false, depth+1)
+			c.program(arg, args[i+1:], false, depth+1)
+			return
 		}
 	}
-	return Library{}
+}
+
+// perhaps looks at arguments of a program that is not known to execute them: those that are
+// paths. An MPI that is found so is put in place, and nothing is said of it.
+func (c *command) perhaps(args []string, depth int) {
+	c.doubts++
+	defer func() { c.doubts-- }()
+	for i, arg := range args {
+		if !strings.Contains(arg, "/") || strings.ContainsAny(arg, " \t\n;$=") || c.guesses == mostGuess {
+			continue
+		}
+		c.guesses++
+		if o, file := c.lookUp(arg); o != nil || file != "" {
+			c.program(arg, args[i+1:], false, depth+1)
+			return
+		}
+	}
+}
+
+// add notes a use of the command.
+func (c *command) add(u *use) {
+	u.certain = u.certain && c.doubts == 0
+	c.p.add(u)
+}
+
+// unfound notes what is said of a program.
+func (c *command) unfound(format string, args ...any) {
+	if c.doubts == 0 {
+		c.p.unfound = append(c.p.unfound, fmt.Sprintf(format, args...))
+	}
 }
 
 // lookUp finds a program, or the path of a file that is none. Interpreters open their
@@ -84,53 +183,106 @@ func (c *command) lookUp(name string) (o *object, file string) {
 	if c.steps < 0 || name == "" || name[0] == '-' || len(name) > 4096 {
 		return nil, ""
 	}
-	o, file = c.findProgram(name, c.cwd, c.bins)
+	o, file = c.p.image.findProgram(name, c.cwd, strings.Split(c.get("PATH"), ":"))
 	if o == nil && file == "" && strings.Contains(name, ".") {
-		o, file = c.findProgram("./"+name, c.cwd, nil)
+		o, file = c.p.image.findProgram("./"+name, c.cwd, nil)
 	}
 	return o, file
 }
 
-// mpiOf is the MPI that a program is linked with, or has inside.
-func (c *command) mpiOf(o *object) Library {
+// hasMPI notes the MPI that a program is linked with, or has inside.
+func (c *command) hasMPI(o *object) bool {
 	if o.Class != elf.ELFCLASS64 {
-		return Library{}
+		return false
 	}
-	p := c.linked(o)
-	if p.kind == Linked && p.mpi.Family == c.given.Family {
-		return c.given
+	l := c.loader()
+	p := l.linked(o)
+	u := &use{mpi: p.mpi, loader: l, program: o, process: p.process, who: o.at, certain: true, static: p.kind == Static}
+	if o == c.p.program.object {
+		u.who = ""
 	}
-	return p.mpi
+	switch {
+	case p.kind == Static && p.mpi.Family == "":
+		c.unfound("%s has an MPI of its own, linked statically: it does not run on the site's", o.at)
+	case p.kind == Linked, p.kind == Static:
+		c.add(u)
+	case p.lacks != "":
+		c.unfound("%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.at, p.lacks)
+	}
+	return p.kind == Linked && !p.preload || p.kind == Static || p.lacks != ""
+}
+
+// open notes the MPI that a program comes to when it opens libraries.
+func (c *command) open(o *object, who string, certain bool, names ...string) bool {
+	l := c.loader()
+	if last := names[len(names)-1]; path.IsAbs(last) && l.fitting(last) == nil {
+		return false
+	}
+	p := l.start(o, names...)
+	mpi, at := l.mpiIn(p)
+	if at == nil {
+		return false
+	}
+	if who == o.at && o == c.p.program.object {
+		who = ""
+	}
+	c.add(&use{mpi: mpi, loader: l, program: o, opens: names, process: p, who: who, certain: certain})
+	return true
 }
 
 // script reads a file that says by its first line what executes it; without one a shell
 // does.
-func (c *command) script(file string, args []string, depth int) Library {
+func (c *command) script(file string, args []string, depth int) {
 	text := c.read(file)
 	first, _, _ := strings.Cut(text, "\n")
 	line, ok := strings.CutPrefix(first, "#!")
 	by := strings.Fields(line)
 	if len(by) > 1 && path.Base(by[0]) == "env" {
-		by = by[1:]
-	}
-	switch {
-	case !ok || len(by) == 0 || strings.HasSuffix(by[0], "sh"):
-		return c.shellText(text+"\n"+strings.Join(args, " "), depth) // it may end with exec "$@"
-	case isPython(path.Base(by[0])):
-		if o, _ := c.lookUp(by[0]); o != nil && importsMPI(text) {
-			return c.mpi4py(c.pythonAt(by[0], o))
+		for by = by[1:]; len(by) > 1; by = by[1:] { // options and what it sets
+			name, value, assigns := assignment(by[0])
+			if assigns {
+				c.vars[name] = value
+			} else if by[0][0] != '-' {
+				break
+			}
 		}
 	}
-	return Library{}
+	switch {
+	case !ok || len(by) == 0 || isShell(by[0]):
+		if !c.running[file] {
+			c.running[file] = true
+			if len(by) > 0 {
+				c.login(by[0], by[1:], depth)
+			}
+			c.shellText(text, append([]string{file}, args...), depth)
+		}
+	case !c.running[file]:
+		c.running[file] = true
+		c.program(by[0], slices.Concat(by[1:], []string{file}, args), false, depth)
+	}
 }
 
-// read is a script's text, once; empty for what is no text.
+// read is a script's text; empty for what is no text.
 func (c *command) read(file string) string {
-	in, err := c.resolve(file)
-	if err != nil || c.known[in.at] {
+	in, err := c.p.image.resolve(file)
+	if err != nil {
+		in := c.p.image.within(path.Clean("/" + file))
+		c.p.seen.addNone(in.tree, in.path)
 		return ""
 	}
-	c.known[in.at] = true
+	text, ok := c.texts[in.at]
+	if !ok && c.steps > 0 {
+		c.steps--
+		text = readText(in)
+		c.texts[in.at] = text
+		if id, err := in.tree.Identity(in.path); err == nil {
+			c.p.image.saw(file, in, id)
+		}
+	}
+	return text
+}
+
+func readText(in place) string {
 	f, err := in.tree.OpenFile(in.path)
 	if err != nil {
 		return ""
@@ -143,44 +295,37 @@ func (c *command) read(file string) string {
 	return string(data)
 }
 
-// shellText looks at the commands of a shell's script, as far as they can be told without
-// executing it.
-func (c *command) shellText(text string, depth int) Library {
-	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
-		if strings.HasPrefix(strings.TrimSpace(line), "#") {
-			continue
-		}
-		line, _, _ = strings.Cut(line, " #")
-		for _, simple := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(";|&()`\n", r) }) {
-			words := strings.FieldsFunc(simple, func(r rune) bool { return strings.ContainsRune(" \t\"'<>", r) })
-			for len(words) > 0 && goesBefore(words[0]) {
-				words = words[1:]
-			}
-			if len(words) == 0 {
-				continue
-			}
-			if mpi := c.program(words[0], words[1:], false, depth); mpi.Family != "" {
-				return mpi
-			}
-		}
-	}
-	return Library{}
+func isShell(name string) bool { return strings.HasSuffix(name, "sh") }
+
+// isLoader recognises the dynamic loader, which executes a program when it is one itself.
+func isLoader(name string) bool {
+	return strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || strings.HasPrefix(name, "ld-musl") || name == "ld.so"
 }
 
-// goesBefore tells of a word in a shell's script that a command may follow it.
-func goesBefore(word string) bool {
-	name, _, assigns := strings.Cut(word, "=")
-	return assigns && !strings.Contains(name, "/") || slices.Contains([]string{
-		"exec", "command", "builtin", "eval", "time", "if", "then", "else", "elif", "while", "until", "do", "!", "{", "}",
-	}, word)
+// loaderArguments are those after its options, two of which say what a variable says.
+func (c *command) loaderArguments(args []string) []string {
+	for len(args) > 1 && strings.HasPrefix(args[0], "--") {
+		option, value, found := strings.Cut(args[0], "=")
+		variable := map[string]string{"--library-path": "LD_LIBRARY_PATH", "--preload": "LD_PRELOAD"}[option]
+		takes := variable != "" || slices.Contains([]string{"--argv0", "--inhibit-rpath", "--audit", "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"}, option)
+		if takes && !found {
+			value, args = args[1], args[1:]
+		}
+		if variable != "" {
+			c.vars[variable] = value
+		}
+		args = args[1:]
+	}
+	return args
 }
 
 // executesArguments tells of a program by its name that it executes what its arguments
 // say.
 func executesArguments(name string) bool {
-	return strings.HasSuffix(name, "sh") || slices.Contains([]string{
+	return isShell(name) || slices.Contains([]string{
 		"env", "nice", "ionice", "nohup", "time", "timeout", "numactl", "taskset", "stdbuf", "setsid", "chrt", "setarch",
-		"strace", "ltrace", "perf", "gdb", "valgrind", "catchsegv",
+		"strace", "ltrace", "perf", "gdb", "valgrind", "catchsegv", "nsys", "ncu", "hpcrun", "tau_exec", "likwid-perfctr", "likwid-pin",
+		"tini", "dumb-init", "gosu", "su-exec", "xvfb-run", "unbuffer", "hwloc-bind", "prlimit", "choom", "uv", "entrypoint.sh",
 	}, name)
 }
 

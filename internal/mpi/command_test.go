@@ -112,8 +112,8 @@ func TestHintOfSitesMPI(t *testing.T) {
 		m.request.Program, m.request.Args = "python3", []string{"solve.py"} // its mpi4py opens the library by name
 		m.expect(ofSite)
 	}
-	if len(m.kept()) != 2 {
-		t.Errorf("%d decisions for two programs", len(m.kept()))
+	if len(m.kept()) != 3 {
+		t.Errorf("%d decisions for three commands", len(m.kept()))
 	}
 	m.request.Profiles = nil
 	if got := m.plan(); got != "" {

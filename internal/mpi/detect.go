@@ -147,7 +147,7 @@ func (l *loader) fabricsOf(p *process) []string {
 			continue
 		}
 		_, lacks := devicesOf(l.tree, f.devices[0])
-		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, l.dirsFor(p.objects[0])) == nil })
+		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, p.objects[0], p).object == nil })
 		if lacks == "" && libraries {
 			names = append(names, f.name)
 		}

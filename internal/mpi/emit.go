@@ -18,7 +18,7 @@ import (
 func (r *replacement) emit() error {
 	e := bundle.Edit{
 		From: edited,
-		Rule: fmt.Sprintf("mpi.%s: the site's %s, by %s, for the image's %s", r.profile.Name, r.site, r.site.PMI, r.program.mpi),
+		Rule: fmt.Sprintf("mpi.%s: the site's %s, by %s, for the image's %s", r.profile.Name, r.site, r.site.PMI, r.uses[0].mpi),
 	}
 	r.emitPrivate(&e)
 	if r.profile.Prefix != "" {
@@ -35,7 +35,9 @@ func (r *replacement) emit() error {
 	e.Env = slices.Concat(e.Env, r.fabric.set, r.profile.Set)
 	e.EnvPrepend = slices.Concat(e.EnvPrepend, r.fabric.prepend, r.profile.Prepend)
 	r.Edits = append(r.Edits, e)
-	r.speaks = r.site
+	if u := r.firstCertain(); u != nil && slices.Contains(r.uses, u) {
+		r.speaks = r.site
+	}
 	return nil
 }
 
@@ -58,7 +60,7 @@ func (r *replacement) source(path string) string {
 func (r *replacement) emitPrivate(e *bundle.Edit) {
 	for name := range r.given { // what only plugins need, too
 		if r.added[name] == nil {
-			r.instead(name, r.image.search(name, r.image.path))
+			r.instead(name, r.image.search(name, r.image.libraryPath(nil)))
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(r.over)) {
@@ -86,9 +88,32 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+lib)
 		return
 	}
+	r.emitFirst(e)
 	cache := *r.image.cache
 	cache.Put(entries...)
 	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
+}
+
+// emitFirst has programs that a command executes, and that are not known before, find the
+// site's MPI before one that their DT_RUNPATH leads to: its libraries, and no others, are
+// in a directory of LD_LIBRARY_PATH. A site that asks for more than the same interface
+// has each program looked at.
+func (r *replacement) emitFirst(e *bundle.Edit) {
+	if !r.wrapping || r.profile.ABI != ABIMajor && r.profile.ABI != "" || r.leavesCertain() {
+		return
+	}
+	first := r.dir + "/first"
+	for _, site := range r.used {
+		for _, name := range r.namesOf(site) {
+			e.Links = append(e.Links, bundle.Link{Path: first + "/" + name, Target: "../lib/" + name})
+		}
+	}
+	e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+first)
+}
+
+// leavesCertain reports whether a program is known to run on an MPI of its own.
+func (r *replacement) leavesCertain() bool {
+	return slices.ContainsFunc(r.plan.uses, func(u *use) bool { return u.certain && !slices.Contains(r.uses, u) })
 }
 
 // BindOf is the mount that every file and directory of the node's gets.

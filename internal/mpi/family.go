@@ -49,19 +49,24 @@ func identifyMPI(o *object) (Library, bool) {
 
 // lookForMPI looks at the symbols; no Family is no MPI.
 func lookForMPI(o *object) Library {
-	if !isMPIName(o.name()) {
+	if !isMPIName(o.name()) || standsBefore(o.name()) {
 		return Library{}
 	}
-	const init, ofOpenMPI = "MPI_Init", "ompi_mpi_comm_world"
-	found, err := o.in.tree.Symbols(o.in.path, init, ofOpenMPI)
+	const init, inner, ofOpenMPI = "MPI_Init", "PMPI_Init", "ompi_mpi_comm_world"
+	found, err := o.in.tree.Symbols(o.in.path, init, inner, ofOpenMPI)
 	if err != nil || !found[init] {
 		return Library{}
+	}
+	if !found[inner] { // what takes it from another, as profilers do, is none
+		if takes, err := o.in.tree.Imports(o.in.path, inner); err == nil && takes[inner] {
+			return Library{}
+		}
 	}
 	l := Library{Family: MPICH, Soname: o.name(), Path: o.at, Version: versionIn(path.Base(o.at)), object: o}
 	switch {
 	case found[ofOpenMPI]:
 		l.Family = OpenMPI
-	case strings.HasPrefix(o.name(), "libmpi_abi.so"):
+	case strings.HasPrefix(plainName(o.name()), "libmpi_abi.so"):
 		l.Family = ABI
 	}
 	return l
@@ -70,15 +75,42 @@ func lookForMPI(o *object) Library {
 // isMPIName tells whether a library of that name may be an MPI.
 func isMPIName(name string) bool { return strings.HasPrefix(name, "libmpi") }
 
+// standsBefore recognises libraries with the functions of an MPI that open one themselves.
+func standsBefore(name string) bool {
+	return strings.HasPrefix(name, "libmpitrampoline") || strings.HasPrefix(name, "libmpiwrapper")
+}
+
 // isMPIPart tells whether it belongs to an MPI: parts of two of them do not fit.
 func isMPIPart(name string) bool {
-	base, _, _ := strings.Cut(name, ".so")
+	base, _, _ := strings.Cut(plainName(name), ".so")
 	switch base {
 	case "libopen-pal", "libopen-rte", "liboshmem", "libmpl", "libopa", "libmpi", "libmpich", "libmpifort", "libmpicxx",
-		"libmpichcxx", "libmpichfort", "libmpi_cxx", "libmpi_mpifh", "libmpi_usempi", "libmpi_usempi_ignore_tkr", "libmpi_usempif08", "libmpi_abi":
+		"libmpichcxx", "libmpichfort", "libmpichf90", "libmpi_cxx", "libmpi_mpifh", "libmpi_usempi", "libmpi_usempi_ignore_tkr",
+		"libmpi_usempif08", "libmpi_abi", "libmpi_cray", "libmpifort_cray", "libmpi_mpich":
 		return true
 	}
 	return false
+}
+
+// plainName is the name that a library had before it was packed into a Python wheel:
+// auditwheel makes libmpi-1a2b3c4d.so.12.3.1 of libmpi.so.12, and says so in DT_SONAME.
+func plainName(name string) string {
+	base, version, ok := strings.Cut(name, ".so")
+	dash := strings.LastIndexByte(base, '-')
+	if !ok || dash < 0 || !isHash(base[dash+1:]) {
+		return name
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(version, "."), ".")
+	if major == "" {
+		return base[:dash] + ".so"
+	}
+	return base[:dash] + ".so." + major
+}
+
+// isHash recognises the digits that auditwheel takes of a hash, which are eight.
+func isHash(text string) bool {
+	const least, most = 8, 64
+	return len(text) >= least && len(text) <= most && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 // versionIn is what follows .so. in a name.

@@ -14,31 +14,48 @@ import (
 // DT_RUNPATH, the cache, the usual directories.
 type loader struct {
 	*view
-	arch  string
-	cache *ldcache.Cache // nil without
-	path  []string       // LD_LIBRARY_PATH
+	arch    string
+	cache   *ldcache.Cache // nil without
+	path    []string       // LD_LIBRARY_PATH, but for what it says of a program's place
+	preload []string       // LD_PRELOAD
+	always  []string       // what /etc/ld.so.preload adds
+	cwd     string         // where relative search paths begin
+	musl    bool           // it is musl's loader, which has rules of its own
+
+	machine      *host.Tree // whose processor counts; nil for any
+	usableLevels []string
 
 	// instead is what is loaded in place of what was found; nil for what was found.
 	// Its second argument is nil when nothing was.
 	instead func(name string, found *object) *object
 
 	// usual is what was found, or not, where all libraries are searched.
-	usual map[string]*object
+	usual map[string]found
+}
+
+// found is an object, and the directory in which it was searched.
+type found struct {
+	*object
+	in string
 }
 
 // newLoader is one without a cache.
 func newLoader(v *view, arch string, search []string) *loader {
-	return &loader{view: v, arch: arch, path: search, usual: map[string]*object{}}
+	return &loader{view: v, arch: arch, path: search, cwd: "/", usual: map[string]found{}}
 }
 
 // loaded is an object in a process, and who needed it first; nil for the program.
 type loaded struct {
 	*object
-	by *loaded
+	by     *loaded
+	origin string // $ORIGIN of it: the directory in which it was searched, links and all
+
+	preload bool
 }
 
 // A process is what the loader makes of a program.
 type process struct {
+	main    *loaded   // the program; nil for libraries on their own
 	objects []*loaded // the program first, then in the order in which they are searched
 	files   map[string]*loaded
 	names   map[string]*loaded
@@ -50,29 +67,99 @@ type missing struct {
 	by   *loaded
 }
 
-// load follows what the objects need, breadth first, as the loader does.
+func newProcess() *process {
+	const usual = 16
+	return &process{names: make(map[string]*loaded, usual), files: make(map[string]*loaded, usual)}
+}
+
+// load follows what libraries need that a process opens.
 func (l *loader) load(roots ...*object) *process {
-	p := &process{names: make(map[string]*loaded, 2*len(roots)), files: make(map[string]*loaded, 2*len(roots))}
+	p := newProcess()
 	for _, o := range roots {
-		p.add(o.name(), &loaded{object: o})
+		p.add(o.name(), &loaded{object: o, origin: o.dir()})
 	}
-	const most = 2000
-	for i := 0; i < len(p.objects) && i < most; i++ {
-		by := p.objects[i]
-		dirs := l.dirsFor(by)
-		for _, name := range by.Needed {
-			if p.names[name] != nil {
-				continue
-			}
-			o := l.find(name, dirs)
-			if o == nil {
-				p.missing = append(p.missing, missing{name, by})
-				continue
-			}
-			p.add(name, &loaded{object: o, by: by})
+	l.follow(p, 0)
+	return p
+}
+
+// start follows what a program needs, and then what it opens: names of libraries, as they
+// are given to dlopen.
+func (l *loader) start(program *object, opens ...string) *process {
+	if strings.Contains(program.Interp, "ld-musl") && !l.musl {
+		other := *l
+		other.musl, other.usual = true, map[string]found{}
+		return other.start(program, opens...)
+	}
+	p := newProcess()
+	p.main = &loaded{object: program, origin: program.dir()}
+	p.add(program.name(), p.main)
+	for _, name := range slices.Concat(l.preload, l.always) {
+		if o := l.find(name, p.main, p); o.object != nil { // the loader goes on without
+			p.add(name, &loaded{object: o.object, by: p.main, origin: o.in, preload: true})
 		}
 	}
+	l.follow(p, 0)
+	for _, name := range opens {
+		next := len(p.objects)
+		l.dlopen(name, p)
+		l.follow(p, next)
+	}
 	return p
+}
+
+// dlopen loads what the program or a library of it opens: the search paths of whoever
+// does count, but later not those of what needed that.
+func (l *loader) dlopen(name string, p *process) {
+	if p.names[name] != nil {
+		return
+	}
+	for i, by := range p.objects {
+		if i > 0 && len(by.RunPath) == 0 && len(by.RPath) == 0 {
+			continue
+		}
+		if o := l.find(name, by, p); o.object != nil {
+			p.add(name, &loaded{object: o.object, origin: o.in})
+			return
+		}
+		if strings.Contains(name, "/") {
+			break
+		}
+	}
+	p.missing = append(p.missing, missing{name, p.main})
+}
+
+// follow loads what objects need, breadth first, as the loader does.
+func (l *loader) follow(p *process, next int) {
+	const most = 2000
+	for ; next < len(p.objects) && next < most; next++ {
+		by := p.objects[next]
+		for _, name := range by.Needed {
+			l.need(name, by, p)
+		}
+	}
+}
+
+// need loads a library, unless it is there under that name.
+func (l *loader) need(name string, by *loaded, p *process) {
+	if p.names[name] != nil {
+		return
+	}
+	o := l.find(name, by, p)
+	if o.object == nil {
+		p.missing = append(p.missing, missing{name, by})
+		return
+	}
+	p.add(name, &loaded{object: o.object, by: by, origin: o.in})
+}
+
+// isPreload reports whether an object is there because something is preloaded.
+func (p *process) isPreload(o *loaded) bool {
+	for ; o != nil; o = o.by {
+		if o.preload {
+			return true
+		}
+	}
+	return false
 }
 
 // add lets the object be known by the name it was asked for and by its own.
@@ -89,94 +176,108 @@ func (p *process) add(name string, o *loaded) {
 	}
 }
 
-// find searches a library that an object needs, in directories that go before the usual.
-func (l *loader) find(name string, dirs []string) *object {
-	found := l.search(name, dirs)
-	if l.instead != nil {
-		return l.instead(path.Base(name), found)
+// find searches a library that an object needs, or, without one, that is opened.
+func (l *loader) find(name string, by *loaded, p *process) found {
+	f := l.lookFor(name, by, p)
+	if l.instead == nil {
+		return f
 	}
-	return found
+	o := l.instead(path.Base(name), f.object)
+	if o == nil {
+		return found{}
+	}
+	if o != f.object && (f.object == nil || o.at != f.at) {
+		f.in = o.dir() // it was found elsewhere then
+	}
+	return found{o, f.in}
 }
 
-func (l *loader) search(name string, dirs []string) *object {
+func (l *loader) lookFor(name string, by *loaded, p *process) found {
 	if strings.Contains(name, "/") {
-		return l.fitting(name)
+		for _, file := range l.expand([]string{name}, by) {
+			if o := l.fitting(file); o != nil {
+				return found{o, path.Dir(file)}
+			}
+		}
+		return found{}
 	}
-	for _, dir := range dirs {
-		if o := l.fittingIn(dir, name); o != nil {
-			return o
+	for _, dir := range l.dirsFor(by, p) {
+		if f := l.inLevels(dir, name); f.object != nil {
+			return f
 		}
 	}
-	o, ok := l.usual[name]
-	if !ok {
-		o = l.searchUsual(name)
-		l.usual[name] = o
+	if by != nil && by.NoDefaultLib {
+		return l.lookInUsual(name, true)
 	}
-	return o
+	return l.inUsual(name)
 }
 
-func (l *loader) searchUsual(name string) *object {
+func (l *loader) inUsual(name string) found {
+	f, ok := l.usual[name]
+	if !ok {
+		f = l.lookInUsual(name, false)
+		l.usual[name] = f
+	}
+	return f
+}
+
+// search finds a library by its name in directories, and then in the usual places.
+func (l *loader) search(name string, dirs []string) *object {
+	for _, dir := range dirs {
+		if f := l.inLevels(dir, name); f.object != nil {
+			return f.object
+		}
+	}
+	return l.inUsual(name).object
+}
+
+// lookInUsual searches the cache and the usual directories. An object may say that the
+// latter are not for what it needs, and then they are not by way of the cache.
+func (l *loader) lookInUsual(name string, notUsual bool) found {
 	for _, file := range l.cached(name) {
+		if notUsual && slices.Contains(l.usualDirs(), path.Dir(file)) {
+			continue
+		}
 		if o := l.fitting(file); o != nil {
-			return o
+			return found{o, path.Dir(file)}
 		}
 	}
-	for _, dir := range host.LibraryDirs(l.arch) {
-		if o := l.fittingIn(dir, name); o != nil {
-			return o
+	if notUsual {
+		return found{}
+	}
+	for _, dir := range l.usualDirs() {
+		if f := l.inLevels(dir, name); f.object != nil {
+			return f
 		}
 	}
-	return nil
+	return found{}
+}
+
+func (l *loader) usualDirs() []string {
+	if l.musl {
+		return l.muslDirs()
+	}
+	return host.LibraryDirs(l.arch)
 }
 
 // cached lists where the cache has a library.
 func (l *loader) cached(name string) []string {
-	if l.cache == nil {
+	if l.cache == nil || l.musl {
 		return nil
 	}
-	return l.cache.Lookup(name, ldcache.Flags(l.arch))
+	files := l.cache.Lookup(name, ldcache.Flags(l.arch))
+	return slices.DeleteFunc(files, func(file string) bool { return !l.isUsable(file) })
 }
 
-// dirsFor lists the directories that are searched before the cache.
-func (l *loader) dirsFor(by *loaded) []string {
-	if len(by.RunPath) > 0 {
-		return slices.Concat(l.path, l.expand(by.RunPath, by))
-	}
-	var dirs []string
-	for o := by; o != nil; o = o.by {
-		if len(o.RunPath) == 0 {
-			dirs = append(dirs, l.expand(o.RPath, o)...)
+// inLevels searches a library in a directory and in those below it that are for newer
+// processors.
+func (l *loader) inLevels(dir, name string) found {
+	for _, level := range l.levels(dir) {
+		if o := l.fittingIn(level, name); o != nil {
+			return found{o, level}
 		}
 	}
-	if dirs == nil {
-		return l.path
-	}
-	return append(dirs, l.path...)
-}
-
-// expand replaces what a path may say of where its object is. Of $LIB there are two
-// readings, by distribution.
-func (l *loader) expand(list []string, o *loaded) []string {
-	var dirs []string
-	for _, dir := range list {
-		variable := strings.Contains(dir, "$")
-		if variable {
-			for _, name := range []string{"$ORIGIN", "${ORIGIN}"} {
-				dir = strings.ReplaceAll(dir, name, path.Dir(o.at))
-			}
-		}
-		if !path.IsAbs(dir) {
-			continue
-		}
-		if !variable || !strings.Contains(dir, "LIB") {
-			dirs = append(dirs, dir)
-			continue
-		}
-		for _, lib := range []string{"lib/" + host.Triplet(l.arch), "lib64"} {
-			dirs = append(dirs, strings.NewReplacer("$LIB", lib, "${LIB}", lib).Replace(dir))
-		}
-	}
-	return dirs
+	return found{}
 }
 
 // fitting opens a library of the architecture; the loader passes over others.
@@ -193,7 +294,7 @@ func (l *loader) fittingIn(dir, name string) *object {
 // ofLibc tells whether the library belongs to glibc itself: the image's own must be
 // used, for its parts fit each other and its loader only.
 func ofLibc(name string) bool {
-	if strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") {
+	if strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || ofMusl(name) {
 		return true
 	}
 	base, _, _ := strings.Cut(name, ".so")
@@ -203,4 +304,9 @@ func ofLibc(name string) bool {
 		return true
 	}
 	return false
+}
+
+// ofMusl recognises musl's library and loader, which are one.
+func ofMusl(name string) bool {
+	return strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-")
 }

@@ -1,11 +1,13 @@
 package mpi
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -61,9 +63,32 @@ func (m *machine) write(path, content string) {
 	m.check(os.WriteFile(path, []byte(content), 0o755))
 }
 
+// compiled keeps what gcc has made in this run of the tests, by all that it was made of:
+// most tests want the same few files.
+var compiled sync.Map
+
 // gcc compiles the text.
 func (m *machine) gcc(out, text string, args ...string) string {
 	m.t.Helper()
+	made := sha256.New()
+	fmt.Fprintf(made, "%q", text)
+	roots := strings.NewReplacer(m.image, "IMAGE", m.node, "NODE")
+	for _, arg := range args {
+		fmt.Fprintf(made, "%q", roots.Replace(arg))
+		_, file, ok := strings.Cut(arg, "--version-script,")
+		if !ok {
+			file = arg
+		}
+		if data, err := os.ReadFile(file); err == nil {
+			fmt.Fprintf(made, "%x", sha256.Sum256(data))
+		}
+	}
+	key := string(made.Sum(nil))
+	if data, ok := compiled.Load(key); ok {
+		_ = os.Remove(out)
+		m.write(out, data.(string))
+		return out
+	}
 	m.check(os.MkdirAll(filepath.Dir(out), 0o755))
 	source := filepath.Join(m.t.TempDir(), "source.c")
 	m.write(source, text)
@@ -71,6 +96,9 @@ func (m *machine) gcc(out, text string, args ...string) string {
 	if err != nil {
 		m.t.Fatalf("gcc %v: %v\n%s", args, err, said)
 	}
+	data, err := os.ReadFile(out)
+	m.check(err)
+	compiled.Store(key, string(data))
 	return out
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -53,9 +54,12 @@ type Result struct {
 var ErrMismatch = errors.New("the site's MPI does not fit")
 
 // A mismatch is why.
-type mismatch struct{ who, reason string }
+type mismatch struct {
+	who, reason string
+	use         *use // which it is about; nil for all
+}
 
-func (m *mismatch) Error() string { return m.who + ": " + m.reason }
+func (m *mismatch) Error() string { return m.who + ": " + oneLine(m.reason) }
 
 func (m *mismatch) Is(target error) bool { return target == ErrMismatch }
 
@@ -71,6 +75,9 @@ type plan struct {
 	node     *loader
 	program  program
 	programs Programs // of Provide
+	uses     []*use   // the MPIs that it comes to
+	unfound  []string // what is said of programs whose MPI is nowhere
+	ofStep   []string // warnings that are the same on every node
 	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
 	wrapping bool     // the program is linked with none itself, and may execute one that is
 	needs    []string // patterns of devices, of each of which there must be one
@@ -89,8 +96,36 @@ func Edits(r Request) (Result, error) {
 			return Result{}, err
 		}
 	}
-	p.Hint = p.hint()
+	p.Hint = oneLine(hint(p.env, p.speaks))
+	p.warn()
 	return p.Result, nil
+}
+
+// warn leaves what this task is to say for others: what differs from node to node the
+// first on each, what does not the first of the step.
+func (p *plan) warn() {
+	isFirst := func(variable string) bool { return p.env[variable] == "" || p.env[variable] == "0" }
+	var said []string
+	if isFirst("SLURM_LOCALID") {
+		said = p.Warnings
+	}
+	if isFirst("SLURM_PROCID") {
+		said = append(said, p.ofStep...)
+	}
+	p.Warnings = nil
+	for _, w := range said {
+		p.Warnings = append(p.Warnings, oneLine(w))
+	}
+}
+
+// oneLine is a text for a terminal: names in it are an image's.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // findOut decides, and keeps the decision. The tasks of a step begin at once: while one
@@ -128,18 +163,19 @@ func (p *plan) onlyHint() (Result, error) {
 		return Result{}, err
 	}
 	p.image.cache = cache
-	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), nil)
-	p.speaks, p.wrapping = p.program.mpi, p.program.kind == Wrapping
-	return Result{Hint: p.hint()}, nil
+	p.findUses()
+	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
 	image := newView(p.Image, p.seen)
 	image.bind(p.Mounts, p.Node)
-	p.image = newLoader(image, p.Arch, p.env.list("LD_LIBRARY_PATH"))
+	p.image = newLoader(image, p.Arch, nil).ofLoader(p.env, p.Cwd)
+	p.image.withPreloads(p.Image)
+	p.image.machine = p.Node
 	p.node = newLoader(newView(p.Node, p.seen), p.Arch, nil)
-	p.node.trusted = true
+	p.node.trusted, p.node.machine = true, p.Node
 }
 
 // readCaches reads those of the loaders.
@@ -184,43 +220,6 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 	return c, nil
 }
 
-// decide chooses between the site's MPI and the image's.
-func (p *plan) decide() error {
-	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"), p.names())
-	own := p.program.mpi
-	p.wrapping = p.program.kind == Wrapping
-	if !p.wrapping {
-		p.speaks = own
-	}
-	switch {
-	case p.program.kind == Static:
-		p.leave("the program has an MPI of its own, linked statically")
-		return nil
-	case own.Family == "":
-		return nil
-	}
-	profile, ok := p.choose()
-	if !ok {
-		p.leave(fmt.Sprintf("the image's own %s: no profile of the site is for it", own))
-		return nil
-	}
-	err := p.replace(profile)
-	if !errors.Is(err, ErrMismatch) {
-		return err
-	}
-	if profile.Mismatch == MismatchRefuse && p.program.kind == Linked {
-		return fmt.Errorf("%w: %w", ErrMismatch, err)
-	}
-	p.Warnings = append(p.Warnings, fmt.Sprintf("%v; the image's own %s is used", err, own))
-	p.leave(fmt.Sprintf("the image's own %s: %v", own, err))
-	return nil
-}
-
-// leave records why nothing is replaced.
-func (p *plan) leave(why string) {
-	p.Edits = append(p.Edits, bundle.Edit{From: edited, Rule: why})
-}
-
 // names are those by which an MPI that the site has a profile for is asked for.
 func (p *plan) names() []string {
 	var names []string
@@ -240,50 +239,4 @@ func (p *plan) when(profile *Profile) []string {
 		return nil
 	}
 	return []string{o.name()}
-}
-
-// choose finds the first profile for the program's MPI.
-func (p *plan) choose() (*Profile, bool) {
-	for i := range p.Profiles {
-		profile := &p.Profiles[i]
-		if p.matches(profile) {
-			return profile, true
-		}
-	}
-	return nil, false
-}
-
-func (p *plan) matches(profile *Profile) bool {
-	own := p.program.mpi
-	asked := false
-	for _, name := range p.when(profile) {
-		asked = asked || name == own.Soname
-	}
-	if !asked || p.conflicts(profile) != "" {
-		return false
-	}
-	// One name may be of two families: Open MPI 1.10 and MPICH both have libmpi.so.12.
-	for _, path := range profile.Replace {
-		if o, err := p.node.open(path); err == nil {
-			if site, ok := identifyMPI(o); ok {
-				return site.Family == own.Family
-			}
-		}
-	}
-	return true // what is wrong with it is said later
-}
-
-// conflicts is a library of the program's that goes against the profile.
-func (p *plan) conflicts(profile *Profile) string {
-	if p.program.process == nil {
-		return ""
-	}
-	for _, pattern := range profile.Conflicts {
-		for name := range p.program.process.names {
-			if name == pattern || strings.HasPrefix(name, pattern+".so") {
-				return name
-			}
-		}
-	}
-	return ""
 }

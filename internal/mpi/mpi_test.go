@@ -225,7 +225,8 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("musl", func(t *testing.T) {
 		m := newMachine(t)
-		m.imageMPI("libmpi.so.12.1.0", mpich, "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
+		lib := m.library(m.image+"/usr/lib", "libmpi.so.12.1.0", mpich)
+		m.gcc(m.image+"/bin/program", calls, lib, "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1")
 		m.siteMPI("libmpi.so.12.4.1", mpich)
 		m.refuses("the program uses musl")
 	})

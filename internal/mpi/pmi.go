@@ -179,22 +179,6 @@ func served(env environment, program *object) bool {
 	})
 }
 
-// hint is for the program that the task comes to.
-func (p *plan) hint() string {
-	if !p.wrapping || !Doubtful(p.Env) {
-		return hint(p.env, p.speaks)
-	}
-	if p.image == nil { // what was decided for an earlier task was taken over
-		p.look()
-		cache, err := p.loaderCache()
-		if err != nil {
-			return ""
-		}
-		p.image.cache = cache
-	}
-	return hint(p.env, p.reached())
-}
-
 // hint says that the ranks will not find each other, and what to do; empty when
 // nothing speaks for that. One task says it for all of the step.
 func hint(env environment, l Library) string {

@@ -32,6 +32,8 @@ type program struct {
 	object  *object
 	process *process
 	mpi     Library // no Family: there is none, or a static one that is not known
+	lacks   string  // an MPI by its name, which it needs and the loader does not find
+	preload bool    // it is linked with an MPI by what is preloaded only
 }
 
 // executors are the functions by which a program comes to others, or to libraries
@@ -74,19 +76,22 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 	return nil, ""
 }
 
-// examine finds out what the task's program is. A wrapping one has the first MPI that
-// the names lead to.
-func (l *loader) examine(name, cwd string, search, names []string) program {
+// examine finds out what the task's program is.
+func (l *loader) examine(name, cwd string, search []string) program {
 	o, script := l.findProgram(name, cwd, search)
 	switch {
 	case script != "":
-		return program{kind: Wrapping, mpi: l.ofImage(names)}
+		return program{kind: Wrapping}
 	case o == nil || o.Class != elf.ELFCLASS64:
 		return program{kind: Foreign}
 	}
 	p := l.linked(o)
-	if p.kind == Foreign && p.process != nil && l.executes(p.process) {
-		p.kind, p.mpi = Wrapping, l.ofImage(names)
+	base := path.Base(name)
+	switch {
+	case p.kind == Foreign && p.process == nil && (executesArguments(base) || isConda(base) || isLoader(base)): // linked statically
+		p.kind = Wrapping
+	case p.kind == Linked && p.preload, p.kind == Foreign && p.process != nil && l.executes(p.process):
+		p.kind = Wrapping
 	}
 	return p
 }
@@ -95,15 +100,13 @@ func (l *loader) examine(name, cwd string, search, names []string) program {
 func (l *loader) linked(o *object) program {
 	p := program{kind: Foreign, object: o}
 	if o.Dynamic && (o.Interp != "" || len(o.Needed) > 0) {
-		p.process = l.load(o)
-		for _, o := range p.process.objects {
-			if mpi, ok := identifyMPI(o.object); ok {
-				p.kind, p.mpi = Linked, mpi
-				p.mpi.PMI = l.pmiOf(mpi, p.process)
-				return p
-			}
+		p.process = l.start(o)
+		if mpi, at := l.mpiIn(p.process); at != nil {
+			p.kind, p.mpi, p.preload = Linked, mpi, p.process.isPreload(at)
+			return p
 		}
-		if slices.ContainsFunc(p.process.missing, func(m missing) bool { return isMPIName(m.name) }) {
+		if m := slices.IndexFunc(p.process.missing, func(m missing) bool { return isMPIName(m.name) }); m >= 0 {
+			p.lacks = p.process.missing[m].name
 			return p // its names of functions are those of what it lacks
 		}
 	}
@@ -111,6 +114,17 @@ func (l *loader) linked(o *object) program {
 		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may have all else linked dynamically
 	}
 	return p
+}
+
+// mpiIn is the first MPI of a process, which is the one whose functions are called.
+func (l *loader) mpiIn(p *process) (Library, *loaded) {
+	for _, o := range p.objects {
+		if mpi, ok := identifyMPI(o.object); ok {
+			mpi.PMI = l.pmiOf(mpi, p)
+			return mpi, o
+		}
+	}
+	return Library{}, nil
 }
 
 // executes tells whether what the process is made of can load or execute others; of

@@ -6,116 +6,220 @@ import (
 	"strings"
 )
 
-// An interpreter of Python looks for its modules by where it is itself: as it is called,
-// for so a virtual environment works, and without links.
-type interpreter []string
-
 func isPython(name string) bool {
 	return strings.HasPrefix(name, "python") || strings.HasPrefix(name, "ipython") || strings.HasPrefix(name, "pypy")
 }
 
 // pythonAt is the interpreter of that name, nil for other programs.
-func (c *command) pythonAt(name string, o *object) interpreter {
+func (c *command) pythonAt(name string, o *object) *interpreter {
 	if !isPython(path.Base(name)) && !isPython(path.Base(o.at)) {
 		return nil
 	}
+	python := &interpreter{object: o, called: o.at}
 	switch {
 	case path.IsAbs(name):
-		return interpreter{name, o.at}
+		python.called = path.Clean(name)
 	case strings.Contains(name, "/"):
-		return interpreter{path.Join(c.cwd, name), o.at}
-	}
-	for _, dir := range c.bins {
-		if found, err := c.open(dir + "/" + name); err == nil && found == o {
-			return interpreter{dir + "/" + name, o.at}
+		python.called = path.Join(c.cwd, name)
+	default:
+		for _, dir := range strings.Split(c.get("PATH"), ":") {
+			if found, err := c.p.image.open(dir + "/" + name); err == nil && found == o {
+				python.called = dir + "/" + name
+				break
+			}
 		}
 	}
-	return interpreter{o.at}
+	return python
 }
 
 // python is for an interpreter that is called with a script, or with -c or -m.
-func (c *command) python(python interpreter, args []string) Library {
-	for _, arg := range args {
-		if isMPI4py(arg) || importsMPI(arg) {
-			return c.mpi4py(python)
+func (c *command) python(python *interpreter, args []string) {
+	imports := &imports{command: c, known: map[string]bool{}}
+	run := c.pythonArguments(python, args, imports)
+	python.dirs = c.modulesOf(python)
+	imports.dirs = append([]string{python.first}, python.dirs...)
+	if run != "" {
+		imports.module(run)
+	}
+	imports.follow()
+	c.mpi4py(python, imports.mpi)
+	for _, name := range imports.names {
+		c.extensions(python, name)
+	}
+}
+
+// pythonArguments reads what is executed: a module by its name, which is returned, or a
+// text.
+func (c *command) pythonArguments(python *interpreter, args []string, imports *imports) (module string) {
+	python.first = c.cwd
+	for i := 0; i < len(args); i++ {
+		arg, next := args[i], ""
+		if i+1 < len(args) {
+			next = args[i+1]
 		}
-		if _, file := c.lookUp(arg); file != "" {
-			if importsMPI(c.read(file)) {
-				return c.mpi4py(python)
+		switch {
+		case len(arg) > 1 && arg[0] == '-' && arg[1] != '-':
+			option := strings.IndexAny(arg, "cmWX")
+			if option < 0 {
+				python.isolated = python.isolated || strings.Contains(arg, "I")
+				continue
 			}
-			return Library{}
+			value := arg[option+1:]
+			if value == "" {
+				value = next
+				i++
+			}
+			switch arg[option] {
+			case 'c':
+				imports.text(value, "")
+				return ""
+			case 'm':
+				c.pythonScript(python, args[min(i+1, len(args)):], imports, true) // python -m cProfile script.py
+				return value
+			}
+		case arg == "-", len(arg) > 1 && arg[0] == '-':
+		default:
+			c.pythonScript(python, args[i:], imports, false)
+			return ""
 		}
 	}
-	return Library{}
+	return ""
+}
+
+// pythonScript looks at a script of the arguments: the first of them, or with -m the first
+// that is one.
+func (c *command) pythonScript(python *interpreter, args []string, imports *imports, later bool) {
+	for _, arg := range args {
+		if later && !strings.HasSuffix(arg, ".py") {
+			continue
+		}
+		o, file := c.lookUp(arg)
+		if o == nil && file == "" {
+			file = path.Join(c.cwd, arg, "__main__.py")
+			if path.IsAbs(arg) {
+				file = path.Join(arg, "__main__.py")
+			}
+		}
+		if !path.IsAbs(file) {
+			file = path.Join(c.cwd, file)
+		}
+		if python.first = path.Dir(file); o == nil {
+			imports.text(c.read(file), "")
+		}
+		return
+	}
 }
 
 func isMPI4py(module string) bool { return module == "mpi4py" || strings.HasPrefix(module, "mpi4py.") }
 
-// importsMPI tells of a program in Python whether it imports mpi4py, which calls
-// MPI_Init.
-func importsMPI(text string) bool {
-	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' })
-	return slices.ContainsFunc(lines, func(line string) bool {
-		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r,", r) })
-		switch {
-		case len(words) < 2:
-			return false
-		case words[0] == "from":
-			return isMPI4py(words[1])
-		}
-		return words[0] == "import" && slices.ContainsFunc(words[1:], isMPI4py)
-	})
+// imports are those of a program in Python: of its script, and of modules that belong to
+// it, as far as they are found.
+type imports struct {
+	*command
+	dirs  []string // where modules are looked for, the script's own first
+	known map[string]bool
+	queue []string // modules to be looked at
+	names []string // of what lies beside, such as packages with libraries
+	mpi   bool     // mpi4py is among them
 }
 
-// mpi4py is the MPI that the interpreter's mpi4py is linked with. One that is linked with
-// none opens it by name, and finds what the site gave.
-func (c *command) mpi4py(python interpreter) Library {
-	for _, dir := range c.modules(python) {
-		for _, name := range c.names(dir + "/mpi4py") {
-			if !strings.HasPrefix(name, "MPI.") || !strings.HasSuffix(name, ".so") {
-				continue
-			}
-			if o := c.fitting(dir + "/mpi4py/" + name); o != nil {
-				if mpi := c.mpiOf(o); mpi.Family != "" {
-					return mpi
+const (
+	mostModules    = 24 // that are looked at
+	mostExtensions = 16 // packages whose libraries are
+	mostLibraries  = 6  // of one, which mostly have the same
+)
+
+// text notes what a module imports; within is the package that it is of.
+func (m *imports) text(text, within string) {
+	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' }) {
+		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r,()\\", r) })
+		if len(words) < 2 || words[0] != "from" && words[0] != "import" {
+			continue
+		}
+		if words[0] == "import" {
+			for i, name := range words[1:] {
+				if words[i] != "as" && name != "as" {
+					m.module(name)
 				}
-				return c.given
 			}
+			continue
 		}
-	}
-	return Library{}
-}
-
-// modules are the directories in which the interpreter looks for modules.
-func (c *command) modules(python interpreter) []string {
-	dirs := c.env.list("PYTHONPATH")
-	var prefixes []string
-	for _, at := range python {
-		prefixes = append(prefixes, path.Dir(path.Dir(at)))
-	}
-	for _, prefix := range append(prefixes, c.env["HOME"]+"/.local", "/usr/local", "/usr") {
-		for _, lib := range []string{prefix + "/lib", prefix + "/lib64"} {
-			for _, name := range c.names(lib) {
-				if strings.HasPrefix(name, "python3") {
-					dirs = append(dirs, lib+"/"+name+"/site-packages", lib+"/"+name+"/dist-packages")
+		from := absoluteModule(words[1], within)
+		m.module(from)
+		if len(words) > 3 && from != "" { // from package import module
+			for _, name := range words[3:min(len(words), 8)] {
+				if !isMPI4py(from) {
+					m.module(from + "." + name)
 				}
 			}
 		}
 	}
-	return dirs
 }
 
-// names lists a directory of the view.
-func (c *command) names(dir string) []string {
-	c.steps--
-	if c.steps < 0 || !path.IsAbs(dir) {
-		return nil
+// absoluteModule is a name that may begin with dots, relative to a package.
+func absoluteModule(name, within string) string {
+	if name == "" || name[0] != '.' {
+		return name
 	}
-	in := c.dir(dir)
-	if in == nil {
-		return nil
+	name = name[1:]
+	for strings.HasPrefix(name, ".") {
+		name = name[1:]
+		within = within[:max(strings.LastIndexByte(within, '.'), 0)]
 	}
-	names := in.tree.Names(in.path)
-	slices.Sort(names)
-	return names
+	if name == "" || within == "" {
+		return within + name
+	}
+	return within + "." + name
+}
+
+func (m *imports) module(name string) {
+	if isMPI4py(name) {
+		m.mpi = true
+		return
+	}
+	if name == "" || m.known[name] || len(m.known) > mostSteps || strings.Contains(name, "/") {
+		return
+	}
+	m.known[name] = true
+	m.queue = append(m.queue, name)
+}
+
+// follow looks at modules until one imports mpi4py. Of a package, __init__ is read as well.
+func (m *imports) follow() {
+	for n := 0; n < len(m.queue) && n < mostModules && !m.mpi; n++ {
+		name := m.queue[n]
+		top, _, _ := strings.Cut(name, ".")
+		if !slices.Contains(m.names, top) && len(m.names) < mostExtensions {
+			m.names = append(m.names, top)
+		}
+		for _, dir := range m.dirs {
+			if m.moduleIn(dir, name) {
+				break
+			}
+		}
+	}
+}
+
+func (m *imports) moduleIn(dir, name string) bool {
+	top, _, _ := strings.Cut(name, ".")
+	d := m.p.image.dir(dir)
+	if !path.IsAbs(dir) || d == nil {
+		return false
+	}
+	names := m.p.image.list(dir)
+	if slices.Contains(names, top+".py") && top == name {
+		m.text(m.read(dir+"/"+top+".py"), "")
+		return true
+	}
+	if !slices.Contains(names, top) {
+		return false
+	}
+	file := dir + "/" + strings.ReplaceAll(name, ".", "/")
+	if text := m.read(file + ".py"); text != "" {
+		m.text(text, name[:max(strings.LastIndexByte(name, '.'), 0)])
+		return true
+	}
+	m.text(m.read(file+"/__init__.py"), name)
+	m.text(m.read(file+"/__main__.py"), name)
+	return true
 }

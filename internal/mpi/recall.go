@@ -19,7 +19,7 @@ import (
 // the identities of those files, and reads none of them.
 
 const (
-	memoryFormat = "ocishim mpi 2" // changes with what is kept, and with the rules
+	memoryFormat = "ocishim mpi 3" // changes with what is kept, and with the rules
 	memoryPrefix = "mpi-"
 	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
@@ -27,11 +27,12 @@ const (
 )
 
 // memoryName is that of the file for a request: of all that is given to Edits but what
-// lies in files.
-func (p *plan) memoryName() string {
+// lies in files. What the arguments say counts for a command that is followed only.
+func (p *plan) memoryName(args []string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%q\x00", memoryFormat, p.Image.HostPath("/"), p.Arch, p.Cwd,
-		[]string{p.Program, p.env["PATH"], p.env["LD_LIBRARY_PATH"]})
+		[]string{p.Program, p.env["PATH"], p.env["LD_LIBRARY_PATH"], p.env["LD_PRELOAD"]})
+	fmt.Fprintf(h, "%d%q\x00", len(args), args)
 	for _, m := range p.Mounts {
 		fmt.Fprintf(h, "%s\x00%s\x00", m.Source, m.Destination)
 	}
@@ -43,19 +44,25 @@ func (p *plan) memoryName() string {
 	return memoryPrefix + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// recall takes a decision over that still holds. Whatever is wrong with what was kept,
-// it is as if there were nothing.
+// recall takes a decision over that still holds: one for the program, or one for all of
+// the command. Whatever is wrong with what was kept, it is as if there were nothing.
 func (p *plan) recall() bool {
-	if p.CacheDir == "" {
-		return false
-	}
-	data, err := cache.Read(p.CacheDir, p.memoryName(), mostMemory)
+	return p.CacheDir != "" && (p.recallFrom(p.memoryName(nil)) || len(p.Args) > 0 && p.recallFrom(p.memoryName(p.Args)))
+}
+
+func (p *plan) recallFrom(name string) bool {
+	data, err := cache.Read(p.CacheDir, name, mostMemory)
 	if err != nil {
 		return false
 	}
 	r := reader{rest: string(data)}
 	if r.text() != memoryFormat {
 		return false
+	}
+	for variables := r.list(); len(variables) > 1; variables = variables[2:] {
+		if p.env[variables[0]] != variables[1] {
+			return false
+		}
 	}
 	var look lookout
 	defer look.close()
@@ -78,8 +85,8 @@ func (p *plan) recall() bool {
 	result := Result{}
 	said := Library{Family: Family(r.text()), Path: r.text(), Version: r.text()}
 	said.PMI = PMI{PMIx: r.text() != "", Version: r.text(), Socket: r.text() != "", By: r.text()}
-	wrapping := r.text() != ""
 	result.Warnings = r.list()
+	ofStep := r.list()
 	for range r.count() {
 		result.Edits = append(result.Edits, r.edit())
 	}
@@ -91,7 +98,7 @@ func (p *plan) recall() bool {
 	if r.bad {
 		return false
 	}
-	p.Result, p.speaks, p.wrapping = result, said, wrapping
+	p.Result, p.speaks, p.ofStep = result, said, ofStep
 	return true
 }
 
@@ -103,14 +110,16 @@ func (p *plan) keep() {
 	}
 	w := new(writer)
 	w.text(memoryFormat)
+	w.list(p.seen.variables)
 	w.count(len(p.seen.list))
 	for _, s := range p.seen.list {
 		w.text(s.root, s.path, s.was)
 	}
 	w.list(p.needs)
 	l := p.speaks
-	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By, yes(p.wrapping))
+	w.text(string(l.Family), l.Path, l.Version, yes(l.PMI.PMIx), l.PMI.Version, yes(l.PMI.Socket), l.PMI.By)
 	w.list(p.Warnings)
+	w.list(p.ofStep)
 	w.count(len(p.Edits))
 	for _, e := range p.Edits {
 		w.edit(e)
@@ -119,7 +128,11 @@ func (p *plan) keep() {
 		return
 	}
 	p.forget()
-	_ = cache.Write(p.CacheDir, p.memoryName(), w.Bytes())
+	var args []string
+	if p.wrapping {
+		args = p.Args
+	}
+	_ = cache.Write(p.CacheDir, p.memoryName(args), w.Bytes())
 }
 
 // forget makes room: what is in use is soon there again.

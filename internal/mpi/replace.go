@@ -15,6 +15,7 @@ type replacement struct {
 	*plan
 	who     string // for messages
 	profile *Profile
+	uses    []*use // what it takes the place of
 	site    Library
 	dir     string // in the container, for what has no place in the image
 
@@ -32,9 +33,9 @@ type replacement struct {
 }
 
 // replace puts the site's MPI in place, or says as ErrMismatch why it cannot.
-func (p *plan) replace(profile *Profile) error {
+func (p *plan) replace(profile *Profile, uses []*use) error {
 	r := &replacement{
-		plan: p, who: "mpi." + profile.Name, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
+		plan: p, uses: uses, who: "mpi." + profile.Name, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
 		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
 	}
 	for _, step := range []func() error{r.openSite, r.compare, r.follow, r.findFabric, r.check} {
@@ -46,7 +47,12 @@ func (p *plan) replace(profile *Profile) error {
 }
 
 func (r *replacement) mismatch(format string, args ...any) error {
-	return &mismatch{r.who, fmt.Sprintf(format, args...)}
+	return &mismatch{who: r.who, reason: fmt.Sprintf(format, args...)}
+}
+
+// misfit is mismatch for one of the uses.
+func (r *replacement) misfit(u *use, format string, args ...any) error {
+	return &mismatch{who: r.who, reason: fmt.Sprintf(format, args...), use: u}
 }
 
 // openSite reads the site's libraries.
@@ -87,11 +93,13 @@ func (r *replacement) pluginDirs() []string {
 
 // compare is what can be known by the two libraries.
 func (r *replacement) compare() error {
-	if why := compatible(r.profile.ABI, r.program.mpi, r.site); why != "" {
-		return r.mismatch("%s", why)
-	}
-	if o := r.program.object; o != nil && strings.Contains(o.Interp, "ld-musl") {
-		return r.mismatch("the program uses musl, and the site's MPI is made for glibc")
+	for _, u := range r.uses {
+		if why := compatible(r.profile.ABI, u.mpi, r.site); why != "" {
+			return r.misfit(u, "%s", why)
+		}
+		if u.program != nil && strings.Contains(u.program.Interp, "ld-musl") || slices.ContainsFunc(u.mpi.object.Needed, ofMusl) {
+			return r.misfit(u, "the program uses musl, and the site's MPI is made for glibc")
+		}
 	}
 	return nil
 }
@@ -133,21 +141,22 @@ func (r *replacement) give(p *process) {
 // cover finds every path at which the image's MPI may be found: a search path in the
 // program goes before all others, and cannot be changed.
 func (r *replacement) cover() {
+	names := r.askedNames()
 	dirs := r.searched()
-	own := r.program.process
 	for _, site := range r.replace {
 		has := site == r.site.object
 		for _, name := range r.namesOf(site) {
-			for _, file := range r.image.cached(name) {
-				has = r.coverFile(file, site) || has
+			for _, name := range append([]string{name}, names[name]...) {
+				for _, file := range r.image.cached(name) {
+					has = r.coverFile(file, site) || has
+				}
+				for _, dir := range dirs {
+					has = r.coverFile(dir+"/"+name, site) || has
+				}
 			}
-			for _, dir := range dirs {
-				has = r.coverFile(dir+"/"+name, site) || has
-			}
-			if own != nil && own.names[name] != nil {
-				r.coverFile(own.names[name].at, site)
-				has = true
-			}
+		}
+		for _, u := range r.uses {
+			has = r.coverLoaded(u, site) || has
 		}
 		if !has {
 			continue
@@ -159,17 +168,57 @@ func (r *replacement) cover() {
 	}
 }
 
-// searched lists the directories in which the program's libraries are searched.
+// coverLoaded puts a library of the site's over those that it takes the place of in a
+// process, wherever they were found.
+func (r *replacement) coverLoaded(u *use, site *object) (has bool) {
+	if u.process == nil {
+		return false
+	}
+	replaced := r.namesOf(site)
+	for name, o := range u.process.names {
+		if slices.Contains(replaced, plainName(name)) || slices.Contains(replaced, name) {
+			r.coverFile(o.at, site)
+			has = true
+		}
+	}
+	return has
+}
+
+// askedNames are further names by which processes ask for libraries, by their plain ones.
+func (r *replacement) askedNames() map[string][]string {
+	asked := map[string][]string{}
+	for _, u := range r.uses {
+		if u.process == nil {
+			continue
+		}
+		for name := range u.process.names {
+			if plain := plainName(name); plain != name && !strings.Contains(name, "/") && !slices.Contains(asked[plain], name) {
+				asked[plain] = append(asked[plain], name)
+			}
+		}
+	}
+	return asked
+}
+
+// searched lists the directories in which the libraries of the uses are searched.
 func (r *replacement) searched() []string {
-	dirs := slices.Clone(r.image.path)
-	if own := r.program.process; own != nil {
-		for _, o := range own.objects {
-			dirs = append(dirs, r.image.dirsFor(o)...)
+	dirs := r.image.libraryPath(nil)
+	for _, u := range r.uses {
+		dirs = append(dirs, u.loader.libraryPath(nil)...)
+		if u.process == nil {
+			continue
+		}
+		for _, o := range u.process.objects {
+			dirs = append(dirs, u.loader.dirsFor(o, u.process)...)
 		}
 	}
 	dirs = append(dirs, host.LibraryDirs(r.Arch)...)
 	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	var levels []string
+	for _, dir := range slices.Compact(dirs) {
+		levels = append(levels, r.image.levels(dir)...)
+	}
+	return levels
 }
 
 // namesOf are those under which a library of the site's takes the place of another.
@@ -218,7 +267,7 @@ func (r *replacement) instead(name string, found *object) *object {
 		return found
 	default:
 		r.added[name] = ours
-		if r.image.search(name, r.image.path) != found || slices.Contains(r.image.path, found.dir()) {
+		if path := r.image.libraryPath(nil); r.image.search(name, path) != found || slices.Contains(path, found.dir()) {
 			r.over[found.at] = ours // a search path leads there
 			return moved(ours, found.at)
 		}

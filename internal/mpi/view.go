@@ -53,6 +53,9 @@ type directory struct {
 	listed bool
 	ahead  *ahead              // what is being read; nil for none
 	read   map[string]*reading // what was read ahead
+
+	levels  []string // below it, for newer processors
+	leveled bool     // they were looked for
 }
 
 // mostOpen is how many directories of a view stay open: what an image says of search
@@ -68,6 +71,7 @@ type object struct {
 	id   host.Identity
 
 	identity *Library // what identifyMPI has found
+	opens    *bool    // it can open libraries, once that was looked for
 }
 
 func newView(tree *host.Tree, seen *witnesses) *view {
@@ -196,7 +200,9 @@ func (v *view) leadsToBind(p string) bool {
 func (v *view) dir(p string) *directory {
 	d, ok := v.dirs[p]
 	if !ok {
-		d = v.enter(path.Clean("/" + p))
+		if at, ok := v.physical(p); ok {
+			d = v.enter(at)
+		}
 		v.dirs[p] = d
 	}
 	return d

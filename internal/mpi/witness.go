@@ -13,6 +13,9 @@ import (
 type witnesses struct {
 	list  []witness
 	known map[witnessed]bool
+
+	variables []string // of the task's environment, each with its value after it
+	named     map[string]bool
 }
 
 type witnessed struct {
@@ -30,6 +33,17 @@ type witness struct {
 const linkMark, throughMark = "->", "*"
 
 func newWitnesses() *witnesses { return new(witnesses) }
+
+// variable notes what the environment says, once.
+func (w *witnesses) variable(name, value string) {
+	if w.named == nil {
+		w.named = map[string]bool{}
+	}
+	if !w.named[name] {
+		w.named[name] = true
+		w.variables = append(w.variables, name, value)
+	}
+}
 
 // isNew tells that the path has not been noted yet, and that it is from now on.
 func (w *witnesses) isNew(tree *host.Tree, path string) bool {
