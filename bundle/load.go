@@ -28,8 +28,9 @@ const pathMax = 4096
 // dir is made absolute against the working directory; nothing else depends on
 // that, and nothing is written. Unknown properties are ignored, as config.md
 // (Extensibility) demands. As with every runtime that uses encoding/json, names
-// of properties match without regard to case, and bytes in a string that are
-// not UTF-8 become U+FFFD.
+// of properties match without regard to case. Bytes in a string that are not
+// UTF-8 are kept, though JSON has no place for them: Slurm writes a job's
+// environment as it is.
 //
 // Every error is a *ConfigError. Load checks only what it needs itself: the
 // rest is Validate's, after the edits.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -173,7 +173,7 @@ func processFromFile(c *cli.Context, path string) (*specs.Process, error) {
 		return nil, fmt.Errorf("read process: %w", err)
 	}
 	p := new(specs.Process)
-	if err := json.Unmarshal(data, p); err != nil {
+	if err := bundle.UnmarshalForeign(data, p); err != nil {
 		return nil, fmt.Errorf("read process from %s: %w", path, err)
 	}
 	return p, checkProcess(p)
