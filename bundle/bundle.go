@@ -38,6 +38,8 @@ type Bundle struct {
 	Links       []Link
 	Files       []File
 
+	// Exact are the destinations of mounts that no link of the image moves.
+	Exact []string
 	// Applied lists the edits that are in Spec, in the order in which they
 	// were applied. It shares no memory with Spec.
 	Applied []Edit

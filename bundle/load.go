@@ -54,7 +54,12 @@ func Load(dir string) (*Bundle, error) {
 		bad.File = file
 		return nil, bad
 	}
-	return &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec}, nil
+	b := &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec}
+	if bad := b.takeRootMount(); bad != nil {
+		bad.File = file
+		return nil, bad
+	}
+	return b, nil
 }
 
 // readConfig returns the content of a regular file of at most MaxConfigSize bytes.

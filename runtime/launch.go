@@ -75,6 +75,17 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
+	if foreign := withoutForeignIDs(b.Spec); len(foreign.Mounts) > 0 {
+		if err := b.Apply(foreign); err != nil {
+			return err
+		}
+	}
+	if err := checkSources(b.Spec.Mounts); err != nil {
+		return err
+	}
+	if err := unlockable(b.Spec, true); err != nil {
+		return err
+	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
 		return err
@@ -88,15 +99,15 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	if err := makeInjected(b, dir, false); err != nil {
 		return err
 	}
-	if o.Step || injected || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		return applyScaffold(b, dir, true)
+	if o.Step || o.InPlace || injected || unix.Access(b.Rootfs, unix.W_OK) != nil {
+		return applyScaffold(b, dir, true, o.InPlace)
 	}
 	return nil
 }
 
 // applyScaffold adds the mount points that the image lacks, made in the entry.
-func applyScaffold(b *bundle.Bundle, entry string, byPath bool) error {
-	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath)
+func applyScaffold(b *bundle.Bundle, entry string, byPath, strict bool) error {
+	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath, strict)
 	if err != nil {
 		return err
 	}
@@ -188,6 +199,9 @@ func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
 	plain := make([]specs.Mount, len(mounts))
 	nothing := func(option string) bool { return option == "" || option == "defaults" }
 	for i, m := range mounts {
+		if m.Type == "bind" && !slices.ContainsFunc(m.Options, isBindOption) {
+			m.Options = append([]string{"bind"}, m.Options...) // libcontainer knows it by this alone
+		}
 		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(dir, m.Source)
 		}
@@ -201,6 +215,8 @@ func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
 	}
 	return plain
 }
+
+func isBindOption(option string) bool { return option == "bind" || option == "rbind" }
 
 // newProcess converts the spec's process to libcontainer's.
 func newProcess(p *specs.Process) (*libcontainer.Process, error) {

@@ -70,6 +70,8 @@ func hint(err error) string {
 		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},
 		{runtime.ErrUnsafeRoot, "the state directory must be yours, mode 0700 and no link; remove it, or choose another with --root"},
 		{runtime.ErrNoRoot, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
+		{runtime.ErrNoSource, "a config.json that an engine wrote names files of the engine's own, which are gone: leave such mounts out, or make what they show"},
+		{runtime.ErrHostsDirectory, "make it there, or mount elsewhere: the image's links never have anything made outside of the container"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
