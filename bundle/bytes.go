@@ -153,3 +153,14 @@ func mapStrings(v reflect.Value, change func(string) string) reflect.Value {
 	}
 	return made
 }
+
+// FindOdd finds a string of the value that is not UTF-8.
+func FindOdd(v any) (odd string, found bool) {
+	mapStrings(reflect.ValueOf(v), func(s string) string {
+		if !utf8.ValidString(s) {
+			odd, found = s, true
+		}
+		return s
+	})
+	return odd, found
+}

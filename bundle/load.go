@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -54,7 +55,7 @@ func Load(dir string) (*Bundle, error) {
 		bad.File = file
 		return nil, bad
 	}
-	b := &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec}
+	b := &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec, Foreign: !utf8.Valid(data)}
 	if bad := b.takeRootMount(); bad != nil {
 		bad.File = file
 		return nil, bad

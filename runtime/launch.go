@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
 	"github.com/opencontainers/runc/libcontainer"
@@ -99,7 +100,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	if err := makeInjected(b, dir, false); err != nil {
 		return err
 	}
-	if o.Step || o.InPlace || injected || unix.Access(b.Rootfs, unix.W_OK) != nil {
+	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
 		return applyScaffold(b, dir, true, o.InPlace)
 	}
 	return nil
@@ -130,6 +131,9 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
 	spec.Linux = withoutFifoNumbers(spec.Linux)
+	if err := nameable(&spec, c.dir, b.Foreign); err != nil {
+		return nil, err
+	}
 	// libcontainer takes the working directory for the bundle; a task's own may
 	// be gone.
 	if err := os.Chdir(b.Dir); err != nil {
@@ -146,6 +150,9 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	})
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
+	}
+	for i, label := range config.Labels { // the bundle's path, and annotations
+		config.Labels[i] = bundle.EncodeBytes(label)
 	}
 	c.keepPoststart(&spec, config)
 	switch {
@@ -260,6 +267,7 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 		return nil, fmt.Errorf("read CPU affinity: %w", err)
 	}
 	lp.CPUAffinity = affinity
+	asText(lp)
 	return lp, nil
 }
 

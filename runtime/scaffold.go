@@ -205,7 +205,7 @@ func (s *scaffold) bases() []string {
 			bases = append(bases, t.base)
 		}
 	}
-	if len(bases) > 0 && s.byPath {
+	if s.byPath && (len(bases) > 0 || !utf8.ValidString(s.rootfs)) {
 		bases = append(bases, "/")
 	}
 	slices.Sort(bases)

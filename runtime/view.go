@@ -70,7 +70,6 @@ type lead struct {
 	link, rest string
 }
 
-
 // A tour is the work of view.find.
 type tour struct {
 	*view

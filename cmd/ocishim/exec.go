@@ -26,7 +26,7 @@ func execCommand(inv *invocation) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`FILE` with the process as JSON (config.md, process); no COMMAND then"},
 			&cli.StringFlag{Name: "cwd", Usage: "working `DIR`"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set a variable, `NAME=VALUE`"},
+			&cli.GenericFlag{Name: "env", Aliases: []string{"e"}, Value: new(entries), Usage: "set a variable, `NAME=VALUE`"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`, numbers"},
 			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "supplementary `GID`"},
@@ -142,7 +142,7 @@ func readProcess(c *cli.Context, own func() (*specs.Process, error)) (*specs.Pro
 	if cwd := c.String("cwd"); cwd != "" {
 		p.Cwd = cwd
 	}
-	for _, entry := range c.StringSlice("env") {
+	for _, entry := range listOf(c, "env") {
 		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" {
 			return nil, usageError{fmt.Errorf("--env %q: it must be NAME=VALUE", entry)}
 		}
