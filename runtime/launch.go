@@ -87,6 +87,9 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	if err := unlockable(b.Spec, true); err != nil {
 		return err
 	}
+	if o.InPlace {
+		b.Spec.Mounts = recursively(b.Spec.Mounts)
+	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // ErrNoSource says that what a bind mount is to show does not exist.
@@ -72,6 +73,36 @@ func unlockable(spec *specs.Spec, flagsToo bool) error {
 	}
 	spec.Mounts = made
 	return nil
+}
+
+// recursively gives the flags of binds with all below them to all below them: so it is
+// under the hpc profile, where a directory of the host that is read-only has nothing writable
+// in it. Kernels before 5.12 cannot.
+func recursively(mounts []specs.Mount) []specs.Mount {
+	if !inplace.MayRecurse() {
+		return mounts
+	}
+	mounts = slices.Clone(mounts)
+	for i, m := range mounts {
+		if !bundle.IsBind(m) || !isRecursive(m) {
+			continue
+		}
+		for _, word := range []string{"ro", "nosuid", "nodev", "noexec"} {
+			if inEffect(m.Options, word) && !slices.Contains(m.Options, "r"+word) {
+				mounts[i].Options = append(slices.Clone(mounts[i].Options), "r"+word)
+			}
+		}
+	}
+	return mounts
+}
+
+// inEffect reports whether the option is there and none after it undoes it.
+func inEffect(options []string, word string) bool {
+	on := false
+	for _, option := range options {
+		on = option == word || on && lockables[option].word != word
+	}
+	return on
 }
 
 func isRecursive(m specs.Mount) bool { return slices.Contains(m.Options, "rbind") }

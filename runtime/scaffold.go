@@ -106,7 +106,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 		s.view.over[filepath.Clean("/"+m.Destination)] = m
 	}
 	so := newView(s.root)
-	for _, m := range mounts {
+	for i, m := range mounts {
 		clean := filepath.Clean("/" + m.Destination)
 		switch above := s.goneAbove(clean); {
 		case s.mounted[clean]: // over another one
@@ -154,6 +154,9 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 			t.base = deepest(s.root, filepath.Dir(path))
 		}
 		s.targets = append(s.targets, t)
+		if strings.Contains(m.Destination, "..") {
+			mounts[i].Destination = path // what comes before the dots need not exist
+		}
 		s.mounted[path] = true
 		so.mount(path, m)
 		s.view.over[path] = m

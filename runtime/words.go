@@ -59,6 +59,9 @@ func (r reworded) Error() string {
 // ofMount names the mount whose file system the kernel does not have, where that is
 // the error: libcontainer's text has everything but its type.
 func ofMount(mounts []specs.Mount, err error) error {
+	if m, found := failedMount(mounts, err); found {
+		return reasonOfMount(m, err)
+	}
 	if !strings.Contains(err.Error(), unix.ENODEV.Error()) {
 		return err
 	}
