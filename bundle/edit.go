@@ -71,8 +71,8 @@ type Edit struct {
 	// MountsFirst are mounted before all others, in their order: what the
 	// container's mounts then find in their places.
 	MountsFirst []specs.Mount `json:"mountsFirst,omitempty"`
-	// Exact are destinations of MountsFirst that no link of the image moves: what the
-	// image has there gives way.
+	// Exact are destinations of the edit's mounts that no link of the image moves: what
+	// the image has there gives way.
 	Exact []string `json:"exact,omitempty"`
 
 	// Devices are added, or replace the container's at the same path, and

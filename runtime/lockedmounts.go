@@ -186,11 +186,10 @@ func (l *locked) isLocked(source string, attr uint64) bool {
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return errors.Is(err, unix.EPERM)
+		return true // also where the kernel is too old to say
 	}
 	defer unix.Close(fd)
-	err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: attr})
-	return errors.Is(err, unix.EPERM)
+	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: attr}) != nil
 }
 
 // below lists the mounts below the directory, and with itself the one that it lies on.
@@ -296,8 +295,9 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 // mayUncover tries whether this process may bind the directory alone.
 func mayUncover(dir string) bool {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err == nil {
-		unix.Close(fd)
+	if err != nil {
+		return false
 	}
-	return !errors.Is(err, unix.EINVAL)
+	unix.Close(fd)
+	return true
 }

@@ -108,6 +108,9 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 	so := newView(s.root)
 	for i, m := range mounts {
 		clean := filepath.Clean("/" + m.Destination)
+		if i > 0 && mounts[i-1].Type == "tmpfs" && !bundle.IsBind(mounts[i-1]) {
+			s.view.fresh[filepath.Clean("/"+mounts[i-1].Destination)] = true
+		}
 		switch above := s.goneAbove(clean); {
 		case s.mounted[clean]: // over another one
 			so.mount(clean, m)

@@ -19,10 +19,14 @@ type view struct {
 	root *os.File               // of the image
 	over map[string]specs.Mount // by paths without links
 	dirs map[string]lead        // that were found since the last directory was mounted
+
+	// fresh are mounts that findExact follows links into: those of the container's own that
+	// are there by then.
+	fresh map[string]bool
 }
 
 func newView(root *os.File) *view {
-	return &view{root, map[string]specs.Mount{}, map[string]lead{}}
+	return &view{root, map[string]specs.Mount{}, map[string]lead{}, map[string]bool{}}
 }
 
 // mount notes that something is mounted at the path.
@@ -86,7 +90,7 @@ type tour struct {
 func (v *view) find(path string) lead { return v.walk(path, false) }
 
 // findExact walks a path that is to stay in the image as far as links decide: it does not
-// follow one at its end, and stops at the first that leads into a mount.
+// follow one at its end, and stops at the first that leads into a mount that is not fresh.
 func (v *view) findExact(path string) lead { return v.walk(path, true) }
 
 func (v *view) walk(path string, exact bool) lead {
@@ -123,7 +127,7 @@ func (w *tour) step(next string) {
 	itself := w.exact && w.outer == "" && len(w.elements) == 0
 	_, mounted := w.over[next]
 	if mounted && !itself {
-		if w.outer != "" && w.at.on == "" && w.at.link == "" {
+		if w.outer != "" && w.at.on == "" && w.at.link == "" && !(w.exact && w.fresh[next]) {
 			w.stop(w.outer, w.outerLeft, w.exact)
 			if w.stopped {
 				return

@@ -78,6 +78,13 @@ func TestView(t *testing.T) {
 			t.Errorf("%s in its directory: %+v", c.path, got)
 		}
 	}
+	v.fresh["/run"] = true
+	if err := os.Symlink("../run", rootfs+"/var/run"); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.findExact("/var/run/x"); mark(got) != "!/run/x" || got.on != "/run" || got.link != "" {
+		t.Errorf("in a tmpfs of the container: %+v", got)
+	}
 	if deepest := v.find("/home/alice/x/y").deepest; deepest != "/var/home" {
 		t.Errorf("the deepest directory is %s", deepest)
 	}

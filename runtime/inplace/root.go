@@ -131,12 +131,12 @@ func (r *root) mustBePlain(target string) error {
 	return nil
 }
 
-// reason names the option that is wrong where the kernel only says that one is.
+// reason names the option that is wrong, or all, where the kernel only says that one is.
 func (m mount) reason(err error) error {
-	if m.isBind() || !errors.Is(err, unix.EINVAL) {
+	if m.isBind() || m.Data == "" {
 		return err
 	}
-	if wrong := WrongTmpfsOption(strings.Split(m.Data, ",")); m.Type == "tmpfs" && wrong != "" {
+	if wrong := WrongTmpfsOption(strings.Split(m.Data, ",")); m.Type == "tmpfs" && wrong != "" && errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("option %s: %w", wrong, err)
 	}
 	return fmt.Errorf("options %q: %w", m.Data, err)
