@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
 // ErrHostsDirectory says that something would have to be made in a directory of the host,
@@ -25,6 +26,9 @@ func (s *scaffold) exactly(m specs.Mount, clean string) target {
 	wanted := uint32(unix.S_IFDIR)
 	if t.file {
 		wanted = unix.S_IFREG
+	}
+	if kind, ok := inplace.KindIn(int(s.root.Fd()), clean); ok && kind == wanted && s.view.mountOf(filepath.Dir(clean)) == "" {
+		return t
 	}
 	switch found := s.view.findExact(clean); {
 	case found.link != "":
@@ -82,11 +86,29 @@ func nameOf(m specs.Mount) string {
 	return m.Type
 }
 
+// isThere reports whether the directory is in the container without a look at every
+// link on the way: in the image, or in a directory of the host that is at its own path.
+func (s *scaffold) isThere(dir string) bool {
+	at := s.view.mountOf(dir)
+	if at == "" {
+		kind, ok := inplace.KindIn(int(s.root.Fd()), dir)
+		return ok && kind == unix.S_IFDIR
+	}
+	if m := s.view.over[at]; !bundle.IsBind(m) || m.Source != at {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Stat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
 // findCwd plans the working directory, which libcontainer would make in the image.
 func (s *scaffold) findCwd(cwd string) error {
 	clean := filepath.Clean("/" + cwd)
 	if above := s.goneAbove(clean); above != "" {
 		s.targets = append(s.targets, target{path: clean, base: filepath.Dir(above)})
+		return nil
+	}
+	if s.isThere(clean) {
 		return nil
 	}
 	found := s.view.find(cwd)
