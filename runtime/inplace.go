@@ -143,10 +143,11 @@ func (l *launch) planInPlace() error {
 			return err
 		}
 	}
-	if err := checkSources(b.Spec.Mounts); err != nil {
+	dirs, err := checkSources(b.Spec.Mounts)
+	if err != nil {
 		return err
 	}
-	if err := unlockable(b.Spec, false); err != nil {
+	if err := unlockable(b.Spec, dirs, false); err != nil {
 		return err
 	}
 	if err := makeInjected(b, l.c.dir, true); err != nil {

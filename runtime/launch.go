@@ -81,10 +81,11 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
-	if err := checkSources(b.Spec.Mounts); err != nil {
+	dirs, err := checkSources(b.Spec.Mounts)
+	if err != nil {
 		return err
 	}
-	if err := unlockable(b.Spec, true); err != nil {
+	if err := unlockable(b.Spec, dirs, true); err != nil {
 		return err
 	}
 	if o.InPlace {

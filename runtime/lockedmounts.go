@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,24 +22,30 @@ import (
 var ErrNoSource = errors.New("its source cannot be mounted")
 
 // checkSources says which bind mount has no source, before the container is begun:
-// later it would be a matter of the mount point.
-func checkSources(mounts []specs.Mount) error {
+// later it would be a matter of the mount point. It returns the sources that are directories.
+func checkSources(mounts []specs.Mount) (dirs map[string]bool, err error) {
+	dirs = map[string]bool{}
 	for _, m := range mounts {
 		if !bundle.IsBind(m) {
 			continue
 		}
 		var st unix.Stat_t
 		if err := unix.Stat(m.Source, &st); err != nil {
-			return fmt.Errorf("mount at %q: %w: %s: %w", m.Destination, ErrNoSource, m.Source, err)
+			return nil, fmt.Errorf("mount at %q: %w: %s: %w", m.Destination, ErrNoSource, m.Source, err)
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			dirs[m.Source] = true
 		}
 	}
-	return nil
+	return dirs, nil
 }
 
 // A locked is the work of unlockable.
 type locked struct {
 	newUserns bool
-	mounts    []*mountinfo.Info // ours, once they are asked for
+	dirs      map[string]bool   // the sources that are directories
+	text      []byte            // of our mountinfo
+	mounts    []*mountinfo.Info // what it says, once that is asked for
 }
 
 // unlockable changes those bind mounts that the kernel would refuse in a user namespace,
@@ -49,13 +56,13 @@ type locked struct {
 //     that are not the source's.
 //   - a bind without what is mounted below its source becomes one with it, and each of those
 //     mounts is covered by an empty one.
-func unlockable(spec *specs.Spec, flagsToo bool) error {
+func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) error {
 	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
-		return bundle.IsBind(m) && (!isRecursive(m) || flagsToo && slices.ContainsFunc(m.Options, undoes))
+		return bundle.IsBind(m) && (!isRecursive(m) && dirs[m.Source] || flagsToo && slices.ContainsFunc(m.Options, undoes))
 	}) || !hasLockedMounts(spec) {
 		return nil
 	}
-	l := locked{newUserns: namespace(spec, specs.UserNamespace) != nil}
+	l := locked{newUserns: namespace(spec, specs.UserNamespace) != nil, dirs: dirs}
 	made := make([]specs.Mount, 0, len(spec.Mounts))
 	for _, m := range spec.Mounts {
 		if !bundle.IsBind(m) {
@@ -192,6 +199,23 @@ func (l *locked) isLocked(source string, attr uint64) bool {
 	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: attr}) != nil
 }
 
+// maybeBelow reports whether something may be mounted below the directory: it costs a
+// launch less than to know.
+func (l *locked) maybeBelow(dir string) (bool, error) {
+	if l.text == nil {
+		var err error
+		if l.text, err = os.ReadFile("/proc/thread-self/mountinfo"); err != nil {
+			return false, fmt.Errorf("read mounts: %w", err)
+		}
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false, err
+	}
+	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+	return bytes.Contains(l.text, []byte(" "+escape.Replace(strings.TrimSuffix(real, "/"))+"/")), nil
+}
+
 // below lists the mounts below the directory, and with itself the one that it lies on.
 func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	if l.mounts == nil {
@@ -235,11 +259,11 @@ const maxHidden = 1000
 // mounts that hide it: in a user namespace the kernel does not show what others have
 // mounted over (EINVAL, mount_namespaces(7)).
 func (l *locked) cover(m *specs.Mount) ([]specs.Mount, error) {
-	if isRecursive(*m) {
+	if isRecursive(*m) || !l.dirs[m.Source] {
 		return nil, nil
 	}
-	if info, err := os.Stat(m.Source); err != nil || !info.IsDir() {
-		return nil, nil //nolint:nilerr // the mount says so
+	if maybe, err := l.maybeBelow(m.Source); err != nil || !maybe {
+		return nil, err
 	}
 	mounts, err := l.below(m.Source, false)
 	if err != nil || len(mounts) == 0 || !l.newUserns && mayUncover(m.Source) {
