@@ -228,7 +228,7 @@ func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	var under, on *mountinfo.Info
+	var under *mountinfo.Info
 	var found []*mountinfo.Info
 	for _, m := range l.mounts {
 		if rel, ok := below(real, m.Mountpoint); ok && rel != "" {
@@ -237,8 +237,8 @@ func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 			under = m
 		}
 	}
-	if on = under; itself && on != nil {
-		found = append(found, on)
+	if itself && under != nil {
+		found = append(found, under)
 	}
 	return found, nil
 }
