@@ -88,6 +88,9 @@ func randomThing(r *rand.Rand) func(p *samePlace, rootfs string) error {
 		if err == nil && !strings.HasPrefix(parent, rootfs) {
 			return nil // it would not be in the image
 		}
+		if info, serr := os.Stat(parent); err == nil && (serr != nil || !info.IsDir()) {
+			return nil // RemoveAll would wait for a fifo
+		}
 		if err := errors.Join(os.RemoveAll(at), os.MkdirAll(filepath.Dir(at), 0o755)); err != nil {
 			return err
 		}
