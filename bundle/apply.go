@@ -166,6 +166,7 @@ func (b *Bundle) merge(e Edit) {
 		spec.Root.Path = e.RootPath
 	}
 	spec.Mounts = append(e.MountsFirst, mergeMounts(spec.Mounts, e.Mounts)...)
+	b.Exact = append(b.Exact, e.Exact...)
 	b.Directories = mergeByPath(b.Directories, e.Directories, path.Clean)
 	b.Links = mergeByPath(b.Links, e.Links, linkPath)
 	b.Files = mergeByPath(b.Files, e.Files, filePath)

@@ -211,6 +211,7 @@ func fullEdit() Edit {
 			Destination: "/d", Source: "/s", Options: []string{"bind"},
 			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		}},
+		Exact:       []string{"/f"},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
 		RootPath:    "/usr", Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},

@@ -38,6 +38,10 @@ type Bundle struct {
 	Links       []Link
 	Files       []File
 
+	// Foreign says that config.json was not UTF-8: any of its strings may be other bytes.
+	Foreign bool
+	// Exact are the destinations of mounts that no link of the image moves.
+	Exact []string
 	// Applied lists the edits that are in Spec, in the order in which they
 	// were applied. It shares no memory with Spec.
 	Applied []Edit

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -14,6 +15,10 @@ import (
 // decode reads exactly one JSON object. encoding/json itself bounds the
 // nesting (10000) and refuses data after the object.
 func decode(data []byte) (*specs.Spec, *ConfigError) {
+	foreign := !utf8.Valid(data)
+	if foreign {
+		data = []byte(EncodeBytes(string(data))) // as many characters as before
+	}
 	spec, err := decodeDocument(data)
 	if err != nil {
 		return nil, positioned(data, err)
@@ -23,6 +28,9 @@ func decode(data []byte) (*specs.Spec, *ConfigError) {
 	if data[begin] != '{' {
 		line, column := lineColumn(data, begin)
 		return nil, &ConfigError{Line: line, Column: column, Err: errors.New("expected object, got null")}
+	}
+	if foreign {
+		decodeStrings(data, spec)
 	}
 	return spec, nil
 }

@@ -71,6 +71,9 @@ type Edit struct {
 	// MountsFirst are mounted before all others, in their order: what the
 	// container's mounts then find in their places.
 	MountsFirst []specs.Mount `json:"mountsFirst,omitempty"`
+	// Exact are destinations of the edit's mounts that no link of the image moves: what
+	// the image has there gives way.
+	Exact []string `json:"exact,omitempty"`
 
 	// Devices are added, or replace the container's at the same path, and
 	// are allowed by its device cgroup.
@@ -111,6 +114,7 @@ func (e Edit) clone() Edit {
 	e.User = cloneUser(e.User)
 	e.Mounts = cloneMounts(e.Mounts)
 	e.MountsFirst = cloneMounts(e.MountsFirst)
+	e.Exact = slices.Clone(e.Exact)
 	e.AdditionalGids = slices.Clone(e.AdditionalGids)
 	e.Devices = cloneDevices(e.Devices)
 	e.Directories = slices.Clone(e.Directories)

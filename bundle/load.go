@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -28,8 +29,9 @@ const pathMax = 4096
 // dir is made absolute against the working directory; nothing else depends on
 // that, and nothing is written. Unknown properties are ignored, as config.md
 // (Extensibility) demands. As with every runtime that uses encoding/json, names
-// of properties match without regard to case, and bytes in a string that are
-// not UTF-8 become U+FFFD.
+// of properties match without regard to case. Bytes in a string that are not
+// UTF-8 are kept, though JSON has no place for them: Slurm writes a job's
+// environment as it is.
 //
 // Every error is a *ConfigError. Load checks only what it needs itself: the
 // rest is Validate's, after the edits.
@@ -53,7 +55,12 @@ func Load(dir string) (*Bundle, error) {
 		bad.File = file
 		return nil, bad
 	}
-	return &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec}, nil
+	b := &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec, Foreign: !utf8.Valid(data)}
+	if bad := b.takeRootMount(); bad != nil {
+		bad.File = file
+		return nil, bad
+	}
+	return b, nil
 }
 
 // readConfig returns the content of a regular file of at most MaxConfigSize bytes.

@@ -22,8 +22,9 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 		case m.Destination == "":
 			return invalid(field+".destination", "missing")
 		case destination(m) == "/":
-			// It would hide the root file system after it was made.
-			return invalid(field+".destination", "%s is the root of the container", printable(m.Destination))
+			// Load has made a bind over it the root. Anything else would hide the root
+			// file system after it was made.
+			return invalid(field+".destination", "%s is the root of the container: only a bind can take its place", printable(m.Destination))
 		case m.Source == "" && IsBind(m):
 			return invalid(field+".source", "missing: a bind mount needs one")
 		}
@@ -37,9 +38,10 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 	return nil
 }
 
-// IsBind tells whether m is a bind mount. It follows config.md: the options say so, the type does not count.
+// IsBind reports whether m is a bind mount: by config.md the options say so, whatever the
+// type is. The type bind without them is taken for one, as it can mean nothing else.
 func IsBind(m specs.Mount) bool {
-	return slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
 // PrivateDir is the directory in a container that holds what a provider of that name

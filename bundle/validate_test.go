@@ -61,7 +61,7 @@ func TestValidateAccepts(t *testing.T) {
 		"env":                func(s *specs.Spec) { s.Process.Env = []string{"A=", "B==", "BASH_FUNC_x%%=() { :\n}", "A=2"} },
 		"relative mount":     withMount(specs.Mount{Destination: "data", Type: "tmpfs"}),
 		"bind":               withMount(specs.Mount{Destination: "/data", Source: "relative", Options: []string{"rbind"}}),
-		"type bind alone":    withMount(specs.Mount{Destination: "/data", Type: "bind"}),
+		"type bind alone":    withMount(specs.Mount{Destination: "/data", Source: "relative", Type: "bind"}),
 		"all propagations":   withLinux(func(l *specs.Linux) { l.RootfsPropagation = "rslave" }),
 		"340 mappings":       withMappings(manyMappings(340)...),
 		"adjacent mappings":  withMappings(specs.LinuxIDMapping{ContainerID: 1, HostID: 100000, Size: 65535}, specs.LinuxIDMapping{ContainerID: 0, HostID: 1000, Size: 1}),

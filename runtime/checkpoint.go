@@ -34,7 +34,7 @@ func canCheckpoint() error {
 	if _, err := exec.LookPath("criu"); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoCriu, err)
 	}
-	if os.Geteuid() != 0 {
+	if !IsRoot() { // root of a user namespace may not, either
 		return errNoRoot
 	}
 	return nil

@@ -19,7 +19,7 @@ func (c *Container) keepEdits(edits []bundle.Edit) error {
 	if len(edits) == 0 {
 		return nil
 	}
-	data, err := json.Marshal(bundle.WithoutContent(edits))
+	data, err := bundle.Marshal(bundle.WithoutContent(edits))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(c.dir, editsFile), data, 0o600)
 	}

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -21,7 +21,7 @@ const processFile = "process.json"
 const maxProcess = 32 << 20
 
 func (c *Container) keepProcess(p *specs.Process) error {
-	data, err := json.Marshal(p)
+	data, err := bundle.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
 	}
@@ -45,7 +45,7 @@ func (c *Container) Process() (*specs.Process, error) {
 		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)
 	}
 	p := new(specs.Process)
-	if err := json.Unmarshal(data, p); err != nil {
+	if err := bundle.Unmarshal(data, p); err != nil {
 		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)
 	}
 	return p, nil

@@ -36,6 +36,7 @@ func inSequence(start func() error) error {
 // its pid namespace with it: that way nothing outlives a supervisor that got
 // SIGKILL. libcontainer's own setting does not survive its clones.
 func InitProcess() {
+	becomeOdd()
 	if len(os.Args) != 2 || os.Args[1] != "init" || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
 		return
 	}

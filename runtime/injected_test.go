@@ -23,7 +23,7 @@ func injected(t *testing.T, root string, b *bundle.Bundle, procToo bool) (mounts
 	if err := makeInjected(b, entry, procToo); err != nil {
 		t.Fatal(err)
 	}
-	if err := applyScaffold(b, entry, true); err != nil {
+	if err := applyScaffold(b, entry, true, true); err != nil {
 		t.Fatal(err)
 	}
 	if after := listing(t, root); !slices.Equal(before, after) {

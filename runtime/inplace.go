@@ -132,9 +132,9 @@ func (l *launch) planInPlace() error {
 	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	edit := bundle.Edit{From: "rootless"}
 	uid, gid := os.Geteuid(), os.Getegid()
-	foreign := func(option string) bool { return foreignID(option, uid, gid) }
+	own := ids{[]specs.LinuxIDMapping{{ContainerID: uint32(uid), Size: 1}}, []specs.LinuxIDMapping{{ContainerID: uint32(gid), Size: 1}}}
 	for _, m := range b.Spec.Mounts {
-		if changed, ok := rootlessMount(b.Spec, m, foreign); ok {
+		if changed, ok := rootlessMount(b.Spec, m, own.foreign); ok {
 			edit.Mounts = append(edit.Mounts, changed)
 		}
 	}
@@ -143,10 +143,17 @@ func (l *launch) planInPlace() error {
 			return err
 		}
 	}
+	dirs, err := checkSources(b.Spec.Mounts)
+	if err != nil {
+		return err
+	}
+	if err := unlockable(b.Spec, dirs, false); err != nil {
+		return err
+	}
 	if err := makeInjected(b, l.c.dir, true); err != nil {
 		return err
 	}
-	return applyScaffold(b, l.c.dir, false)
+	return applyScaffold(b, l.c.dir, false, true)
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	_ "github.com/opencontainers/cgroups/devices" // the device rules of cgroups
 	"github.com/opencontainers/runc/libcontainer"
@@ -75,6 +76,21 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
+	if foreign := withoutForeignIDs(b.Spec); len(foreign.Mounts) > 0 {
+		if err := b.Apply(foreign); err != nil {
+			return err
+		}
+	}
+	dirs, err := checkSources(b.Spec.Mounts)
+	if err != nil {
+		return err
+	}
+	if err := unlockable(b.Spec, dirs, true); err != nil {
+		return err
+	}
+	if o.InPlace {
+		b.Spec.Mounts = recursively(b.Spec.Mounts)
+	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
 		return err
@@ -88,15 +104,15 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	if err := makeInjected(b, dir, false); err != nil {
 		return err
 	}
-	if o.Step || injected || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		return applyScaffold(b, dir, true)
+	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
+		return applyScaffold(b, dir, true, o.InPlace)
 	}
 	return nil
 }
 
 // applyScaffold adds the mount points that the image lacks, made in the entry.
-func applyScaffold(b *bundle.Bundle, entry string, byPath bool) error {
-	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath)
+func applyScaffold(b *bundle.Bundle, entry string, byPath, strict bool) error {
+	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath, strict)
 	if err != nil {
 		return err
 	}
@@ -119,6 +135,9 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
 	spec.Linux = withoutFifoNumbers(spec.Linux)
+	if err := nameable(&spec, c.dir, b.Foreign); err != nil {
+		return nil, err
+	}
 	// libcontainer takes the working directory for the bundle; a task's own may
 	// be gone.
 	if err := os.Chdir(b.Dir); err != nil {
@@ -135,6 +154,9 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	})
 	if err != nil {
 		return nil, fmt.Errorf("convert %s: %w", filepath.Join(b.Dir, bundle.ConfigName), err)
+	}
+	for i, label := range config.Labels { // the bundle's path, and annotations
+		config.Labels[i] = bundle.EncodeBytes(label)
 	}
 	c.keepPoststart(&spec, config)
 	switch {
@@ -188,6 +210,9 @@ func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
 	plain := make([]specs.Mount, len(mounts))
 	nothing := func(option string) bool { return option == "" || option == "defaults" }
 	for i, m := range mounts {
+		if m.Type == "bind" && !slices.ContainsFunc(m.Options, isBindOption) {
+			m.Options = append([]string{"bind"}, m.Options...) // libcontainer knows it by this alone
+		}
 		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(dir, m.Source)
 		}
@@ -201,6 +226,8 @@ func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
 	}
 	return plain
 }
+
+func isBindOption(option string) bool { return option == "bind" || option == "rbind" }
 
 // newProcess converts the spec's process to libcontainer's.
 func newProcess(p *specs.Process) (*libcontainer.Process, error) {
@@ -244,6 +271,7 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 		return nil, fmt.Errorf("read CPU affinity: %w", err)
 	}
 	lp.CPUAffinity = affinity
+	asText(lp)
 	return lp, nil
 }
 

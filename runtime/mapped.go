@@ -14,20 +14,20 @@ import (
 // namespace.
 var ErrNoSuchID = errors.New("no such id in the container's user namespace")
 
-// checkLaunchUser says which of the process's ids the user namespace that is made for
-// it does not have.
+// checkLaunchUser reports the first of the process's ids that its user namespace, a new
+// one or the caller's, does not map.
 func checkLaunchUser(spec *specs.Spec) error {
-	ns := namespace(spec, specs.UserNamespace)
-	if ns == nil || ns.Path != "" || len(spec.Linux.UIDMappings) == 0 || len(spec.Linux.GIDMappings) == 0 {
-		return nil
+	all, known := idsOf(spec)
+	if !known {
+		return nil // the kernel decides
 	}
-	return checkUser(spec.Process.User, spec.Linux.UIDMappings, spec.Linux.GIDMappings)
+	return checkUser(spec.Process.User, all.uids, all.gids)
 }
 
 // checkUser is checkLaunchUser for a process that is added.
 func (c *Container) checkUser(u specs.User) error {
-	uids, uerr := readMappings(c.Init.Pid, "uid_map")
-	gids, gerr := readMappings(c.Init.Pid, "gid_map")
+	uids, uerr := readMappings(strconv.Itoa(c.Init.Pid), "uid_map")
+	gids, gerr := readMappings(strconv.Itoa(c.Init.Pid), "gid_map")
 	if uerr != nil || gerr != nil {
 		return nil //nolint:nilerr // the kernel decides
 	}
@@ -71,9 +71,10 @@ func ranges(mappings []specs.LinuxIDMapping) string {
 	return strings.Join(all, ", ")
 }
 
-// readMappings reads the ids of the process's user namespace (user_namespaces(7)).
-func readMappings(pid int, name string) ([]specs.LinuxIDMapping, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/" + name)
+// readMappings reads the ids of a process's user namespace (user_namespaces(7)), by the
+// name of the process in /proc.
+func readMappings(process, name string) ([]specs.LinuxIDMapping, error) {
+	data, err := os.ReadFile("/proc/" + process + "/" + name)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -85,7 +85,7 @@ func readRecord(dir string, limit int64) (*Record, int64, error) {
 		return nil, 0, err
 	}
 	r := new(Record)
-	if err := json.Unmarshal(data, r); err != nil {
+	if err := bundle.Unmarshal(data, r); err != nil {
 		return nil, 0, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
 	return r, int64(len(data)), nil
@@ -118,7 +118,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 
 // writeFirst writes the record of an entry that nobody else knows yet.
 func (r *Record) writeFirst(dir string) error {
-	data, err := json.Marshal(r)
+	data, err := bundle.Marshal(r)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, recordFile), data, 0o600)
 	}
@@ -131,7 +131,7 @@ func (r *Record) writeFirst(dir string) error {
 // write replaces the record in dir. That dir is gone is not an error: delete
 // ran in the meantime and has the last word.
 func (r *Record) write(dir string) error {
-	data, err := json.Marshal(r)
+	data, err := bundle.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("write record of %s: %w", r.ID, err)
 	}

@@ -4,8 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -29,6 +27,7 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 		e.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}}
 		e.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}}
 	}
+	root := ids{[]specs.LinuxIDMapping{{Size: 1}}, []specs.LinuxIDMapping{{Size: 1}}}
 	user := spec.Process.User
 	if own && (user.UID != 0 || user.GID != 0 || len(user.AdditionalGids) > 0) {
 		// No other id exists in there. Supplementary groups stay those of the
@@ -37,7 +36,7 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 		e.User = &user
 	}
 	for _, m := range spec.Mounts {
-		if changed, ok := rootlessMount(spec, m, func(o string) bool { return own && foreignID(o, 0, 0) }); ok {
+		if changed, ok := rootlessMount(spec, m, func(o string) bool { return own && root.foreign(o) }); ok {
 			e.Mounts = append(e.Mounts, changed)
 			e.Mounts = append(e.Mounts, readOnlyCgroups(spec, changed)...)
 		}
@@ -102,14 +101,6 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, foreign func(option string) 
 	}
 	m.Options = options
 	return m, true
-}
-
-// foreignID tells whether the option names an id other than those that exist in a
-// user namespace with one of each, such as gid=5 of /dev/pts.
-func foreignID(option string, uid, gid int) bool {
-	name, value, _ := strings.Cut(option, "=")
-	id, err := strconv.Atoi(value)
-	return err == nil && (name == "uid" && id != uid || name == "gid" && id != gid)
 }
 
 // namespace returns the spec's namespace of the type, nil when it has none.

@@ -38,18 +38,26 @@ const maxCovered = 1000
 //
 // Mounts below what an earlier mount brings are left alone: their targets
 // appear, or are made, there.
-func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error) {
+//
+// Strict is for containers of which nothing is made in a directory of the host, whoever
+// names it; for others that holds for what links of the image name.
+func planScaffold(b *bundle.Bundle, dir string, byPath, strict bool) (bundle.Edit, error) {
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return bundle.Edit{}, fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
 	s := scaffold{
-		places: places{b.Rootfs, root, map[string]location{}},
-		dir:    dir, byPath: byPath, readonly: b.Spec.Root.Readonly,
+		places: places{b.Rootfs, root, map[string]location{}}, view: newView(root),
+		dir: dir, byPath: byPath, strict: strict, readonly: b.Spec.Root.Readonly,
 	}
-	if err := s.find(b.Spec.Mounts); err != nil {
+	if err := s.find(b.Spec.Mounts, b.Exact); err != nil {
 		return bundle.Edit{}, err
+	}
+	if b.Spec.Process != nil {
+		if err := s.findCwd(b.Spec.Process.Cwd); err != nil {
+			return bundle.Edit{}, err
+		}
 	}
 	if err := s.findLinks(b.Links); err != nil {
 		return bundle.Edit{}, err
@@ -69,8 +77,10 @@ func planScaffold(b *bundle.Bundle, dir string, byPath bool) (bundle.Edit, error
 // scaffold is the work of planScaffold.
 type scaffold struct {
 	places
+	view     *view // with all mounts
 	dir      string
 	readonly bool
+	strict   bool
 	byPath   bool
 	targets  []target        // all mounts, in their order
 	mounted  map[string]bool // their paths, and in the end those of covers
@@ -84,14 +94,52 @@ type target struct {
 	path string
 	file bool   // a file, else a directory
 	link string // a link that holds this, instead of a mount
-	base string // where it is missing: the directory to cover
+	// instead is what the image has at the path, or on the way to it, and is left out.
+	instead string
+	base    string // where it is missing: the directory to cover
 }
 
 // find works out the target of every mount and which the rootfs lacks.
-func (s *scaffold) find(mounts []specs.Mount) error {
+func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 	s.mounted = map[string]bool{}
 	for _, m := range mounts {
-		if clean := filepath.Clean("/" + m.Destination); !strings.Contains(m.Destination, "..") && s.below(clean) {
+		s.view.over[filepath.Clean("/"+m.Destination)] = m
+	}
+	so := newView(s.root)
+	for i, m := range mounts {
+		clean := filepath.Clean("/" + m.Destination)
+		if i > 0 && mounts[i-1].Type == "tmpfs" && !bundle.IsBind(mounts[i-1]) {
+			s.view.fresh[filepath.Clean("/"+mounts[i-1].Destination)] = true
+		}
+		switch above := s.goneAbove(clean); {
+		case s.mounted[clean]: // over another one
+			so.mount(clean, m)
+			continue
+		case slices.Contains(exact, clean):
+			t := s.exactly(m, clean)
+			s.targets = append(s.targets, t)
+			s.mounted[clean], s.mounted[t.path] = true, true
+			if t.base != "" || !s.below(clean) {
+				so.mount(clean, m)
+				so.mount(t.path, m)
+				continue
+			}
+		case above != "":
+			s.targets = append(s.targets, target{path: clean, file: isFile(m), base: filepath.Dir(above)})
+			s.mounted[clean] = true
+			so.mount(clean, m)
+			continue
+		}
+		if s.byPath || s.below(clean) {
+			if err := s.checkMadeOnHost(m, so); err != nil {
+				return err
+			}
+		}
+		so.mount(clean, m)
+		if s.mounted[clean] {
+			continue
+		}
+		if !strings.Contains(m.Destination, "..") && s.below(clean) {
 			// Where it leads is the business of what is mounted above it.
 			s.mounted[clean] = true
 			continue
@@ -109,7 +157,12 @@ func (s *scaffold) find(mounts []specs.Mount) error {
 			t.base = deepest(s.root, filepath.Dir(path))
 		}
 		s.targets = append(s.targets, t)
+		if strings.Contains(m.Destination, "..") {
+			mounts[i].Destination = path // what comes before the dots need not exist
+		}
 		s.mounted[path] = true
+		so.mount(path, m)
+		s.view.over[path] = m
 	}
 	return nil
 }
@@ -139,11 +192,6 @@ func deepest(root *os.File, dir string) string {
 	return dir
 }
 
-// linked tells whether a link is to be made at the path.
-func (s *scaffold) linked(path string) bool {
-	return slices.ContainsFunc(s.targets, func(t target) bool { return t.link != "" && t.path == path })
-}
-
 // below tells whether the path lies below the target of a mount found so far.
 func (s *scaffold) below(path string) bool {
 	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
@@ -163,7 +211,7 @@ func (s *scaffold) bases() []string {
 			bases = append(bases, t.base)
 		}
 	}
-	if len(bases) > 0 && s.byPath {
+	if s.byPath && (len(bases) > 0 || !utf8.ValidString(s.rootfs)) {
 		bases = append(bases, "/")
 	}
 	slices.Sort(bases)
@@ -195,7 +243,7 @@ func (s *scaffold) cover(root *os.File, base string) error {
 	}
 	entries, err := os.ReadDir(descriptorPath(fd))
 	// Other names cannot be told to libcontainer: they stay hidden.
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !utf8.ValidString(e.Name()) })
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return s.byPath && !utf8.ValidString(e.Name()) })
 	switch {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
@@ -245,7 +293,7 @@ func (s *scaffold) mount(m specs.Mount) {
 func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 	for _, e := range entries {
 		path := filepath.Join(base, e.Name())
-		if e.Type() == os.ModeSymlink || s.mounted[path] || s.linked(path) {
+		if e.Type() == os.ModeSymlink || s.mounted[path] || s.gone(path) {
 			continue
 		}
 		s.mount(specs.Mount{Destination: path, Type: "bind", Source: filepath.Join(s.rootfs, path), Options: s.bindOptions()})
@@ -262,7 +310,7 @@ func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, 
 		return err
 	}
 	for _, e := range entries {
-		if s.linked(filepath.Join(base, e.Name())) {
+		if s.gone(filepath.Join(base, e.Name())) {
 			continue // replaced
 		}
 		if err := imitate(below, e, filepath.Join(made, e.Name())); err != nil {

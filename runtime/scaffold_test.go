@@ -65,7 +65,7 @@ func planned(t *testing.T, root string, readonly bool, mounts ...specs.Mount) (e
 	dir := filepath.Join(t.TempDir(), "scaffold")
 	before := listing(t, root)
 	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root, Readonly: readonly}, Mounts: mounts}}
-	edit, err := planScaffold(b, dir, true)
+	edit, err := planScaffold(b, dir, true, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestScaffoldTooLarge(t *testing.T) {
 		}
 	}
 	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Mounts: []specs.Mount{bind("/etc", "/lib/x")}}}
-	_, err := planScaffold(b, filepath.Join(t.TempDir(), "s"), true)
+	_, err := planScaffold(b, filepath.Join(t.TempDir(), "s"), true, true)
 	if err == nil || !strings.Contains(err.Error(), "/lib") || !strings.Contains(err.Error(), "1001 entries") {
 		t.Errorf("planScaffold: %v, want an error with the directory and its size", err)
 	}

@@ -14,6 +14,9 @@ import (
 // explain tells from libcontainer's text, in which os/exec.Error is the last
 // link, whether the command was the problem; doing is what failed else.
 func explain(doing, command string, err error) error {
+	if command == ownProgram && strings.Contains(err.Error(), fmt.Sprintf("exec: %q: ", command)) {
+		return fmt.Errorf("%s: arguments, variables or a directory that are not UTF-8 need a /proc in the container: %w", doing, reworded{err})
+	}
 	_, reason, found := strings.Cut(err.Error(), fmt.Sprintf("exec: %q: ", command))
 	if !found {
 		return fmt.Errorf("%s: %w", doing, reworded{err})
@@ -56,6 +59,9 @@ func (r reworded) Error() string {
 // ofMount names the mount whose file system the kernel does not have, where that is
 // the error: libcontainer's text has everything but its type.
 func ofMount(mounts []specs.Mount, err error) error {
+	if m, found := failedMount(mounts, err); found {
+		return reasonOfMount(m, err)
+	}
 	if !strings.Contains(err.Error(), unix.ENODEV.Error()) {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // list is an option that may be given more than once.
@@ -133,10 +135,11 @@ func shareNamespace(spec *specs.Spec, shared specs.LinuxNamespaceType) {
 }
 
 func writeSpec(dir string, spec *specs.Spec) error {
-	data, err := json.Marshal(spec)
+	data, err := bundle.Marshal(spec)
 	if err != nil {
 		return err
 	}
+	data = []byte(bundle.DecodeBytes(string(data))) // bytes as they are, as Slurm writes it
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

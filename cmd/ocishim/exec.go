@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -26,7 +26,7 @@ func execCommand(inv *invocation) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`FILE` with the process as JSON (config.md, process); no COMMAND then"},
 			&cli.StringFlag{Name: "cwd", Usage: "working `DIR`"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set a variable, `NAME=VALUE`"},
+			&cli.GenericFlag{Name: "env", Aliases: []string{"e"}, Value: new(entries), Usage: "set a variable, `NAME=VALUE`"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`, numbers"},
 			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "supplementary `GID`"},
@@ -142,7 +142,7 @@ func readProcess(c *cli.Context, own func() (*specs.Process, error)) (*specs.Pro
 	if cwd := c.String("cwd"); cwd != "" {
 		p.Cwd = cwd
 	}
-	for _, entry := range c.StringSlice("env") {
+	for _, entry := range listOf(c, "env") {
 		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" {
 			return nil, usageError{fmt.Errorf("--env %q: it must be NAME=VALUE", entry)}
 		}
@@ -173,7 +173,7 @@ func processFromFile(c *cli.Context, path string) (*specs.Process, error) {
 		return nil, fmt.Errorf("read process: %w", err)
 	}
 	p := new(specs.Process)
-	if err := json.Unmarshal(data, p); err != nil {
+	if err := bundle.UnmarshalForeign(data, p); err != nil {
 		return nil, fmt.Errorf("read process from %s: %w", path, err)
 	}
 	return p, checkProcess(p)

@@ -21,7 +21,7 @@ const userName = "nobody"
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
 // A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says, kernel, intruder and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
+// Makefile builds it, testdata/says, kernel, intruder, looks and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
 type fixture struct{ dir string }
 
 var shared fixture
@@ -77,12 +77,15 @@ func (f fixture) make() error {
 			return fmt.Errorf("build %s: %w: %s", source, err, out)
 		}
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel", "./testdata/intruder")
+	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel", "./testdata/intruder", "./testdata/looks")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs of testdata: %w: %s", err, out)
 	}
 	if err := copyFile(filepath.Join("..", "..", "hack", "fake-gpus"), filepath.Join(f.dir, "bin", "fake-gpus"), 0o755); err != nil {
+		return err
+	}
+	if err := copyFile(filepath.Join("..", "..", "docs", "launchers.md"), filepath.Join(f.dir, "launchers.md"), 0o644); err != nil {
 		return err
 	}
 	if err := os.CopyFS(filepath.Join(f.dir, "testdata"), os.DirFS("testdata")); err != nil {
@@ -179,6 +182,7 @@ func TestAsUser(t *testing.T) {
 		fixtureVariable + "=" + shared.dir, "HOME=" + home, "TMPDIR=" + home, "USER=" + userName,
 		"PATH=" + os.Getenv("PATH"), "CI=" + os.Getenv("CI"),
 		"OCISHIM_TEST_ROUNDS=" + os.Getenv("OCISHIM_TEST_ROUNDS"), "OCISHIM_TEST_TASKS=" + os.Getenv("OCISHIM_TEST_TASKS"),
+		"OCISHIM_TEST_SEEDS=" + os.Getenv("OCISHIM_TEST_SEEDS"), "OCISHIM_TEST_SEED=" + os.Getenv("OCISHIM_TEST_SEED"),
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	out, err := cmd.CombinedOutput()

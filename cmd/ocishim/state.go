@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -76,12 +78,18 @@ func userName() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
+// printJSON prints what is valid JSON whatever bytes there are in paths: see bundle.Marshal.
 func printJSON(v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
+	data, err := bundle.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
-	_, err = os.Stdout.Write(append(data, '\n'))
+	var text bytes.Buffer
+	if err := json.Indent(&text, data, "", "  "); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	text.WriteByte('\n')
+	_, err = os.Stdout.Write(text.Bytes())
 	return err
 }
 

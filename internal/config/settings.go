@@ -121,8 +121,9 @@ func (m *Mount) settings() []setting {
 		{
 			key: "options", value: &m.Options,
 			choices: []string{"ro", "nosuid", "nodev", "noexec", BindOnly},
-			doc: `Mount options. ` + "`bind`" + ` leaves out what is mounted below the source;
-without it, that is in the container, too.`,
+			doc: `Mount options. ` + "`bind`" + ` leaves out what is mounted below the source:
+there is an empty directory in its place. Without it, that is in the
+container, too, under the same options.`,
 		},
 		{
 			key: "optional", value: &m.Optional,

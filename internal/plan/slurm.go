@@ -65,7 +65,7 @@ func munge(root string) (bundle.Edit, error) {
 	if err != nil {
 		return bundle.Edit{}, err
 	}
-	return bundle.Edit{From: config.EditMunge, Rule: "hpc.edits", Mounts: []specs.Mount{mpi.BindOf(source, mungeDir)}}, nil
+	return bundle.Edit{From: config.EditMunge, Rule: "hpc.edits", Mounts: []specs.Mount{mpi.BindOf(source, mungeDir)}, Exact: []string{mungeDir}}, nil
 }
 
 // findMunge is the directory of the socket, without links.
@@ -174,5 +174,6 @@ func (s nodeSlurm) configure(node *host.Tree, e *bundle.Edit, dir string) {
 	e.Env = append(e.Env, "SLURM_CONF="+dir+"/conf/slurm.conf")
 	if socket, err := findMunge(node); err == nil {
 		e.Mounts = append(e.Mounts, mpi.BindOf(socket, mungeDir))
+		e.Exact = append(e.Exact, mungeDir)
 	}
 }

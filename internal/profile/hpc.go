@@ -58,13 +58,33 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 		return e, err
 	}
 	e.MountsFirst = mounts
+	for _, m := range mounts {
+		// Where the image has something else than a directory for these, it is refused.
+		if m.Destination != "/proc" && m.Destination != "/sys" && m.Destination != "/dev" {
+			e.Exact = append(e.Exact, m.Destination)
+		}
+	}
 	if r.Config.HPC.Tmp {
 		relocate(spec, &e)
+	}
+	if !hasHome(spec.Process.Env) {
+		e.Env = append(e.Env, "HOME="+cmp.Or(r.Home, "/"))
 	}
 	if r.Workdir != "" && (covered(mounts, r.Workdir) && r.Exists(r.Workdir) || r.InImage(r.Workdir)) {
 		e.Cwd = r.Workdir
 	}
 	return e, nil
+}
+
+// hasHome reports whether the program finds a home directory in its environment.
+func hasHome(env []string) bool {
+	home := ""
+	for _, entry := range env {
+		if value, found := strings.CutPrefix(entry, "HOME="); found {
+			home = value
+		}
+	}
+	return home != ""
 }
 
 // mounts lists what the node gives, parents first. A directory within another one

@@ -1,7 +1,6 @@
 package scrun
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -16,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -140,7 +140,7 @@ func (a *anchor) send(r report) {
 	if a.parent == nil {
 		return
 	}
-	data, err := json.Marshal(r)
+	data, err := bundle.Marshal(r)
 	if err == nil {
 		_, _ = a.parent.Write(append(data, '\n'))
 	}
@@ -210,7 +210,7 @@ func (a *anchor) startStep() error {
 		Args: a.c.srunArgs(), Terminal: a.c.Terminal && !a.c.OwnTerminal, Own: a.c.OwnTerminal,
 		Stay: a.c.NodeDir != "" || len(a.c.StageOut) > 0,
 	}
-	data, err := json.Marshal(o)
+	data, err := bundle.Marshal(o)
 	if err != nil {
 		return err
 	}

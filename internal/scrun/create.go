@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -248,7 +247,7 @@ func await(from io.Reader, progress func(level, message string)) error {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
 		var r report
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+		if err := bundle.Unmarshal(lines.Bytes(), &r); err != nil {
 			return fmt.Errorf("read from the anchor: %w", err)
 		}
 		switch {

@@ -3,7 +3,6 @@ package scrun
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -48,7 +48,7 @@ func (c *Container) remoteConfig() (*specs.Spec, error) {
 		return nil, fmt.Errorf("read bundle of container %q: %w", c.ID, err)
 	}
 	spec := new(specs.Spec)
-	if err := json.Unmarshal(data, spec); err != nil {
+	if err := bundle.UnmarshalForeign(data, spec); err != nil {
 		return nil, fmt.Errorf("read bundle of container %q: %w", c.ID, err)
 	}
 	return spec, nil

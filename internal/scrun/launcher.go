@@ -2,7 +2,6 @@ package scrun
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // LauncherVerb is what main is called with to be a launcher, AnchorVerb to be an
@@ -80,7 +81,7 @@ func RunLauncher() int {
 		return 0
 	}
 	var o order
-	if json.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
+	if bundle.Unmarshal([]byte(line), &o) != nil || len(o.Args) == 0 {
 		return 0
 	}
 	program := find(o.Args[0])

@@ -1,12 +1,12 @@
 package scrun
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -90,14 +90,14 @@ func readRecord(dir string) (*Record, error) {
 		return nil, err
 	}
 	r := new(Record)
-	if err := json.Unmarshal(data, r); err != nil {
+	if err := bundle.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, recordFile), err)
 	}
 	return r, nil
 }
 
 func (r *Record) write(dir string) error {
-	data, err := json.Marshal(r)
+	data, err := bundle.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}

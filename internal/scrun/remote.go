@@ -1,7 +1,6 @@
 package scrun
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // engineFiles are what an engine binds into every container: they describe the
@@ -140,9 +141,10 @@ func writeConfig(dir string, content any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)
 	}
-	data, err := json.Marshal(content)
+	data, err := bundle.Marshal(content)
 	if err == nil {
-		err = writeFile(filepath.Join(dir, configFile), data, 0o600)
+		// As Slurm writes it, which reads it next: bytes as they are.
+		err = writeFile(filepath.Join(dir, configFile), []byte(bundle.DecodeBytes(string(data))), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write bundle for the nodes: %w", err)

@@ -36,6 +36,7 @@ func PMIx(b *bundle.Bundle, exists func(path string) bool) bundle.Edit {
 	}) {
 		return e
 	}
+	e.Exact = []string{dir}
 	e.Mounts = []specs.Mount{{Destination: dir, Type: "bind", Source: dir, Options: []string{"bind", "nosuid", "nodev"}}}
 	return e
 }

@@ -49,6 +49,22 @@ func OpenIn(root int, path string) (int, error) {
 	return -1, unix.EAGAIN
 }
 
+// KindIn is the kind of what is at the path in the root (S_IFMT), where no link is on the way
+// or there: one system call for what is so in most images.
+func KindIn(root int, path string) (kind uint32, ok bool) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
+	fd, err := openat2(root, path, &how)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return 0, false
+	}
+	return st.Mode & unix.S_IFMT, true
+}
+
 // openat2 is the system call, or the lack of it in a test: kernels before 5.6.
 var openat2 = unix.Openat2
 

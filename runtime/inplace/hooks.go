@@ -3,13 +3,14 @@ package inplace
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // runHooks runs the hooks of a moment, in their order, each with the state on its
@@ -21,7 +22,7 @@ func (t *Task) runHooks(moment string, status specs.ContainerState, hooks []spec
 	}
 	state := *t.State
 	state.Status = status
-	input, err := json.Marshal(state)
+	input, err := bundle.Marshal(state)
 	if err != nil {
 		return fmt.Errorf("run %s hooks: %w", moment, err)
 	}

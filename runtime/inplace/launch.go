@@ -88,6 +88,7 @@ func (t *Task) launch() error {
 	if err := dieWith(t.Parent); err != nil {
 		return err
 	}
+	t.Env = environment(t.Env)
 	command, err := t.find()
 	if err != nil {
 		return err
@@ -132,6 +133,7 @@ func (t *Task) buildRoot() error {
 			sources[i].fd.close()
 		}
 	}
+	r.makeCwd(t.Cwd)
 	if err := r.seal(); err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package inplace
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +54,9 @@ func (r *root) attach(m mount, from source) error {
 		return err
 	}
 	target, err := r.open(m.Target)
+	if err == nil && m.Type == "tmpfs" {
+		m.Data = tmpfsMode(m.Data, target)
+	}
 	if absent(err) {
 		target, err = r.makeTarget(m.Target, m.isBind() && from.isFile())
 	}
@@ -68,7 +73,7 @@ func (r *root) attach(m mount, from source) error {
 		err = unix.Mount(m.Source, target.path(), m.Type, m.Flags, m.Data)
 	}
 	if err != nil {
-		return fmt.Errorf("mount %s at %s: %w", m.name(), m.Target, err)
+		return fmt.Errorf("mount %s at %s: %w", m.name(), m.Target, m.reason(err))
 	}
 	return r.propagate(m)
 }
@@ -124,6 +129,17 @@ func (r *root) mustBePlain(target string) error {
 		return fmt.Errorf("mount %s: it must be mounted on an ordinary directory, and the image has something else", target)
 	}
 	return nil
+}
+
+// reason names the option that is wrong, or all, where the kernel only says that one is.
+func (m mount) reason(err error) error {
+	if m.isBind() || m.Data == "" {
+		return err
+	}
+	if wrong := WrongTmpfsOption(strings.Split(m.Data, ",")); m.Type == "tmpfs" && wrong != "" && errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("option %s: %w", wrong, err)
+	}
+	return fmt.Errorf("options %q: %w", m.Data, err)
 }
 
 // name says what is mounted, for people.

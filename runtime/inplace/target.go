@@ -54,6 +54,18 @@ func (r *root) makeTarget(target string, file bool) (descriptor, error) {
 	return dir, nil
 }
 
+// makeCwd makes a working directory that a tmpfs of the container lacks. Wherever else it
+// is missing, entering it says so.
+func (r *root) makeCwd(path string) {
+	dir, err := r.open(path)
+	if absent(err) {
+		dir, err = r.makeTarget(path, false)
+	}
+	if err == nil {
+		dir.close()
+	}
+}
+
 // makeIn makes one element, and opens it.
 func makeIn(dir descriptor, name string, file bool) (descriptor, error) {
 	if file {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // A Task is a container in the words of the kernel: what is left to do once the
@@ -71,14 +73,14 @@ func (e *Extras) pack() (json.RawMessage, error) {
 	if e.Seccomp == nil && len(e.CreateContainer)+len(e.StartContainer) == 0 {
 		return nil, nil
 	}
-	return json.Marshal(e)
+	return bundle.Marshal(e)
 }
 
 func (e *Extras) unpack(data json.RawMessage) error {
 	if data == nil {
 		return nil
 	}
-	return json.Unmarshal(data, e)
+	return bundle.Unmarshal(data, e)
 }
 
 // File writes the task where the next execution of this program can read it: to the
@@ -115,17 +117,25 @@ func (t *Task) write(f *os.File) error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(f).Encode(t); err != nil {
+	data, err := bundle.Marshal(t)
+	if err != nil {
 		return err
 	}
-	_, err := f.Seek(0, io.SeekStart)
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	_, err = f.Seek(0, io.SeekStart)
 	return err
 }
 
 // ReadTask reads what was kept of a task.
 func ReadTask(r io.Reader) (*Task, error) {
 	t := new(Task)
-	if err := json.NewDecoder(r).Decode(t); err != nil {
+	data, err := io.ReadAll(r)
+	if err == nil {
+		err = bundle.Unmarshal(data, t)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read task: %w", err)
 	}
 	if err := t.unpack(t.Packed); err != nil {

@@ -1,0 +1,64 @@
+package bundle
+
+import (
+	"path/filepath"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// takeRootMount makes what is bound over / the root file system, as runc does, and drops
+// the mounts before it, which it hides. The last one counts.
+func (b *Bundle) takeRootMount() *ConfigError {
+	last := -1
+	for i, m := range b.Spec.Mounts {
+		if m.Destination != "" && destination(m) == "/" && IsBind(m) {
+			last = i
+		}
+	}
+	if last < 0 {
+		return nil
+	}
+	m, field := b.Spec.Mounts[last], at("mounts", last)
+	if m.Source == "" {
+		return invalid(field+".source", "missing: a bind mount needs one")
+	}
+	readonly, bad := rootOptions(m)
+	if bad != nil {
+		return bad.within(field)
+	}
+	source := m.Source
+	if !filepath.IsAbs(source) {
+		source = filepath.Join(b.Dir, source)
+	}
+	rootfs, err := resolveRootfs(b.Dir, source)
+	if err != nil {
+		return invalid(field+".source", "%w", err)
+	}
+	b.Spec.Mounts = slices.Clone(b.Spec.Mounts[last+1:])
+	b.Rootfs = rootfs
+	b.Spec.Root.Path = rootfs
+	b.Spec.Root.Readonly = b.Spec.Root.Readonly || readonly
+	b.Applied = append(b.Applied, Edit{From: "config.json", Rule: field + ": a bind over /", RootPath: rootfs})
+	return nil
+}
+
+// rootOptions reads the options of a bind over /. What a root file system cannot have is
+// refused rather than dropped.
+func rootOptions(m specs.Mount) (readonly bool, bad *ConfigError) {
+	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+		return false, invalid("uidMappings", "a bind over / cannot be idmapped")
+	}
+	for i, option := range m.Options {
+		switch option {
+		case "ro":
+			readonly = true
+		case "rw":
+			readonly = false
+		case "", "defaults", "bind", "rbind", "suid", "dev", "exec", "private", "rprivate", "slave", "rslave":
+		default:
+			return false, invalid(at("options", i), "a bind over / can have ro and rw, not %s: it becomes the root of the container", printable(option))
+		}
+	}
+	return readonly, nil
+}

@@ -1,0 +1,327 @@
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// ErrNoSource says that what a bind mount is to show does not exist.
+var ErrNoSource = errors.New("its source cannot be mounted")
+
+// checkSources says which bind mount has no source, before the container is begun:
+// later it would be a matter of the mount point. It returns the sources that are directories.
+func checkSources(mounts []specs.Mount) (dirs map[string]bool, err error) {
+	dirs = map[string]bool{}
+	for _, m := range mounts {
+		if !bundle.IsBind(m) {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(m.Source, &st); err != nil {
+			return nil, fmt.Errorf("mount at %q: %w: %s: %w", m.Destination, ErrNoSource, m.Source, err)
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			dirs[m.Source] = true
+		}
+	}
+	return dirs, nil
+}
+
+// A locked is the work of unlockable.
+type locked struct {
+	newUserns bool
+	dirs      map[string]bool   // the sources that are directories
+	text      []byte            // of our mountinfo
+	mounts    []*mountinfo.Info // what it says, once that is asked for
+}
+
+// unlockable changes those bind mounts that the kernel would refuse in a user namespace,
+// since it has no way to take off what its owner may not:
+//
+//   - options that undo what the source has, such as rw of a file system that is read-only,
+//     are left out (flagsToo: the launch in place makes nothing of them). So are atime options
+//     that are not the source's.
+//   - a bind without what is mounted below its source becomes one with it, and each of those
+//     mounts is covered by an empty one.
+func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) error {
+	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
+		return bundle.IsBind(m) && (!isRecursive(m) && dirs[m.Source] || flagsToo && slices.ContainsFunc(m.Options, undoes))
+	}) || !hasLockedMounts(spec) {
+		return nil
+	}
+	l := locked{newUserns: namespace(spec, specs.UserNamespace) != nil, dirs: dirs}
+	made := make([]specs.Mount, 0, len(spec.Mounts))
+	for _, m := range spec.Mounts {
+		if !bundle.IsBind(m) {
+			made = append(made, m)
+			continue
+		}
+		if flagsToo && slices.ContainsFunc(m.Options, undoes) {
+			m = l.withoutLocked(m)
+		}
+		covers, err := l.cover(&m)
+		if err != nil {
+			return fmt.Errorf("mount at %q: %w", m.Destination, err)
+		}
+		made = append(append(made, m), covers...)
+	}
+	spec.Mounts = made
+	return nil
+}
+
+// recursively gives the flags of binds with all below them to all below them: so it is
+// under the hpc profile, where a directory of the host that is read-only has nothing writable
+// in it. Kernels before 5.12 cannot.
+func recursively(mounts []specs.Mount) []specs.Mount {
+	if !inplace.MayRecurse() {
+		return mounts
+	}
+	mounts = slices.Clone(mounts)
+	for i, m := range mounts {
+		if !bundle.IsBind(m) || !isRecursive(m) {
+			continue
+		}
+		for _, word := range []string{"ro", "nosuid", "nodev", "noexec"} {
+			if inEffect(m.Options, word) && !slices.Contains(m.Options, "r"+word) {
+				mounts[i].Options = append(slices.Clone(mounts[i].Options), "r"+word)
+			}
+		}
+	}
+	return mounts
+}
+
+// inEffect reports whether the option is there and none after it undoes it.
+func inEffect(options []string, word string) bool {
+	on := false
+	for _, option := range options {
+		on = option == word || on && lockables[option].word != word
+	}
+	return on
+}
+
+func isRecursive(m specs.Mount) bool { return slices.Contains(m.Options, "rbind") }
+
+// A lockable is a flag of a mount as statfs(2), mount_setattr(2) and mountinfo have it.
+type lockable struct {
+	st   int64
+	attr uint64
+	word string
+}
+
+// lockables are the flags by the options that undo them.
+var lockables = map[string]lockable{
+	"rw":   {unix.ST_RDONLY, unix.MOUNT_ATTR_RDONLY, "ro"},
+	"suid": {unix.ST_NOSUID, unix.MOUNT_ATTR_NOSUID, "nosuid"},
+	"dev":  {unix.ST_NODEV, unix.MOUNT_ATTR_NODEV, "nodev"},
+	"exec": {unix.ST_NOEXEC, unix.MOUNT_ATTR_NOEXEC, "noexec"},
+}
+
+// atimes are options of when a file was read; a mount has one of the first three.
+var atimes = map[string]int64{
+	"relatime": unix.ST_RELATIME, "noatime": unix.ST_NOATIME, "strictatime": 0, "nodiratime": unix.ST_NODIRATIME,
+	"norelatime": 0, "atime": 0, "diratime": 0, "nostrictatime": 0,
+}
+
+// undoes reports whether an option may undo what a mount has.
+func undoes(option string) bool {
+	plain := strings.TrimPrefix(option, "r")
+	if option == "rw" || option == "relatime" {
+		plain = option
+	}
+	_, flag := lockables[plain]
+	_, atime := atimes[plain]
+	return flag || atime
+}
+
+func (l *locked) withoutLocked(m specs.Mount) specs.Mount {
+	var st unix.Statfs_t
+	if err := unix.Statfs(m.Source, &st); err != nil {
+		return m // the mount says so
+	}
+	m.Options = slices.DeleteFunc(slices.Clone(m.Options), func(option string) bool {
+		if !undoes(option) {
+			return false
+		}
+		if flag, ok := lockables[option]; ok {
+			return st.Flags&flag.st != 0 && l.isLocked(m.Source, flag.attr)
+		}
+		if bit, ok := atimes[option]; ok {
+			return atimeDiffers(st.Flags, option, bit)
+		}
+		flag, ok := lockables[option[1:]] // rrw and its like: for everything below
+		return ok && l.anyHas(m.Source, flag.word)
+	})
+	return m
+}
+
+// atimeDiffers reports whether the option is not what the file system has.
+func atimeDiffers(has int64, option string, bit int64) bool {
+	const all = unix.ST_RELATIME | unix.ST_NOATIME
+	switch option {
+	case "relatime", "noatime":
+		return has&all != bit
+	case "nodiratime":
+		return has&bit == 0
+	case "diratime":
+		return has&unix.ST_NODIRATIME != 0
+	case "atime":
+		return has&unix.ST_NOATIME != 0
+	case "nostrictatime":
+		return false
+	}
+	return has&all != 0 // strictatime, norelatime
+}
+
+// isLocked tries on a copy of the mount whether the flag can be taken off; in a new user
+// namespace it never can.
+func (l *locked) isLocked(source string, attr uint64) bool {
+	if l.newUserns {
+		return true
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return true // also where the kernel is too old to say
+	}
+	defer unix.Close(fd)
+	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: attr}) != nil
+}
+
+// maybeBelow reports whether something may be mounted below the directory: it costs a
+// launch less than to know.
+func (l *locked) maybeBelow(dir string) (bool, error) {
+	if l.text == nil {
+		var err error
+		if l.text, err = os.ReadFile("/proc/thread-self/mountinfo"); err != nil {
+			return false, fmt.Errorf("read mounts: %w", err)
+		}
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false, err
+	}
+	escape := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+	return bytes.Contains(l.text, []byte(" "+escape.Replace(strings.TrimSuffix(real, "/"))+"/")), nil
+}
+
+// below lists the mounts below the directory, and with itself the one that it lies on.
+func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
+	if l.mounts == nil {
+		var err error
+		if l.mounts, err = mountsOf("thread-self"); err != nil {
+			return nil, err
+		}
+	}
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return nil, err
+	}
+	var under *mountinfo.Info
+	var found []*mountinfo.Info
+	for _, m := range l.mounts {
+		if rel, ok := below(real, m.Mountpoint); ok && rel != "" {
+			found = append(found, m)
+		} else if _, ok := below(m.Mountpoint, real); ok && (under == nil || len(m.Mountpoint) >= len(under.Mountpoint)) {
+			under = m
+		}
+	}
+	if itself && under != nil {
+		found = append(found, under)
+	}
+	return found, nil
+}
+
+// anyHas reports whether the source, or something mounted below it, has the flag.
+func (l *locked) anyHas(source, flag string) bool {
+	mounts, err := l.below(source, true)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(mounts, func(m *mountinfo.Info) bool { return slices.Contains(strings.Split(m.Options, ","), flag) })
+}
+
+// maxHidden bounds the mounts below a source that are covered.
+const maxHidden = 1000
+
+// cover makes a bind without what is mounted below the source one with it, and returns
+// mounts that hide it: in a user namespace the kernel does not show what others have
+// mounted over (EINVAL, mount_namespaces(7)).
+func (l *locked) cover(m *specs.Mount) ([]specs.Mount, error) {
+	if isRecursive(*m) || !l.dirs[m.Source] {
+		return nil, nil
+	}
+	if maybe, err := l.maybeBelow(m.Source); err != nil || !maybe {
+		return nil, err
+	}
+	mounts, err := l.below(m.Source, false)
+	if err != nil || len(mounts) == 0 || !l.newUserns && mayUncover(m.Source) {
+		return nil, err
+	}
+	if len(mounts) > maxHidden {
+		return nil, fmt.Errorf("%d file systems are mounted below %s, more than %d: use rbind", len(mounts), m.Source, maxHidden)
+	}
+	m.Options = slices.Clone(m.Options)
+	m.Options = append(slices.DeleteFunc(m.Options, func(o string) bool { return o == "bind" }), "rbind")
+	real, err := filepath.EvalSymlinks(m.Source)
+	if err != nil {
+		return nil, err
+	}
+	return emptied(m.Destination, real, mounts), nil
+}
+
+// emptied are mounts that hide those below a directory which is at the destination.
+func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
+	var covers []specs.Mount
+	hidden := map[string]bool{}
+	points := make([]string, 0, len(mounts))
+	for _, m := range mounts {
+		points = append(points, m.Mountpoint)
+	}
+	slices.Sort(points)
+	for _, point := range points {
+		rel, _ := below(dir, point)
+		above := false
+		for at := filepath.Dir(rel); at != "." && at != "/"; at = filepath.Dir(at) {
+			above = above || hidden[at]
+		}
+		if above || hidden[rel] {
+			continue
+		}
+		hidden[rel] = true
+		info, err := os.Lstat(point)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // another mount hides it
+		}
+		cover := specs.Mount{
+			Destination: filepath.Join(destination, rel), Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"ro", "nosuid", "nodev", "noexec", "size=4k", "nr_inodes=1", "mode=0755"},
+		}
+		if err == nil && !info.IsDir() {
+			cover = specs.Mount{Destination: cover.Destination, Type: "bind", Source: os.DevNull, Options: []string{"bind", "ro"}}
+		}
+		covers = append(covers, cover)
+	}
+	return covers
+}
+
+// mayUncover tries whether this process may bind the directory alone.
+func mayUncover(dir string) bool {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}

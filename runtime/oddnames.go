@@ -1,0 +1,120 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// libcontainer tells the container's first process by encoding/json what it is to do: what is
+// not UTF-8 would become something else on the way. So the application's arguments, variables and
+// directory travel as text (bundle.EncodeBytes), and what libcontainer executes in the container
+// is this program once more, as it then is with all rights and limits of the application's:
+// it makes bytes of them again and executes the application.
+const (
+	ownProgram = "/proc/self/exe"
+	oddWords   = "ocishim-bytes"
+)
+
+// ErrNotUTF8 says that libcontainer cannot be told a name.
+var ErrNotUTF8 = errors.New("not UTF-8: libcontainer cannot be told such a name")
+
+// oddProcess reports whether the process has words that are not text.
+func oddProcess(args, env []string, cwd string) bool {
+	odd := func(s string) bool { return !utf8.ValidString(s) }
+	return odd(cwd) || slices.ContainsFunc(args, odd) || slices.ContainsFunc(env, odd)
+}
+
+// asText changes a process with such words.
+func asText(p *libcontainer.Process) {
+	if !oddProcess(p.Args, p.Env, p.Cwd) {
+		return
+	}
+	args := []string{ownProgram, oddWords, bundle.EncodeBytes(p.Cwd)}
+	for _, arg := range p.Args {
+		args = append(args, bundle.EncodeBytes(arg))
+	}
+	env := make([]string, len(p.Env))
+	for i, entry := range p.Env {
+		env[i] = bundle.EncodeBytes(entry)
+	}
+	p.Args, p.Env = args, env
+	if !utf8.ValidString(p.Cwd) {
+		p.Cwd = "/"
+	}
+}
+
+// becomeOdd is what asText has executed in the container. It returns only in any other
+// process.
+func becomeOdd() {
+	if len(os.Args) < 4 || os.Args[0] != ownProgram || os.Args[1] != oddWords {
+		return
+	}
+	words := make([]string, 0, len(os.Args))
+	for _, arg := range os.Args[2:] {
+		words = append(words, bundle.DecodeBytes(arg))
+	}
+	env := os.Environ()
+	for i, entry := range env {
+		env[i] = bundle.DecodeBytes(entry)
+	}
+	inplace.Execute(words[1:], env, words[0])
+}
+
+// aliases is the part of an entry with links to what has such a name.
+const aliasesDir = "aliases"
+
+// nameable replaces sources of mounts that libcontainer cannot be told by links to
+// them, made in the entry. What else it cannot be told is refused.
+func nameable(spec *specs.Spec, entry string, foreign bool) error {
+	spec.Mounts = slices.Clone(spec.Mounts)
+	for i := range spec.Mounts {
+		m := &spec.Mounts[i]
+		switch {
+		case !utf8.ValidString(m.Destination):
+			return fmt.Errorf("mount at %q: %w", m.Destination, ErrNotUTF8)
+		case utf8.ValidString(m.Source):
+		case !bundle.IsBind(*m):
+			return fmt.Errorf("mount at %q: source %q: %w", m.Destination, m.Source, ErrNotUTF8)
+		default:
+			alias, err := makeAlias(entry, i, m.Source)
+			if err != nil {
+				return fmt.Errorf("mount at %q: name its source: %w", m.Destination, err)
+			}
+			m.Source = alias
+		}
+	}
+	if !utf8.ValidString(spec.Root.Path) {
+		return fmt.Errorf("root %q: %w", spec.Root.Path, ErrNotUTF8)
+	}
+	if !foreign {
+		return nil
+	}
+	rest := *spec
+	rest.Process, rest.Annotations = nil, nil // these travel otherwise
+	if odd, found := bundle.FindOdd(&rest); found {
+		return fmt.Errorf("config.json: %q: %w", odd, ErrNotUTF8)
+	}
+	return nil
+}
+
+func makeAlias(entry string, i int, source string) (string, error) {
+	alias := filepath.Join(entry, scaffoldDir, aliasesDir, strconv.Itoa(i))
+	if !utf8.ValidString(alias) {
+		return "", fmt.Errorf("state directory %q: %w", entry, ErrNotUTF8)
+	}
+	if err := os.MkdirAll(filepath.Dir(alias), 0o755); err != nil {
+		return "", err
+	}
+	return alias, os.Symlink(source, alias)
+}
