@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,7 +53,7 @@ func TestStepNamespace(t *testing.T) {
 					return
 				}
 				if victim {
-					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+					pace.Pause(rand.N(pace.Of(100 * time.Millisecond)))
 					_ = commands[i].Process.Kill()
 				}
 			})

@@ -86,6 +86,10 @@ func String() string {
 	return fmt.Sprintf("%v: tests wait %.1f times as long as on a quick and idle machine", now.costs, factor)
 }
 
+// All reports whether the long selection is asked for: what `make test-all` runs beside what
+// `make test` does.
+func All() bool { return os.Getenv("OCISHIM_TEST_ALL") != "" }
+
 // Of is the time that is limit on a quick and idle machine.
 func Of(limit time.Duration) time.Duration {
 	return time.Duration(float64(limit) * Factor())
