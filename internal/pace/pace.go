@@ -139,9 +139,10 @@ func Until(limit time.Duration, done func() bool) bool {
 	}
 }
 
-// Quiet looks whether still stays true so long. It cannot see what happens later, so it
-// is for what would happen at once.
+// Quiet looks whether still stays true so long, after a look at the machine. It cannot see
+// what happens later, so it is for what would happen at once.
 func Quiet(limit time.Duration, still func() bool) bool {
+	Measure()
 	for end := Deadline(limit); still(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			return true

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // podmanScenario is one thing that people do with Podman.
@@ -92,7 +94,7 @@ func runPodmanTable(t *testing.T, place *podmanPlace) {
 		}
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
 			start := time.Now()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			p := &podman{session: newSession(ctx, place.cluster), user: place.user}
 			before := place.census()
