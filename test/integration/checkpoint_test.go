@@ -46,9 +46,13 @@ ocishim list -q
 // it fails it says so.
 const criuProbe = `
 cd "$(mktemp -d)"
-setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+( # with no descriptor of whoever called us
+	for fd in $(ls /proc/$BASHPID/fd); do [ "$fd" -le 2 ] || eval "exec $fd>&-"; done
+	exec setsid sleep 1000 </dev/null >/dev/null 2>&1
+) &
 pid=$!
-trap 'kill -KILL $pid 2>/dev/null' EXIT
+disown # no word from bash when it is killed
+trap 'env kill -KILL $pid 2>/dev/null' EXIT
 await '[ "$(cat /proc/$pid/comm)" = sleep ]'
 tries() { # COMMAND...; its log is in log
 	timeout --kill-after=1 $LIMIT "$@" --log-file log >/dev/null 2>&1 && return
@@ -56,6 +60,7 @@ tries() { # COMMAND...; its log is in log
 	exit
 }
 tries criu dump --tree $pid --images-dir .
+await '! env kill -0 $pid 2>/dev/null'
 tries criu restore --images-dir . --restore-detached
 `
 

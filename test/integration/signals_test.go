@@ -24,7 +24,7 @@ var signalScenarios = []scenario{
 }
 
 // killWait is the cluster's KillWait: after it Slurm sends SIGKILL to what SIGTERM did not end.
-func killWait() time.Duration { return time.Duration(paceOfScripts()) * 5 * time.Second }
+func killWait() time.Duration { return time.Duration(min(paceOfScripts(), 6)) * 5 * time.Second }
 
 // quickly is how long a canceled container may take to end: less than KillWait, so
 // that it was not SIGKILL after all, and less than runtimes that retry kill.
