@@ -14,7 +14,7 @@ import (
 // container is called c, and runs a script; every step says only what is wrong.
 const checkpointFunctions = `
 cd "$(mktemp -d)"
-runs() { ocishim ps c | grep -qF -- "$1"; }
+runs() { ocishim ps c -o pid,args | grep -q "^ *[0-9]* $1$"; }
 status() { [ "$(ocishim state c 2>/dev/null | jq -r .status)" = "$1" ]; }
 forever='while :; do sleep 0.1; done'
 bundle() {
@@ -43,7 +43,7 @@ restore() {
 	status running || cat again
 }
 # a jump out of here leaves nothing
-trap 'timeout $LIMIT ocishim delete --force c; kill $(jobs -p) 2>/dev/null' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; wait; timeout $LIMIT ocishim delete --force c' EXIT
 `
 
 // checkpointOptions are scripts that print nothing where the option has its effect.
