@@ -28,7 +28,11 @@ func TestRunIsKilled(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	dir := sleepingBundle(t, state)
 	var ids []string
-	for round := range 30 {
+	kills := 10
+	if pace.All() {
+		kills = 60
+	}
+	for round := range kills {
 		id := uniqueID()
 		if round%2 == 0 {
 			id = "n1." + currentUser(t) + "." + strconv.Itoa(os.Getpid()) + "." + strconv.Itoa(round) + ".0"
