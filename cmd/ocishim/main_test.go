@@ -43,6 +43,7 @@ func (f fixture) bundle() string {
 }
 
 func TestMain(m *testing.M) {
+	pace.UsualSignals()
 	status, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare tests:", err)

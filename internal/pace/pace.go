@@ -25,8 +25,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -89,6 +91,16 @@ func String() string {
 // All reports whether the long selection is asked for: what `make test-all` runs beside what
 // `make test` does.
 func All() bool { return os.Getenv("OCISHIM_TEST_ALL") != "" }
+
+// UsualSignals is for TestMain: what this process was told to ignore, by nohup(1) or a
+// shell's &, the programs that it tests do not ignore.
+func UsualSignals() {
+	for _, n := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(n) {
+			signal.Notify(make(chan os.Signal, 1), n)
+		}
+	}
+}
 
 // Of is the time that is limit on a quick and idle machine.
 func Of(limit time.Duration) time.Duration {

@@ -106,6 +106,7 @@ var repo = func() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	pace.UsualSignals()
 	fmt.Println(pace.String())
 	if err := os.Setenv(pace.Variable, strconv.Itoa(paceOfScripts())); err != nil {
 		panic(err)
