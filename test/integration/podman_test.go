@@ -50,7 +50,7 @@ func TestPodman(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/podman"); err != nil {
 		skip(t, "podman is not installed: hack/deps test installs it")
 	}
-	for _, place := range podmanPlaces() {
+	for _, place := range selectedPlaces(podmanPlaces()) {
 		mustRun(t, "hack/cluster", "root", "--slurm", place.slurm)
 		t.Run(strings.TrimPrefix(place.name, "it-podman-"), func(t *testing.T) {
 			t.Parallel()

@@ -134,7 +134,7 @@ func TestScrunDocker(t *testing.T) {
 		d := newScrunDocker(t, "host", "root", scrunDockerRootful)
 		d.runAll(t, slices.Concat(scrunDockerScenarios, scrunDockerRootScenarios))
 	})
-	for _, slurm := range enginesSlurms() {
+	for _, slurm := range selectedSlurms() {
 		t.Run("rootless,"+slurm, func(t *testing.T) {
 			mustRun(t, "hack/cluster", "root", "--slurm", slurm)
 			d := newScrunDocker(t, slurm, "alice", scrunDockerRootless)

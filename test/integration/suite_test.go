@@ -53,7 +53,7 @@ var defaultColumns = []column{
 
 func columns() []column {
 	if *flagRuntime == "" && *flagSlurm == "" && *flagMode == "" {
-		return defaultColumns
+		return selected(defaultColumns)
 	}
 	var all []column
 	for _, slurm := range listOr(*flagSlurm, "24.11") {
