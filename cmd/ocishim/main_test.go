@@ -179,7 +179,7 @@ func TestAsUser(t *testing.T) {
 	if testing.Short() {
 		cmd.Args = append(cmd.Args, "-test.short")
 	}
-	if testing.Verbose() {
+	if flag.Lookup("test.v").Value.String() == "true" { // with -json it is another value: its reader hides what passes
 		cmd.Args = append(cmd.Args, "-test.v")
 	}
 	cmd.Dir = home
