@@ -80,14 +80,14 @@ integration: build/bin/ocishim build/bin/tally ## the scenarios on real Slurm, a
 .PHONY: table
 table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and README.md; half an hour, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run TestSlurm ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run TestSlurm ./test/integration \
 		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
 	hack/table build/table.md
 
 .PHONY: scrun-table
 scrun-table: build/bin/ocishim ## ocishim as scrun beside Slurm's scrun, into docs/scrun.md; ten minutes, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestScrunMode$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestScrunMode$$' ./test/integration \
 		-args -scrun-report $(CURDIR)/build/scrun.md
 	hack/table build/scrun.md docs/scrun.md
 
@@ -104,14 +104,14 @@ bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/s
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	CGO_ENABLED=1 $(GO) test -c -tags '$(TAGS)' -o build/yardsticks/mpi.test ./internal/mpi
 	build/yardsticks/bench
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 20m -run 'TestOverhead$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestOverhead$$' ./test/integration \
 		-args -overhead $(CURDIR)/build/overhead.md -pairs 50
 	hack/table build/overhead.md docs/performance.md
 
 .PHONY: mpi
 mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI(Matrix)?$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestMPI(Matrix)?$$' ./test/integration \
 		-args -figures $(CURDIR)/build/mpi.md -repeats 9
 	hack/table build/mpi.md docs/mpi.md
 	hack/table build/mpi-matrix.md docs/mpi.md matrix
@@ -123,7 +123,7 @@ durations: ## what the last make test, unit or integration spent its time with
 
 .PHONY: stress
 stress: ## tasks of a step that start at once and are killed at random: 100 rounds of 128; some minutes
-	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS)' ./cmd/ocishim \
+	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 3h -tags '$(TAGS)' ./cmd/ocishim \
 		-run 'TestStepNamespace|TestAsUser/TestStepNamespace'
 
 .PHONY: fuzz
