@@ -57,6 +57,7 @@ func testMain(m *testing.M) (int, error) {
 		shared = fixture{dir}
 		return m.Run(), nil
 	}
+	fmt.Println(pace.String())
 	dir, err := os.MkdirTemp("", "ocishim")
 	if err != nil {
 		return 0, err
