@@ -120,6 +120,7 @@ type task struct {
 	stdout lockedBuffer
 	stderr lockedBuffer
 	start  time.Time
+	shown  chan struct{} // at a terminal: closed when all that it showed is in stdout
 	done   chan struct{}
 	err    error
 	ended  time.Time
@@ -152,6 +153,12 @@ func (s *session) launch(t *task) {
 	go func() {
 		t.err = t.cmd.Wait()
 		t.ended = time.Now()
+		if t.shown != nil {
+			select {
+			case <-t.shown:
+			case <-pace.After(2 * time.Second): // somebody else is at the terminal
+			}
+		}
 		close(t.done)
 	}()
 }

@@ -71,13 +71,14 @@ func (s *session) atTerminal(user string, rows, cols uint16, args ...string) *te
 	if err != nil {
 		s.failf("test error", "pseudo-terminal: %v", err)
 	}
-	t := &task{args: args, done: make(chan struct{}), start: time.Now()}
+	t := &task{args: args, shown: make(chan struct{}), done: make(chan struct{}), start: time.Now()}
 	t.cmd = s.command(s.ctx, user, args...)
 	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = inner, inner, inner
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	s.launch(t)
 	inner.Close()
 	go func() {
+		defer close(t.shown)
 		buffer := make([]byte, 4096)
 		for {
 			n, err := outer.Read(buffer)
