@@ -30,6 +30,9 @@ func TestGPUs(t *testing.T) {
 			{slurm: "24.11", mode: "create"},
 			{slurm: "22.05", mode: "run", short: true},
 		} {
+			if !selectedGPUs(constrain, col) {
+				continue
+			}
 			t.Run(fmt.Sprintf("constrain=%v,%s,%s", constrain, col.slurm, col.mode), func(t *testing.T) {
 				col.runtime = "ocishim"
 				prepareColumn(t, col)

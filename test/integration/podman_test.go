@@ -89,7 +89,7 @@ func runPodmanTable(t *testing.T, place *podmanPlace) {
 	place.up(t)
 	defer place.down()
 	for _, sc := range podmanScenarios() {
-		if !place.holds(sc.who) {
+		if !place.selects(sc) {
 			continue
 		}
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {

@@ -22,7 +22,7 @@ func selected(all []column) []column {
 }
 
 // selectedPlaces are those of TestPodman: of the newest Podman root's and a user's, where
-// there is one a place with version 2 of cgroups, and the user without ids.
+// there is one at a place with version 2 of cgroups, and the user without ids.
 func selectedPlaces(all []*podmanPlace) []*podmanPlace {
 	if pace.All() {
 		return all
@@ -37,6 +37,32 @@ func selectedPlaces(all []*podmanPlace) []*podmanPlace {
 	for _, place := range all {
 		if place.view == "v2" || place.user == "bob" || place.slurm == newest && (place.user == "root" || !v2) {
 			some = append(some, place)
+		}
+	}
+	return some
+}
+
+// selects reports whether a scenario is run at the place: a user without ids runs those that
+// are for users alone.
+func (place *podmanPlace) selects(sc podmanScenario) bool {
+	return place.holds(sc.who) && (pace.All() || place.user != "bob" || sc.who == rootless)
+}
+
+// selectedGPUs says of a column of TestGPUs whether it is run: each way of calling once, with
+// the cgroup that denies the others' GPUs or without.
+func selectedGPUs(constrain bool, col column) bool {
+	return pace.All() || constrain == (col.mode == "oci" || col.mode == "create")
+}
+
+// selectedMPI are the cases of TestMPI: the least ranks on one node, the most on three.
+func selectedMPI(all []mpiCase) []mpiCase {
+	if pace.All() || *flagFigures != "" {
+		return all
+	}
+	var some []mpiCase
+	for _, c := range all {
+		if c.nodes == 1 && c.ranks == 2 || c.nodes == 3 && c.ranks == 6 {
+			some = append(some, c)
 		}
 	}
 	return some

@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	all := flag.Bool("v", false, "print what passes, too, at once")
+	all := flag.Bool("v", false, "print what passes as well, at once")
 	file := flag.String("file", "", "append the seconds that each test and package took to this file")
 	flag.Parse()
 	// What is being stopped is go test: its last words are still to be heard.
