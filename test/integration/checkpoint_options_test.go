@@ -39,7 +39,7 @@ refused() { # WORDS OPTION...
 says() { grep -qF -- "$1" "$2" || { echo "no '$1' in:"; cat "$2"; }; } # WORDS FILE
 restore() {
 	(timeout $LIMIT ocishim restore -d -b b --image-path images "$@" c </dev/null 2>&1 | cat >again) &
-	await '[ -s again ] || status running'
+	await 'status running || grep -qs "ocishim: error" again'
 	status running || cat again
 }
 # a jump out of here leaves nothing
