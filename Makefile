@@ -16,7 +16,13 @@ LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
 # touches a sixth less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench
+TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/tally
+# Packages whose tests start thousands of processes, compilers among them: one at a time.
+HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/mpi ./internal/plan
+# Tests have bounds of their own, which follow the machine (internal/pace): go's is for those
+# that lack one. What each took is noted in build/durations.
+GOTEST  = set -o pipefail; CGO_ENABLED=1 $(GO) test -json -timeout 75m
+TALLY   = build/bin/tally -file build/durations
 
 # The tools that lint uses, pinned.
 GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -28,9 +34,19 @@ demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as 
 	hack/demo
 
 .PHONY: test
-test: ## all that CI runs; as root on Debian, installs what is missing
+test: ## each scenario once, all that CI runs; as root on Debian, installs what is missing
 	hack/deps test
-	$(MAKE) roots build unit integration conformance-check
+	@rm -f build/durations
+	@began=$$SECONDS; $(MAKE) roots build unit integration conformance-check && \
+		echo "it took $$(((SECONDS - began) / 60)) min $$(((SECONDS - began) % 60)) s; make durations shows of what"
+
+.PHONY: test-all
+test-all: ## the same with all repeats, users, old kernels and ways of calling; some 20 minutes
+	@echo 'make test-all: this takes some 20 minutes on a quick machine'
+	$(MAKE) test OCISHIM_TEST_ALL=1
+
+# For tests; empty is no wish.
+export OCISHIM_TEST_ALL
 
 # What tests of GPUs look at as images, and Slurm runs in: build/bookworm, build/trixie,
 # and both with MPI.
@@ -53,24 +69,25 @@ install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
 ##@ For developers
 
 .PHONY: unit
-unit: build/bin/ocishim ## unit and command-line tests: no root, no Slurm, under a minute
-	CGO_ENABLED=1 $(GO) test -timeout 5m -tags '$(TAGS)' $(TESTED)
+unit: build/bin/ocishim build/bin/tally ## unit and command-line tests: no root, no Slurm, two minutes
+	$(GOTEST) -tags '$(TAGS)' $$($(GO) list -tags '$(TAGS)' $(TESTED) | grep -v -x -F "$$($(GO) list $(HEAVY))") | $(TALLY)
+	$(GOTEST) -tags '$(TAGS)' -p 1 $(HEAVY) | $(TALLY)
 
 .PHONY: integration
-integration: build/bin/ocishim ## the scenarios on real Slurm, as root
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 40m ./test/integration
+integration: build/bin/ocishim build/bin/tally ## the scenarios on real Slurm, as root
+	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/integration | $(TALLY) -v
 
 .PHONY: table
 table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and README.md; half an hour, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run TestSlurm ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run TestSlurm ./test/integration \
 		-args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report $(CURDIR)/build/table.md
 	hack/table build/table.md
 
 .PHONY: scrun-table
 scrun-table: build/bin/ocishim ## ocishim as scrun beside Slurm's scrun, into docs/scrun.md; ten minutes, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestScrunMode$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestScrunMode$$' ./test/integration \
 		-args -scrun-report $(CURDIR)/build/scrun.md
 	hack/table build/scrun.md docs/scrun.md
 
@@ -79,29 +96,34 @@ conformance: conformance-check ## the suite of runtime-tools on ocishim, runc an
 conformance: REPORT = -args -write docs/conformance.md
 
 .PHONY: conformance-check
-conformance-check: build/bin/ocishim build/conformance/programs ## the same, and no document; a minute
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 10m ./test/conformance $(REPORT)
+conformance-check: build/bin/ocishim build/bin/tally build/conformance/programs ## the same, and no document; a minute
+	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/conformance $(REPORT) | $(TALLY) -v
 
 .PHONY: bench
 bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## what containers cost beside other runtimes, into docs/performance.md; a quarter of an hour, as root
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	CGO_ENABLED=1 $(GO) test -c -tags '$(TAGS)' -o build/yardsticks/mpi.test ./internal/mpi
 	build/yardsticks/bench
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 20m -run 'TestOverhead$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestOverhead$$' ./test/integration \
 		-args -overhead $(CURDIR)/build/overhead.md -pairs 50
 	hack/table build/overhead.md docs/performance.md
 
 .PHONY: mpi
 mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
 	hack/deps test
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 60m -run 'TestMPI(Matrix)?$$' ./test/integration \
+	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestMPI(Matrix)?$$' ./test/integration \
 		-args -figures $(CURDIR)/build/mpi.md -repeats 9
 	hack/table build/mpi.md docs/mpi.md
 	hack/table build/mpi-matrix.md docs/mpi.md matrix
 
+.PHONY: durations
+durations: ## what the last make test, unit or integration spent its time with
+	@awk 'NF == 3' build/durations | sort -rn | head -8
+	@awk 'NF > 3' build/durations | sort -rn | head -30
+
 .PHONY: stress
 stress: ## tasks of a step that start at once and are killed at random: 100 rounds of 128; some minutes
-	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 30m -tags '$(TAGS)' ./cmd/ocishim \
+	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 3h -tags '$(TAGS)' ./cmd/ocishim \
 		-run 'TestStepNamespace|TestAsUser/TestStepNamespace'
 
 .PHONY: fuzz
@@ -176,6 +198,10 @@ build/yardsticks/gofloor: test/bench/gofloor/main.go Makefile
 build/yardsticks/%: test/bench/%.c Makefile
 	@mkdir -p build/yardsticks
 	gcc -O2 -Wall -Wextra -static -o $@ $<
+
+build/bin/tally: test/tally/main.go Makefile
+	@mkdir -p build/bin
+	$$(command -v build/go || command -v go) build -o $@ ./test/tally
 
 # The flags are part of what is built: the same sources give the same bytes.
 build/bin/ocishim: $(SOURCES) Makefile

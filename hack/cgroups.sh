@@ -41,7 +41,7 @@ cgroup_join() { # LEAF
 # cgroup_remove kills whatever is left in them: the only trace of a cluster that died half-up.
 cgroup_remove() {
 	local type dir sub pid
-	for _ in $(seq 100); do
+	for _ in $(seq $((100 * ${OCISHIM_TEST_PACE:-1}))); do
 		while read -r type dir; do
 			[ -d "$dir" ] || continue
 			thaw "$dir"

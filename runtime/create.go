@@ -24,6 +24,7 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if !b.Spec.Process.Terminal && o.ConsoleSocket != "" {
 		return nil, errors.New("create container: --console-socket is given, but process.terminal is not set")
 	}
+	ignoreNothing()
 	l, err := newLaunch(s, b, o)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 	if InBackground() {
 		os.Exit(superviseInBackground(s, b, o))
 	}
+	ignoreNothing()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start supervisor: %w", err)

@@ -153,6 +153,7 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 	} else {
 		inheritStdio(p)
 	}
+	ignoreNothing()
 	_, err := c.add(lc, p, o.PidFile)
 	return err
 }

@@ -53,6 +53,19 @@ func catchSignals(signals chan<- os.Signal) {
 	}
 }
 
+// ignoreNothing makes the signals that our caller ignores usual ones for what we start from
+// now on, while they go on to have no effect on us. It is for what runs in the background: a
+// caller that was started by nohup(1), or by a shell's &, is an engine then, or a part of
+// it, and does not speak for the application, which could not even trap them in a shell.
+// runc does the same. Go itself ignores no other signals than these for its caller.
+func ignoreNothing() {
+	for _, n := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
+		if signal.Ignored(n) {
+			signal.Notify(make(chan os.Signal, 1), n)
+		}
+	}
+}
+
 // catchEnds takes the news that a child has ended. One place is enough: all
 // that have are collected at once.
 func catchEnds() chan os.Signal {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -47,7 +48,7 @@ func listener(t *testing.T) (path string, next func() string) {
 	return path, func() string {
 		t.Helper()
 		data, rights := make([]byte, 4096), make([]byte, 256)
-		_ = conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+		_ = conn.SetReadDeadline(pace.Deadline(15 * time.Second))
 		n, rn, _, _, err := conn.ReadMsgUnix(data, rights)
 		if err != nil {
 			t.Fatal(err)

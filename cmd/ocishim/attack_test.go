@@ -11,7 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -165,7 +167,7 @@ func cleanup(t *testing.T, v *victim, root, id string) {
 	}
 	for _, id := range ids {
 		for _, call := range []string{"state", "kill", "kill --all", "delete", "delete --force"} {
-			args := append([]string{"30", shared.program(), "--root", root}, strings.Fields(call)...)
+			args := append([]string{pace.Seconds(30 * time.Second), shared.program(), "--root", root}, strings.Fields(call)...)
 			args = append(args, id)
 			if strings.HasPrefix(call, "kill") {
 				args = append(args, "KILL")
@@ -229,7 +231,7 @@ func TestForgedLauncherWithLock(t *testing.T) {
 		_ = syscall.Kill(-holder.Process.Pid, syscall.SIGKILL)
 		_ = holder.Wait()
 	}()
-	_ = exec.Command("timeout", "30", shared.program(), "--root", state, "delete", "--force", id).Run()
+	_ = exec.Command("timeout", pace.Seconds(30*time.Second), shared.program(), "--root", state, "delete", "--force", id).Run()
 	v.mustLive(t, "delete --force of a locked entry")
 }
 

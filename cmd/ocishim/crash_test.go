@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,13 +28,17 @@ func TestRunIsKilled(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	dir := sleepingBundle(t, state)
 	var ids []string
-	for round := range 30 {
+	kills := 10
+	if pace.All() {
+		kills = 60
+	}
+	for round := range kills {
 		id := uniqueID()
 		if round%2 == 0 {
 			id = "n1." + currentUser(t) + "." + strconv.Itoa(os.Getpid()) + "." + strconv.Itoa(round) + ".0"
 		}
 		ids = append(ids, id)
-		after := time.Duration(rand.Int64N(int64(120 * time.Millisecond)))
+		after := time.Duration(rand.Int64N(int64(pace.Of(120 * time.Millisecond))))
 		killAfter(t, ocishim("--root", state, "run", "--profile", "oci", "-b", dir, id), after)
 		if left := awaitOrphans(); len(left) > 0 {
 			t.Errorf("round %d, killed after %v: left %q", round, after, left)
@@ -88,7 +93,7 @@ func killAfter(t *testing.T, cmd *exec.Cmd, after time.Duration) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(after)
+	pace.Pause(after)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Error(err)
 	}

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // inPrivateRun runs the shell script as root with a /run and a /tmp of its own,
@@ -34,11 +37,11 @@ mount -t tmpfs -o mode=1777 tmpfs /tmp
 cd /
 as_user() { setpriv --reuid "$UID_OF_U" --regid "$GID_OF_U" --clear-groups "$@"; }
 `
-	cmd := exec.Command("timeout", "60", "unshare", "--mount", "--propagation", "private", "sh", "-c", prepare+script)
+	cmd := exec.Command("timeout", pace.Seconds(time.Minute), "unshare", "--mount", "--propagation", "private", "sh", "-c", prepare+script)
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"FIXTURE=" + shared.dir, "U=" + userName, "UID_OF_U=" + uid, "GID_OF_U=" + strconv.Itoa(int(ordinaryUser().Gid)),
-		"P=/run/fixture/bin/ocishim", "B=/run/fixture/" + filepath.Base(dir), "J=" + job, "T=n1." + userName + "." + job + ".0",
+		"LIMIT=" + pace.Seconds(20*time.Second), "P=/run/fixture/bin/ocishim", "B=/run/fixture/" + filepath.Base(dir), "J=" + job, "T=n1." + userName + "." + job + ".0",
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -95,7 +98,7 @@ grep -q '"init":{"pid":'$victim, $record
 for id in $T.0 $T.-1 $T.4294967295; do
 	env -i $P kill $id KILL 2>/dev/null || :
 	env -i $P kill -a $id KILL 2>/dev/null || :
-	timeout 20 env -i $P delete --force $id 2>/dev/null || :
+	timeout $LIMIT env -i $P delete --force $id 2>/dev/null || :
 	kill -0 $victim || echo "delete and kill of $id reached a process of root"
 done
 kill -KILL $victim $first

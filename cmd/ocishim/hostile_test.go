@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -115,7 +116,7 @@ func (c *container) withoutMount(destination string) *container {
 // command is a call of the verb for the container, which ends in time.
 func (c *container) command(verb string, arguments ...string) *exec.Cmd {
 	c.t.Helper()
-	args := []string{"--kill-after=1", "30", c.program, "--root", c.state}
+	args := []string{"--kill-after=1", pace.Seconds(30 * time.Second), c.program, "--root", c.state}
 	if c.config != "" {
 		args = append(args, "--config", c.config)
 	}
@@ -224,7 +225,8 @@ func keepSwapping(t *testing.T, one, other string) {
 			case <-stop:
 				done <- nil
 				return
-			case <-time.After(time.Duration(20+time.Now().UnixNano()%200) * time.Microsecond):
+			default:
+				pace.Pause(time.Duration(20+time.Now().UnixNano()%200) * time.Microsecond)
 			}
 		}
 	}()
@@ -240,7 +242,7 @@ func keepSwapping(t *testing.T, one, other string) {
 // twenty times: half of the containers in a race do not come to run.
 func rounds(limit time.Duration, attack func()) int {
 	n := 0
-	for deadline := time.Now().Add(limit); n < 20 || time.Now().Before(deadline); n++ {
+	for began := time.Now(); n < 20 || time.Since(began) < limit; n++ {
 		attack()
 	}
 	return n

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -195,7 +196,7 @@ func TestSysctlsWithImagesProc(t *testing.T) {
 	c.spec.Linux.Sysctl = map[string]string{"net.ipv4.ip_default_ttl": "65"}
 	var out bytes.Buffer
 	create := c.command("create", c.id)
-	create.Stderr, create.WaitDelay = &out, time.Second // the container holds it
+	create.Stderr, create.WaitDelay = &out, pace.Of(time.Second) // the container holds it
 	err := create.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -117,7 +118,7 @@ func listenSeccomp(t *testing.T) *net.UnixListener {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	if err := listener.(*net.UnixListener).SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+	if err := listener.(*net.UnixListener).SetDeadline(pace.Deadline(15 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return listener.(*net.UnixListener)

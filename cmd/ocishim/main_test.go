@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // userName is the ordinary user as whom everything is tested once more when
@@ -39,6 +43,7 @@ func (f fixture) bundle() string {
 }
 
 func TestMain(m *testing.M) {
+	pace.UsualSignals()
 	status, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare tests:", err)
@@ -52,6 +57,7 @@ func testMain(m *testing.M) (int, error) {
 		shared = fixture{dir}
 		return m.Run(), nil
 	}
+	fmt.Println(pace.String())
 	dir, err := os.MkdirTemp("", "ocishim")
 	if err != nil {
 		return 0, err
@@ -170,17 +176,20 @@ func TestAsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Parallel()
-	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.timeout=30m", "-test.run="+patternBelow("TestAsUser"))
+	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.run="+patternBelow("TestAsUser"))
+	if deadline, ok := t.Deadline(); ok { // before ours, so that it says what hangs
+		cmd.Args = append(cmd.Args, "-test.timeout="+(time.Until(deadline)*9/10).String())
+	}
 	if testing.Short() {
 		cmd.Args = append(cmd.Args, "-test.short")
 	}
-	if testing.Verbose() {
+	if flag.Lookup("test.v").Value.String() == "true" { // with -json it is another value: its reader hides what passes
 		cmd.Args = append(cmd.Args, "-test.v")
 	}
 	cmd.Dir = home
 	cmd.Env = []string{
 		fixtureVariable + "=" + shared.dir, "HOME=" + home, "TMPDIR=" + home, "USER=" + userName,
-		"PATH=" + os.Getenv("PATH"), "CI=" + os.Getenv("CI"),
+		"PATH=" + os.Getenv("PATH"), "CI=" + os.Getenv("CI"), pace.Environ(), "OCISHIM_TEST_ALL=" + os.Getenv("OCISHIM_TEST_ALL"),
 		"OCISHIM_TEST_ROUNDS=" + os.Getenv("OCISHIM_TEST_ROUNDS"), "OCISHIM_TEST_TASKS=" + os.Getenv("OCISHIM_TEST_TASKS"),
 		"OCISHIM_TEST_SEEDS=" + os.Getenv("OCISHIM_TEST_SEEDS"), "OCISHIM_TEST_SEED=" + os.Getenv("OCISHIM_TEST_SEED"),
 	}
@@ -190,6 +199,11 @@ func TestAsUser(t *testing.T) {
 	if err != nil {
 		t.Errorf("as %s: %v", userName, err)
 	}
+}
+
+// asked reports whether -run asks for the test with the name.
+func asked(test string) bool {
+	return strings.Contains(flag.Lookup("test.run").Value.String(), test)
 }
 
 // patternBelow is what -run asks for below the test with the name.

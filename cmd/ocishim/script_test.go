@@ -6,12 +6,14 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -24,6 +26,8 @@ import (
 //	$JOB    the same for the number of a Slurm job
 //	$NAME   the name of the user who runs the script, $ID_OF_USER the number
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
+//	$LIMIT  seconds in which anything ends here, unless it hangs
+//	$QUIET  seconds in which what would happen at once has happened
 //	[root]  the condition that the user is root
 //	[overlay] the condition that users can mount an overlay (Linux 5.11)
 //	[gcc]   that there is a C compiler
@@ -32,15 +36,56 @@ import (
 // and the commands of scriptCommands.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                shared.scripts(),
-		Setup:              setUpScript,
-		Cmds:               scriptCommands,
-		RequireUniqueNames: true,
-		Deadline:           time.Now().Add(3 * time.Minute),
-		Condition:          scriptCondition,
-	})
+	files, err := filepath.Glob(filepath.Join(shared.scripts(), "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	if os.Getuid() == 0 && !pace.All() && !asked("TestScripts") {
+		files = slices.DeleteFunc(files, func(file string) bool { return !differsByUser(t, file) })
+	}
+	runScripts(t, files, setUpScript)
 }
+
+// differsByUser says of a script whether it expects something else as root. The others are
+// run by TestAsUser alone, where not all is asked for.
+func differsByUser(t *testing.T, file string) bool {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(text), "[root]") || strings.Contains(string(text), "[!root]")
+}
+
+// runScripts runs each file as a test with a time of its own: testscript has one deadline
+// for all, which would run while a script waits for its turn.
+func runScripts(t *testing.T, files []string, setUp func(*testscript.Env) error) {
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			testscript.RunT(scriptTest{t}, testscript.Params{
+				Files:              []string{file},
+				Setup:              setUp,
+				Cmds:               scriptCommands,
+				Condition:          scriptCondition,
+				RequireUniqueNames: true,
+				Deadline:           pace.Deadline(2 * time.Minute),
+			})
+		})
+	}
+}
+
+// A scriptTest is a test that is one script.
+type scriptTest struct{ *testing.T }
+
+// Run runs the script, of which there is one, as the test itself.
+func (s scriptTest) Run(_ string, script func(testscript.T)) { script(s) }
+
+// Parallel does nothing: the test has called it.
+func (s scriptTest) Parallel() {}
+
+// Verbose is asked by testscript.
+func (s scriptTest) Verbose() bool { return testing.Verbose() }
 
 func scriptCondition(name string) (bool, error) {
 	switch name {
@@ -91,6 +136,8 @@ func setUpScript(env *testscript.Env) error {
 	env.Setenv("ROOTFS", filepath.Join(shared.bundle(), "rootfs"))
 	env.Setenv("ID", "test-"+strconv.Itoa(n))
 	env.Setenv("JOB", strconv.Itoa(n))
+	env.Setenv("LIMIT", pace.Seconds(10*time.Second))
+	env.Setenv("QUIET", pace.Seconds(300*time.Millisecond))
 	env.Setenv("NAME", u.Username)
 	env.Setenv("ID_OF_USER", u.Uid)
 	mark := "TEST_OF_STATE=" + state
@@ -145,14 +192,5 @@ func processesWith(entry string) []string {
 	return found
 }
 
-// wait calls done until it is true, or the time is up.
-func wait(limit time.Duration, done func() bool) bool {
-	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
-		if done() {
-			return true
-		}
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-}
+// wait calls done until it is true, or the time is up that the limit is here.
+func wait(limit time.Duration, done func() bool) bool { return pace.Until(limit, done) }

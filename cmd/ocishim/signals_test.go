@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // output collects what a program prints while it runs.
@@ -31,17 +34,18 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// startRun starts `ocishim run` of the command and waits until it says ready.
-func startRun(t *testing.T, id string, env string, command ...string) (*exec.Cmd, *output) {
+// startRun starts `ocishim run` of the command and waits until it says ready. Its processes
+// have the mark in their environment.
+func startRun(t *testing.T, id string, env string, command ...string) (cmd *exec.Cmd, out *output, mark string) {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
-	mark := "TEST_OF_STATE=" + state
+	mark = "TEST_OF_STATE=" + state
 	t.Cleanup(func() {
 		_ = ocishim("--root", state, "delete", "--force", id).Run()
 		checkNothingLeft(t, state, mark)
 	})
-	out := new(output)
-	cmd := ocishim("--root", state, "run", "--profile", "oci", "-b", bundleOf(t, env, mark, command...), id)
+	out = new(output)
+	cmd = ocishim("--root", state, "run", "--profile", "oci", "-b", bundleOf(t, env, mark, command...), id)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -50,11 +54,12 @@ func startRun(t *testing.T, id string, env string, command ...string) (*exec.Cmd
 	if !wait(15*time.Second, func() bool { return strings.Contains(out.String(), "ready") }) {
 		t.Fatalf("it does not begin: %q", out)
 	}
-	return cmd, out
+	return cmd, out, mark
 }
 
-// counter is a shell script that counts the signals it gets and tells at TERM.
-const counter = `n=0; trap 'n=$((n+1))' USR1; trap 'echo got $n; exit 9' TERM; echo ready; while :; do sleep 0.02; done`
+// counter is a shell script that counts the signals it gets, one after the other, and
+// says how many there were at TERM.
+const counter = `n=0; trap 'n=$((n+1)); echo signal $n' USR1; trap 'echo got $n; exit 9' TERM; echo ready; while :; do sleep 0.02; done`
 
 // A signal that the caller gets reaches the application once, in a Slurm task
 // as in any other container.
@@ -63,12 +68,15 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 	for _, kind := range kinds(t) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			cmd, out := startRun(t, kind.id(), kind.env, "sh", "-c", counter)
-			for range 3 {
+			cmd, out, _ := startRun(t, kind.id(), kind.env, "sh", "-c", counter)
+			for i := range 3 {
 				if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(200 * time.Millisecond) // else the kernel merges them
+				// One that comes before the last one is handled the kernel merges with it.
+				if !wait(15*time.Second, func() bool { return strings.Contains(out.String(), fmt.Sprintf("signal %d\n", i+1)) }) {
+					t.Fatalf("signal %d does not arrive: %q", i+1, out)
+				}
 			}
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
@@ -93,7 +101,7 @@ func TestEarlySignal(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(20+10*round) * time.Millisecond)
+		pace.Pause(pace.Of(time.Duration(20+10*round) * time.Millisecond))
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +113,7 @@ func TestEarlySignal(t *testing.T) {
 			if got := statusOf(err); got != 143 && got != 1000 {
 				t.Errorf("round %d: %v, want 143", round, err)
 			}
-		case <-time.After(15 * time.Second):
+		case <-pace.After(15 * time.Second):
 			_ = cmd.Process.Kill()
 			t.Fatalf("round %d: the signal is lost", round)
 		}
@@ -133,18 +141,30 @@ func kinds(t *testing.T) []kind {
 }
 
 // Without a handler TERM ends a Slurm task. In an engine's container process 1
-// does not hear it, as with runc; KILL comes through for both.
+// does not hear it, as with runc; KILL it does.
 func TestDefaultAction(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds(t) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			cmd, _ := startRun(t, kind.id(), kind.env, "sh", "-c", "echo ready; exec sleep 3")
-			time.Sleep(200 * time.Millisecond) // until it is sleep
+			cmd, _, mark := startRun(t, kind.id(), kind.env, "sh", "-c", "echo ready; exec sleep 600")
+			isSleep := func() bool { return strings.Contains(strings.Join(processesWith(mark), "\n"), `"sleep\x00600\x00"`) }
+			if !wait(15*time.Second, isSleep) {
+				t.Fatalf("no sleep among %q", processesWith(mark))
+			}
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"slurm": 143, "engine": 0}[kind.name]
+			want := 143
+			if kind.name == "engine" {
+				want = 137
+				if !pace.Quiet(200*time.Millisecond, isSleep) {
+					t.Error("TERM ends it")
+				}
+				if err := exec.Command("pkill", "-KILL", "-P", strconv.Itoa(cmd.Process.Pid)).Run(); err != nil {
+					t.Error(err)
+				}
+			}
 			if got := statusOf(cmd.Wait()); got != want {
 				t.Errorf("exit status %d, want %d", got, want)
 			}

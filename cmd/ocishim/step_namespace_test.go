@@ -12,17 +12,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"golang.org/x/sys/unix"
 )
 
 // stepRounds are the numbers of tasks that are started at once, round by round: once as
-// many as a large node has processors, then some rounds more of few. `make stress` asks
-// for rounds of their own.
+// many as a large node has processors, and where all is asked for some rounds more of few.
+// `make stress` asks for rounds of their own.
 func stepRounds() []int {
 	rounds, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_ROUNDS"))
 	tasks, terr := strconv.Atoi(os.Getenv("OCISHIM_TEST_TASKS"))
 	if err != nil || terr != nil {
-		return []int{128, 24, 24, 24}
+		if pace.All() {
+			return []int{128, 24, 24, 24}
+		}
+		return []int{128}
 	}
 	return slices.Repeat([]int{tasks}, rounds)
 }
@@ -52,7 +56,7 @@ func TestStepNamespace(t *testing.T) {
 					return
 				}
 				if victim {
-					time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+					pace.Pause(rand.N(pace.Of(100 * time.Millisecond)))
 					_ = commands[i].Process.Kill()
 				}
 			})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containerd/console"
+	"github.com/ocishim/ocishim/internal/pace"
 	"golang.org/x/sys/unix"
 )
 
@@ -127,7 +128,7 @@ func (s *session) wantStatus(want int) {
 		if got := statusOf(err); got != want {
 			s.t.Errorf("exit status %d, want %d; screen: %q", got, want, s.screen.String())
 		}
-	case <-time.After(15 * time.Second):
+	case <-pace.After(15 * time.Second):
 		s.t.Fatalf("it does not end; screen: %q", s.screen.String())
 	}
 }
@@ -279,7 +280,7 @@ func TestConsoleSocket(t *testing.T) {
 
 // receiveMaster takes one connection and the descriptor that comes over it.
 func receiveMaster(t *testing.T, listener *net.UnixListener) *os.File {
-	if err := listener.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+	if err := listener.SetDeadline(pace.Deadline(15 * time.Second)); err != nil {
 		t.Error(err)
 	}
 	conn, err := listener.AcceptUnix()

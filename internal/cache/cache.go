@@ -80,7 +80,9 @@ func sweep(dir string) {
 
 // Alone waits until nobody else holds the lock of that name, a second at most. The next
 // one may go on when it is released, or this process has ended.
-func Alone(dir, name string) (release func()) {
+func Alone(dir, name string) (release func()) { return alone(dir, name, lockPatience) }
+
+func alone(dir, name string, patience time.Duration) (release func()) {
 	release = func() {}
 	if os.MkdirAll(dir, 0o700) != nil {
 		return release
@@ -89,7 +91,7 @@ func Alone(dir, name string) (release func()) {
 	if err != nil {
 		return release
 	}
-	for deadline := time.Now().Add(lockPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
 			break
 		}

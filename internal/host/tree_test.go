@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocishim/ocishim/internal/pace"
 	"golang.org/x/sys/unix"
 )
 
@@ -122,7 +123,7 @@ func TestTreeReadsOnlyFiles(t *testing.T) {
 		if !errors.Is(err, ErrNotRegular) {
 			t.Errorf("fifo: %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-pace.After(10 * time.Second):
 		t.Fatal("waits at a fifo")
 	}
 	if _, err := tree.ReadFile("/large"); !errors.Is(err, ErrTooLarge) {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // Whatever lies in an image, looking at it ends, nothing of the node is taken for the
@@ -48,7 +49,7 @@ func TestHostileImage(t *testing.T) {
 				if strings.Contains(got, " at /") {
 					t.Errorf("something is put in place:\n%s", got)
 				}
-			case <-time.After(20 * time.Second):
+			case <-pace.After(20 * time.Second):
 				t.Fatal("it does not end")
 			}
 		})

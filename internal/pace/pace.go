@@ -25,8 +25,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,6 +37,9 @@ const Variable = "OCISHIM_TEST_PACE"
 
 // most is where a machine counts as broken instead of slow.
 const most = 40
+
+// looks are taken at first, and the worst counts: what else runs comes and goes.
+const looks = 4
 
 // again is how old a measurement is before a wait that runs out makes another.
 const again = 2 * time.Second
@@ -56,7 +61,10 @@ func Factor() float64 {
 		if given, err := strconv.ParseFloat(os.Getenv(Variable), 64); err == nil {
 			now.factor = min(max(given, 1), most)
 		}
-		measureLocked()
+		for range looks {
+			measureLocked()
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
 	return now.factor
 }
@@ -84,6 +92,20 @@ func String() string {
 	now.Lock()
 	defer now.Unlock()
 	return fmt.Sprintf("%v: tests wait %.1f times as long as on a quick and idle machine", now.costs, factor)
+}
+
+// All reports whether the long selection is asked for: what `make test-all` runs beside what
+// `make test` does.
+func All() bool { return os.Getenv("OCISHIM_TEST_ALL") != "" }
+
+// UsualSignals is for TestMain: what this process was told to ignore, by nohup(1) or a
+// shell's &, the programs that it tests do not ignore.
+func UsualSignals() {
+	for _, n := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(n) {
+			signal.Notify(make(chan os.Signal, 1), n)
+		}
+	}
 }
 
 // Of is the time that is limit on a quick and idle machine.
@@ -135,9 +157,10 @@ func Until(limit time.Duration, done func() bool) bool {
 	}
 }
 
-// Quiet looks whether still stays true so long. It cannot see what happens later, so it
-// is for what would happen at once.
+// Quiet looks whether still stays true so long, after a look at the machine. It cannot see
+// what happens later, so it is for what would happen at once.
 func Quiet(limit time.Duration, still func() bool) bool {
+	Measure()
 	for end := Deadline(limit); still(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			return true

@@ -12,9 +12,11 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// programLimit is many times what the slowest program takes.
+// programLimit is many times what the slowest program takes, on a quick machine.
 const programLimit = 90 * time.Second
 
 // outcome is what one program said of one runtime.
@@ -45,11 +47,12 @@ func settle(runtime, program string) outcome {
 // cgroups, and some leave containers behind.
 func run(runtime, program string) outcome {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), programLimit+30*time.Second)
+	limit := pace.Of(programLimit)
+	ctx, cancel := pace.Context(context.Background(), limit+30*time.Second)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack", "cell"), "conformance-"+runtime+"-"+program,
-		strconv.Itoa(int(programLimit.Seconds())), "./programs/"+program)
+		strconv.Itoa(int(limit.Seconds())), "./programs/"+program)
 	cmd.Dir = suiteDir
 	cmd.Env = []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -60,7 +63,7 @@ func run(runtime, program string) outcome {
 	// on to do so.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = pace.Of(10 * time.Second)
 	err := cmd.Run()
 	out := outcome{runtime: runtime, program: program, stdout: stdout.Bytes(), stderr: stderr.Bytes(), took: time.Since(start)}
 	if cmd.ProcessState == nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // TestCgroups runs containers where /sys/fs/cgroup is of version 1, of version 2, or both:
@@ -41,7 +43,7 @@ func TestCgroups(t *testing.T) {
 // it prints, and nothing on stderr.
 func (c *cluster) want(t *testing.T, user, script string, status int, stdout string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 20*time.Second)
 	defer cancel()
 	cmd := c.command(ctx, user, args...)
 	var out, errs bytes.Buffer

@@ -14,21 +14,21 @@ import (
 // container is called c, and runs a script; every step says only what is wrong.
 const checkpointFunctions = `
 cd "$(mktemp -d)"
-await() { for i in $(seq 50); do eval "$*" && return; sleep 0.1; done; echo "not so after 5 s: $*"; }
+runs() { ocishim ps c -o pid,args | grep -q "^ *[0-9]* $1$"; }
 status() { [ "$(ocishim state c 2>/dev/null | jq -r .status)" = "$1" ]; }
 forever='while :; do sleep 0.1; done'
 bundle() {
 	mkdir -p b
 	jq --arg s "$1" '.process.args = ["bash", "-c", $s] | .root.path = "/root/checkpoint/rootfs"' /root/checkpoint/config.json >b/config.json
 }
-begin() {
+begin() { # SCRIPT [CONDITION]; it is where it will stay
 	bundle "$1"
 	(ocishim create -b b c </dev/null 2>&1 | cat >out) &
 	await status created
 	ocishim start c
-	sleep 0.3 # it is where it will stay
+	await "${2:-runs 'sleep 0.1'}"
 }
-checkpoint() { timeout 8 ocishim checkpoint --image-path images "$@" c; }
+checkpoint() { timeout $LIMIT ocishim checkpoint --image-path images "$@" c; }
 refused() { # WORDS OPTION...
 	local words=$1
 	shift
@@ -38,12 +38,12 @@ refused() { # WORDS OPTION...
 }
 says() { grep -qF -- "$1" "$2" || { echo "no '$1' in:"; cat "$2"; }; } # WORDS FILE
 restore() {
-	(timeout 8 ocishim restore -d -b b --image-path images "$@" c </dev/null 2>&1 | cat >again) &
-	await '[ -s again ] || status running'
+	(timeout $LIMIT ocishim restore -d -b b --image-path images "$@" c </dev/null 2>&1 | cat >again) &
+	await 'status running || grep -qs "ocishim: error" again'
 	status running || cat again
 }
 # a jump out of here leaves nothing
-trap 'timeout 5 ocishim delete --force c' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; wait; timeout $LIMIT ocishim delete --force c' EXIT
 `
 
 // checkpointOptions are scripts that print nothing where the option has its effect.
@@ -56,7 +56,7 @@ var checkpointOptions = []struct{ option, script string }{
 		restore --work-path work
 		[ -s work/restore.log ] || ls work`},
 	{"file-locks", `
-		begin 'touch /dev/shm/lock; exec flock /dev/shm/lock sleep 600'
+		begin 'touch /dev/shm/lock; exec flock /dev/shm/lock sleep 600' "runs 'sleep 600'"
 		refused 'Some file locks are hold by dumping tasks'
 		checkpoint --file-locks
 		restore --file-locks
@@ -79,12 +79,12 @@ var checkpointOptions = []struct{ option, script string }{
 		done
 		begin "$forever"
 		checkpoint --manage-cgroups-mode strict
-		timeout 8 ocishim restore -d -b b --image-path images --manage-cgroups-mode strict c </dev/null >again 2>&1
+		timeout $LIMIT ocishim restore -d -b b --image-path images --manage-cgroups-mode strict c </dev/null >again 2>&1
 		says 'Abort restore of existing cgroups' again`},
 	{"pre-dump and parent-path", `
 		begin "$forever"
 		if criu check --feature mem_dirty_track >/dev/null 2>&1; then
-			timeout 8 ocishim checkpoint --pre-dump --image-path before c
+			timeout $LIMIT ocishim checkpoint --pre-dump --image-path before c
 			status running || echo 'it does not run on'
 			checkpoint --parent-path ../before --auto-dedup
 			[ -e images/parent ] || ls -l images
@@ -92,15 +92,15 @@ var checkpointOptions = []struct{ option, script string }{
 		else # the kernel does not tell which memory has changed
 			refused 'criu is missing features: [MemTrack]' --pre-dump
 			status running || echo 'it does not run on'
-			timeout 8 ocishim checkpoint --leave-running --image-path before c
+			timeout $LIMIT ocishim checkpoint --leave-running --image-path before c
 			refused 'Tracking memory is not available' --parent-path ../before
 			status running || echo 'it does not run on'
 		fi`},
 	{"page-server", `
 		begin "$forever"
 		mkdir pages
-		timeout 9 criu page-server --images-dir pages --address 127.0.0.1 --port 12345 >server 2>&1 </dev/null &
-		sleep 0.5
+		timeout $LIMIT criu page-server --images-dir pages --address 127.0.0.1 --port 12345 >server 2>&1 </dev/null &
+		await 'grep -q ":3039 00000000:0000 0A" /proc/net/tcp' # 12345, listening
 		checkpoint --page-server 127.0.0.1:12345
 		ls images | grep pages-
 		cp pages/pagemap-* pages/pages-* images
@@ -108,15 +108,15 @@ var checkpointOptions = []struct{ option, script string }{
 	{"terminal", `
 		bundle 'i=0; while :; do i=$((i+1)); echo $i $(tty); sleep 0.1; done'
 		jq '.process.terminal = true' b/config.json >next && mv next b/config.json
-		timeout 9 script -fqc 'ocishim run -b b c' first >log 2>&1 </dev/null &
+		timeout $LIMIT script -fqc 'ocishim run -b b c' first >log 2>&1 </dev/null &
 		await 'grep -qs "^3 /dev/pts/0" first'
 		checkpoint --shell-job
-		timeout 4 script -fqc 'timeout 3 ocishim restore --shell-job -b b --image-path images c' second >log 2>&1 </dev/null &
+		timeout $LIMIT script -fqc 'ocishim restore --shell-job -b b --image-path images c' second >log 2>&1 </dev/null &
 		await 'grep -qs "^[0-9]* /dev/pts/0" second'
 		last=$(grep -a -o '[0-9]* /dev/pts/0' first | tail -n 1) next=$(grep -a -o '[0-9]* /dev/pts/0' second | head -n 1)
 		[ "${next% *}" = $((${last% *}+1)) ] || echo "after $last comes $next"`},
 	{"tcp-established", `
-		begin 'exec connected tcp'
+		begin 'exec connected tcp' '[ -s out ]'
 		checkpoint >first 2>&1 && echo 'not refused'
 		rm -rf images
 		# from 6.16 on the kernel does not say of TCP what criu 4.1 asks of every socket
@@ -128,7 +128,7 @@ var checkpointOptions = []struct{ option, script string }{
 		[ "$(head -n 1 again)" = $(($(tail -n 1 out)+1)) ] || tail -n 1 out again`},
 	{"ext-unix-sk", `
 		mkdir outside
-		timeout 9 /root/checkpoint/rootfs/usr/bin/connected - outside/socket >heard 2>&1 &
+		timeout $LIMIT /root/checkpoint/rootfs/usr/bin/connected - outside/socket >heard 2>&1 &
 		await '[ -S outside/socket ]'
 		bundle 'exec connected /mnt/socket'
 		jq --arg d "$PWD/outside" '.mounts += [{"destination": "/mnt", "type": "bind", "source": $d, "options": ["rbind"]}]
@@ -144,14 +144,14 @@ var checkpointOptions = []struct{ option, script string }{
 	{"lsm-profile and lsm-mount-context", `
 		begin "$forever"
 		checkpoint
-		timeout 8 ocishim restore -d -b b --image-path images --lsm-profile bogus c </dev/null >again 2>&1
+		timeout $LIMIT ocishim restore -d -b b --image-path images --lsm-profile bogus c </dev/null >again 2>&1
 		says 'invalid argument bogus for --lsm-profile' again
 		restore --lsm-mount-context system_u:object_r:container_file_t:s0`},
 	{"lazy-pages and status-fd", `
 		begin "$forever"
-		timeout 8 ocishim checkpoint --image-path images --lazy-pages --status-fd 99 c >err 2>&1
+		timeout $LIMIT ocishim checkpoint --image-path images --lazy-pages --status-fd 99 c >err 2>&1
 		says 'invalid --status-fd argument 99' err
-		timeout 4 ocishim checkpoint --image-path lazy --lazy-pages --page-server 127.0.0.1:12346 --status-fd 9 c 9>ready >log 2>&1 </dev/null &
+		timeout $LIMIT ocishim checkpoint --image-path lazy --lazy-pages --page-server 127.0.0.1:12346 --status-fd 9 c 9>ready >log 2>&1 </dev/null &
 		await '[ "$(od -An -tx1 ready)" = " 00" ]' # it waits for whom to send the pages to
 		kill -0 $! || echo 'nobody serves the pages'`},
 }
@@ -171,7 +171,7 @@ func TestCheckpointOptions(t *testing.T) {
 	}
 	for _, o := range checkpointOptions {
 		t.Run(o.option, func(t *testing.T) {
-			if out, err := c.asRoot("bash", "-c", checkpointFunctions+o.script+"\ntrue"); err != nil || strings.TrimSpace(out) != "" {
+			if out, err := c.checkpointScript(checkpointFunctions + o.script + "\ntrue"); err != nil || strings.TrimSpace(out) != "" {
 				t.Errorf("%v: %s", err, out)
 			}
 		})

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 const nodes = 3
@@ -159,13 +161,13 @@ func (c *cluster) down() {
 func (c *cluster) command(ctx context.Context, user string, args ...string) *exec.Cmd {
 	all := append([]string{"exec", "--name", c.name, "--user", user, "--"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack/cluster"), all...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = pace.Of(time.Second)
 	return cmd
 }
 
 // asRoot runs a command inside and returns what it wrote.
 func (c *cluster) asRoot(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 10*time.Second)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := c.command(ctx, "root", args...)

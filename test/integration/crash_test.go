@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // crashScenarios: what ends in another way than it should.
@@ -79,7 +81,7 @@ func runtimeKilled(s *session) {
 	t := s.begin("alice", nil, nil, "salloc", "-N1", "-n64", "bash", "-c", all)
 	killed := 0
 	for !ended(t) && s.ctx.Err() == nil {
-		time.Sleep(time.Duration(rand.IntN(80)) * time.Millisecond)
+		pace.Pause(rand.N(80 * time.Millisecond))
 		if victims := s.runtimes(); len(victims) > 0 {
 			if _, err := s.asRoot("kill", "-KILL", victims[rand.IntN(len(victims))].pid); err == nil {
 				killed++

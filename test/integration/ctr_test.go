@@ -6,12 +6,14 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // ctrPrelude: ctr in a namespace of its own, by which containerd also names the cgroups.
 const ctrPrelude = `
 BINARY=/run/build/bin/ocishim; [ "$RUNTIME" = ocishim ] || BINARY=$(type -P "$RUNTIME")
-ctr() { timeout --foreground 60 /usr/bin/ctr -n ocishim-ctr "$@"; }
+ctr() { timeout --foreground $((60 * PACE)) /usr/bin/ctr -n ocishim-ctr "$@"; }
 start() { # [OPTION...] ID COMMAND...; the image goes before the ID, as ctr has it
 	local options=()
 	while [[ $1 == -* ]]; do options+=("$1"); shift; done
@@ -102,10 +104,11 @@ exit code 137
 	{"pause and resume", `
 start -d $C sh -c 'while :; do echo tick >>/f; sleep 0.05; done'; until_says RUNNING status
 ticks() { wc -l <"/proc/$(pid)/root/f"; }
-sleep 0.5; ctr task pause $C; status; before=$(ticks)
-sleep 0.5; [ "$(ticks)" = "$before" ] && echo stands still
-ctr task resume $C; status
 more() { [ "$(ticks)" -gt "$before" ] && echo goes on; }
+before=0; until_says 'goes on' more
+ctr task pause $C; status; before=$(ticks)
+sleep $QUIET; [ "$(ticks)" = "$before" ] && echo stands still
+ctr task resume $C; status
 until_says 'goes on' more && echo goes on`, `
 PAUSED
 stands still
@@ -150,7 +153,7 @@ func TestContainerd(t *testing.T) {
 		e.sideBySide(t, table)
 		t.Run("at_a_terminal", func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			s := e.atTerminal(ctx, t, "terminal", ctrPrelude+`start --rm --tty $C bash --norc -i; exit $?`)
 			s.works()
@@ -159,7 +162,7 @@ func TestContainerd(t *testing.T) {
 		})
 		t.Run("exec_at_a_terminal", func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			s := e.atTerminal(ctx, t, "exec-terminal", ctrPrelude+`start -d $C sleep 1000 </dev/null; until_says RUNNING status
 ctr task exec --tty --exec-id a $C bash --norc -i; s=$?`+ctrCleanup+`; exit $s`)

@@ -8,21 +8,21 @@ var dockerCrashes = []engineScenario{
 	{"dockerd killed, live restore", `
 keep='trap "echo term; exit 9" TERM; while :; do echo tick; sleep 0.1; done'
 run -d mini sh -c "$keep" >/dev/null
-docker run -d --runtime $RUNTIME --net none --name $C-1 mini sh -c 'echo begun; sleep 2; exit 6' >/dev/null
+docker run -d --runtime $RUNTIME --net none --name $C-1 mini sh -c 'echo begun; sleep 2023; exit 6' >/dev/null
 docker run -d --runtime $RUNTIME --net none --name $C-2 mini sh -c 'exec sleep 1000' >/dev/null
 logged tick
-pid=$(state Pid); killed=$(state Pid $C-2)
-kill -9 $(pgrep -x dockerd); sleep 0.5
+pid=$(state Pid); killed=$(state Pid $C-2); ending=$(state Pid $C-1)
+kill -9 $(pgrep -x dockerd); gone dockerd
 kill -9 $killed
 kill -0 $pid && echo goes on
-sleep 3
+pkill -x -f 'sleep 2023'; while kill -0 $ending 2>/dev/null; do sleep 0.05; done
 start-dockerd
 state Running; [ $(state Pid) = $pid ] && echo the same process
 docker exec $C sh -c 'echo exec; exit 5'; echo "status $?"
 before=$(docker logs $C | wc -l); more() { [ $(docker logs $C | wc -l) -gt $before ] && echo more; }
 until_says more more
 docker pause $C >/dev/null; state Status; docker unpause $C >/dev/null
-docker stop -t 20 $C >/dev/null; state ExitCode; docker logs $C | tail -1
+docker stop -t $((20 * PACE)) $C >/dev/null; state ExitCode; docker logs $C | tail -1
 until_says exited state Status $C-1; state ExitCode $C-1; docker logs $C-1
 until_says exited state Status $C-2; state ExitCode $C-2`, `
 goes on
@@ -40,10 +40,10 @@ begun
 	{"containerd killed", `
 run -d mini sh -c 'trap "exit 9" TERM; while :; do sleep 0.1; done' >/dev/null
 pid=$(state Pid)
-kill -9 $(pgrep -x containerd); sleep 0.5; start-containerd
+kill -9 $(pgrep -x containerd); gone containerd; start-containerd
 kill -0 $pid && echo goes on
 until_says again docker exec $C sh -c 'echo again' && echo exec works
-docker stop -t 20 $C >/dev/null; until_says exited state Status; state ExitCode
+docker stop -t $((20 * PACE)) $C >/dev/null; until_says exited state Status; state ExitCode
 docker run --rm --runtime $RUNTIME --net none --name $C-1 mini sh -c 'exit 3'; echo "status $?"`, `
 goes on
 exec works

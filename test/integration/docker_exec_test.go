@@ -97,8 +97,8 @@ docker exec $C ps -o pid= | wc -l`, `
 2
 `},
 	{"exec: outlived by the container, or not", `
-run -d mini sh -c 'sleep 1.5; exit 4' >/dev/null
-docker exec $C sleep 1000; echo "status $?"
+run -d mini sh -c 'until [ -e /go ]; do sleep 0.05; done; exit 4' >/dev/null
+docker exec $C sh -c 'touch /go; exec sleep 1000'; echo "status $?"
 docker wait $C
 docker exec $C true 2>&1 | grep -c 'is not running'`, `
 status 137

@@ -32,7 +32,7 @@ root sleep 2000
 run -d mini sh -c 'while :; do echo tick; sleep 0.05; done' >/dev/null
 logged tick
 docker pause $C >/dev/null; state Status
-before=$(docker logs $C | wc -l); sleep 0.5; [ "$(docker logs $C | wc -l)" = "$before" ] && echo stands still
+before=$(docker logs $C | wc -l); sleep $QUIET; [ "$(docker logs $C | wc -l)" = "$before" ] && echo stands still
 docker exec $C true 2>&1 | grep -c 'is paused'
 docker unpause $C >/dev/null; state Status
 more() { [ "$(docker logs $C | wc -l)" -gt "$before" ] && echo goes on; }
@@ -66,9 +66,9 @@ running
 	{"stop", `
 run -d mini sh -c 'trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >/dev/null
 logged ready
-docker stop -t 20 $C >/dev/null; docker logs $C; state ExitCode; state Status
+docker stop -t $((20 * PACE)) $C >/dev/null; docker logs $C; state ExitCode; state Status
 docker start $C >/dev/null; until_says running state Status; until_says 2 sh -c "docker logs $C | grep -c ready"
-docker stop -t 20 $C >/dev/null; state ExitCode`, `
+docker stop -t $((20 * PACE)) $C >/dev/null; state ExitCode`, `
 ready
 term
 9
@@ -82,7 +82,7 @@ docker stop -t 1 $C >/dev/null; state ExitCode
 docker rm $C >/dev/null
 run -d --stop-signal INT mini sh -c 'trap "exit 4" INT; echo ready; while :; do sleep 0.1; done' >/dev/null
 logged ready
-docker stop -t 20 $C >/dev/null; state ExitCode`, `
+docker stop -t $((20 * PACE)) $C >/dev/null; state ExitCode`, `
 137
 4
 `},
@@ -127,7 +127,7 @@ healthy
 	{"attach", `
 run -d -i mini sh -c 'echo ready; read -r line; echo "got $line"; exit 3' >/dev/null
 logged ready
-(sleep 0.5; echo a line) | docker attach $C >/dev/null; echo "status $?"; docker logs $C`, `
+(happened attach; echo a line) | docker attach $C >/dev/null; echo "status $?"; docker logs $C`, `
 status 3
 ready
 got a line
@@ -136,7 +136,7 @@ got a line
 run -d mini sh -c 'trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >/dev/null
 logged ready
 docker attach --no-stdin $C >$C.out & attached=$!
-sleep 0.5; kill $attached; wait $attached; echo "status $?"; cat $C.out`, `
+happened attach; kill $attached; wait $attached; echo "status $?"; cat $C.out`, `
 status 9
 term
 `},

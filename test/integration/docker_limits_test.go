@@ -21,9 +21,11 @@ docker exec $C nproc`, `
 1
 1
 `},
-	// The first sleep: containerd's shim listens for it only once start has returned.
+	// containerd's shim listens for it only once start has returned, and forgets it where the
+	// container ends at once.
 	{"out of memory", `
-run -d --memory 32m --memory-swap 32m mini sh -c 'sleep 1; tail /dev/zero; echo "status $?"; sleep 1; exit 3' >/dev/null
+run -d --memory 32m --memory-swap 32m mini sh -c 'for f in begin end; do until [ -e /$f ]; do sleep 0.05; done; [ $f = end ] || { tail /dev/zero; echo "status $?"; }; done; exit 3' >/dev/null
+docker exec $C touch /begin; happened oom; docker exec $C touch /end
 until_says exited state Status
 docker logs $C 2>&1 | grep -v Killed; state ExitCode; until_says true state OOMKilled
 docker rm $C >/dev/null

@@ -5,6 +5,8 @@ package integration
 import (
 	"context"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // dockerSecurity: what keeps a container's processes in, and what opens it.
@@ -107,7 +109,7 @@ created
 
 // canPrivilege tells which of the two holds here.
 func (e *engine) canPrivilege() (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 20*time.Second)
 	defer cancel()
 	out, err := e.command(ctx, `
 docker version -f '{{.Server.Version}}' | grep -c '^20\.'

@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // screen is a script of an engine at a pseudo-terminal of its own, typed at.
@@ -65,13 +70,15 @@ func (s *screen) line(command, shows string) {
 
 func (s *screen) expect(text string) {
 	s.t.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if i := strings.Index(s.shown.String()[s.read:], text); i >= 0 {
+	if !pace.Until(15*time.Second, func() bool {
+		i := strings.Index(s.shown.String()[s.read:], text)
+		if i >= 0 {
 			s.read += i + len(text)
-			return
 		}
+		return i >= 0
+	}) {
+		s.t.Fatalf("the terminal never shows %q after\n%s", text, s.shown.String())
 	}
-	s.t.Fatalf("the terminal never shows %q after\n%s", text, s.shown.String())
 }
 
 // ends waits for the script's end and its exit status.
@@ -82,6 +89,18 @@ func (s *screen) ends(status int) {
 		s.t.Errorf("exit status %d, want %d, after\n%s", got, status, s.shown.String())
 	}
 	s.outer.Close()
+}
+
+// asleep counts the commands that Ctrl-C ends.
+var asleep atomic.Int32
+
+// runs reports whether a process of this machine has the command line.
+func runs(command string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, _ := os.ReadFile(file)
+		return strings.ReplaceAll(string(text), "\x00", " ") == command+" "
+	})
 }
 
 // works is what a user does at a shell in a container, but for its end.
@@ -95,8 +114,11 @@ func (s *screen) works() {
 		s.t.Fatal(err)
 	}
 	s.line(fmt.Sprintf(size, "50 100"), "size 50 100")
-	s.line("echo asleep $((1+1)); sleep 1000", "asleep 2")
-	time.Sleep(300 * time.Millisecond)
+	command := fmt.Sprintf("sleep 100000%d", asleep.Add(1)) // no other's
+	s.line("echo asleep $((1+1)); "+command, "asleep 2")
+	if !pace.Until(10*time.Second, func() bool { return runs(command) }) {
+		s.t.Fatalf("no %q", command)
+	}
 	s.send("\x03")
 	s.line("echo status $?, alive $((3+4))", "status 130, alive 7")
 	s.line("echo direct $((2+3)) >/dev/tty", "direct 5")
@@ -133,7 +155,7 @@ func (e *engine) terminals(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			container := e.containerOf(name)
 			defer e.remove(container)

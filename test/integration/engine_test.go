@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // engine is real dockerd and containerd in namespaces of their own (hack/docker-init).
@@ -61,8 +63,10 @@ func newEngine(t *testing.T) *engine {
 	}
 	e.input = input
 	t.Cleanup(func() { e.stop(t) })
-	late := time.AfterFunc(time.Minute, func() { _ = e.init.Process.Kill() })
-	defer late.Stop()
+	ctx, cancel := pace.Context(t.Context(), time.Minute)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = e.init.Process.Kill() })
+	defer stop()
 	if line, _ := bufio.NewReader(output).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("dockerd does not start: %q\n%s%s", line, errs.String(), e.logs())
 	}
@@ -81,7 +85,7 @@ func (e *engine) stop(t *testing.T) {
 
 // logs are the last lines of the daemons' logs.
 func (e *engine) logs() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 10*time.Second)
 	defer cancel()
 	out, _ := e.command(ctx, "tail -n 40 /run/*.log", nil).CombinedOutput()
 	return string(out)
@@ -91,16 +95,13 @@ func removeEngineCgroups(t *testing.T) {
 	t.Helper()
 	for _, name := range engineCgroups {
 		var left string
-		for range 100 {
-			if left = cgroupsBelow(name); left == "" {
-				break
-			}
+		if !pace.Until(2*time.Second, func() bool {
+			left = cgroupsBelow(name)
 			for _, dir := range strings.Fields(left) {
 				_ = os.Remove(dir) // the deepest come first
 			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		if left != "" {
+			return left == ""
+		}) {
 			t.Errorf("cannot remove the cgroups %s", left)
 		}
 	}
@@ -121,7 +122,7 @@ run() { docker run --runtime "$RUNTIME" --net none --name "$C" "$@"; }
 state() { docker inspect -f "{{.State.$1}}" "${2:-$C}"; }
 until_says() { # WANT COMMAND...: waits for it
 	local want=$1 got=; shift
-	for _ in $(seq 150); do
+	for _ in $(seq $((150 * PACE))); do
 		got=$("$@" 2>&1)
 		if [[ $got == *"$want"* ]]; then return; fi
 		sleep 0.1
@@ -130,6 +131,8 @@ until_says() { # WANT COMMAND...: waits for it
 	return 1
 }
 logged() { until_says "$1" docker logs "$C"; }
+happened() { until_says "$1" docker events --since 1 --until 0s --filter "container=$C" --filter "event=$1"; } # EVENT
+gone() { while pgrep -x "$1" >/dev/null; do sleep 0.05; done; } # PROGRAM
 cg() { # CONTROLLER/FILE-OF-V1 FILE-OF-V2 [CONTAINER]; prints the file of its cgroup
 	local id; id=$(docker inspect -f '{{.Id}}' "${3:-$C}")
 	cat "/sys/fs/cgroup/${1%%/*}/ocishim-docker/$id/${1#*/}" 2>/dev/null || cat "/sys/fs/cgroup/ocishim-docker/$id/$2"
@@ -140,11 +143,11 @@ cg() { # CONTROLLER/FILE-OF-V1 FILE-OF-V2 [CONTAINER]; prints the file of its cg
 func (e *engine) command(ctx context.Context, script string, env []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(e.init.Process.Pid),
 		"--mount", "--pid", "--net", "--uts", "--ipc",
-		"timeout", "--foreground", "--kill-after=1", "100", "bash", "-c", prelude+script+"\n:") // what it prints says it all
+		"timeout", "--foreground", "--kill-after=1", pace.Seconds(100*time.Second), "bash", "-c", shellPace()+prelude+script+"\n:") // what it prints says it all
 	cmd.Env = append([]string{
 		"PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/tmp", "RUNTIME=" + e.runtime,
 	}, env...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = pace.Of(time.Second)
 	return cmd
 }
 
@@ -155,7 +158,7 @@ type engineScenario struct {
 
 // run runs the script under a container's name of its own, and removes that container.
 func (e *engine) run(sc engineScenario) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := pace.Context(context.Background(), 2*time.Minute)
 	defer cancel()
 	name := e.containerOf(sc.name)
 	defer e.remove(name)
@@ -175,7 +178,7 @@ func (e *engine) containerOf(scenario string) string {
 
 // remove removes a scenario's containers, those in the middle of being removed, too.
 func (e *engine) remove(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	_ = e.command(ctx, `docker ps -aq --filter "name=^/$C(-[0-9]+)?$" | xargs -r docker rm -fv`, []string{"C=" + name}).Run()
 }
@@ -251,17 +254,15 @@ ctr -n ocishim-ctr tasks ls -q
 ctr -n ocishim-ctr containers ls -q
 true`
 	var left string
-	for range 50 {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	if !pace.Until(10*time.Second, func() bool {
+		ctx, cancel := pace.Context(context.Background(), 20*time.Second)
+		defer cancel()
 		out, err := e.command(ctx, look, []string{"BUT=" + but}).CombinedOutput()
-		cancel()
 		if left = string(out); err != nil {
 			left += fmt.Sprint(err)
 		}
-		if left == "" {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+		return left == ""
+	}) {
+		t.Errorf("left behind:\n%s", left)
 	}
-	t.Errorf("left behind:\n%s", left)
 }

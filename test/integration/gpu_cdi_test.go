@@ -3,12 +3,13 @@
 package integration
 
 import (
-	"context"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // cdiSpec describes two of n2's GPUs, by name, as NVIDIA's tools do: the library's
@@ -93,7 +94,7 @@ func (g *gpuCluster) repaired(t *testing.T, srun []string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.WriteFile(g.onHost(path), before, 0o644) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := pace.Context(t.Context(), 30*time.Second)
 	defer cancel()
 	out, err := g.command(ctx, "alice", srun...).CombinedOutput()
 	if err != nil {
@@ -109,7 +110,7 @@ func (g *gpuCluster) repaired(t *testing.T, srun []string) {
 // refuses wants a command of alice's to fail, with that text.
 func (g *gpuCluster) refuses(t *testing.T, want string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := pace.Context(t.Context(), 30*time.Second)
 	defer cancel()
 	out, err := g.command(ctx, "alice", args...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), want) || strings.Contains(string(out), "LOOK") {

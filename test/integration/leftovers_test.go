@@ -10,19 +10,20 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// settle is how long Slurm may take to clean up after the user's command has returned.
+// settle is how long Slurm may take, on a quick machine, to clean up after the user's command has returned.
 const settle = 4 * time.Second
 
 // leftovers is the first thing that is still there when all should be gone: its kind, for
 // the table, and what it is. "" when there is none.
 func (s *session) leftovers() (kind, what string) {
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if kind, what = s.leftover(); kind == "" {
-			return "", ""
-		}
-	}
+	pace.Until(settle, func() bool {
+		kind, what = s.leftover()
+		return kind == ""
+	})
 	return kind, what
 }
 

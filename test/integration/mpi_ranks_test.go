@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // checkThreeNodes runs each MPI of the site with a rank on each node.
@@ -90,7 +92,7 @@ func (m *matrix) checkKilled(t *testing.T) {
 		if test.command[0] != "sh" && !strings.Contains(out, "ranks 6\n") {
 			t.Errorf("%s: it was not running:\n%s", name, out)
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > pace.Of(20*time.Second) {
 			t.Errorf("%s: the step ends after %v", name, took)
 		}
 		if after := m.settled(before); !slices.Equal(before, after) {
@@ -103,13 +105,11 @@ func (m *matrix) checkKilled(t *testing.T) {
 // files of state, when that is as wanted; or nil for when all of the steps has ended.
 func (m *matrix) settled(want []string) (now []string) {
 	const patience = 20 * time.Second // Slurm's own, where the machine is busy
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	pace.Until(patience, func() bool {
 		now = m.standing()
 		busy := slices.ContainsFunc(now, func(s string) bool { return strings.HasPrefix(s, "process ") || strings.Contains(s, "oci-job") })
-		if want == nil && !busy || want != nil && slices.Equal(now, want) {
-			return now
-		}
-	}
+		return want == nil && !busy || want != nil && slices.Equal(now, want)
+	})
 	return now
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 var (
@@ -81,7 +83,7 @@ func TestOverhead(t *testing.T) {
 const pairScript = `a=$EPOCHREALTIME; srun true || exit; b=$EPOCHREALTIME; srun --container "$0" true || exit; echo $a $b $EPOCHREALTIME`
 
 func (o *overhead) pair() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	var complaints strings.Builder
 	cmd := o.command(ctx, "alice", "bash", "-c", pairScript, bundle("alice", "ro"))
@@ -101,7 +103,7 @@ func (o *overhead) pair() error {
 
 // sleep counts the runtime's processes while the tasks of a step sleep.
 func (o *overhead) sleep() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	srun := o.command(ctx, "alice", "srun", "--overcommit", "-n", strconv.Itoa(sleepers), "--container", bundle("alice", "ro"), "sleep", "543")
 	var said strings.Builder
@@ -123,7 +125,7 @@ func (o *overhead) sleep() error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%d run: %s", asleep, said.String())
 		}
-		time.Sleep(100 * time.Millisecond)
+		pace.Pause(100 * time.Millisecond)
 	}
 	o.resident = o.count(func(dir, exe string) bool {
 		if !strings.HasPrefix(filepath.Base(exe), o.runtime) && !strings.HasPrefix(exe, "/memfd:") {

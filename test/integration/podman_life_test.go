@@ -46,7 +46,7 @@ var podmanLifeScenarios = []podmanScenario{
 	}},
 	{name: "stop, TERM handled", run: func(p *podman) {
 		p.daemon("box", `trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done`)
-		p.do("stop", "-t", "10", "box")
+		p.do("stop", "-t", patience(10), "box")
 		p.equal("exit status", p.inspect("box", "State.ExitCode"), "9")
 	}},
 	{name: "stop, TERM ignored", run: func(p *podman) {

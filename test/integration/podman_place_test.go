@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // podmanPlace is a cluster's machine with Podman, set up for one user.
@@ -69,7 +71,7 @@ func (place *podmanPlace) upAs(t *testing.T, nodes int) {
 	if out, err := place.asRoot("sh", "-c", podmanSetup); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := pace.Context(context.Background(), time.Minute)
 	defer cancel()
 	rootfs := filepath.Join(repo, sourceBundle, "rootfs")
 	out, err := place.command(ctx, place.user, "sh", "-c",
@@ -93,7 +95,7 @@ func (place *podmanPlace) holds(who whose) bool {
 
 // clear removes all pods and containers of the user.
 func (place *podmanPlace) clear() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	_ = place.command(ctx, place.user, "sh", "-c", "exec >/dev/null 2>&1; podman pod rm -f -a -t 0; podman rm -f -a -t 0; rm -rf /scratch/*").Run()
 }
@@ -142,17 +144,15 @@ func directories(root string) []string {
 // first container and keeps is not counted.
 func (place *podmanPlace) newSince(before map[string]bool) string {
 	var left []string
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	pace.Until(settle, func() bool {
 		left = left[:0]
 		for what := range place.census() {
 			if !before[what] && !podmansOwn(what) {
 				left = append(left, what)
 			}
 		}
-		if len(left) == 0 {
-			return ""
-		}
-	}
+		return len(left) == 0
+	})
 	slices.Sort(left)
 	return strings.Join(left, "\n")
 }

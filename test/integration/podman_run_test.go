@@ -30,7 +30,7 @@ var podmanRunScenarios = []podmanScenario{
 		p.fails(126, "not a directory", "run", "--rm", "-w", "/etc/passwd", "mini", "true")
 	}},
 	{name: "init", run: func(p *podman) {
-		p.script(4, "init\n", `sh -c 'sleep 0.1 & exit 0'; sleep 0.4
+		p.script(4, "init\n", `sh -c 'sleep 0.1 & exit 0'; while ps -o comm= | grep -q sleep; do sleep 0.02; done
 			ps -o stat= | grep Z; case $(ps -o args= -p 1) in */init*|catatonit*) echo init ;; esac; exit 4`, "--init")
 	}},
 	{name: "twenty at once", run: atOnce},

@@ -45,7 +45,7 @@ var podmanTerminalScenarios = []podmanScenario{
 		t.line("echo up $((40+2))")
 		t.expect("no shell", "up 42")
 		t.send("\x10") // Ctrl-P Ctrl-Q, which Podman wants one by one
-		time.Sleep(200 * time.Millisecond)
+		t.taken()
 		t.send("\x11")
 		p.wait(t.task)
 		t.outer.Close()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // podmanScenario is one thing that people do with Podman.
@@ -48,7 +50,7 @@ func TestPodman(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/podman"); err != nil {
 		skip(t, "podman is not installed: hack/deps test installs it")
 	}
-	for _, place := range podmanPlaces() {
+	for _, place := range selectedPlaces(podmanPlaces()) {
 		mustRun(t, "hack/cluster", "root", "--slurm", place.slurm)
 		t.Run(strings.TrimPrefix(place.name, "it-podman-"), func(t *testing.T) {
 			t.Parallel()
@@ -87,12 +89,12 @@ func runPodmanTable(t *testing.T, place *podmanPlace) {
 	place.up(t)
 	defer place.down()
 	for _, sc := range podmanScenarios() {
-		if !place.holds(sc.who) {
+		if !place.selects(sc) {
 			continue
 		}
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
 			start := time.Now()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			p := &podman{session: newSession(ctx, place.cluster), user: place.user}
 			before := place.census()

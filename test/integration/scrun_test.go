@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // scrunSetup makes Slurm's scrun Podman's runtime. What scrun.lua has to do at a site whose
@@ -52,7 +54,7 @@ func TestScrun(t *testing.T) {
 	}
 	for _, sc := range scrunScenarios {
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := pace.Context(context.Background(), time.Minute)
 			defer cancel()
 			p := &podman{session: newSession(ctx, place.cluster), user: place.user}
 			before := place.census()
@@ -78,7 +80,7 @@ func (p *podman) throughScrun(stdin io.Reader, want *regexp.Regexp, script strin
 	p.until("job does not end", 10*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
 	select {
 	case <-t.done:
-	case <-time.After(5 * time.Second):
+	case <-pace.After(5 * time.Second):
 		t.kill()
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // scrunDocker is real dockerd in a cluster, with ocishim as runtime by --slurm.
@@ -29,7 +31,7 @@ daemon_json() {
 END
 }
 ready() {
-	for i in $(seq 150); do timeout 2 docker ps >/dev/null 2>&1 && break; sleep 0.1; done
+	for i in $(seq $((150 * PACE))); do timeout $((2 * PACE)) docker ps >/dev/null 2>&1 && break; sleep 0.1; done
 	tar --owner=0 --group=0 -C "$1" -c . | docker import - mini >/dev/null
 }
 `
@@ -54,7 +56,7 @@ ready "$1"
 const scrunDockerPrelude = `
 run() { docker run --net none --name box "$@" 2>&1; }
 state() { docker inspect -f "{{.State.$1}}" box; }
-logged() { for i in $(seq 100); do docker logs box 2>&1 | grep -qx "$1" && return; sleep 0.1; done; echo "not logged: $1"; }
+logged() { for i in $(seq $((100 * PACE))); do docker logs box 2>&1 | grep -qx "$1" && return; sleep 0.1; done; echo "not logged: $1"; }
 `
 
 // scrunDockerScenarios are what people do with Docker, and all that is printed.
@@ -65,7 +67,7 @@ var scrunDockerScenarios = []engineScenario{
 	{"not found", `run --rm mini nothing >/dev/null; echo $?`, "127\n"},
 	{"nodes and name", `run --rm -e SCRUN_JOB_NUM_NODES=2 -e SCRUN_JOB_NAME=hello mini sh -c 'echo $SLURM_JOB_NUM_NODES $SLURM_JOB_NAME'`, "2 hello\n2 hello\n"},
 	{"stop, TERM handled", `run -d mini sh -c 'trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.1; done' >/dev/null
-logged ready; docker stop -t 10 box >/dev/null; state ExitCode; docker logs box 2>&1`, "9\nready\nterm\n"},
+logged ready; docker stop -t $((10 * PACE)) box >/dev/null; state ExitCode; docker logs box 2>&1`, "9\nready\nterm\n"},
 	{"kill by signal", `run -d mini sh -c 'trap "echo usr1" USR1; echo ready; while :; do sleep 0.1; done' >/dev/null
 logged ready; docker kill -s USR1 box >/dev/null; logged usr1; docker kill box >/dev/null; docker wait box`, "137\n"},
 	{"exec", `run -d mini sleep 1000 >/dev/null; docker exec box sh -c 'echo out; exit 5'; echo $?; echo text | docker exec -i box cat`, "out\n5\ntext\n"},
@@ -81,9 +83,10 @@ var scrunDockerRootScenarios = []engineScenario{
 run --rm --memory 100m mini true | grep -o 'allocation refused: Memory specification can not be satisfied'`, // the nodes have 1 MiB
 		"2\nallocation refused: Memory specification can not be satisfied\n"},
 	{"dockerd restarted", `run -d mini sh -c 'trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done' >/dev/null; logged ready
-pkill -KILL -x dockerd; sleep 0.5; rm -f /run/docker.pid; setsid dockerd </dev/null >>/tmp/dockerd.log 2>&1 &
-sleep 0.7; for i in $(seq 100); do timeout 2 docker version >/dev/null 2>&1 && break; sleep 0.1; done
-state Status; docker stop -t 10 box >/dev/null; state ExitCode`, "running\n9\n"},
+pkill -KILL -x dockerd; while pgrep -x dockerd >/dev/null; do sleep 0.05; done; rm -f /run/docker.pid
+setsid dockerd </dev/null >>/tmp/dockerd.log 2>&1 &
+for i in $(seq $((150 * PACE))); do timeout $((2 * PACE)) docker version >/dev/null 2>&1 && break; sleep 0.1; done
+state Status; docker stop -t $((10 * PACE)) box >/dev/null; state ExitCode`, "running\n9\n"},
 }
 
 // scrunDockerEnterScenarios: exec enters the container on its node, which has a tmpfs of its own.
@@ -131,7 +134,7 @@ func TestScrunDocker(t *testing.T) {
 		d := newScrunDocker(t, "host", "root", scrunDockerRootful)
 		d.runAll(t, slices.Concat(scrunDockerScenarios, scrunDockerRootScenarios))
 	})
-	for _, slurm := range enginesSlurms() {
+	for _, slurm := range selectedSlurms() {
 		t.Run("rootless,"+slurm, func(t *testing.T) {
 			mustRun(t, "hack/cluster", "root", "--slurm", slurm)
 			d := newScrunDocker(t, slurm, "alice", scrunDockerRootless)
@@ -190,25 +193,23 @@ func (d *scrunDocker) runAll(t *testing.T, all []engineScenario) {
 
 // shell runs a script of bash and returns all that it prints.
 func (d *scrunDocker) shell(script, argument string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := pace.Context(context.Background(), time.Minute)
 	defer cancel()
 	if d.user != "root" {
 		script = "export DOCKER_HOST=unix://$XDG_RUNTIME_DIR/docker.sock\n" + script
 	}
-	out, err := d.command(ctx, d.user, "bash", "-c", script+"\n:", "bash", argument).CombinedOutput()
+	out, err := d.command(ctx, d.user, "bash", "-c", shellPace()+script+"\n:", "bash", argument).CombinedOutput()
 	return string(out), err
 }
 
 // left are jobs, states and processes that do not go.
 func (d *scrunDocker) left() string {
 	var left string
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	pace.Until(settle, func() bool {
 		var err error
 		left, err = d.shell("squeue -h; ls -d /run/docker/runtime-*/moby/* $XDG_RUNTIME_DIR/docker/runtime-*/moby/* 2>/dev/null; ps -e -o args= | grep -E '[s]crun-anchor|[s]alloc |[s]run --'; docker ps -aq", "")
-		if err == nil && left == "" {
-			return ""
-		}
-	}
+		return err == nil && left == ""
+	})
 	return left
 }
 

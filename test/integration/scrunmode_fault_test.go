@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // scrunFaultScenarios: something is killed. Nothing may stay, neither job nor state.
@@ -71,8 +73,11 @@ var scrunFaultScenarios = []podmanScenario{
 		p.daemon("box", `trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done`)
 		p.admin("pkill", "-x", "slurmctld")
 		p.until("slurmctld does not end", 10*time.Second, func() bool { _, err := p.asRoot("pgrep", "-x", "slurmctld"); return err != nil })
-		time.AfterFunc(500*time.Millisecond, func() { _, _ = p.asRoot("slurmctld") })
-		p.do("stop", "-t", "20", "box")
+		go func() {
+			pace.Pause(500 * time.Millisecond) // stop begins without it
+			_, _ = p.asRoot("slurmctld")
+		}()
+		p.do("stop", "-t", patience(20), "box")
 		p.equal("exit status", p.inspect("box", "State.ExitCode"), "9")
 	}},
 }
@@ -116,7 +121,7 @@ func (p *podman) signalAll(signal, words string) {
 // removes the container.
 func (p *podman) killedAtRandom() {
 	t := p.begin(p.user, nil, nil, append(quietly, "run", "--name", "box", "mini", "sh", "-c", "sleep 0.1; exit 7")...)
-	time.Sleep(time.Duration(rand.Intn(350)) * time.Millisecond)
+	pace.Pause(time.Duration(rand.Int63n(int64(pace.Of(350 * time.Millisecond)))))
 	var ours []process
 	for _, process := range p.processes() {
 		for _, words := range []string{"scrun-anchor", "scrun create", "salloc ", "srun ", "scrun-launcher", "scrun start"} {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // theJob is the number of the user's only job.
@@ -38,8 +40,7 @@ var scrunRunScenarios = []podmanScenario{
 		p.do("create", "--name", "box", "-v", "/scratch:/v", "mini", "sh", "-c", "echo ran >/v/ran")
 		p.do("init", "box")
 		p.equal("job state", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%T", "-j", p.theJob())), "RUNNING")
-		time.Sleep(300 * time.Millisecond)
-		if _, err := os.Stat(p.onHost("/scratch/ran")); err == nil {
+		if !pace.Quiet(300*time.Millisecond, func() bool { return !isFile(p.onHost("/scratch/ran")) }) {
 			p.failf("runs before start", "the container ran at create")
 		}
 		p.do("start", "box")
@@ -57,7 +58,7 @@ var scrunRunScenarios = []podmanScenario{
 	}},
 	{name: "TERM and KILL say nothing", run: func(p *podman) {
 		p.daemon("box", `trap "echo term; exit 9" TERM; echo ready; while :; do sleep 0.1; done`)
-		p.do("stop", "-t", "10", "box")
+		p.do("stop", "-t", patience(10), "box")
 		r := p.call("logs", "box")
 		if r.stdout != "ready\nterm\n" || r.stderr != "" {
 			p.failf("noise in the output", "stdout %q, stderr %q", r.stdout, r.stderr)
@@ -138,28 +139,32 @@ func fiftyAtOnce(p *podman) {
 			p.failf("does not start", "%+v", r)
 		}
 	}
-	time.Sleep(time.Second) // they are at rest then
 	p.anchors(many)
-	p.do("stop", "-t", "10", "-a")
+	p.do("stop", "-t", patience(10), "-a")
 	for i := range many {
 		p.equal("exit status", p.inspect(fmt.Sprint("box", i), "State.ExitCode"), "9")
 	}
 }
 
-// anchors wants so many, and none that has too much memory.
+// anchors wants so many, and none that has too much memory when it is at rest.
 func (p *podman) anchors(want int) {
-	n, resident, own := 0, 0, 0
-	for _, process := range p.processes() {
-		if strings.Contains(process.cmdline, "scrun-anchor") && !strings.Contains(process.cmdline, "conmon") {
-			n++
-			rollup, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/smaps_rollup"))
-			resident, own = max(resident, kilobytes(rollup, "Rss")), max(own, kilobytes(rollup, "Anonymous"))
+	var n, resident, own int
+	good := pace.Until(10*time.Second, func() bool {
+		n, resident, own = 0, 0, 0
+		for _, process := range p.processes() {
+			if strings.Contains(process.cmdline, "scrun-anchor") && !strings.Contains(process.cmdline, "conmon") {
+				n++
+				rollup, _ := os.ReadFile(p.onHost("/proc/" + process.pid + "/smaps_rollup"))
+				resident, own = max(resident, kilobytes(rollup, "Rss")), max(own, kilobytes(rollup, "Anonymous"))
+			}
 		}
+		return n == want && resident < mostOfAnchor && own < mostOfAnchorsOwn
+	})
+	found := fmt.Sprintf("%d anchors of at most %d kB, %d of their own", n, resident, own)
+	if !good {
+		p.failf("memory", "%s", found)
 	}
-	if n != want || resident >= mostOfAnchor || own >= mostOfAnchorsOwn {
-		p.failf("memory", "%d anchors of at most %d kB, %d of their own", n, resident, own)
-	}
-	p.noted = append(p.noted, fmt.Sprintf("%d anchors of at most %d kB, %d of their own", n, resident, own))
+	p.noted = append(p.noted, found)
 }
 
 // kilobytes reads a line of a file such as /proc/PID/smaps_rollup.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 var flagScrunReport = flag.String("scrun-report", "", "run the table of TestScrunMode with Slurm's scrun, too, and write it, in markdown, to this file")
@@ -110,7 +112,7 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 			if !col.ours {
 				limit = 20 * time.Second // much of it hangs
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), limit)
+			ctx, cancel := pace.Context(context.Background(), limit)
 			defer cancel()
 			p := &podman{session: newSession(ctx, place.cluster), user: place.user}
 			before := place.census()
@@ -141,17 +143,17 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 // jobsLeft are jobs and states that do not go.
 func (p *podman) jobsLeft() string {
 	var left string
-	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	if !pace.Until(settle, func() bool {
 		jobs, err := p.asRoot("squeue", "-h", "-o", "job %i %T")
 		if err != nil {
 			jobs = err.Error()
 		}
 		states, _ := filepath.Glob(p.onHost("/run/user/1000/ocishim-scrun/*"))
-		if left = jobs + strings.Join(states, "\n"); left == "" {
-			return ""
-		}
+		left = jobs + strings.Join(states, "\n")
+		return left == ""
+	}) {
+		_, _ = p.asRoot("scancel", "--user", "alice")
 	}
-	_, _ = p.asRoot("scancel", "--user", "alice")
 	return left
 }
 

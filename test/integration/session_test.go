@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // session is one scenario on its way: what it started and what the user saw.
@@ -118,6 +120,7 @@ type task struct {
 	stdout lockedBuffer
 	stderr lockedBuffer
 	start  time.Time
+	shown  chan struct{} // at a terminal: closed when all that it showed is in stdout
 	done   chan struct{}
 	err    error
 	ended  time.Time
@@ -150,6 +153,12 @@ func (s *session) launch(t *task) {
 	go func() {
 		t.err = t.cmd.Wait()
 		t.ended = time.Now()
+		if t.shown != nil {
+			select {
+			case <-t.shown:
+			case <-pace.After(2 * time.Second): // somebody else is at the terminal
+			}
+		}
 		close(t.done)
 	}()
 }
@@ -251,14 +260,16 @@ func cut(text string) string {
 
 // ---- waiting -------------------------------------------------------------------
 
-// until polls until it is true; beyond the scenario's limit or most it fails with few words.
+// until polls until it is true; beyond the scenario's limit, or most on a quick machine, it
+// fails with few words.
 func (s *session) until(few string, most time.Duration, true func() bool) {
-	end := time.Now().Add(most)
-	for !true() {
-		if s.ctx.Err() != nil || time.Now().After(end) {
-			s.failf(few, "%s: not so after %s", few, most)
-		}
-		time.Sleep(30 * time.Millisecond)
+	is := false
+	pace.Until(most, func() bool {
+		is = true()
+		return is || s.ctx.Err() != nil
+	})
+	if !is {
+		s.failf(few, "%s: not so after %s", few, pace.Of(most))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // signalScenarios: what Slurm sends reaches the application, and ends what it should end.
@@ -22,11 +24,11 @@ var signalScenarios = []scenario{
 }
 
 // killWait is the cluster's KillWait: after it Slurm sends SIGKILL to what SIGTERM did not end.
-const killWait = 5 * time.Second
+func killWait() time.Duration { return time.Duration(min(paceOfScripts(), 6)) * 5 * time.Second }
 
 // quickly is how long a canceled container may take to end: less than KillWait, so
 // that it was not SIGKILL after all, and less than runtimes that retry kill.
-const quickly = killWait / 2
+func quickly() time.Duration { return killWait() / 2 }
 
 // trapped counts what it gets, until the test makes /out/stop.
 const trapped = `n=0; trap 'n=$((n+1)); echo $n >>/out/caught' %s; echo >/out/ready
@@ -41,7 +43,7 @@ func usr1Once(s *session) {
 	s.started()
 	s.admin("scancel", "--signal=USR1", s.job())
 	s.until("USR1 does not arrive", 3*time.Second, func() bool { return s.out("caught") != "" || ended(t) })
-	time.Sleep(500 * time.Millisecond)
+	pace.Quiet(500*time.Millisecond, func() bool { return s.out("caught") == "1\n" })
 	if got := s.out("caught"); got != "1\n" {
 		s.failf("USR1 "+strconv.Itoa(strings.Count(got, "\n"))+" times", "the application caught %q", got)
 	}
@@ -80,10 +82,10 @@ func (s *session) wantWithin(took, most time.Duration) {
 func (s *session) wantQuick(took time.Duration) {
 	if s.mode == "create" {
 		s.slurms("SIGTERM does not reach containers")
-		s.wantWithin(took, killWait+quickly)
+		s.wantWithin(took, killWait()+quickly())
 		return
 	}
-	s.wantWithin(took, quickly)
+	s.wantWithin(took, quickly())
 }
 
 func cancelHandled(s *session) {
@@ -121,7 +123,7 @@ func cancelBatch(s *session) {
 func cancelKill(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "trap '' TERM; setsid sleep 1000 & sleep 1000 & echo >/out/ready; wait")...)
 	s.started()
-	s.wantWithin(s.cancel(t, "--signal=KILL"), killWait+quickly)
+	s.wantWithin(s.cancel(t, "--signal=KILL"), killWait()+quickly())
 }
 
 // ctrlCTwice is srun at a terminal, without --pty: it asks once, then cancels.
@@ -159,15 +161,13 @@ func suspend(s *session) {
 	id := s.job()
 	ticks := func() int { return len(s.out("ticks")) }
 	s.admin("scontrol", "suspend", id)
+	var before int
 	s.until("not suspended", 3*time.Second, func() bool {
-		before := ticks()
-		time.Sleep(300 * time.Millisecond)
-		return ticks() == before
+		before = ticks()
+		return pace.Quiet(300*time.Millisecond, func() bool { return ticks() == before })
 	})
-	before := ticks()
-	time.Sleep(700 * time.Millisecond)
-	if now := ticks(); now != before {
-		s.failf("not suspended", "%d ticks while suspended", now-before)
+	if !pace.Quiet(700*time.Millisecond, func() bool { return ticks() == before }) {
+		s.failf("not suspended", "%d ticks while suspended", ticks()-before)
 	}
 	s.admin("scontrol", "resume", id)
 	s.until("not resumed", 5*time.Second, func() bool { return ticks() > before+5 })

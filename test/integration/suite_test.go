@@ -13,12 +13,16 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 var (
@@ -49,7 +53,7 @@ var defaultColumns = []column{
 
 func columns() []column {
 	if *flagRuntime == "" && *flagSlurm == "" && *flagMode == "" {
-		return defaultColumns
+		return selected(defaultColumns)
 	}
 	var all []column
 	for _, slurm := range listOr(*flagSlurm, "24.11") {
@@ -102,6 +106,11 @@ var repo = func() string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	pace.UsualSignals()
+	fmt.Println(pace.String())
+	if err := os.Setenv(pace.Variable, strconv.Itoa(paceOfScripts())); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if *flagReport != "" {
 		if err := writeReport(*flagReport); err != nil {
@@ -111,6 +120,19 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// paceOfScripts is how many times longer than on a quick machine scripts wait, and the
+// clusters' Slurm: what was measured first, for all of them.
+var paceOfScripts = sync.OnceValue(func() int { return int(math.Ceil(pace.Factor())) })
+
+// shellPace begins a script that waits: for PACE times as long as on a quick machine, and
+// with QUIET seconds in which what would happen at once has happened.
+func shellPace() string {
+	return fmt.Sprintf("PACE=%d QUIET=%s\n", paceOfScripts(), pace.Seconds(500*time.Millisecond))
+}
+
+// patience is such a number of seconds, for an option.
+func patience(seconds int) string { return strconv.Itoa(seconds * paceOfScripts()) }
 
 // TestSlurm runs the whole table in each column.
 func TestSlurm(t *testing.T) {
@@ -189,7 +211,7 @@ func runScenario(c *cluster, sc scenario) (out outcome, clean bool) {
 		limit = 20 * time.Second
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := pace.Context(context.Background(), limit)
 	defer cancel()
 	s := newSession(ctx, c)
 	out = s.judge(sc.run)

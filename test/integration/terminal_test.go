@@ -26,18 +26,24 @@ func openTerminal(rows, cols uint16) (outer, inner *os.File, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var number, unlock uint32
-	if err = ioctl(outer, syscall.TIOCGPTN, unsafe.Pointer(&number)); err != nil {
-		return nil, nil, err
-	}
+	var unlock uint32
 	if err = ioctl(outer, syscall.TIOCSPTLCK, unsafe.Pointer(&unlock)); err != nil {
 		return nil, nil, err
 	}
 	if err = resize(outer, rows, cols); err != nil {
 		return nil, nil, err
 	}
-	inner, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	inner, err = peer(outer)
 	return outer, inner, err
+}
+
+// peer opens the program's side of a pseudo-terminal.
+func peer(outer *os.File) (*os.File, error) {
+	var number uint32
+	if err := ioctl(outer, syscall.TIOCGPTN, unsafe.Pointer(&number)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 }
 
 func resize(terminal *os.File, rows, cols uint16) error {
@@ -65,13 +71,14 @@ func (s *session) atTerminal(user string, rows, cols uint16, args ...string) *te
 	if err != nil {
 		s.failf("test error", "pseudo-terminal: %v", err)
 	}
-	t := &task{args: args, done: make(chan struct{}), start: time.Now()}
+	t := &task{args: args, shown: make(chan struct{}), done: make(chan struct{}), start: time.Now()}
 	t.cmd = s.command(s.ctx, user, args...)
 	t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = inner, inner, inner
 	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	s.launch(t)
 	inner.Close()
 	go func() {
+		defer close(t.shown)
 		buffer := make([]byte, 4096)
 		for {
 			n, err := outer.Read(buffer)
@@ -88,6 +95,19 @@ func (t *terminal) send(keys string) {
 	if _, err := t.outer.WriteString(keys); err != nil {
 		t.s.failf("terminal gone", "%v", err)
 	}
+}
+
+// taken waits until what was typed has been read.
+func (t *terminal) taken() {
+	inner, err := peer(t.outer)
+	if err != nil {
+		t.s.failf("test error", "pseudo-terminal: %v", err)
+	}
+	defer inner.Close()
+	t.s.until("keys are not read", 6*time.Second, func() bool {
+		var waiting int32
+		return ioctl(inner, syscall.TIOCINQ, unsafe.Pointer(&waiting)) == nil && waiting == 0
+	})
 }
 
 // line types a command.
@@ -147,25 +167,25 @@ func sizeArrives(s *session, t *terminal) {
 	t.expect("resize does not arrive", "now 50 100")
 }
 
-func ctrlC(_ *session, t *terminal) {
+func ctrlC(s *session, t *terminal) {
 	t.line("echo asleep $((1+1)); sleep 1000")
 	t.expect("no output", "asleep 2")
-	time.Sleep(300 * time.Millisecond)
+	s.find("sleep 1000")
 	t.send("\x03")
 	t.line("echo status $?, shell alive $((3+4))")
 	t.expect("Ctrl-C does not arrive", "status 130, shell alive 7")
 }
 
-func ctrlZ(_ *session, t *terminal) {
+func ctrlZ(s *session, t *terminal) {
 	t.line("echo asleep $((1+1)); sleep 1000")
 	t.expect("no output", "asleep 2")
-	time.Sleep(300 * time.Millisecond)
+	s.find("sleep 1000")
 	t.send("\x1a")
 	t.expect("Ctrl-Z does not arrive", "Stopped")
 	t.line("echo shell alive $((3+4)); fg")
 	t.expect("shell lost", "shell alive 7")
 	t.expect("fg does not work", "sleep 1000")
-	time.Sleep(300 * time.Millisecond)
+	s.until("fg does not work", 6*time.Second, func() bool { return s.find("sleep 1000").state == "S" }) // and has the terminal
 	t.send("\x03")
 	t.line("echo status $?, done $((4+4))")
 	t.expect("fg does not work", "status 130, done 8")
