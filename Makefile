@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= 0.1.0-dev
+# Part of --version. Whoever gives the same one gets the same bytes, with git or without.
+COMMIT  ?= $(shell hack/commit)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
@@ -11,7 +13,7 @@ GO      = $(or $(wildcard build/go),go)
 # urfave_cli_no_docs: no Markdown parser, which would prepare itself at each start,
 # in a program that every rootless launch copies.
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
-LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -extldflags=-static
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -extldflags=-static
 # Without inlining beyond Go's own library: the program is a sixteenth smaller, and
 # touches a sixth less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
@@ -203,7 +205,15 @@ build/bin/tally: test/tally/main.go Makefile
 	@mkdir -p build/bin
 	$$(command -v build/go || command -v go) build -o $@ ./test/tally
 
+# It is written only when it is another one, so that nothing is built anew for it.
+build/commit: FORCE
+	@mkdir -p build
+	@commit='$(COMMIT)'; [ "$$commit" = "$$(cat $@ 2>/dev/null)" ] || echo "$$commit" >$@
+
+.PHONY: FORCE
+FORCE:
+
 # The flags are part of what is built: the same sources give the same bytes.
-build/bin/ocishim: $(SOURCES) Makefile
+build/bin/ocishim: $(SOURCES) Makefile build/commit
 	@[ -x build/go ] || command -v go >/dev/null || hack/deps build
 	CGO_ENABLED=1 $$(command -v build/go || command -v go) build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -100,7 +101,11 @@ func (l *launch) prepare() error {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
 	var err error
-	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
+	wanted := *l.b.Spec.Process
+	if namespace(l.b.Spec, specs.UserNamespace) == nil {
+		wanted.Capabilities = withoutMissing(l.b.ID, wanted.Capabilities)
+	}
+	if l.process, err = newProcess(&wanted); err != nil {
 		return err
 	}
 	l.process.Init = true

@@ -92,7 +92,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if len(o.Cgroups) > 0 && !hasCgroup(lc) {
 		return 0, fmt.Errorf("add process to container %q: --cgroup: %w", c.ID, ErrNoCgroup)
 	}
-	process, err := newProcess(p)
+	process, err := newProcess(ofContainer(c.ID, lc, p))
 	if err != nil {
 		return 0, err
 	}
@@ -112,11 +112,15 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	}
 	sup := newSupervisor()
 	defer sup.release()
-	sup.process, sup.step = process, c.Step
+	sup.process, sup.step, sup.listens = process, c.Step, true
 	sup.catch()
 	<-sup.caught
+	if err := sup.hear(); err != nil {
+		return 0, err
+	}
 	err = sup.start(p.Terminal, os.Stdin, os.Stdout, os.Stderr, func() error {
 		sup.target, err = c.add(lc, process, o.PidFile)
+		sup.words.leave()
 		return err
 	})
 	if err != nil {
@@ -124,7 +128,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	}
 	status := sup.supervise()
 	if sup.refused {
-		return 0, fmt.Errorf("execute %q: %w", p.Args[0], ErrNotExecutable)
+		return 0, refusal(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], sup.words.text())
 	}
 	return status, nil
 }

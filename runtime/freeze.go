@@ -2,8 +2,15 @@ package runtime
 
 import (
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
 
+	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Pause stops every process of the container, by its cgroup.
@@ -48,23 +55,76 @@ func (c *Container) paused() bool {
 }
 
 // thaw lets a paused container take the signal that ends it: on cgroup v1 a
-// frozen process does not even die of SIGKILL.
+// frozen process does not even die of SIGKILL. The same holds for the cgroups below,
+// which another runtime in the container may have made and frozen.
 func (c *Container) thaw() {
-	if !c.paused() {
+	if c.Step {
 		return
 	}
-	if lc, err := c.libcontainer(); err == nil {
+	lc, err := c.libcontainer()
+	if err != nil {
+		return
+	}
+	if status, err := lc.Status(); err == nil && status == libcontainer.Paused {
 		_ = lc.Resume()
+	}
+	if state, err := lc.State(); err == nil {
+		thawBelow(state.CgroupPaths["freezer"])
 	}
 }
 
-// Pids lists the container's processes, its first among them.
-func (c *Container) Pids() ([]int, error) {
-	if !c.alive() {
-		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, ErrNotRunning)
+// maxThawed bounds how many cgroups below a container's own are looked at.
+const maxThawed = 10_000
+
+// thawBelow thaws the cgroups in the directory, one of cgroup v1. With v2 what is frozen
+// can be killed.
+func thawBelow(dir string) {
+	if dir == "" || cgroups.IsCgroup2UnifiedMode() {
+		return
 	}
-	pids := []int{c.Init.Pid}
-	for _, p := range c.others(hasOwnPidNamespace(c.Init.Pid)) {
+	seen := 0
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if seen++; err != nil || seen > maxThawed {
+			return fs.SkipAll
+		}
+		if !entry.IsDir() {
+			seen--
+			return nil
+		}
+		if state, err := cgroups.ReadFile(path, "freezer.self_freezing"); err == nil && strings.TrimSpace(state) == "1" {
+			_ = cgroups.WriteFile(path, "freezer.state", string(cgroups.Thawed))
+		}
+		return nil
+	})
+}
+
+// whyAlive says why a process may not end by SIGKILL, empty when that is not to be seen.
+func whyAlive(pid int) string {
+	if groups, err := cgroups.ParseCgroupFile("/proc/" + strconv.Itoa(pid) + "/cgroup"); err == nil {
+		dir := filepath.Join(cgroupRoot, "freezer", groups["freezer"])
+		if state, err := cgroups.ReadFile(dir, "freezer.state"); err == nil && strings.TrimSpace(state) != string(cgroups.Thawed) {
+			return ", because the cgroup " + dir + ", which is not the container's, is frozen"
+		}
+	}
+	if st, err := process.ReadStat(pid); err == nil && st.State == 'D' {
+		return ", because it waits in the kernel"
+	}
+	return ""
+}
+
+// Pids lists the container's processes, its first among them. Of one that has ended they
+// are those that outlive it.
+func (c *Container) Pids() ([]int, error) {
+	if err := c.here(); err != nil {
+		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, err)
+	}
+	pids := []int{}
+	others := c.rest
+	if c.alive() {
+		pids = append(pids, c.Init.Pid)
+		others = func() []process.ID { return c.others(hasOwnPidNamespace(c.Init.Pid)) }
+	}
+	for _, p := range others() {
 		pids = append(pids, p.Pid)
 	}
 	return pids, nil

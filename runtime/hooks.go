@@ -1,13 +1,15 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/sirupsen/logrus"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // keepPoststart takes the poststart hooks from libcontainer, which would run
@@ -21,13 +23,16 @@ func (c *Container) keepPoststart(spec *specs.Spec, config *configs.Config) {
 	delete(config.Hooks, configs.Poststart)
 }
 
-// runPoststart runs the poststart hooks. When one fails the container has to be
-// stopped (runtime.md, Lifecycle).
+// runPoststart runs the poststart hooks, once the application is executed. When one fails
+// the container has to be stopped (runtime.md, Lifecycle). What ends before, by a
+// startContainer hook that fails for example, is errNeverExecuted.
 func (c *Container) runPoststart() error {
 	if len(c.Poststart) == 0 || gaveUpRoot {
 		return nil // with root's surroundings none of the user's programs may run
 	}
-	awaitExec(c.Init)
+	if !executed(c.Init) {
+		return errNeverExecuted
+	}
 	state := &specs.State{
 		Version:     specs.Version,
 		ID:          c.ID,
@@ -38,10 +43,28 @@ func (c *Container) runPoststart() error {
 	}
 	for i, hook := range c.Poststart {
 		if err := commandOf(hook).Run(state); err != nil {
-			return fmt.Errorf("run poststart hook %d, %s: %w", i, hook.Path, err)
+			return fmt.Errorf("error running poststart hook #%d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+// errNeverExecuted says that there is no application.
+var errNeverExecuted = errors.New("the first process ended before it became the application; what it said is in the container's stderr")
+
+// executed waits until the first process of a container that is started has become the
+// application, and reports whether it has. What has ended and is collected by its parent
+// counts: it may have been quick.
+func executed(p process.ID) bool {
+	for ; ; time.Sleep(time.Millisecond) {
+		st, err := process.ReadStat(p.Pid)
+		switch {
+		case err != nil || st.Start != p.Start || st.Comm != launchName:
+			return true
+		case st.Ended():
+			return false
+		}
+	}
 }
 
 func commandOf(hook specs.Hook) *configs.Command {
@@ -60,7 +83,7 @@ func (c *Container) warnOfPoststop(lc *libcontainer.Container) {
 	for i, hook := range hooks {
 		hooks[i] = configs.NewFunctionHook(func(state *specs.State) error {
 			if err := hook.Run(state); err != nil {
-				logrus.Warnf("container %q: run poststop hook %d: %v", c.ID, i, err)
+				demanded().Warnf("container %q: error running poststop hook #%d: %v", c.ID, i, err)
 			}
 			return nil
 		})

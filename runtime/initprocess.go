@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"os"
+	"strings"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
@@ -9,7 +10,8 @@ import (
 
 // supervisedName is what a process that supervises its container calls itself
 // when it launches: libcontainer starts the container's first process as
-// os.Args[0], which is the only word of ours that reaches it.
+// os.Args[0], which is the only word of ours that reaches it. After a colon follows
+// the number of the descriptor for its last words.
 const supervisedName = "ocishim-supervised"
 
 // processorsVariable is how Go programs are told how many threads may work at once.
@@ -40,9 +42,12 @@ func InitProcess() {
 	if len(os.Args) != 2 || os.Args[1] != "init" || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
 		return
 	}
-	if os.Args[0] == supervisedName {
+	if name, descriptor, hears := strings.Cut(os.Args[0], ":"); name == supervisedName {
 		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 			os.Exit(255)
+		}
+		if hears {
+			speakTo(descriptor)
 		}
 	}
 	libcontainer.Init()

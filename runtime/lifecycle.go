@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 )
 
 // Start lets a created container's first process become the application, and
-// runs the poststart hooks. A hook that fails ends the container. Where somebody
-// wants to hear that the application is ready, it returns when it is.
+// runs the poststart hooks. A hook that fails ends and removes the container. Where
+// somebody wants to hear that the application is ready, it returns when it is.
 func (c *Container) Start() error {
 	relay, err := c.execute()
 	if relay != nil {
@@ -31,8 +32,8 @@ func (c *Container) Start() error {
 	}
 	// Hooks may take their time: delete must not wait for them.
 	if err := c.runPoststart(); err != nil {
-		if end := c.end(); end != nil {
-			logrus.Warnf("container %q: %v", c.ID, end)
+		if undone := c.undo(); undone != nil {
+			logrus.Warnf("container %q: %v", c.ID, undone)
 		}
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
@@ -43,6 +44,15 @@ func (c *Container) Start() error {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
 	}
 	return nil
+}
+
+// undo takes back a container whose start has failed (runtime.md, Lifecycle, 12). What a
+// supervisor has is its business, once it has ended.
+func (c *Container) undo() error {
+	if c.Supervised {
+		return c.end()
+	}
+	return c.Delete(true)
 }
 
 // execute has the first process execute the application, under the lock. The relay
@@ -91,14 +101,18 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 
 // Kill sends the signal to the container's first process; to every process of
 // the container when all is set, or when it is SIGKILL and the end of the first
-// process would not end the others. The first one gets it first: else a shell that
-// waits for the others may have ended by itself. A container that does not run is
-// ErrNotRunning.
+// process would not end the others. The first one gets it first: otherwise a shell that
+// waits for the others may have ended by itself. What a first process that has ended left
+// in the cgroup can still be reached in these two ways. A container of which nothing runs
+// is ErrNotRunning. Signal 0 changes nothing: there is an error or there is none.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if err := c.here(); err != nil {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
 	}
 	if !c.alive() {
+		if (all || sig == unix.SIGKILL) && c.killRest(sig) {
+			return nil
+		}
 		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
 	}
 	var others []process.ID
@@ -118,7 +132,40 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	return nil
 }
 
+// restPatience is how long kill goes on finding processes that were forked meanwhile.
+const restPatience = time.Second
+
+// killRest signals what outlives the container's first process, and reports whether there
+// was anything. By SIGKILL it ends all of it.
+func (c *Container) killRest(sig unix.Signal) bool {
+	found := false
+	for deadline := time.Now().Add(restPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		rest := c.rest()
+		for _, p := range rest {
+			_ = p.Signal(sig)
+		}
+		found = found || len(rest) > 0
+		if sig != unix.SIGKILL || len(rest) == 0 {
+			break
+		}
+		c.thaw()
+	}
+	return found
+}
+
+// rest lists what outlives the container's first process in its cgroup: without a pid
+// namespace of its own the others do not end with it.
+func (c *Container) rest() []process.ID {
+	if c.launching() || !c.sameBoot() || c.InPlace {
+		return nil
+	}
+	return slices.DeleteFunc(c.others(false), func(p process.ID) bool { return !p.Alive() })
+}
+
 func (c *Container) signal(sig unix.Signal) error {
+	if sig == 0 {
+		return c.Init.Signal(sig)
+	}
 	if !c.waiting() {
 		awaitExec(c.Init)
 	}
@@ -242,7 +289,7 @@ func (c *Container) end() error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d did not end %v after SIGKILL: %w", c.Init.Pid, endPatience, ErrStillRunning)
+			return fmt.Errorf("process %d did not end %v after SIGKILL%s: %w", c.Init.Pid, endPatience, whyAlive(c.Init.Pid), ErrStuck)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	goruntime "runtime"
@@ -26,6 +27,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	logrus.Debugf("container %q: launched by libcontainer: %s", b.ID, why)
 	sup := newSupervisor()
 	defer sup.release()
+	sup.listens = true
 	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {
 		return 0, err
 	}
@@ -33,13 +35,13 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		sup.stop()
 		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
 	}
-	if err := sup.l.c.runPoststart(); err != nil {
+	if err := sup.l.c.runPoststart(); err != nil && !errors.Is(err, errNeverExecuted) {
 		sup.stop()
 		return 0, fmt.Errorf("start container %q: %w", b.ID, err)
 	}
 	status := sup.supervise()
 	if sup.refused {
-		return 0, fmt.Errorf("execute %q: %w", b.Spec.Process.Args[0], ErrNotExecutable)
+		return 0, refusal(fmt.Sprintf("start container %q", b.ID), b.Spec.Process.Args[0], sup.words.text())
 	}
 	return status, nil
 }
@@ -107,12 +109,25 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	if l.o.Restore != nil {
 		<-sup.caught // the application runs as soon as it is there
 	}
+	if err := sup.hear(); err != nil {
+		return err
+	}
 	err := sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
 		err := l.start()
+		sup.words.leave()
 		sup.target = l.c.Init
 		return err
 	})
 	<-sup.caught
+	return err
+}
+
+// hear prepares for the last words of the process, where the caller is who reads them.
+// What criu restores has none.
+func (sup *supervisor) hear() (err error) {
+	if sup.listens && (sup.l == nil || sup.l.o.Restore == nil) {
+		sup.words, err = listen(sup.process)
+	}
 	return err
 }
 
@@ -142,8 +157,8 @@ func (sup *supervisor) stop() {
 }
 
 // finish removes what is left of the container that has ended; a Slurm task
-// leaves a tombstone, unless nobody is left to ask for it. Delete may have
-// been faster.
+// leaves a tombstone, unless nobody is left to ask for it, and one that is kept
+// leaves all but its processes to delete, as with runc. Delete may have been faster.
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
@@ -155,6 +170,12 @@ func (sup *supervisor) finish(status int) {
 		_ = c.destroy(sup.l.lc)
 		return
 	}
+	if c.Kept && !c.Step {
+		// Its cgroup stays: what it has used is to be read there.
+		c.Ended, c.ExitStatus = time.Now().UTC(), status
+		_ = c.write(c.dir)
+		return
+	}
 	if err := c.destroy(sup.l.lc); err != nil {
 		// What is left, a busy cgroup, can be removed by delete.
 		logrus.Debugf("container %q: %v", c.ID, err)
@@ -162,7 +183,7 @@ func (sup *supervisor) finish(status int) {
 		_ = c.write(c.dir)
 		return
 	}
-	if (c.Step || c.Kept) && !sup.orphaned {
+	if c.Step && !sup.orphaned {
 		_ = c.bury(status)
 		return
 	}

@@ -13,23 +13,61 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
+// The realtime signals, as the C library numbers them (signal(7)).
+const (
+	minRealtime = 34
+	maxSignal   = 64
+)
+
 // ParseSignal reads a signal by number or by name, with or without SIG, in any
-// case: 9, KILL, SIGKILL, sigkill. Numbers 1 to 64 exist on Linux.
+// case: 9, KILL, SIGKILL, sigkill, RTMIN+3. Numbers 1 to 64 exist on Linux; 0 is no
+// signal, but asks whether one could be sent (kill(2)).
 func ParseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > 64 {
-			return 0, fmt.Errorf("%w %q: numbers go from 1 to 64", ErrUnknownSignal, s)
+		if n < 0 || n > maxSignal {
+			return 0, fmt.Errorf("%w %q: numbers go from 0 to %d", ErrUnknownSignal, s, maxSignal)
 		}
 		return unix.Signal(n), nil
 	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
+	name := "SIG" + strings.TrimPrefix(strings.ToUpper(s), "SIG")
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig, nil
 	}
+	if sig := otherName(name); sig != 0 {
+		return sig, nil
+	}
 	return 0, fmt.Errorf("%w %q", ErrUnknownSignal, s)
+}
+
+// otherName reads names that x/sys does not have (signal(7)), among them SIGRTMIN+N and
+// SIGRTMAX-N; 0 when it is none.
+func otherName(name string) unix.Signal {
+	const most = maxSignal - minRealtime
+	switch name {
+	case "SIGCLD":
+		return unix.SIGCHLD
+	case "SIGIOT":
+		return unix.SIGABRT
+	case "SIGPOLL":
+		return unix.SIGIO
+	case "SIGUNUSED":
+		return unix.SIGSYS
+	case "SIGRTMIN":
+		return minRealtime
+	case "SIGRTMAX":
+		return maxSignal
+	}
+	if text, ok := strings.CutPrefix(name, "SIGRTMIN+"); ok {
+		if n, err := strconv.ParseUint(text, 10, 8); err == nil && n <= most {
+			return minRealtime + unix.Signal(n)
+		}
+	}
+	if text, ok := strings.CutPrefix(name, "SIGRTMAX-"); ok {
+		if n, err := strconv.ParseUint(text, 10, 8); err == nil && n <= most {
+			return maxSignal - unix.Signal(n)
+		}
+	}
+	return 0
 }
 
 // launchName is what libcontainer's first process is called until it becomes

@@ -71,10 +71,10 @@ func (c *Container) Status() Status {
 		return Creating
 	case !c.alive():
 		return Stopped
-	case c.waiting():
-		return Created
 	case c.paused():
 		return Paused
+	case c.waiting():
+		return Created
 	}
 	return Running
 }

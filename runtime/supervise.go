@@ -31,7 +31,9 @@ type supervisor struct {
 	ended    chan os.Signal      // SIGCHLD, apart: none of it may be lost
 	imposed  unix.Signal         // the signal whose default action we carried out
 	orphaned bool                // the Slurm step is gone
-	refused  bool                // the kernel would not execute the command
+	refused  bool                // the process ended before it became the command
+	listens  bool                // the caller hears why
+	words    *lastWords          // nil without
 	adopting bool                // what the application leaves behind comes to us
 	siblings map[process.ID]bool // children that we had before
 }
@@ -197,8 +199,9 @@ func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 	if err == nil && !st.Ended() {
 		return 0, false
 	}
-	sup.refused = err == nil && neverExecuted(st)
-	return collect(target)
+	status, ended = collect(target)
+	sup.refused = err == nil && ended && neverExecuted(st, status)
+	return status, ended
 }
 
 // collect takes the status of a child, if it has ended.
@@ -211,13 +214,13 @@ func collect(pid int) (status syscall.WaitStatus, ended bool) {
 	}
 }
 
-// neverExecuted tells of a container's first process that has ended, and is not
-// collected yet, whether it ended before it became the application: the kernel
-// refused to execute the command. Its status, libcontainer's, looks like any
-// other.
-func neverExecuted(s process.Stat) bool {
+// neverExecuted reports of a process that has ended, by what was seen of it before it was
+// collected, whether it ended before it became the application: a startContainer hook
+// failed, or the kernel refused to execute the command. Its status, libcontainer's, looks
+// like any other.
+func neverExecuted(s process.Stat, status syscall.WaitStatus) bool {
 	const libcontainerFailed = 255
-	return s.Comm == launchName && s.ExitCode == libcontainerFailed<<8
+	return s.Comm == launchName && status.Exited() && status.ExitStatus() == libcontainerFailed
 }
 
 // exitStatus is the application's status as a shell has it.

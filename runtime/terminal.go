@@ -72,11 +72,12 @@ func (t *terminal) connect() error {
 	if t.master, err = console.ConsoleFromFile(master); err != nil {
 		return fmt.Errorf("use terminal of container: %w", err)
 	}
+	// An outer terminal turns newlines into line ends by itself, and what a file or a pipe
+	// takes is to have plain newlines, as with runc.
+	if err := console.ClearONLCR(t.master.Fd()); err != nil {
+		return fmt.Errorf("set terminal of container: %w", err)
+	}
 	if t.outer != nil {
-		// The outer terminal turns newlines into line ends by itself.
-		if err := console.ClearONLCR(t.master.Fd()); err != nil {
-			return fmt.Errorf("set terminal of container: %w", err)
-		}
 		if err := t.outer.SetRaw(); err != nil {
 			return fmt.Errorf("set terminal to raw: %w", err)
 		}

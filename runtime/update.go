@@ -113,15 +113,8 @@ func changeRdt(to *configs.Config, rdt *specs.LinuxIntelRdt) error {
 
 // change takes over what r says.
 func change(to *cgroups.Resources, r *specs.LinuxResources) error {
-	switch {
-	case !begins(to.Devices, r.Devices):
+	if !begins(to.Devices, r.Devices) {
 		return fmt.Errorf("devices: %w", errFixed)
-	case len(r.HugepageLimits) > 0:
-		return fmt.Errorf("hugepageLimits: %w", errFixed)
-	case r.Network != nil:
-		return fmt.Errorf("network: %w", errFixed)
-	case len(r.Rdma) > 0:
-		return fmt.Errorf("rdma: %w", errFixed)
 	}
 	if r.Memory != nil {
 		changeMemory(to, r.Memory)
@@ -132,12 +125,19 @@ func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 	if r.Pids != nil && r.Pids.Limit != nil {
 		to.PidsLimit = r.Pids.Limit
 	}
+	// Without those of before: they come last, and would undo what is changed here.
+	to.Unified = nil
 	if len(r.Unified) > 0 {
 		to.Unified = r.Unified
 	}
 	if r.BlockIO != nil {
-		return changeBlockIO(to, r.BlockIO)
+		changeBlockIO(to, r.BlockIO)
 	}
+	if r.Network != nil {
+		changeNetwork(to, r.Network)
+	}
+	changeHugepages(to, r.HugepageLimits)
+	changeRdma(to, r.Rdma)
 	return nil
 }
 
@@ -204,15 +204,4 @@ func changeCPU(to *cgroups.Resources, c *specs.LinuxCPU) {
 	if c.Mems != "" {
 		to.CpusetMems = c.Mems
 	}
-}
-
-func changeBlockIO(to *cgroups.Resources, b *specs.LinuxBlockIO) error {
-	devices := len(b.WeightDevice) + len(b.ThrottleReadBpsDevice) + len(b.ThrottleWriteBpsDevice) +
-		len(b.ThrottleReadIOPSDevice) + len(b.ThrottleWriteIOPSDevice)
-	if devices > 0 {
-		return fmt.Errorf("blockIO of single devices: %w", errFixed)
-	}
-	set(&to.BlkioWeight, b.Weight)
-	set(&to.BlkioLeafWeight, b.LeafWeight)
-	return nil
 }

@@ -247,6 +247,13 @@ func addCapabilities(p *specs.Process, names []string) {
 	for _, set := range []*[]string{&p.Capabilities.Bounding, &p.Capabilities.Effective, &p.Capabilities.Permitted} {
 		*set = append(slices.Clone(*set), names...)
 	}
+	// Where config.json says what is inherited, a user other than root has it as well; only
+	// what is inherited can be ambient (capabilities(7)).
+	for _, name := range names {
+		if slices.Contains(p.Capabilities.Inheritable, name) && !slices.Contains(p.Capabilities.Ambient, name) {
+			p.Capabilities.Ambient = append(slices.Clone(p.Capabilities.Ambient), name)
+		}
+	}
 }
 
 func psCommand() *cli.Command {
@@ -272,7 +279,7 @@ func listProcesses(c *cli.Context) error {
 	}
 	switch format := c.String("format"); format {
 	case "json":
-		return printJSON(pids)
+		return printLine(pids)
 	case "table":
 		return printProcesses(pids, c.Args().Tail())
 	default:
@@ -289,7 +296,7 @@ func printProcesses(pids []int, options []string) error {
 	if err != nil {
 		return fmt.Errorf("run ps %s: %w", strings.Join(options, " "), psError(err))
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
 	column := slices.Index(strings.Fields(lines[0]), "PID")
 	if column < 0 {
 		return usageError{errors.New("ps prints no PID with these options")}

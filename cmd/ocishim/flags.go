@@ -20,7 +20,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "read `PATH`, a file or a directory like /etc/ocishim, in place of the site's configuration"},
 		&cli.StringFlag{Name: "log", Usage: "append messages to `FILE`, too"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log file: text or json"},
-		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error"},
+		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error; without it errors, and the warnings that the specification demands"},
 		&cli.BoolFlag{Name: "debug", Usage: "same as --log-level=debug"},
 		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "go without a cgroup where none can be made: true, false or auto"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make cgroups"},

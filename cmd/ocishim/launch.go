@@ -38,7 +38,7 @@ func runCommand(inv *invocation) *cli.Command {
 		ArgsUsage: "ID",
 		Flags: launchFlags(
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait: create and start"},
-			&cli.BoolFlag{Name: "keep", Usage: "keep the state after the end, until delete"},
+			&cli.BoolFlag{Name: "keep", Usage: "keep the state and the cgroup after the end, until delete"},
 		),
 		Action: func(c *cli.Context) error { return runContainer(c, inv) },
 	}

@@ -35,10 +35,10 @@ func killCommand() *cli.Command {
 		Name:      "kill",
 		Usage:     "send a signal to a container's first process",
 		ArgsUsage: "ID [SIGNAL]",
-		Description: "SIGNAL is a name or number, TERM without one. Task -1 in the ID of a Slurm task stands\n" +
-			"for all tasks of the step on this node.",
+		Description: "SIGNAL is a name, such as KILL or SIGRTMIN+3, or a number, TERM without one; 0 only asks whether\n" +
+			"it runs. Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container, also when its first one has ended"},
 		},
 		Action: kill,
 	}

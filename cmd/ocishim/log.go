@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	goruntime "runtime"
 	"strings"
 
@@ -12,10 +13,10 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// setUpLog directs messages: to stderr in one line each, errors only unless
-// more is asked for, since a Slurm user's stderr is theirs; and to the file
-// that --log names, warnings too, in the form that runc gives it, which the
-// engines read.
+// setUpLog directs messages: to stderr in one line each, unless more is asked for errors
+// only, since a Slurm user's stderr is theirs, and what the specification demands a warning
+// of; and to the file that --log names, warnings too, in the form that runc gives it, which
+// the engines read.
 func setUpLog(c *cli.Context) error {
 	level, logged := logrus.ErrorLevel, logrus.WarnLevel
 	if name := c.String("log-level"); name != "" {
@@ -28,8 +29,8 @@ func setUpLog(c *cli.Context) error {
 	if c.Bool("debug") || c.Bool("verbose") {
 		level, logged = logrus.DebugLevel, logrus.DebugLevel
 	}
-	logrus.SetLevel(level)
-	logrus.SetFormatter(lineFormatter{level})
+	logrus.SetLevel(max(level, logged))
+	logrus.SetFormatter(lineFormatter{level, logged})
 	format, err := logFormat(c.String("log-format"))
 	if err != nil {
 		return err
@@ -42,7 +43,6 @@ func setUpLog(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	logrus.SetLevel(logged)
 	logFile = &logrus.Logger{Out: f, Formatter: format, Level: logged, Hooks: logrus.LevelHooks{}}
 	logrus.AddHook(copyToLog{logFile})
 	return nil
@@ -58,12 +58,13 @@ func logFormat(name string) (logrus.Formatter, error) {
 	return nil, usageError{fmt.Errorf("--log-format %q: choose text or json", name)}
 }
 
-// lineFormatter prints `ocishim: level: message`, down to a level.
-type lineFormatter struct{ least logrus.Level }
+// lineFormatter prints `ocishim: level: message`, down to a level, and to another one what
+// the specification demands.
+type lineFormatter struct{ least, demanded logrus.Level }
 
 // Format implements logrus.Formatter.
 func (f lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
-	if levelOf(e) > f.least {
+	if level := levelOf(e); level > f.least && (level > f.demanded || !runtime.Demanded(e)) {
 		return nil, nil
 	}
 	return fmt.Appendf(nil, "ocishim: %s: %s\n", e.Level, strings.TrimSpace(e.Message)), nil
@@ -77,7 +78,9 @@ func (copyToLog) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire implements logrus.Hook.
 func (h copyToLog) Fire(e *logrus.Entry) error {
-	h.log.WithFields(e.Data).Log(levelOf(e), e.Message)
+	data := maps.Clone(e.Data)
+	delete(data, runtime.DemandedKey)
+	h.log.WithFields(data).Log(levelOf(e), e.Message)
 	return nil
 }
 
@@ -90,9 +93,10 @@ func levelOf(e *logrus.Entry) logrus.Level {
 	return e.Level
 }
 
-// printVersion prints what runc's --version prints, which Podman shows.
+// printVersion prints the lines of runc's --version, which Docker and containerd look for
+// commit and spec in, and Podman shows.
 func printVersion() {
-	fmt.Printf("ocishim version %s\nspec: %s\ngo: %s\n", version, specs.Version, goruntime.Version())
+	fmt.Printf("ocishim version %s\ncommit: %s\nspec: %s\ngo: %s\n", version, commit, specs.Version, goruntime.Version())
 	if v := runtime.SeccompVersion(); v != "" {
 		fmt.Printf("libseccomp: %s\n", v)
 	}

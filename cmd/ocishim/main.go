@@ -21,8 +21,11 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// version is set by the Makefile.
-var version = "0.1.0-dev"
+// version and commit are set by the Makefile.
+var (
+	version = "0.1.0-dev"
+	commit  = "unknown"
+)
 
 // searchPath is where we look for the host's own programs (newuidmap) when the
 // caller gives no PATH: Slurm starts a runtime with an empty environment.

@@ -75,6 +75,7 @@ func hint(err error) string {
 		{runtime.ErrHostsDirectory, "make it there, or mount elsewhere: the image's links never have anything made outside of the container"},
 		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
+		{runtime.ErrStuck, "thaw its cgroup, or end what it waits for, such as a file server; then delete the container again"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; srun --overlap starts another task beside one of Slurm's"},
 		{runtime.ErrNodesMounts, `add {"type": "mount"} to linux.namespaces in config.json`},
 		{runtime.ErrNotFound, "`ocishim list` shows the caller's; those of other users and other state directories need their --root"},

@@ -93,6 +93,9 @@ func printJSON(v any) error {
 	return err
 }
 
+// printLine prints it as runc prints lists: as JSON in one line.
+func printLine(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+
 func listCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "list",
@@ -122,7 +125,7 @@ func list(find func(*cli.Context) ([]runtime.State, error)) cli.ActionFunc {
 			}
 			return nil
 		case format == "json":
-			return printJSON(states)
+			return printLine(states)
 		case format == "table":
 			return printTable(states)
 		default:

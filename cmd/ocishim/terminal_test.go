@@ -232,7 +232,7 @@ func TestTerminalInside(t *testing.T) {
 	cmd := ocishim("--root", state, "run", "-b", dir, uniqueID())
 	cmd.Stdin = strings.NewReader("one line\n")
 	out, err := cmd.CombinedOutput()
-	if statusOf(err) != 4 || !strings.Contains(string(out), "/dev/pts/0\r\n") || !strings.Contains(string(out), "one line\r\n") {
+	if statusOf(err) != 4 || !strings.Contains(string(out), "/dev/pts/0\n") || !strings.Contains(string(out), "one line\n") {
 		t.Errorf("status %v, output %q", err, out)
 	}
 }

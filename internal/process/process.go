@@ -59,12 +59,11 @@ func (p ID) Signal(sig unix.Signal) error {
 
 // A Stat is what proc(5) says of a process in /proc/PID/stat.
 type Stat struct {
-	Comm     string
-	State    byte // a letter, such as R, S or Z
-	Parent   int
-	Threads  int
-	Start    uint64 // in clock ticks since boot
-	ExitCode int    // as wait(2) has it; 0 where we may not see it
+	Comm    string
+	State   byte // a letter, such as R, S or Z
+	Parent  int
+	Threads int
+	Start   uint64 // in clock ticks since boot
 }
 
 // Ended tells whether nothing of the process runs any more. A zombie whose
@@ -98,16 +97,7 @@ func ReadStat(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, fmt.Errorf("read start time of process %d: %w", pid, err)
 	}
-	return Stat{Comm: text[open+1 : end], State: fields[0][0], Parent: parent, Threads: threads, Start: start, ExitCode: exitCode(fields)}, nil
-}
-
-// exitCode is field 52, the last.
-func exitCode(fields []string) int {
-	if len(fields) < 50 {
-		return 0
-	}
-	code, _ := strconv.Atoi(fields[49])
-	return code
+	return Stat{Comm: text[open+1 : end], State: fields[0][0], Parent: parent, Threads: threads, Start: start}, nil
 }
 
 // BootID distinguishes this boot of the machine from every other one: after a

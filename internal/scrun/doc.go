@@ -17,7 +17,7 @@ var (
 	ErrNotFound     = errors.New("container does not exist")
 	ErrExists       = errors.New("container exists")
 	ErrNotCreated   = errors.New("container is not in the state created")
-	ErrNotRunning   = errors.New("container is not running")
+	ErrNotRunning   = errors.New("container not running")
 	ErrStillRunning = errors.New("container is still running")
 	ErrUnsafeRoot   = stateroot.ErrUnsafe
 	ErrNoRoot       = stateroot.ErrNone

@@ -38,6 +38,9 @@ func (c *Container) Kill(sig unix.Signal) error {
 		}
 		return c.killAnchor()
 	case Running, Paused:
+		if sig == 0 {
+			return nil
+		}
 		return c.killStep(sig)
 	}
 	return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
@@ -46,7 +49,7 @@ func (c *Container) Kill(sig unix.Signal) error {
 // isHarmless tells whether the signal does not end a process by default.
 func isHarmless(sig unix.Signal) bool {
 	switch sig {
-	case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+	case 0, unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
 		return true
 	}
 	return false

@@ -41,7 +41,7 @@ func newCapabilities(c *specs.LinuxCapabilities) (capabilities, error) {
 		{&sets.Ambient, c.Ambient},
 	} {
 		for _, name := range s.names {
-			bit, known := capabilityBit(name)
+			bit, known := CapabilityBit(name)
 			if !known {
 				return sets, fmt.Errorf("unknown %q", name)
 			}
@@ -51,7 +51,8 @@ func newCapabilities(c *specs.LinuxCapabilities) (capabilities, error) {
 	return sets, nil
 }
 
-func capabilityBit(name string) (uint64, bool) {
+// CapabilityBit is the bit that the name, such as CAP_KILL, stands for in a set.
+func CapabilityBit(name string) (uint64, bool) {
 	for i, known := range strings.Fields(capabilityNames) {
 		if name == "CAP_"+known {
 			return 1 << i, true

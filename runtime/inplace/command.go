@@ -63,6 +63,15 @@ func executable(file string) error {
 
 var errIsDirectory = errors.New("is a directory")
 
+// refusal is the error of execve for a command that was found.
+func refusal(name string, err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("execute %q: %w: the interpreter of the script, or the loader of the program, does not exist in the container: %w",
+			name, errNotFound, err)
+	}
+	return fmt.Errorf("execute %q: %w: %w", name, errNotExecutable, err)
+}
+
 func commandError(name string, err error) error {
 	if absent(err) {
 		return fmt.Errorf("execute %q: %w: %w", name, errNotFound, err)

@@ -99,8 +99,7 @@ func (t *Task) launch() error {
 			return fmt.Errorf("set seccomp filter: %w", err)
 		}
 	}
-	err = syscall.Exec(command, t.Args, t.Env)
-	return fmt.Errorf("execute %q: %w: %w", t.Args[0], errNotExecutable, err)
+	return refusal(t.Args[0], syscall.Exec(command, t.Args, t.Env))
 }
 
 func (t *Task) prepare() error {

@@ -29,7 +29,7 @@ func TestCapabilityBit(t *testing.T) {
 		"CAP_CHOWN": unix.CAP_CHOWN, "CAP_SETPCAP": unix.CAP_SETPCAP, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN,
 		"CAP_MKNOD": unix.CAP_MKNOD, "CAP_SETFCAP": unix.CAP_SETFCAP, "CAP_CHECKPOINT_RESTORE": unix.CAP_CHECKPOINT_RESTORE,
 	} {
-		if got, known := capabilityBit(name); got != 1<<want || !known {
+		if got, known := CapabilityBit(name); got != 1<<want || !known {
 			t.Errorf("%s: got %b %v, want bit %d", name, got, known, want)
 		}
 	}

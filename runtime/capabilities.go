@@ -1,0 +1,77 @@
+package runtime
+
+import (
+	"slices"
+
+	"github.com/opencontainers/runc/libcontainer"
+	"github.com/opencontainers/runc/libcontainer/configs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// withoutMissing leaves out the capabilities that this process does not have itself, for a
+// container without a user namespace: nobody can grant those, and the container runs
+// without them (config.md, Linux Process). What is unknown stays, for libcontainer to warn
+// of it.
+func withoutMissing(id string, c *specs.LinuxCapabilities) *specs.LinuxCapabilities {
+	if c == nil {
+		return nil
+	}
+	return without(c, id, ownCapabilities())
+}
+
+// without is withoutMissing for a caller who has those, a bit for each.
+func without(c *specs.LinuxCapabilities, id string, has uint64) *specs.LinuxCapabilities {
+	var missing []string
+	granted := *c
+	for _, set := range []*[]string{&granted.Bounding, &granted.Effective, &granted.Permitted, &granted.Inheritable, &granted.Ambient} {
+		*set = slices.DeleteFunc(slices.Clone(*set), func(name string) bool {
+			bit, known := inplace.CapabilityBit(name)
+			if !known || has&bit != 0 {
+				return false
+			}
+			if !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+			return true
+		})
+	}
+	if len(missing) == 0 {
+		return c
+	}
+	slices.Sort(missing)
+	demanded().Warnf("container %q: ignoring capabilities that ocishim's caller does not have: %v", id, missing)
+	return &granted
+}
+
+// ownCapabilities are those that this process may hand on, a bit for each. What the kernel
+// does not know counts, since that is not for us to say.
+func ownCapabilities() uint64 {
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return ^uint64(0)
+	}
+	has := uint64(data[0].Permitted) | uint64(data[1].Permitted)<<32
+	for bit := range 64 {
+		switch bounding, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(bit), 0, 0, 0); {
+		case err != nil: // beyond the kernel's last
+			return has | ^uint64(0)<<bit
+		case bounding == 0:
+			has &^= 1 << bit
+		}
+	}
+	return has
+}
+
+// ofContainer is the process as it can be had in the container.
+func ofContainer(id string, lc *libcontainer.Container, p *specs.Process) *specs.Process {
+	if config := lc.Config(); config.Namespaces.Contains(configs.NEWUSER) {
+		return p
+	}
+	changed := *p
+	changed.Capabilities = withoutMissing(id, p.Capabilities)
+	return &changed
+}
