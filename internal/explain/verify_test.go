@@ -116,3 +116,19 @@ func TestVerifyCovered(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 }
+
+// A library for newer processors goes before the one in the same directory, and tokens in a
+// search path have their meaning.
+func TestVerifyLooksInLevels(t *testing.T) {
+	b, image := planned(t, true)
+	image.File("/opt/lib64/glibc-hwcaps/x86-64-v2/libcuda.so.1", fakenode.ELF{Soname: "libcuda.so.1"}.String())
+	b.Spec.Process.Env = append(b.Spec.Process.Env, "LD_LIBRARY_PATH=/none:/opt/$LIB")
+	const first = "/opt/lib64/glibc-hwcaps/x86-64-v2/libcuda.so.1"
+	f := verify(t, b, image)["libcuda.so.1"]
+	machine := (&fakenode.Node{T: t, Root: "/"}).Tree()
+	if usable := slices.Contains(machine.UsableHwcaps("amd64"), "x86-64-v2"); usable && (f.Found != first || f.Right) {
+		t.Errorf("got %+v", f)
+	} else if !usable && f.Found == first {
+		t.Errorf("this processor cannot use it: %+v", f)
+	}
+}

@@ -165,3 +165,34 @@ func TestContains(t *testing.T) {
 		t.Errorf("got %v, %v, want %v", has, err, want)
 	}
 }
+
+// What the loader is told by flags, and the constants of a program; names that a program
+// lacks are none of its own.
+func TestFlagsAndTexts(t *testing.T) {
+	dir := t.TempDir()
+	try(t, os.WriteFile(dir+"/source.c", []byte("int missing(void); const char *name = \"/opt/libx.so.1\"; int has(void) { return missing(); } int main(void) { return has(); }"), 0o600))
+	link := []string{"-o", dir + "/program", dir + "/source.c", "-Wl,-z,nodefaultlib,--unresolved-symbols=ignore-all"}
+	if out, err := exec.Command("gcc", link...).CombinedOutput(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("gcc: %v: %s", err, out)
+		}
+		t.Skipf("no compiler here: %v: %s", err, out)
+	}
+	tree, err := Open(dir, nil)
+	try(t, err)
+	defer tree.Close()
+	lib, err := tree.Library("/program")
+	if err != nil || !lib.NoDefaultLib {
+		t.Errorf("got %+v, %v", lib, err)
+	}
+	if texts := tree.Texts("/program", ".so"); !slices.Contains(texts, "/opt/libx.so.1") {
+		t.Errorf("its texts are %q", texts)
+	}
+	has, err := tree.Contains("/program", "has", "missing")
+	if err != nil || !has["has"] || has["missing"] {
+		t.Errorf("it contains %v, %v", has, err)
+	}
+	if lib, err := tree.Library("/source.c"); err == nil || lib.NoDefaultLib || len(tree.Texts("/source.c", ".so")) > 0 {
+		t.Errorf("a text is %+v", lib)
+	}
+}
