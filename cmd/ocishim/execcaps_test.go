@@ -29,7 +29,7 @@ func TestExecCapability(t *testing.T) {
 			t.Parallel()
 			c := newContained(t, func(spec *specs.Spec) {
 				sets := &specs.LinuxCapabilities{Inheritable: test.inheritable}
-				sets.Bounding, sets.Permitted, sets.Effective = []string{"CAP_KILL"}, []string{"CAP_KILL"}, []string{"CAP_KILL"}
+				sets.Bounding, sets.Permitted, sets.Effective = []string{"CAP_KILL", "CAP_SYSLOG"}, []string{"CAP_KILL"}, []string{"CAP_KILL"}
 				spec.Process.Capabilities = sets
 			})
 			out := c.mustCall("exec", "--cap", test.cap, "--user", test.user, c.id, "cat", "/proc/self/status")

@@ -45,9 +45,16 @@ func newContained(t *testing.T, change func(*specs.Spec)) *contained {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkNothingLeft(t, c.state, mark) })
-	// No pipe of the test's: the container would hold it.
-	if err := c.command("create", "-b", c.dir, "--pid-file", c.file("pid"), c.id).Run(); err != nil {
+	// A file, no pipe of the test's: the container would hold it.
+	said, err := os.Create(c.file("said"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	defer said.Close()
+	create := c.command("create", "-b", c.dir, "--pid-file", c.file("pid"), c.id)
+	create.Stderr = said
+	if err := create.Run(); err != nil {
+		t.Fatalf("%v: %s", err, readLine(t, c.file("said")))
 	}
 	t.Cleanup(func() { _ = c.command("delete", "--force", c.id).Run() })
 	c.mustCall("start", c.id)
@@ -83,7 +90,12 @@ func (c *contained) add(command ...string) string {
 	if err := c.command(slices.Concat([]string{"exec", "--detach", "--pid-file", file, c.id}, command)...).Run(); err != nil {
 		c.t.Fatal(err)
 	}
-	return readLine(c.t, file)
+	pid := readLine(c.t, file)
+	// Frozen before, on its way from one program to the other, it would never be quite frozen.
+	if !wait(10*time.Second, func() bool { return readLine(c.t, filepath.Join("/proc", pid, "comm")) == filepath.Base(command[0]) }) {
+		c.t.Fatalf("process %s does not become %v", pid, command)
+	}
+	return pid
 }
 
 func (c *contained) status() string {
@@ -188,14 +200,15 @@ func TestFrozenBelow(t *testing.T) {
 			if err := os.MkdirAll(below, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			for name, value := range map[string]string{"cgroup.procs": other, filepath.Base(file): frozen} {
-				if err := os.WriteFile(filepath.Join(below, name), []byte(value), 0); err != nil {
+			for _, set := range [][2]string{{"cgroup.procs", other}, {filepath.Base(file), frozen}} {
+				if err := os.WriteFile(filepath.Join(below, set[0]), []byte(set[1]), 0); err != nil {
 					t.Fatal(err)
 				}
 			}
 			t.Cleanup(func() { _ = os.WriteFile(filepath.Join(below, filepath.Base(file)), []byte("THAWED"), 0) })
-			if test.paused {
-				c.mustCall("pause", c.id)
+			// cgroup v1 may need more than one try on a busy machine.
+			if test.paused && !wait(10*time.Second, func() bool { _, status := c.call("pause", c.id); return status == 0 }) {
+				t.Fatal("it cannot be paused")
 			}
 			verb := slices.Clone(test.verb)
 			verb[slices.Index(verb, "ID")] = c.id
