@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // A sameCase is a container of the hpc profile that both launchers are to make alike.
@@ -128,7 +129,7 @@ func (p *samePlace) launch(c sameCase, bundle string, byLibcontainer bool) seen 
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		p.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	ctx, cancel := pace.Context(p.t.Context(), time.Minute)
 	defer cancel()
 	state := filepath.Join(p.dir, "state")
 	args := append([]string{"--config", config, "--root", state, "--log", filepath.Join(p.dir, "log"), "--log-level", "debug", "run", "--profile", "hpc", "-b", bundle}, c.args...)
