@@ -50,11 +50,12 @@ test-all: ## the same with all repeats, users, old kernels and ways of calling; 
 # For tests; empty is no wish.
 export OCISHIM_TEST_ALL
 
-# What tests of GPUs look at as images, and Slurm runs in: build/bookworm, build/trixie,
-# and both with MPI.
+# What tests of GPUs look at as images, and Slurm runs in: build/bookworm, build/trixie and
+# build/forky, and those with MPI, of forky for `make test-all`.
 .PHONY: roots
 roots:
-	@if [ "$$(id -u)" = 0 ]; then hack/cluster root --slurm 22.05 --mpi && hack/cluster root --slurm 24.11 --mpi; fi
+	@if [ "$$(id -u)" = 0 ]; then hack/cluster root --slurm 22.05 --mpi && hack/cluster root --slurm 24.11 --mpi && \
+		hack/cluster root --slurm 26.05 $${OCISHIM_TEST_ALL:+--mpi}; fi
 
 .PHONY: build
 build: build/bin/ocishim ## the static binary, build/bin/ocishim
@@ -149,7 +150,7 @@ advisories: ## modules that are behind, and advisories about those that are pinn
 	TAGS='$(TAGS)' hack/advisories
 
 .PHONY: cluster-up
-cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=22.05|24.11 NODES=N
+cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=22.05|24.11|26.05 NODES=N
 	hack/deps test
 	hack/cluster up --name dev --slurm $(or $(SLURM),24.11) --nodes $(or $(NODES),3) \
 		--oci oci.conf.d/$(if $(filter 22.05,$(SLURM)),22.05,run).conf
@@ -161,7 +162,7 @@ cluster-down: ## take that cluster down
 
 .PHONY: clean
 clean: ## remove build/, except the cached roots of other distributions
-	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -not -name 'images*' -exec rm -rf {} +
+	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -not -name 'forky*' -not -name 'images*' -exec rm -rf {} +
 
 .PHONY: help
 help: ## this list

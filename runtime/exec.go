@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -96,6 +97,9 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if os.Geteuid() != 0 {
+		process.AdditionalGroups = withoutOwn(process.AdditionalGroups, p.User.GID)
+	}
 	if len(o.Cgroups) > 0 {
 		process.SubCgroupPaths = o.Cgroups
 	}
@@ -131,6 +135,12 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 		return 0, refusal(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], sup.words.text())
 	}
 	return status, nil
+}
+
+// withoutOwn leaves out a group that the process has as its own, which engines repeat
+// (Podman 5.8): without root no process may set groups, and this one it has.
+func withoutOwn(groups []int, own uint32) []int {
+	return slices.DeleteFunc(groups, func(gid int) bool { return gid == int(own) })
 }
 
 // checkExec says what of the process cannot be had, before there is one.

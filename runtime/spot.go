@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
 )
 
-// IsRoot reports whether we are root of the machine, not of a user namespace, where files
-// of the machine's root look like nobody's.
-func IsRoot() bool { return os.Geteuid() == 0 && !userns.RunningInUserNS() }
+// IsRoot reports whether we are root of the host, or root of a user namespace that has all
+// of the host's users under their own numbers: of Slurm's namespace/linux, in which its
+// cleanup calls us. In any other, files of the host's root look like nobody's.
+func IsRoot() bool { return os.Geteuid() == 0 && process.HostIDs() }
 
 // maxLinks bounds the symbolic links followed in a path, as the kernel does.
 const maxLinks = 40

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,12 @@ import (
 // in which $U, with the number $UID_OF_U, is the ordinary user, $P the program,
 // and $B the bundle of a Slurm task with the id $T that sleeps.
 func inPrivateRun(t *testing.T, script string) string {
+	t.Helper()
+	return inPrivateRunBy(t, script, nil)
+}
+
+// inPrivateRunBy starts it with the attributes.
+func inPrivateRunBy(t *testing.T, script string, attr *syscall.SysProcAttr) string {
 	t.Helper()
 	job := uniqueID()[len("test-"):]
 	spec, err := exampleSpec()
@@ -43,11 +50,44 @@ as_user() { setpriv --reuid "$UID_OF_U" --regid "$GID_OF_U" --clear-groups "$@";
 		"FIXTURE=" + shared.dir, "U=" + userName, "UID_OF_U=" + uid, "GID_OF_U=" + strconv.Itoa(int(ordinaryUser().Gid)),
 		"LIMIT=" + pace.Seconds(20*time.Second), "P=/run/fixture/bin/ocishim", "B=/run/fixture/" + filepath.Base(dir), "J=" + job, "T=n1." + userName + "." + job + ".0",
 	}
+	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v", err)
 	}
 	return string(out)
+}
+
+// Slurm's cleanup is root's also where the job has a user namespace of its own, in which
+// all ids are the host's (namespace/linux with CLONE_NEWUSER). In one that has fewer of
+// them uid 0 is nobody's root.
+func TestCleanupInUserNamespace(t *testing.T) {
+	needRoot(t)
+	t.Parallel()
+	const script = `
+as_user env -i $P create -b $B $T.0
+as_user env -i $P start $T.0
+env -i $P state $T.-1 | grep -q '"running"'
+env -i $P kill $T.-1 KILL
+env -i $P delete --force $T.-1
+env -i $P state --missing-ok $T.-1 | grep -qx {}
+test -z "$(ls -A /tmp/ocishim-$UID_OF_U)"
+`
+	all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
+	if out := inPrivateRunBy(t, script, userNamespace(all)); out != "" {
+		t.Errorf("output: %s", out)
+	}
+	some := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 65536}}
+	if out := inPrivateRunBy(t, `env -i $P state $T.-1 2>&1 | grep -o '/tmp/ocishim-[0-9]*'`, userNamespace(some)); out != "/tmp/ocishim-0\n" {
+		t.Errorf("in a namespace with some ids: %s", out)
+	}
+}
+
+func userNamespace(ids []syscall.SysProcIDMap) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{Uid: 0, Gid: 0},
+	}
 }
 
 // Without --root the state is in the first directory of the list that can be

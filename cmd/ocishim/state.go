@@ -27,18 +27,29 @@ func stateCommand() *cli.Command {
 			"Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "edits", Usage: "print what was changed in the bundle's configuration instead, as a JSON array"},
+			&cli.BoolFlag{Name: "missing-ok", Usage: "print {} for a container that does not exist, instead of an error: for RunTimeQuery of oci.conf"},
 		},
-		Action: func(c *cli.Context) error {
-			t, found, err := find(c, 1)
-			if err != nil {
-				return err
-			}
-			if c.Bool("edits") {
-				return printEdits(t, found)
-			}
-			return printJSON(stateOf(t, found))
-		},
+		Action: showState,
 	}
+}
+
+func showState(c *cli.Context) error {
+	if c.Bool("edits") && c.Bool("missing-ok") {
+		return usageError{errors.New("--missing-ok does not go with --edits")}
+	}
+	t, found, err := find(c, 1)
+	switch {
+	// Slurm prints what it cannot read as a state into the job's output, after the error
+	// of the run that left none. From an object without a status it concludes the same,
+	// that there is nothing to kill or to delete, and is silent.
+	case c.Bool("missing-ok") && errors.Is(err, runtime.ErrNotFound):
+		return printJSON(struct{}{})
+	case err != nil:
+		return err
+	case c.Bool("edits"):
+		return printEdits(t, found)
+	}
+	return printJSON(stateOf(t, found))
 }
 
 // stateOf is the state of the one container, or the common one of all tasks of

@@ -5,7 +5,7 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/moby/sys/userns"
+	"github.com/ocishim/ocishim/internal/process"
 )
 
 // check refuses what is neither file nor directory, and what is not safe.
@@ -26,10 +26,10 @@ func (l *loader) check(path string, info os.FileInfo) error {
 	return nil
 }
 
-// ownedByRoot tells whether the uid is that of root. In a user namespace, where
-// rootless engines call us, the node's root has the uid that stands for
-// everybody who is not in the namespace.
+// ownedByRoot reports whether the uid is that of root. In a user namespace, where
+// rootless engines call us, the host's root has the uid that stands for everybody who
+// is not in the namespace.
 func ownedByRoot(uid int) bool {
 	const overflowUID = 65534
-	return uid == 0 || uid == overflowUID && userns.RunningInUserNS()
+	return uid == 0 || uid == overflowUID && !process.HostIDs()
 }

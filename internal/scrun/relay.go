@@ -9,7 +9,11 @@ import (
 
 // ofSlurmd begins the lines that slurmstepd puts between what the container
 // writes on stderr: that a step was cancelled, at each SIGTERM, or ran out of memory.
-var ofSlurmd = []byte("slurmstepd-")
+// Slurm 26.05 begins them with the time.
+var ofSlurmd, ofTime = []byte("slurmstepd-"), []byte("[0000-00-00T00:00:00")
+
+// afterTime follows the time, whose end (LogTimeFormat) may be a fraction and a zone.
+var afterTime = []byte("] error: ")
 
 // mostHeld is how much of a line is held back until it is known whose it is.
 const mostHeld = 1024
@@ -65,10 +69,31 @@ func lastPossible(data []byte) int {
 			return len(data)
 		}
 		at += end + 1
-		if isPrefixEither(data[at:], ofSlurmd) {
+		if maySlurmds(data[at:]) {
 			return at
 		}
 	}
+}
+
+// maySlurmds reports whether a line begins as one of slurmstepd's, as far as it is there.
+func maySlurmds(line []byte) bool { return isPrefixEither(line, ofSlurmd) || mayBeginWithTime(line) }
+
+func mayBeginWithTime(line []byte) bool {
+	for i, want := range ofTime[:min(len(line), len(ofTime))] {
+		if digit := line[i] >= '0' && line[i] <= '9'; want == '0' && !digit || want != '0' && line[i] != want {
+			return false
+		}
+	}
+	if len(line) <= len(ofTime) {
+		return true
+	}
+	return isPrefixEither(bytes.TrimLeft(line[len(ofTime):], "0123456789.:+-Z"), afterTime)
+}
+
+// isSlurmds reports whether a whole line is one of slurmstepd's that are for the log.
+func isSlurmds(line []byte) bool {
+	_, text, found := bytes.Cut(line, []byte("error: "))
+	return found && maySlurmds(line) && (bytes.HasPrefix(text, []byte("*** ")) || bytes.HasPrefix(text, []byte("Detected ")))
 }
 
 // isPrefixEither tells whether one of them is how the other begins.
@@ -87,13 +112,13 @@ func (r *relay) hold(data []byte) ([]byte, error) {
 	}
 	r.held = append(r.held, part...)
 	data = data[len(part):]
-	if isPrefixEither(r.held, ofSlurmd) && end < 0 && len(r.held) < mostHeld {
+	if maySlurmds(r.held) && end < 0 && len(r.held) < mostHeld {
 		return data, nil
 	}
 	line := r.held
 	r.held = nil
 	r.mid = end < 0
-	if bytes.HasPrefix(line, ofSlurmd) && (bytes.Contains(line, []byte(": error: *** ")) || bytes.Contains(line, []byte(": error: Detected "))) {
+	if isSlurmds(line) {
 		r.log(strings.TrimSpace(string(line)))
 		return data, nil
 	}

@@ -19,12 +19,12 @@ import (
 // which get one that is gone afterwards.
 func TestCgroups(t *testing.T) {
 	prepare(t)
-	for _, view := range []string{"v1", "hybrid", "v2"} {
-		t.Run(view, func(t *testing.T) {
-			col := column{runtime: "ocishim", slurm: "24.11", mode: "run"}
+	for _, place := range []struct{ slurm, view string }{{"24.11", "v1"}, {"24.11", "hybrid"}, {"24.11", "v2"}, {"26.05", "v2"}} {
+		t.Run(place.slurm+"_"+place.view, func(t *testing.T) {
+			col := column{runtime: "ocishim", slurm: place.slurm, mode: "run"}
 			prepareColumn(t, col)
-			c := newCluster(t, col, "cgroup-"+view)
-			c.view = view
+			c := newCluster(t, col, "cgroup-"+place.view)
+			c.view = place.view
 			t.Cleanup(c.down)
 			c.up(t)
 			ro := bundle("alice", "ro")

@@ -88,6 +88,7 @@ type cluster struct {
 	view string   // which cgroups are seen; empty is what hack/cluster chooses
 	mpi  bool     // with Open MPI and MPICH
 	conf []string // more lines of slurm.conf
+	etc  []string // more files of its directory
 	gpus int      // fake GPUs of each node
 
 	driver string // of these
@@ -99,11 +100,14 @@ type cluster struct {
 
 func newCluster(t *testing.T, col column, which string) *cluster {
 	c := &cluster{column: col}
-	c.name = strings.ReplaceAll(fmt.Sprintf("it-%s-%s-%s-%s", col.runtime, col.slurm, col.mode, which), ".", "")
+	c.name = strings.NewReplacer(".", "", " ", "-").Replace("it-" + col.String() + "-" + which)
 	c.oci = filepath.Join(t.TempDir(), "oci.conf")
 	conf, err := ociConf(col)
 	if err == nil {
 		err = os.WriteFile(c.oci, []byte(conf), 0o644)
+	}
+	if err == nil {
+		err = c.namespacesOf(t.TempDir())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +139,9 @@ func (c *cluster) start(t *testing.T, n int) {
 	}
 	for _, line := range c.conf {
 		up = append(up, "--conf", line)
+	}
+	for _, file := range c.etc {
+		up = append(up, "--etc", file)
 	}
 	if c.gpus > 0 {
 		up = append(up, "--gpus", strconv.Itoa(c.gpus), "--driver", c.driver)

@@ -60,11 +60,12 @@ func (s *session) inPlace() bool {
 	return s.runtime == "ocishim" && (s.mode == "run" || s.mode == "run-sh")
 }
 
-// stepds are the slurmstepd processes of a job.
+// stepds are the slurmstepd processes of a job's steps; the one that only holds the job,
+// where each has namespaces of its own, is none of them.
 func (s *session) stepds(job string) []process {
 	var all []process
 	for _, p := range s.processes() {
-		if strings.HasPrefix(p.cmdline, "slurmstepd: ["+job+".") && p.uid == "0" {
+		if strings.HasPrefix(p.cmdline, "slurmstepd: ["+job+".") && !strings.Contains(p.cmdline, ".extern]") && p.uid == "0" {
 			all = append(all, p)
 		}
 	}

@@ -29,6 +29,9 @@ func TestGPUs(t *testing.T) {
 			{slurm: "24.11", mode: "oci"},
 			{slurm: "24.11", mode: "create"},
 			{slurm: "22.05", mode: "run", short: true},
+			{slurm: "26.05", mode: "run", short: !pace.All()},
+			{slurm: "26.05", mode: "oci"},
+			{slurm: "26.05", mode: "create"},
 		} {
 			if !selectedGPUs(constrain, col) {
 				continue

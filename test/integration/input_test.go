@@ -5,6 +5,7 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -16,48 +17,85 @@ var inputScenarios = []scenario{
 	{name: "broken config.json", noisy: true, run: badBundle("config.json", func(dir string) error {
 		return os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"ociVersion": "1.0.2", "process": {`), 0o644)
 	})},
-	{name: "missing rootfs", noisy: true, run: badBundle("rootfs", func(dir string) error {
-		return os.Remove(filepath.Join(dir, "rootfs"))
-	})},
+	{name: "missing rootfs", noisy: true, run: badBundle("rootfs", withoutRootfs)},
 	{name: "unreadable bundle", noisy: true, run: badBundle("bad", func(dir string) error {
 		if err := os.Chown(dir, 0, 0); err != nil {
 			return err
 		}
 		return os.Chmod(dir, 0o700)
 	})},
-	{name: "unreadable rootfs", noisy: true, run: badBundle("rootfs", func(dir string) error {
-		if err := os.Remove(filepath.Join(dir, "rootfs")); err != nil {
-			return err
-		}
-		return os.Mkdir(filepath.Join(dir, "rootfs"), 0o700) // root's
-	})},
+	{name: "unreadable rootfs", noisy: true, run: badBundle("rootfs", rootsRootfs)},
+	{name: "batch job that cannot start", short: true, noisy: true, run: badBatch},
+}
+
+func withoutRootfs(dir string) error { return os.Remove(filepath.Join(dir, "rootfs")) }
+
+func rootsRootfs(dir string) error {
+	if err := withoutRootfs(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(filepath.Join(dir, "rootfs"), 0o700)
 }
 
 // badBundle spoils a copy of a good bundle; the error must name what is wrong.
 func badBundle(named string, spoil func(dir string) error) func(*session) {
 	return func(s *session) {
-		dir := s.onHost("/home/alice/bad")
-		good := s.onHost(bundle("alice", "ro"))
-		_ = os.RemoveAll(dir)
-		err := os.Mkdir(dir, 0o755)
-		if err == nil {
-			err = os.Symlink(filepath.Join("/home/alice/bundles/ro/rootfs"), filepath.Join(dir, "rootfs"))
-		}
-		config, readErr := os.ReadFile(filepath.Join(good, "config.json"))
-		if err == nil && readErr == nil {
-			err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644)
-		}
-		if err == nil {
-			err = spoil(dir)
-		}
-		if err != nil {
-			s.failf("test error", "%v", err)
-		}
+		s.spoiled(spoil)
 		r := s.as("alice", "srun", "--container", "/home/alice/bad", "bash", "-c", "echo ran")
 		if r.status == 0 {
 			s.failf("exit status 0", "a bundle that cannot work, and exit status 0: %q", r.stdout)
 		}
 		s.wantNamed(r, named)
+	}
+}
+
+// spoiled makes /home/alice/bad of a good bundle.
+func (s *session) spoiled(spoil func(dir string) error) {
+	dir := s.onHost("/home/alice/bad")
+	_ = os.RemoveAll(dir)
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		err = os.Symlink(bundle("alice", "ro")+"/rootfs", filepath.Join(dir, "rootfs"))
+	}
+	config, readErr := os.ReadFile(filepath.Join(s.onHost(bundle("alice", "ro")), "config.json"))
+	if err == nil && readErr == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644)
+	}
+	if err == nil {
+		err = spoil(dir)
+	}
+	if err != nil || readErr != nil {
+		s.failf("test error", "%v, %v", err, readErr)
+	}
+}
+
+// aboutState is what Slurm says of a state that it cannot read, in the words of 22.05 and
+// of newer ones.
+var aboutState = regexp.MustCompile(`JSON parsing error|RunTimeQuery|unable to parse`)
+
+// badBatch: what runs before the container is there fails, so that there is no state. In
+// the job's output is why, and nothing of Slurm's about the state that it asks for.
+func badBatch(s *session) {
+	for _, bad := range []struct {
+		named string
+		spoil func(dir string) error
+	}{{"rootfs", withoutRootfs}, {"rootfs", rootsRootfs}, {"ociVersion", func(dir string) error {
+		return os.WriteFile(filepath.Join(dir, "config.json"),
+			[]byte(`{"ociVersion": "9.9", "process": {"cwd": "/", "args": ["sh"]}, "root": {"path": "rootfs"}}`), 0o644)
+	}}} {
+		s.spoiled(bad.spoil)
+		const out, errs = "/home/alice/out/out.txt", "/home/alice/out/err.txt"
+		s.files = append(s.files, out, errs)
+		id := s.submit("echo ran", "--container", "/home/alice/bad", "-o", out, "-e", errs)
+		state, code := s.jobEnd(id)
+		said := s.out("out.txt") + s.out("err.txt")
+		if state != "FAILED" || strings.Contains(said, "ran\n") {
+			s.failf("job "+state+" "+code, "a bundle that cannot work: job %s, exit code %s: %q", state, code, said)
+		}
+		if aboutState.MatchString(said) {
+			s.failf("noise in the output", "Slurm writes of the state into the job's output: %q", said)
+		}
+		s.wantNamed(result{stderr: said}, bad.named)
 	}
 }
 

@@ -97,8 +97,13 @@ func (s *session) leftProcess() string {
 	return ""
 }
 
-// leftState looks wherever a runtime keeps the state of its containers.
+// leftState looks wherever a runtime keeps the state of its containers. Where a job had a
+// pid namespace of its own the Epilog removes the state, but not here: that nothing of such
+// a container runs is only sure from the host's pid namespace, and a cluster has another.
 func (s *session) leftState() string {
+	if s.namespaces == "pid" {
+		return ""
+	}
 	roots := []string{"/run/ocishim/*"}
 	if s.runtime != "ocishim" {
 		roots = append(roots, "/tmp") // the documented --root of 22.05

@@ -89,7 +89,7 @@ func inFewWords(err error) string {
 // compareOther measures two ranks on a node with another runtime. That it does not
 // work is a finding, not a failure of this test.
 func compareOther(t *testing.T, runtime string) {
-	m := newMPICluster(t, runtime)
+	m := newMPICluster(t, runtime, "24.11")
 	for _, mc := range mpiCases {
 		if mc.ranks > 2 {
 			continue

@@ -16,6 +16,10 @@ func ociConf(col column) (string, error) {
 		return documentedConf(col)
 	}
 	file := map[string]string{
+		"26.05 run":    "run.conf",
+		"26.05 run-sh": "run.conf",
+		"26.05 oci":    "run.conf",
+		"26.05 create": "create-start.conf",
 		"24.11 run":    "run.conf",
 		"24.11 run-sh": "run.conf",
 		"24.11 oci":    "run.conf",

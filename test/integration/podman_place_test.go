@@ -58,6 +58,10 @@ END
 echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 `
 
+// podmanSetup2605 is for the Podman beside Slurm 26.05, 5.8, which takes root's places for
+// every user's.
+const podmanSetup2605 = `sed -i /root=/d /etc/containers/storage.conf`
+
 // up starts the machine and gives the user the image mini.
 func (place *podmanPlace) up(t *testing.T) {
 	t.Helper()
@@ -68,7 +72,11 @@ func (place *podmanPlace) up(t *testing.T) {
 func (place *podmanPlace) upAs(t *testing.T, nodes int) {
 	t.Helper()
 	place.start(t, nodes)
-	if out, err := place.asRoot("sh", "-c", podmanSetup); err != nil {
+	setup := podmanSetup
+	if place.slurm == "26.05" {
+		setup += podmanSetup2605
+	}
+	if out, err := place.asRoot("sh", "-c", setup); err != nil {
 		t.Fatalf("setup: %v: %s", err, out)
 	}
 	ctx, cancel := pace.Context(context.Background(), time.Minute)

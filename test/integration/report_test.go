@@ -32,6 +32,9 @@ func writeReport(path string) error {
 	head, rule := "| |", "|---|"
 	for _, col := range columns() {
 		mode := map[string]string{"run": "run, by exec", "run-sh": "run, as documented", "oci": "run, profile oci", "create": "create/start"}[col.mode]
+		if col.namespaces != "" {
+			mode += ", " + col.namespaces + " namespace of the job's"
+		}
 		head += fmt.Sprintf(" %s, Slurm %s, %s |", col.runtime, col.slurm, mode)
 		rule += "---|"
 	}

@@ -44,9 +44,16 @@ var scrunScenarios = []podmanScenario{
 // step Slurm starts by oci.conf, on ocishim.
 func TestScrun(t *testing.T) {
 	prepare(t)
-	mustRun(t, "hack/cluster", "root", "--slurm", "24.11")
-	place := newPodmanPlace("24.11", "alice", "")
-	place.name, place.oci = "it-scrun", filepath.Join(repo, "oci.conf.d/run.conf")
+	throughScruns(t, "24.11", "it-scrun")
+	if pace.All() {
+		t.Run("26.05", func(t *testing.T) { throughScruns(t, "26.05", "it-scrun-2605") })
+	}
+}
+
+func throughScruns(t *testing.T, slurm, name string) {
+	mustRun(t, "hack/cluster", "root", "--slurm", slurm)
+	place := newPodmanPlace(slurm, "alice", "")
+	place.name, place.oci = name, filepath.Join(repo, "oci.conf.d/run.conf")
 	defer place.down()
 	place.up(t)
 	if out, err := place.asRoot("sh", "-c", scrunSetup); err != nil {

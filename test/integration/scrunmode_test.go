@@ -31,12 +31,16 @@ type scrunColumn struct {
 	place string
 	setup string
 	ours  bool
+	slurm string
 }
 
 var scrunColumns = []scrunColumn{
-	{"ocishim as scrun", "it-scrunmode", scrunModeSetup, true},
-	{"Slurm's scrun 24.11", "it-scrunreal", scrunSetup, false},
+	{"ocishim as scrun", "it-scrunmode", scrunModeSetup, true, "24.11"},
+	{"Slurm's scrun 24.11", "it-scrunreal", scrunSetup, false, "24.11"},
 }
+
+// scrunOn2605 is not in the table of docs/scrun.md.
+var scrunOn2605 = scrunColumn{"ocishim as scrun, 26.05", "it-scrunmode-2605", scrunModeSetup, true, "26.05"}
 
 // scrunTable is what people do with Podman, as far as it can be done to a job, and
 // what they do with jobs.
@@ -83,6 +87,10 @@ func TestScrunMode(t *testing.T) {
 		cells[col.name] = map[string]string{}
 		t.Run(col.place, func(t *testing.T) { runScrunColumn(t, col, cells[col.name]) })
 	}
+	if pace.All() {
+		mustRun(t, "hack/cluster", "root", "--slurm", scrunOn2605.slurm)
+		t.Run(scrunOn2605.place, func(t *testing.T) { runScrunColumn(t, scrunOn2605, map[string]string{}) })
+	}
 	if *flagScrunReport != "" {
 		if err := writeScrunReport(*flagScrunReport, cells); err != nil {
 			t.Error(err)
@@ -91,7 +99,7 @@ func TestScrunMode(t *testing.T) {
 }
 
 func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
-	place := newPodmanPlace("24.11", "alice", "")
+	place := newPodmanPlace(col.slurm, "alice", "")
 	place.name, place.oci = col.place, filepath.Join(repo, "oci.conf.d/run.conf")
 	place.conf = []string{"PreemptType=preempt/partition_prio", "PreemptMode=CANCEL", "PartitionName=high Nodes=ALL PriorityTier=10 State=UP"}
 	defer place.down()

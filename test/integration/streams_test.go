@@ -74,7 +74,7 @@ var placeScenarios = []scenario{
 	{name: "four tasks on a node", short: true, run: fourTasks},
 	{name: "three nodes", run: threeNodes},
 	{name: "user without /run/user", run: otherUser("bob")},
-	{name: "user named alice@realm", run: otherUser("alice@realm")},
+	{name: "user named alice@realm", short: true, run: otherUser("alice@realm")},
 	{name: "leaves the image alone", run: imageAlone},
 	{name: "64 steps at once", limit: 2 * time.Minute, run: manySteps},
 }

@@ -27,7 +27,7 @@ import (
 
 var (
 	flagRuntime = flag.String("runtime", "", "ocishim, runc, crun: which to run (comma separated; default: ocishim)")
-	flagSlurm   = flag.String("slurm", "", "24.11, 22.05 (comma separated; default: see defaultColumns)")
+	flagSlurm   = flag.String("slurm", "", "26.05, 24.11, 22.05 (comma separated; default: see defaultColumns)")
 	flagMode    = flag.String("mode", "", "run (by exec), run-sh (as Slurm's documentation has it), oci (run, by that profile), create (comma separated)")
 	flagReport  = flag.String("report", "", "write the table, in markdown, to this file")
 )
@@ -35,11 +35,12 @@ var (
 // column is one way of running the table.
 type column struct {
 	runtime, slurm, mode string
-	short                bool // only the scenarios marked short
+	namespaces           string // which namespaces a job has of its own: see namespacesOf
+	short                bool   // only the scenarios marked short
 }
 
 func (c column) String() string {
-	return fmt.Sprintf("%s %s %s", c.runtime, c.slurm, c.mode)
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", c.runtime, c.slurm, c.mode, c.namespaces))
 }
 
 // defaultColumns is what runs without flags: what we promise.
@@ -49,6 +50,13 @@ var defaultColumns = []column{
 	{runtime: "ocishim", slurm: "24.11", mode: "create"},
 	{runtime: "ocishim", slurm: "22.05", mode: "run"},
 	{runtime: "ocishim", slurm: "24.11", mode: "run-sh", short: true},
+	{runtime: "ocishim", slurm: "26.05", mode: "run"},
+	{runtime: "ocishim", slurm: "26.05", mode: "oci"},
+	{runtime: "ocishim", slurm: "26.05", mode: "create"},
+	{runtime: "ocishim", slurm: "26.05", mode: "run", namespaces: "user"},
+	{runtime: "ocishim", slurm: "26.05", mode: "run", namespaces: "mount", short: true},
+	{runtime: "ocishim", slurm: "26.05", mode: "run", namespaces: "pid", short: true},
+	{runtime: "ocishim", slurm: "26.05", mode: "create", namespaces: "user", short: true},
 }
 
 func columns() []column {

@@ -13,7 +13,7 @@ import (
 
 // terminalScenarios: srun --pty, typed at.
 var terminalScenarios = []scenario{
-	{name: "--pty: tty and /dev/tty", run: atTerminal(ttyWorks)},
+	{name: "--pty: tty and /dev/tty", short: true, run: atTerminal(ttyWorks)},
 	{name: "--pty: size and resize", run: atTerminal(sizeArrives)},
 	{name: "--pty: Ctrl-C", run: atTerminal(ctrlC)},
 	{name: "--pty: Ctrl-Z and fg", run: atTerminal(ctrlZ)},

@@ -1,0 +1,27 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync"
+)
+
+// HostIDs reports whether users and groups have the same numbers here as on the host: in
+// the host's own user namespace, and in one that maps every id to itself, as Slurm's
+// namespace/linux makes for a job (CLONE_NEWUSER). Nobody can make such a namespace who is
+// not root on the host. Root may become any user there, but capabilities over what belongs
+// to no user namespace of its own, such as limits, it does not have.
+var HostIDs = sync.OnceValue(func() bool {
+	return mapsEveryID("/proc/self/uid_map") && mapsEveryID("/proc/self/gid_map")
+})
+
+// mapsEveryID reads a file as of user_namespaces(7).
+func mapsEveryID(path string) bool {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return true // a kernel without user namespaces
+	}
+	fields := strings.Fields(string(data))
+	return err == nil && len(fields) == 3 && fields[0] == "0" && fields[1] == "0" && fields[2] == "4294967295"
+}
