@@ -108,8 +108,8 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 	so := newView(s.root)
 	for i, m := range mounts {
 		clean := filepath.Clean("/" + m.Destination)
-		if i > 0 && mounts[i-1].Type == "tmpfs" && !bundle.IsBind(mounts[i-1]) {
-			s.view.fresh[filepath.Clean("/"+mounts[i-1].Destination)] = true
+		if i > 0 {
+			s.view.earlier[filepath.Clean("/"+mounts[i-1].Destination)] = true
 		}
 		switch above := s.goneAbove(clean); {
 		case s.mounted[clean]: // over another one
@@ -122,6 +122,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 			if t.base != "" || !s.below(clean) {
 				so.mount(clean, m)
 				so.mount(t.path, m)
+				s.view.earlier[t.path] = true
 				continue
 			}
 		case above != "":
@@ -148,6 +149,9 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 		if err != nil {
 			return fmt.Errorf("resolve mount target %s: %w", m.Destination, err)
 		}
+		if path == "/" {
+			return fmt.Errorf("mount %s at %s: a link of the image makes that the root of the container", nameOf(m), m.Destination)
+		}
 		t := target{path: path, file: isFile(m)}
 		switch {
 		case s.below(path):
@@ -163,6 +167,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 		s.mounted[path] = true
 		so.mount(path, m)
 		s.view.over[path] = m
+		s.view.earlier[path] = true
 	}
 	return nil
 }

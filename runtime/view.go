@@ -20,13 +20,13 @@ type view struct {
 	over map[string]specs.Mount // by paths without links
 	dirs map[string]lead        // that were found since the last directory was mounted
 
-	// fresh are mounts that findExact follows links into: those of the container's own that
-	// are there by then.
-	fresh map[string]bool
+	// earlier are the mounts that are there when the next one is made, and only those that
+	// count now; nil for all.
+	earlier, only map[string]bool
 }
 
 func newView(root *os.File) *view {
-	return &view{root, map[string]specs.Mount{}, map[string]lead{}, map[string]bool{}}
+	return &view{root, map[string]specs.Mount{}, map[string]lead{}, map[string]bool{}, nil}
 }
 
 // mount notes that something is mounted at the path.
@@ -90,8 +90,24 @@ type tour struct {
 func (v *view) find(path string) lead { return v.walk(path, false) }
 
 // findExact walks a path that is to stay in the image as far as links decide: it does not
-// follow one at its end, and stops at the first that leads into a mount that is not fresh.
-func (v *view) findExact(path string) lead { return v.walk(path, true) }
+// follow one at its end, and stops at the first that leads into a mount, whenever that is
+// made; but for a tmpfs of the container's own that is there.
+func (v *view) findExact(path string) lead {
+	v.only = v.earlier
+	defer func() { v.only = nil }()
+	return v.walk(path, true)
+}
+
+// counts reports whether there is a mount at the path.
+func (v *view) counts(path string) bool {
+	_, mounted := v.over[path]
+	return mounted && (v.only == nil || v.only[path])
+}
+
+func (v *view) isFresh(path string) bool {
+	m := v.over[path]
+	return v.earlier[path] && m.Type == "tmpfs" && !bundle.IsBind(m)
+}
 
 func (v *view) walk(path string, exact bool) lead {
 	w := &tour{view: v, at: lead{path: "/", deepest: "/", kind: unix.S_IFDIR}, elements: elements(path), exact: exact}
@@ -125,15 +141,17 @@ func (w *tour) up() {
 // step goes to next, which is below where we are.
 func (w *tour) step(next string) {
 	itself := w.exact && w.outer == "" && len(w.elements) == 0
-	_, mounted := w.over[next]
-	if mounted && !itself {
-		if w.outer != "" && w.at.on == "" && w.at.link == "" && !(w.exact && w.fresh[next]) {
+	mounted := w.counts(next)
+	if _, ever := w.over[next]; ever && !itself {
+		if w.outer != "" && w.at.on == "" && w.at.link == "" && !(w.exact && w.isFresh(next)) {
 			w.stop(w.outer, w.outerLeft, w.exact)
 			if w.stopped {
 				return
 			}
 		}
-		w.at.on = next
+		if mounted {
+			w.at.on = next
+		}
 	}
 	kind, readlink := w.look(next, itself)
 	if w.at.kind == 0 && !mounted {
@@ -186,7 +204,7 @@ func (w *tour) stop(at string, left int, forGood bool) {
 // mountOf is the mount that the path lies in, or at.
 func (v *view) mountOf(path string) string {
 	for at := path; at != "/"; at = filepath.Dir(at) {
-		if _, mounted := v.over[at]; mounted {
+		if v.counts(at) {
 			return at
 		}
 	}

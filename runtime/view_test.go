@@ -42,6 +42,7 @@ func TestView(t *testing.T) {
 	v := newView(root)
 	v.mount("/tmp", specs.Mount{Type: "bind", Source: host, Options: []string{"rbind"}})
 	v.mount("/run", specs.Mount{Type: "tmpfs"})
+	v.earlier = map[string]bool{"/tmp": true, "/run": true}
 	for _, c := range []struct {
 		path, exact, link, rest string // where findExact comes to, or from where it does not go on
 		found, on               string // where find comes to, with the mount; ! for nothing there
@@ -78,7 +79,11 @@ func TestView(t *testing.T) {
 			t.Errorf("%s in its directory: %+v", c.path, got)
 		}
 	}
-	v.fresh["/run"] = true
+	v.earlier["/run"] = true
+	v.mount("/usr", specs.Mount{Type: "bind", Source: host, Options: []string{"rbind"}})
+	if got := v.findExact("/usr/etc"); mark(got) != "/usr/etc" || got.on != "" {
+		t.Errorf("below what is mounted later: %+v", got)
+	}
 	if err := os.Symlink("../run", rootfs+"/var/run"); err != nil {
 		t.Fatal(err)
 	}

@@ -214,7 +214,8 @@ func (c sameCase) try(t *testing.T) {
 		t.Errorf("by libcontainer: there was\n%sand is\n%s", before, after)
 	}
 	if inPlace.failed != by.failed {
-		t.Fatalf("in place: %v by libcontainer: %v", inPlace.err, by.err)
+		config, _ := os.ReadFile(bundle + "/config.json")
+		t.Fatalf("in place: %v by libcontainer: %v\n%s\n%s\n%s", inPlace.err, by.err, c.config, config, before)
 	}
 	if inPlace.failed != (c.fails != "") && c.fails != "either" {
 		t.Fatalf("it fails: %v, want %q: %s", inPlace.failed, c.fails, inPlace.err)
@@ -232,19 +233,27 @@ func (c sameCase) try(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, inPlace.words[key], value)
 		}
 	}
-	for _, line := range differences(onlyOwn(inPlace.words), onlyOwn(by.words)) {
+	lines := differences(p.onlyOwn(inPlace.words), p.onlyOwn(by.words))
+	for _, line := range lines {
 		t.Error(line)
+	}
+	if len(lines) > 0 {
+		config, _ := os.ReadFile(bundle + "/config.json")
+		t.Logf("%s\n%s\n%s", c.config, config, before)
 	}
 }
 
-// onlyOwn leaves out where mounts are from, and those by which an image that lacks
-// mount points is put together.
-func onlyOwn(words map[string]string) map[string]string {
+// onlyOwn leaves out where mounts are from, those by which an image that lacks mount
+// points is put together, and those of other tests in the host's /tmp.
+func (p *samePlace) onlyOwn(words map[string]string) map[string]string {
 	own := map[string]string{}
 	for key, value := range words {
 		if strings.HasPrefix(key, "mount ") {
 			from, what, _ := strings.Cut(value, "|")
 			if key != "mount /" && (strings.Contains(from, "/bundle/rootfs") || strings.Contains(from, "/scaffold/")) {
+				continue
+			}
+			if strings.HasPrefix(key, "mount /tmp/") && !strings.HasPrefix(key, "mount "+p.dir) {
 				continue
 			}
 			if strings.Contains(key, "/scaffold/") || strings.Contains(key, "/bundle/rootfs/") {

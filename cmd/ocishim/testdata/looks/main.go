@@ -103,27 +103,44 @@ func descriptors() {
 	seen["descriptors"] = strings.Join(open, " ")
 }
 
-// mounts lists those that are seen, the last one at each point, with where it is from
-// and its options.
+// mounts lists those that are seen, the topmost at each point, with where it is from
+// and its options. The order of the lines is that of their making, and says nothing.
 func mounts() {
-	for line := range strings.Lines(text("/proc/self/mountinfo")) {
-		before, after, _ := strings.Cut(line, " - ")
-		fields, of := strings.Fields(before), strings.Fields(after)
-		options := strings.Split(fields[5], ",")
-		slices.Sort(options)
-		shared := ""
-		for _, field := range fields[6:] {
-			name, _, _ := strings.Cut(field, ":")
-			if name == "shared" || name == "unbindable" {
-				shared += " " + name
+	type line struct{ id, text string }
+	at := map[string][]line{}
+	below := map[string]bool{} // by PARENT POINT
+	for text := range strings.Lines(text("/proc/self/mountinfo")) {
+		fields := strings.Fields(text)
+		at[fields[4]] = append(at[fields[4]], line{fields[0], text})
+		below[fields[1]+" "+fields[4]] = true
+	}
+	for point, lines := range at {
+		for _, l := range lines {
+			if !below[l.id+" "+point] {
+				seen["mount "+point] = mountOf(l.text)
 			}
 		}
-		super := ""
-		if of[0] == "tmpfs" {
-			super = " " + of[2]
-		}
-		seen["mount "+fields[4]] = fields[3] + "|" + of[0] + " " + strings.Join(options, ",") + shared + super
 	}
+}
+
+// mountOf is where a mount is from, and what it is.
+func mountOf(line string) string {
+	before, after, _ := strings.Cut(line, " - ")
+	fields, of := strings.Fields(before), strings.Fields(after)
+	options := strings.Split(fields[5], ",")
+	slices.Sort(options)
+	shared := ""
+	for _, field := range fields[6:] {
+		name, _, _ := strings.Cut(field, ":")
+		if name == "shared" || name == "unbindable" {
+			shared += " " + name
+		}
+	}
+	super := ""
+	if of[0] == "tmpfs" {
+		super = " " + of[2]
+	}
+	return fields[3] + "|" + of[0] + " " + strings.Join(options, ",") + shared + super
 }
 
 // look says what is at the path.
