@@ -12,16 +12,22 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // TestSameAtRandom is TestSameByBothLaunchers with images and configurations that nobody
-// has thought of. OCISHIM_TEST_SEEDS says how many, OCISHIM_TEST_SEED which one alone.
+// has thought of. OCISHIM_TEST_SEEDS says how many (300 in `make test-all`), OCISHIM_TEST_SEED
+// which one alone.
 func TestSameAtRandom(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
 		t.Skip("root's containers are launched by libcontainer alone; the tests run as a user, too")
 	}
 	first, count := uint64(1), 24
+	if pace.All() {
+		count = 300
+	}
 	if n, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_SEEDS")); err == nil {
 		count = n
 	}
