@@ -21,7 +21,18 @@ func checkLaunchUser(spec *specs.Spec) error {
 	if !known {
 		return nil // the kernel decides
 	}
-	return checkUser(spec.Process.User, all.uids, all.gids)
+	user := spec.Process.User
+	if namespace(spec, specs.UserNamespace) == nil && groupsDenied() {
+		user.AdditionalGids = nil // nobody can set any there, and libcontainer does not try
+	}
+	return checkUser(user, all.uids, all.gids)
+}
+
+// groupsDenied reports whether the user namespace that this process is in is one whose
+// groups stay as they are (user_namespaces(7), setgroups): one of a user without ids.
+func groupsDenied() bool {
+	data, err := os.ReadFile("/proc/self/setgroups")
+	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 
 // checkUser is checkLaunchUser for a process that is added.
