@@ -29,7 +29,10 @@ func TestStateThatNeverAnswers(t *testing.T) {
 	mountSilence(t, state)
 	var wg sync.WaitGroup
 	for _, args := range [][]string{
-		{"state", step}, {"state", strings.TrimSuffix(step, "0") + "-1"}, {"kill", "--all", step, "KILL"}, {"delete", "--force", step},
+		{"state", step},
+		{"state", strings.TrimSuffix(step, "0") + "-1"},
+		{"kill", "--all", step, "KILL"},
+		{"delete", "--force", step},
 		{"delete", "--force", "any"},
 	} {
 		wg.Go(func() {

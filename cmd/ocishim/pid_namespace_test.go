@@ -33,7 +33,8 @@ func TestOtherPidNamespace(t *testing.T) {
 	status := func(out []byte) (s struct {
 		Status string
 		Pid    int
-	}) {
+	},
+	) {
 		_ = json.Unmarshal(out, &s)
 		return s
 	}
