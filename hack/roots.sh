@@ -86,7 +86,11 @@ debian() { # SUITE ROOT PACKAGE,...
 		"--include=$3" "$1" "$2.part" "$mirror" /usr/share/debootstrap/scripts/sid >"$2.log" 2>&1 ||
 		die "debootstrap failed; its output is in $2.log: $(tail -1 "$2.log")"
 	version=$(sed -n '/^Package: slurmd$/,/^$/s/^Version: //p' "$2.part/var/lib/dpkg/status")
-	[[ $SLURM == host || $version == "$SLURM".* ]] || die "Debian $1 on $mirror has Slurm $version by now, not $SLURM"
+	if [[ $SLURM != host && $version != "$SLURM".* ]]; then
+		# A testing suite goes on to the next Slurm; what is tested is that one then.
+		[ "$1" = forky ] || die "Debian $1 on $mirror has Slurm $version, not $SLURM"
+		note "Debian $1 has Slurm $version by now: that is what runs as $SLURM"
+	fi
 	printf '#!/bin/sh\nexit 101\n' >"$2.part/usr/sbin/policy-rc.d"
 	chmod 755 "$2.part/usr/sbin/policy-rc.d"
 }

@@ -171,7 +171,7 @@ func TestRootsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	for path, allowed := range map[string]bool{
 		"user/x/../": false, "user/x/../../": false, "user/x/": false, "user/": false,
 		"root/a/": true, "root/a/../": true, "ours/": true, "ours/../": true, "ours/../../": true,
@@ -188,7 +188,7 @@ func TestRootsFiles(t *testing.T) {
 	for path, allowed := range map[string]bool{"user/x/socket": false, "root/a/b/socket": true, "ours/socket": true} {
 		conn, err := dialSocket(dir+"/"+path, "unix")
 		if err == nil {
-			conn.Close()
+			_ = conn.Close()
 		}
 		if (err == nil) != allowed {
 			t.Errorf("root connects to %s: %v; allowed: %v", path, err, allowed)

@@ -143,7 +143,7 @@ func (w *tour) step(next string) {
 	itself := w.exact && w.outer == "" && len(w.elements) == 0
 	mounted := w.counts(next)
 	if _, ever := w.over[next]; ever && !itself {
-		if w.outer != "" && w.at.on == "" && w.at.link == "" && !(w.exact && w.isFresh(next)) {
+		if w.outer != "" && w.at.on == "" && w.at.link == "" && (!w.exact || !w.isFresh(next)) {
 			w.stop(w.outer, w.outerLeft, w.exact)
 			if w.stopped {
 				return

@@ -123,10 +123,10 @@ const (
 )
 
 // imageMPI is the image's, where the loader finds it by itself, and a program with it.
-func (m *machine) imageMPI(file, text string, args ...string) {
+func (m *machine) imageMPI(file, text string) {
 	m.t.Helper()
 	lib := m.library(m.image+"/usr/lib/x86_64-linux-gnu", file, text)
-	m.gcc(m.image+"/bin/program", calls, append([]string{lib}, args...)...)
+	m.gcc(m.image+"/bin/program", calls, lib)
 }
 
 // siteMPI is the node's, with a library beside it that it needs.

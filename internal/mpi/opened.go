@@ -178,7 +178,7 @@ func (c *command) opened(o *object) {
 		}
 		for _, text := range in.in.tree.Texts(in.in.path, ".so") {
 			isPath := path.IsAbs(text) && !strings.Contains(text, "%") && !strings.Contains(text, ":")
-			if !isPath && !(isMPIName(text) && !strings.ContainsAny(text, "/ %")) {
+			if !isPath && (!isMPIName(text) || strings.ContainsAny(text, "/ %")) {
 				continue
 			}
 			if tried++; tried > mostExtensions {

@@ -16,12 +16,11 @@ type scanner struct {
 	args  []string // $0 and what follows
 	depth int
 
-	words   []string
-	word    strings.Builder
-	inWord  bool
-	skip    bool   // the next word is where input or output goes
-	ends    string // of a text that follows in the script, as input; empty for none
-	sourced bool
+	words  []string
+	word   strings.Builder
+	inWord bool
+	skip   bool   // the next word is where input or output goes
+	ends   string // of a text that follows in the script, as input; empty for none
 }
 
 // shellText looks at a script, with $0 and the arguments after it.

@@ -114,7 +114,7 @@ func agree(root string) (string, error) {
 			dir, err = choose(dirs)
 		}
 		for _, f := range locks {
-			f.Close()
+			_ = f.Close()
 		}
 		if dir != "" || err != nil {
 			return dir, err
@@ -152,7 +152,7 @@ func lockAll(dirs []string) (locks []io.Closer, err error) {
 		}
 		if err != nil {
 			for _, l := range locks {
-				l.Close()
+				_ = l.Close()
 			}
 			return nil, err
 		}
