@@ -42,6 +42,7 @@ func TestCheckRlimits(t *testing.T) {
 
 func TestCheckPidFile(t *testing.T) {
 	dir := t.TempDir()
+	t.Chdir(dir)
 	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
