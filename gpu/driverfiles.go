@@ -2,6 +2,8 @@ package gpu
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -96,7 +98,11 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 				e.Env = append(e.Env, "CUDA_MPS_PIPE_DIRECTORY="+dir)
 			}
 		}
-		give(p.Node, dir)
+		if owner := p.Node.Owner(dir); owner <= 0 || owner == os.Geteuid() {
+			give(p.Node, dir)
+		} else { // anybody can make one in /tmp
+			p.warn(fmt.Sprintf("the directory of NVIDIA's MPS, %s, belongs to uid %d: it is left out", dir, owner))
+		}
 	}
 	p.add(e)
 }

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -281,5 +282,21 @@ func TestSiteExtras(t *testing.T) {
 	r.Env = nil
 	if o := mustGive(t, r); len(o.Edits) > 0 {
 		t.Errorf("a task without GPUs gets %v", o.Edits)
+	}
+}
+
+// Anybody can make the directory of MPS's pipes in /tmp: another user's is not given.
+func TestForeignMPSDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make what belongs to another user; CI is root")
+	}
+	n := eight(t)
+	n.Dir("/tmp/nvidia-mps")
+	if err := os.Chown(n.Path("/tmp/nvidia-mps"), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	o := mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0"))
+	if o.mounts["/tmp/nvidia-mps"] != "" || !strings.Contains(strings.Join(o.Warnings, "\n"), "belongs to uid 12345") {
+		t.Errorf("mounted from %q; warnings %q", o.mounts["/tmp/nvidia-mps"], o.Warnings)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -168,4 +169,16 @@ func (d *Directory) readlink(name string) (string, error) {
 		return "", err
 	}
 	return string(target[:n]), nil
+}
+
+// Owner is the user to whom what is at the path belongs; -1 where nothing is there.
+func (t *Tree) Owner(path string) int {
+	info, err := t.stat(path)
+	if err != nil {
+		return -1
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
 }
