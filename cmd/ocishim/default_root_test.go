@@ -39,7 +39,7 @@ func inPrivateRunBy(t *testing.T, script string, attr *syscall.SysProcAttr) stri
 	prepare := `set -eu
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/fixture /run/user
-mount --bind "$FIXTURE" /run/fixture
+mount --rbind "$FIXTURE" /run/fixture
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 cd /
 as_user() { setpriv --reuid "$UID_OF_U" --regid "$GID_OF_U" --clear-groups "$@"; }
