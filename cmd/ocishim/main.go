@@ -8,6 +8,20 @@
 // Command ocishim is an OCI container runtime for Slurm clusters, and a drop-in
 // for runc and crun. This package holds argv, environment, logging, exit codes
 // and printing, one file per group of verbs; the rules are elsewhere.
+//
+// The program executes itself, as /proc/self/exe, to be:
+//
+//   - what becomes the application of a launch in place, or a further process of such a
+//     container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
+//   - the first process of a container of libcontainer's, or a further one: `init`
+//     (runtime, InitProcess);
+//   - in such a container, the last step for words that are not UTF-8: `ocishim-bytes`
+//     (runtime, becomeOdd);
+//   - the supervisor of a container that `create` made for Slurm: the same call again
+//     (runtime, CreateSupervised);
+//   - what root does on a user's state: the same call again, _OCISHIM_WATCHED (watch.go);
+//   - as scrun, the anchor that stands for a container, and what srun starts in its place
+//     (internal/scrun, AnchorVerb and LauncherVerb).
 package main
 
 import (
