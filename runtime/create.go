@@ -105,6 +105,9 @@ func (l *launch) prepare() error {
 	if namespace(l.b.Spec, specs.UserNamespace) == nil {
 		wanted.Capabilities = withoutMissing(l.b.ID, wanted.Capabilities)
 	}
+	if wanted.Env, err = homeAtLaunch(l.b, wanted.Env); err != nil {
+		return err
+	}
 	if l.process, err = newProcess(&wanted); err != nil {
 		return err
 	}

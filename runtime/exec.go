@@ -97,6 +97,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	process.Env = homeAtExec(c.Init.Pid, process.Env)
 	if os.Geteuid() != 0 {
 		process.AdditionalGroups = withoutOwn(process.AdditionalGroups, p.User.GID)
 	}

@@ -1,0 +1,84 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/runtime/inplace"
+)
+
+// Where config.json has no HOME, libcontainer looks for one in the container's /etc/passwd,
+// whatever that is: at a fifo it waits for a writer, and a device it reads without end. Then
+// the program has `/`, as where passwd does not know the user.
+const homeUnknown = "HOME=/"
+
+func hasHome(env []string) bool {
+	return slices.ContainsFunc(env, func(entry string) bool {
+		value, found := strings.CutPrefix(entry, "HOME=")
+		return found && value != ""
+	})
+}
+
+// homeAtLaunch is the environment of the container's first process.
+func homeAtLaunch(b *bundle.Bundle, env []string) ([]string, error) {
+	if hasHome(env) {
+		return env, nil
+	}
+	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open rootfs: %w", err)
+	}
+	defer root.Close()
+	if passwdIsFile(root, b.Spec.Mounts) {
+		return env, nil
+	}
+	return append(slices.Clone(env), homeUnknown), nil
+}
+
+// passwdIsFile tells whether passwd will be a file, or nothing.
+func passwdIsFile(root *os.File, mounts []specs.Mount) bool {
+	v := newView(root)
+	for _, m := range mounts {
+		v.mount(v.find(m.Destination).path, m)
+	}
+	found := v.find("/etc/passwd")
+	for _, kernels := range []string{"/dev/", "/proc/", "/sys/"} {
+		if strings.HasPrefix(found.path, kernels) {
+			return false // not made yet, and not a file
+		}
+	}
+	return found.kind == 0 || found.kind == unix.S_IFREG
+}
+
+// homeAtExec is the environment of a process that is added: the container runs, and may have
+// changed its passwd.
+func homeAtExec(pid int, env []string) []string {
+	if hasHome(env) {
+		return env
+	}
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return env
+	}
+	defer unix.Close(root)
+	if fd, err := inplace.OpenIn(root, "/etc/passwd"); err == nil {
+		defer unix.Close(fd)
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && !ofProc(fd) {
+			return env
+		}
+	}
+	return append(slices.Clone(env), homeUnknown)
+}
+
+// ofProc tells whether a file is one of /proc's, some of which wait, too.
+func ofProc(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC
+}
