@@ -103,6 +103,10 @@ func (s *scaffold) isThere(dir string) bool {
 
 // findCwd plans the working directory, which libcontainer would make in the image.
 func (s *scaffold) findCwd(cwd string) error {
+	if found := s.view.find(cwd); strings.Contains(cwd, "/..") && found.link == "" {
+		// What it goes through by `..` need not be there, and is not to be made.
+		cwd, s.edit.Cwd = found.path, found.path
+	}
 	clean := filepath.Clean("/" + cwd)
 	if above := s.goneAbove(clean); above != "" {
 		s.targets = append(s.targets, target{path: clean, base: filepath.Dir(above)})

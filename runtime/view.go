@@ -135,7 +135,9 @@ func elements(path string) []string {
 func (w *tour) up() {
 	w.at.path = filepath.Dir(w.at.path)
 	w.at.on = w.mountOf(w.at.path)
-	w.at.kind, _ = w.look(w.at.path, false)
+	if w.at.kind, _ = w.look(w.at.path, false); w.at.kind == unix.S_IFDIR {
+		w.at.deepest = w.at.path
+	}
 }
 
 // step goes to next, which is below where we are.
@@ -186,7 +188,7 @@ func (w *tour) follow(link string, readlink func() (string, error)) {
 	}
 	w.elements = append(elements(text), w.elements...)
 	if filepath.IsAbs(text) {
-		w.at.path, w.at.on, w.at.kind = "/", "", unix.S_IFDIR
+		w.at.path, w.at.deepest, w.at.on, w.at.kind = "/", "/", "", unix.S_IFDIR
 	}
 }
 

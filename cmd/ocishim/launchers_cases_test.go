@@ -64,7 +64,15 @@ func processCases() map[string]sameCase {
 		"cwd exists":           {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/usr/lib" }, config: "hpc.workdir = false\nhpc.tmp = false", want: map[string]string{"cwd": "/usr/lib"}},
 		"cwd is missing":       {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/srv/app/x" }, config: "hpc.workdir = false\nhpc.tmp = false", want: map[string]string{"cwd": "/srv/app/x"}},
 		"cwd below a dangling": {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/opt/app" }, config: "hpc.workdir = false\nhpc.tmp = false", image: link("/opt", "var/opt"), want: map[string]string{"cwd": "/var/opt/app"}},
-		"cwd into /tmp":        {spec: func(p *samePlace, s *specs.Spec) { s.Process.Cwd = p.tmp + "/x" }, config: "hpc.workdir = false", args: []string{"--cwd", "/none"}, fails: "working directory"},
+		"cwd by a deep link": {
+			spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/usr/lib/app/x" }, config: "hpc.workdir = false\nhpc.tmp = false",
+			image: link("/usr/lib/app", "../../srv/app"), want: map[string]string{"cwd": "/srv/app/x"},
+		},
+		"cwd by an absolute deep link": {
+			spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/usr/lib/app/x" }, config: "hpc.workdir = false\nhpc.tmp = false",
+			image: link("/usr/lib/app", "/srv/app"), want: map[string]string{"cwd": "/srv/app/x"},
+		},
+		"cwd into /tmp": {spec: func(p *samePlace, s *specs.Spec) { s.Process.Cwd = p.tmp + "/x" }, config: "hpc.workdir = false", args: []string{"--cwd", "/none"}, fails: "working directory"},
 		"cwd by a link to /tmp": {
 			spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/opt/app" }, args: []string{"--cwd", "/none"}, fails: "working directory",
 			image: func(p *samePlace, rootfs string) error { return os.Symlink(p.tmp, rootfs+"/opt") },
@@ -76,7 +84,11 @@ func processCases() map[string]sameCase {
 			},
 			config: "hpc.workdir = false\nhpc.tmp = false", want: map[string]string{"cwd": "/opt/app"},
 		},
-		"cwd is a file":       {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/etc/passwd" }, config: "hpc.workdir = false\nhpc.tmp = false", fails: "/etc/passwd"},
+		"cwd is a file": {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/etc/passwd" }, config: "hpc.workdir = false\nhpc.tmp = false", fails: "/etc/passwd"},
+		"cwd by what is missing": {
+			spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/usr/../srv/../opt/x" }, config: "hpc.workdir = false\nhpc.tmp = false",
+			want: map[string]string{"cwd": "/opt/x"},
+		},
 		"cwd goes in circles": {spec: func(_ *samePlace, s *specs.Spec) { s.Process.Cwd = "/opt" }, image: link("/opt", "opt"), config: "hpc.workdir = false\nhpc.tmp = false", fails: "/opt"},
 		"--cwd":               {args: []string{"--cwd", "/usr"}, want: map[string]string{"cwd": "/usr"}},
 		"--cwd of the host":   {args: []string{"--cwd", "/var"}, want: map[string]string{"cwd": "/var"}},
