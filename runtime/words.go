@@ -29,6 +29,8 @@ func explain(doing, command string, err error) error {
 	case strings.HasPrefix(reason, unix.EISDIR.Error()):
 		// What execve(2) says of a directory; by these words Docker's exit status is 126.
 		sentinel, reason = ErrNotExecutable, reason+": "+unix.EACCES.Error()
+	case strings.HasPrefix(reason, unix.ELOOP.Error()):
+		sentinel = ErrNotExecutable // as in place, and as a shell has it
 	}
 	return fmt.Errorf("execute %q: %w: %s", command, sentinel, reason)
 }
