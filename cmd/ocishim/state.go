@@ -105,7 +105,14 @@ func printJSON(v any) error {
 }
 
 // printLine prints it as runc prints lists: as JSON in one line.
-func printLine(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+func printLine(v any) error {
+	data, err := bundle.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	_, err = os.Stdout.Write(append(data, '\n'))
+	return err
+}
 
 func listCommand() *cli.Command {
 	return &cli.Command{
