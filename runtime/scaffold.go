@@ -253,7 +253,7 @@ func (s *scaffold) cover(root *os.File, base string) error {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
 	case err != nil:
-		return err
+		return fmt.Errorf("read the image's directory: %w", errors.Unwrap(err)) // not by the descriptor's number
 	case len(entries) > maxCovered:
 		return fmt.Errorf("it holds %d entries, more than %d", len(entries), maxCovered)
 	}

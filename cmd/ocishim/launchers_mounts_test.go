@@ -40,6 +40,8 @@ func mountCases() map[string]sameCase {
 		"bind in a bind":           mounted(bindOf("SITE", "/mnt", "rbind"), bindOf("SITE/sub", "/mnt/sub", "rbind", "ro")),
 		"bind in a bind, missing":  failing(mounted(bindOf("SITE", "/mnt", "rbind"), bindOf("SITE/sub", "/mnt/new", "rbind")), "/mnt/new"),
 		"bind below a file":        failing(mounted(bindOf("SITE/sub", "/etc/passwd/x", "rbind")), "/etc/passwd"),
+		"a file on a directory":    failing(mounted(bindOf("SITE/file", "/usr", "bind")), "not a directory"),
+		"a directory on a file":    failing(mounted(bindOf("SITE", "/etc/passwd", "rbind")), "not a directory"),
 		"no source":                failing(mounted(bindOf("SITE/none", "/mnt", "rbind")), "/site/none"),
 		"no source in /etc":        failing(mounted(bindOf("/none/hosts", "/etc/hosts", "rbind")), "/none/hosts"),
 		"the type alone":           mounted(specs.Mount{Type: "bind", Source: "SITE", Destination: "/mnt"}),

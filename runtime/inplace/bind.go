@@ -63,6 +63,9 @@ func (r *root) bind(m mount, from source, target descriptor) error {
 		return err
 	}
 	err = unix.MoveMount(int(from.fd), "", int(target), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if errors.Is(err, unix.EINVAL) && from.isFile() != (source{fd: target}).isFile() {
+		return unix.ENOTDIR // as mount(2) says it
+	}
 	if err != nil || !late {
 		return err
 	}
