@@ -39,7 +39,7 @@ func TestMountedOver(t *testing.T) {
 				if dir, usable, _ := strings.Cut(got, " "); dir != usable || !strings.HasPrefix(dir, root+".") {
 					t.Errorf("made, found: %s", got)
 				}
-			case <-time.After(pace.Of(10 * time.Second)):
+			case <-pace.After(10 * time.Second):
 				t.Error("it waits for an answer")
 			}
 		})
