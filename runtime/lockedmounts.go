@@ -300,7 +300,8 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 			continue
 		}
 		hidden[rel] = true
-		info, err := os.Lstat(point)
+		var st unix.Statx_t // not stat(2): what is mounted there may be a user's, and never answer
+		err := unix.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // another mount hides it
 		}
@@ -308,7 +309,7 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 			Destination: filepath.Join(destination, rel), Type: "tmpfs", Source: "tmpfs",
 			Options: []string{"ro", "nosuid", "nodev", "noexec", "size=4k", "nr_inodes=1", "mode=0755"},
 		}
-		if err == nil && !info.IsDir() {
+		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			cover = specs.Mount{Destination: cover.Destination, Type: "bind", Source: os.DevNull, Options: []string{"bind", "ro"}}
 		}
 		covers = append(covers, cover)

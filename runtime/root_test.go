@@ -5,8 +5,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDefaultRoots(t *testing.T) {
@@ -193,6 +196,45 @@ func TestRootsFiles(t *testing.T) {
 		if (err == nil) != allowed {
 			t.Errorf("root connects to %s: %v; allowed: %v", path, err, allowed)
 		}
+	}
+}
+
+// A log may be a descriptor that the caller has opened: a pipe, or what nobody finds by a
+// path any more. Descriptors of our own are not meant.
+func TestLogToDescriptor(t *testing.T) {
+	dir := t.TempDir()
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	own, err := os.Create(filepath.Join(dir, "own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	for _, of := range []string{"/dev/fd/", "/proc/self/fd/", "//dev/./fd/"} {
+		f, err := OpenLog(of + strconv.Itoa(pipe[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteString("said\n")
+		f.Close()
+		text := make([]byte, 10)
+		if n, rerr := unix.Read(pipe[0], text); err != nil || rerr != nil || string(text[:n]) != "said\n" {
+			t.Errorf("%s: %v, %v: %q", of, err, rerr, text)
+		}
+		if _, err := OpenLog(of + strconv.Itoa(int(own.Fd()))); err == nil {
+			t.Errorf("%s: a descriptor of our own is taken", of)
+		}
+	}
+	for _, path := range []string{"/dev/stderr", "/dev/stdout"} {
+		f, err := OpenLog(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
 	}
 }
 

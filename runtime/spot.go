@@ -94,8 +94,12 @@ func PhysicalPath(path string) (string, error) {
 
 // OpenLog opens a file for appending, made where it is missing. Root does not write where
 // somebody else decides what lies there; nobody follows a link at the end of the path, or
-// waits for the reader of a pipe.
+// waits for the reader of a pipe. What names a descriptor that the caller has opened for us
+// (/dev/stderr) is that.
 func OpenLog(path string) (*os.File, error) {
+	if n, found := CallersDescriptor(path); found {
+		return duplicate(n, path)
+	}
 	const flags = unix.O_CREAT | unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	if !IsRoot() {
 		return os.OpenFile(path, flags, 0o644)
@@ -119,6 +123,37 @@ func OpenLog(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%s belongs to uid %d, and root does not write there", path, st.Uid)
 	}
 	return f, nil
+}
+
+// CallersDescriptor is the number of the descriptor that the path names, of this process.
+func CallersDescriptor(path string) (int, bool) {
+	clean := filepath.Clean(path)
+	if n := slices.Index([]string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}, clean); n >= 0 {
+		return n, true
+	}
+	dir, name := filepath.Split(clean)
+	if dir != "/dev/fd/" && dir != "/proc/self/fd/" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(name)
+	return n, err == nil && n >= 0
+}
+
+// duplicate opens what the caller has opened once more. Those that are closed by execve
+// are not the caller's, but of our own.
+func duplicate(n int, path string) (*os.File, error) {
+	flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+	if err == nil && n > 2 && flags&unix.FD_CLOEXEC != 0 {
+		err = unix.EBADF
+	}
+	fd := -1
+	if err == nil {
+		fd, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // openDirectory opens the directory of a file that is to be made: by root only where

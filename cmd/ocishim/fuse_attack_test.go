@@ -34,6 +34,7 @@ func TestStateThatNeverAnswers(t *testing.T) {
 		{"kill", "--all", step, "KILL"},
 		{"delete", "--force", step},
 		{"delete", "--force", "any"},
+		{"list"},
 	} {
 		wg.Go(func() {
 			began := time.Now()

@@ -28,7 +28,7 @@ const watchedVariable = "_OCISHIM_WATCHED"
 const watchPatience = time.Minute
 
 // watchedVerbs are those by which Slurm, or root, cleans up after users.
-var watchedVerbs = []string{"state", "kill", "delete", "start", "pause", "resume", "ps", "update"}
+var watchedVerbs = []string{"state", "kill", "delete", "start", "pause", "resume", "ps", "update", "list"}
 
 // exitStatus is an error that says what this process is to exit with: all else is said.
 type exitStatus int
@@ -88,7 +88,11 @@ func mayBeUsers(c *cli.Context) bool {
 		}
 	}
 	for _, name := range []string{"root", "log"} {
-		if path := c.String(name); path != "" && (strings.Contains(path, "%") || !runtime.OnlyRoots(path)) {
+		path := c.String(name)
+		if _, found := runtime.CallersDescriptor(path); found && name == "log" {
+			continue
+		}
+		if path != "" && (strings.Contains(path, "%") || !runtime.OnlyRoots(path)) {
 			return true
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,13 +26,24 @@ var Numbering = sync.OnceValue(func() uint64 {
 	return st.Ino
 })
 
+// searchPatience bounds what this process spends on looking through /proc, all together:
+// who wrote the numbers may have made them up, another namespace for each of thousands.
+const searchPatience = 10 * time.Second
+
+var searched atomic.Int64 // nanoseconds
+
 // Locate finds what processes of another pid namespace are called here, in the order of
 // the ids. Those that have ended are ID{Pid: -1}. It is not sure where they cannot be
-// seen from here: only the namespaces below ours can.
+// seen from here: only the namespaces below ours can; nor where the search has taken too long.
 func Locate(numbering uint64, ids ...ID) (here []ID, sure bool) {
 	if numbering == 0 || numbering == Numbering() {
 		return ids, true
 	}
+	if time.Duration(searched.Load()) > searchPatience {
+		return ids, false
+	}
+	began := time.Now()
+	defer func() { searched.Add(int64(time.Since(began))) }()
 	here = slices.Clone(ids)
 	inside := processesOf(numbering)
 	for i, id := range ids {

@@ -26,6 +26,9 @@ const Shared = "/run/ocishim"
 // Check wants a directory that is the caller's own and no symbolic link, and in which
 // nobody else may write. One that is missing is os.ErrNotExist, another one ErrUnsafe.
 func Check(root string) error {
+	if err := checkMount(root); err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Lstat(root, &st); err != nil {
 		return &os.PathError{Op: "open state directory", Path: root, Err: err}

@@ -1,0 +1,55 @@
+package stateroot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every user can mount a file system of their own (FUSE) over a directory that is theirs. Where
+// users share a directory, they can so at the place of another user's root: it then has
+// whatever owner its program says, answers when that likes, or lets nobody else look at all.
+
+// checkMount refuses such a file system, without asking it for anything.
+func checkMount(root string) error {
+	if !isShared(filepath.Dir(root)) {
+		return nil
+	}
+	var st unix.Statx_t
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
+	err := unix.Statx(unix.AT_FDCWD, root, flags, unix.STATX_TYPE, &st)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOSYS):
+		return nil // Lstat will say more
+	case err != nil:
+		return fmt.Errorf("%w %s: %w", ErrUnsafe, root, err)
+	case st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0:
+		return nil
+	case ofAnybody(root):
+		return fmt.Errorf("%w %s: a file system of a user's is mounted there", ErrUnsafe, root)
+	}
+	return nil
+}
+
+// ofAnybody reports whether what is mounted at the path is of a kind that every user can
+// mount (proc(5), /proc/PID/mountinfo). The last of several is the one that is seen.
+func ofAnybody(path string) bool {
+	data, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return true
+	}
+	escaped := strings.NewReplacer("\\", `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(path)
+	found := false
+	for line := range bytes.Lines(data) {
+		before, after, _ := strings.Cut(string(line), " - ")
+		if fields := strings.Fields(before); len(fields) > 4 && fields[4] == escaped {
+			found = strings.HasPrefix(after, "fuse")
+		}
+	}
+	return found
+}
