@@ -18,7 +18,7 @@ func TestLimitsOfTheRuntime(t *testing.T) {
 	mark := "TEST_OF_STATE=" + state
 	t.Cleanup(func() { checkNothingLeft(t, state, mark) })
 	dir := bundleOf(t, mark, "A=", "true")
-	for _, limit := range []string{"-u 1", "-v 100000", "-v 700000", "-v 1300000", "-d 60000", "-d 72000", "-d 80000", "-d 110000", "-d 160000", "-n 4", "-n 5", "-n 6", "-n 8", "-n 12"} {
+	for _, limit := range []string{"-u 1", "-v 100000", "-v 700000", "-d 60000", "-d 72000", "-d 80000", "-d 110000", "-d 160000", "-n 4", "-n 5", "-n 6", "-n 8", "-n 12"} {
 		for _, verb := range [][]string{{"state", "none"}, {"run", "-b", dir, "c"}, {"run", "--profile", "hpc", "-b", dir, "c"}} {
 			if os.Getuid() == 0 && strings.HasPrefix(limit, "-u") {
 				continue // root may have as many as it likes

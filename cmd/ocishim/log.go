@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	goruntime "runtime"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -42,6 +43,10 @@ func setUpLog(c *cli.Context) error {
 	f, err := runtime.OpenLog(path)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
+	}
+	if slices.Contains([]string{"create", "exec"}, c.Args().First()) {
+		// Called by an engine, which names a log: stderr is the container's.
+		logrus.SetFormatter(lineFormatter{level, level})
 	}
 	logFile = &logrus.Logger{Out: f, Formatter: format, Level: logged, Hooks: logrus.LevelHooks{}}
 	logrus.AddHook(copyToLog{logFile})

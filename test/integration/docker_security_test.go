@@ -101,8 +101,9 @@ all capabilities
 // what cannot be granted is a warning); with runc it fails.
 var dockerNotPrivileged = []engineScenario{
 	{"privileged beyond root", `
-has=$(run --privileged mini sh -c 'grep CapEff /proc/self/status'); echo "status $?"; state Status
-[ "${has##*[[:space:]]}" = "$(sed -n 's/CapBnd:[[:space:]]*//p' /proc/1/status)" ] && echo "as root has" || echo "$has"`, `
+has=$(run --privileged mini sh -c 'grep CapEff /proc/self/status' 2>&1); echo "status $?"; state Status
+bounding=$(sed -n 's/CapBnd:[[:space:]]*//p' /proc/1/status) # of which Docker 20.10 knows 38
+[ "$has" = "$(printf 'CapEff:\t%016x' $((0x$bounding & 0x3fffffffff)))" ] && echo "as root has" || echo "$has"`, `
 status 0
 exited
 as root has
