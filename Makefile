@@ -43,8 +43,8 @@ test: ## each scenario once, all that CI runs; as root on Debian, installs what 
 		echo "it took $$(((SECONDS - began) / 60)) min $$(((SECONDS - began) % 60)) s; make durations shows of what"
 
 .PHONY: test-all
-test-all: ## the same with all repeats, users, old kernels and ways of calling; some 20 minutes
-	@echo 'make test-all: this takes some 20 minutes on a quick machine'
+test-all: ## the same with all repeats, users, old kernels and ways of calling; half an hour and more
+	@echo 'make test-all: this takes half an hour and more on a quick machine'
 	$(MAKE) test OCISHIM_TEST_ALL=1
 
 # For tests; empty is no wish.
