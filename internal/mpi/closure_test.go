@@ -7,6 +7,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // Of a library that both have the newer is used, but for those that must fit the node.
@@ -33,8 +34,8 @@ func TestNewerOfTwo(t *testing.T) {
 			t.Errorf("the image's libfabric is used:\n%s", got)
 		}
 	}
-	gcc := func(v ...string) *object {
-		return &object{Library: host.Library{Defines: v}, at: "/libstdc++.so.6.0.30"}
+	gcc := func(v ...string) *linker.Object {
+		return &linker.Object{Library: host.Library{Defines: v}, At: "/libstdc++.so.6.0.30"}
 	}
 	if !newer(gcc("GLIBCXX_3.4.33"), gcc("GLIBCXX_3.4.30", "GLIBCXX_3.4.9")) || newer(gcc("GLIBCXX_3.4.9"), gcc("GLIBCXX_3.4.30")) {
 		t.Error("the older libstdc++ is taken")

@@ -17,6 +17,7 @@ import (
 	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A Request is what is known of a task.
@@ -162,20 +163,20 @@ func (p *plan) onlyHint() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	p.image.cache = cache
+	p.image.Cache = cache
 	p.findUses()
 	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
-	image := newView(p.Image, p.seen)
-	image.bind(p.Mounts, p.Node)
-	p.image = newLoader(image, p.Arch, nil).ofLoader(p.env, p.Cwd)
-	p.image.withPreloads(p.Image)
-	p.image.machine = p.Node
-	p.node = newLoader(newView(p.Node, p.seen), p.Arch, nil)
-	p.node.trusted, p.node.machine = true, p.Node
+	image := linker.NewView(p.Image, p.seen)
+	image.Bind(p.Mounts, p.Node)
+	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
+	p.image.WithPreloads(p.Image)
+	p.image.Machine = p.Node
+	p.node = &loader{linker.New(linker.NewView(p.Node, p.seen), p.Arch, nil)}
+	p.node.Trusted, p.node.Machine = true, p.Node
 }
 
 // readCaches reads those of the loaders.
@@ -184,18 +185,18 @@ func (p *plan) readCaches() error {
 	if err != nil {
 		return err
 	}
-	p.image.cache = cache
-	p.seen.look(p.Node, host.LoaderCache)
-	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
-		p.node.cache = nil // the usual directories are left
+	p.image.Cache = cache
+	p.seen.Look(p.Node, host.LoaderCache)
+	if p.node.Cache, err = p.Node.LoaderCache(); err != nil {
+		p.node.Cache = nil // the usual directories are left
 	}
 	return nil
 }
 
 func (p *plan) close() {
 	if p.image != nil {
-		p.image.close()
-		p.node.close()
+		p.image.Close()
+		p.node.Close()
 	}
 }
 
@@ -209,7 +210,7 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 		}
 		return c, nil
 	}
-	p.seen.look(p.Image, host.LoaderCache)
+	p.seen.Look(p.Image, host.LoaderCache)
 	if !p.Image.IsFile(host.LoaderCache) {
 		return nil, nil //nolint:nilnil // there is none
 	}
@@ -234,9 +235,9 @@ func (p *plan) when(profile *Profile) []string {
 	if len(profile.When) > 0 || len(profile.Replace) == 0 {
 		return profile.When
 	}
-	o, err := p.node.open(profile.Replace[0])
+	o, err := p.node.Open(profile.Replace[0])
 	if err != nil {
 		return nil
 	}
-	return []string{o.name()}
+	return []string{o.Name()}
 }

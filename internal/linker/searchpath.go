@@ -1,4 +1,4 @@
-package mpi
+package linker
 
 import (
 	"path"
@@ -10,54 +10,70 @@ import (
 
 // Where the loader searches before its cache, and what the texts mean that say so.
 
-// ofLoader reads what the environment says to the loader. An empty directory in a search
-// path is the working directory.
-func (l *loader) ofLoader(env environment, cwd string) *loader {
-	l.cwd, l.path, l.preload = cwd, nil, nil
-	if list := env["LD_LIBRARY_PATH"]; list != "" {
-		l.path = strings.Split(strings.ReplaceAll(list, ";", ":"), ":")
-	}
-	l.preload = strings.FieldsFunc(env["LD_PRELOAD"], func(r rune) bool { return r == ':' || r == ' ' })
-	return l
+// An Environment is what a process tells its loader.
+type Environment struct {
+	LibraryPath string // LD_LIBRARY_PATH
+	Preload     string // LD_PRELOAD
+	Cwd         string // where relative search paths begin
 }
+
+// In is the loader of a process with the environment.
+func (l *Loader) In(env Environment) *Loader {
+	other := *l
+	other.cwd, other.Path = env.Cwd, searchPath(env.LibraryPath)
+	other.preload = strings.FieldsFunc(env.Preload, func(r rune) bool { return r == ':' || r == ' ' })
+	return &other
+}
+
+// searchPath lists the directories of LD_LIBRARY_PATH. An empty one is the working
+// directory.
+func searchPath(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(strings.ReplaceAll(list, ";", ":"), ":")
+}
+
+// mostText is how many bytes of a file of the loader's are read.
+const mostText = 256 << 10
 
 // preloadFile names libraries that every program of an image loads.
 const preloadFile = "/etc/ld.so.preload"
 
-// withPreloads adds those.
-func (l *loader) withPreloads(image *host.Tree) {
-	l.seen.look(image, preloadFile)
+// WithPreloads adds those.
+func (l *Loader) WithPreloads(image *host.Tree) {
+	l.seen.Look(image, preloadFile)
 	if !image.IsFile(preloadFile) {
 		return
 	}
 	text, err := image.ReadFile(preloadFile)
-	if err == nil && len(text) < mostScript {
+	if err == nil && len(text) < mostText {
 		l.always = strings.FieldsFunc(string(text), func(r rune) bool { return strings.ContainsRune(": \t\n", r) })
 	}
 }
 
-// dirsFor lists the directories that are searched before the cache for what an object
+// DirsFor lists the directories that are searched before the cache for what an object
 // needs; without one for what the program opens. The DT_RPATH of whoever needed the
 // object is followed up to the program, whose own counts in any case, but for an object
 // with a DT_RUNPATH.
-func (l *loader) dirsFor(by *loaded, p *process) []string {
-	var program *loaded
+func (l *Loader) DirsFor(by *Loaded, p *Process) []string {
+	var program *Loaded
 	if p != nil {
-		program = p.main
+		program = p.Main
 	}
 	switch {
 	case l.musl:
-		dirs := l.libraryPath(program)
-		for o := by; o != nil; o = o.by {
+		dirs := l.LibraryPath(program)
+		for o := by; o != nil; o = o.By {
 			dirs = append(dirs, l.expand(muslPath(o), o)...)
 		}
 		return dirs
 	case by != nil && len(by.RunPath) > 0:
-		return slices.Concat(l.libraryPath(program), l.expand(by.RunPath, by))
+		return slices.Concat(l.LibraryPath(program), l.expand(by.RunPath, by))
 	}
 	var dirs []string
 	own := false
-	for o := by; o != nil; o = o.by {
+	for o := by; o != nil; o = o.By {
 		if len(o.RunPath) == 0 {
 			dirs = append(dirs, l.expand(o.RPath, o)...)
 		}
@@ -67,13 +83,13 @@ func (l *loader) dirsFor(by *loaded, p *process) []string {
 		dirs = append(dirs, l.expand(program.RPath, program)...)
 	}
 	if dirs == nil {
-		return l.libraryPath(program)
+		return l.LibraryPath(program)
 	}
-	return append(dirs, l.libraryPath(program)...)
+	return append(dirs, l.LibraryPath(program)...)
 }
 
 // muslPath is what musl takes for both.
-func muslPath(o *loaded) []string {
+func muslPath(o *Loaded) []string {
 	if len(o.RunPath) > 0 {
 		return o.RunPath
 	}
@@ -82,27 +98,27 @@ func muslPath(o *loaded) []string {
 
 // muslDirs are the directories that musl searches in any case: those of a file, or some
 // that it was built with.
-func (l *loader) muslDirs() []string {
-	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "powerpc64le"}[l.arch]
+func (l *Loader) muslDirs() []string {
+	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "powerpc64le"}[l.Arch]
 	file := "/etc/ld-musl-" + machine + ".path"
-	l.seen.look(l.tree, file)
-	if text, err := l.tree.ReadFile(file); err == nil && len(text) < mostScript {
+	l.seen.Look(l.Tree, file)
+	if text, err := l.Tree.ReadFile(file); err == nil && len(text) < mostText {
 		return strings.FieldsFunc(string(text), func(r rune) bool { return r == ':' || r == '\n' })
 	}
 	return []string{"/lib", "/usr/local/lib", "/usr/lib"}
 }
 
-// libraryPath is LD_LIBRARY_PATH for a program: $ORIGIN in it is the program's.
-func (l *loader) libraryPath(program *loaded) []string {
+// LibraryPath is LD_LIBRARY_PATH for a program: $ORIGIN in it is the program's.
+func (l *Loader) LibraryPath(program *Loaded) []string {
 	plain := func(dir string) bool { return !strings.Contains(dir, "$") && path.IsAbs(dir) }
-	if !slices.ContainsFunc(l.path, func(dir string) bool { return !plain(dir) }) {
-		return slices.Clip(l.path)
+	if !slices.ContainsFunc(l.Path, func(dir string) bool { return !plain(dir) }) {
+		return slices.Clip(l.Path)
 	}
-	return l.expand(l.path, program)
+	return l.expand(l.Path, program)
 }
 
 // expand replaces what a path may say of where its object is, and of the machine.
-func (l *loader) expand(list []string, o *loaded) []string {
+func (l *Loader) expand(list []string, o *Loaded) []string {
 	if len(list) == 1 && list[0] == "" {
 		return nil // an empty list, and not one with an empty directory
 	}
@@ -114,7 +130,7 @@ func (l *loader) expand(list []string, o *loaded) []string {
 	for _, dir := range list {
 		readings := []string{dir}
 		if strings.Contains(dir, "$") {
-			readings = host.TokensOf(l.arch, origin).Expand(dir)
+			readings = host.TokensOf(l.Arch, origin).Expand(dir)
 		}
 		for _, dir := range readings {
 			if !path.IsAbs(dir) {
