@@ -59,11 +59,7 @@ func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err
 	if !l.options.Step {
 		return "", false, nil
 	}
-	for _, entry := range l.bundle.Spec.Process.Env {
-		if value, ok := strings.CutPrefix(entry, explainVariable+"="); ok {
-			form = value
-		}
-	}
+	form, _ = bundle.Getenv(l.bundle.Spec.Process.Env, explainVariable)
 	switch form {
 	case "", "0":
 		return "", false, nil

@@ -176,12 +176,7 @@ func workdir(b *bundle.Bundle, t *target) string {
 // homeOf is the home directory of the caller: as the job has it, who may not be in
 // this node's /etc/passwd, else from there.
 func homeOf(b *bundle.Bundle) string {
-	home := ""
-	for _, entry := range b.Spec.Process.Env {
-		if value, found := strings.CutPrefix(entry, "HOME="); found {
-			home = value
-		}
-	}
+	home, _ := bundle.Getenv(b.Spec.Process.Env, "HOME")
 	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
 		home = u.HomeDir
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // ErrUnknownName says that an annotation with our prefix means nothing to us.
@@ -41,9 +43,9 @@ func CheckAnnotations(annotations map[string]string) error {
 			continue
 		}
 		if near := nearest(key, known); near != "" {
-			return fmt.Errorf("%w %s: did you mean %s?", ErrUnknownName, printable(name), annotationPrefix+near)
+			return fmt.Errorf("%w %s: did you mean %s?", ErrUnknownName, text.Printable(name), annotationPrefix+near)
 		}
-		return fmt.Errorf("%w %s", ErrUnknownName, printable(name))
+		return fmt.Errorf("%w %s", ErrUnknownName, text.Printable(name))
 	}
 	return nil
 }
@@ -67,7 +69,7 @@ func UnknownVariables(env []string) []string {
 		if !ours || strings.HasPrefix(name, variablePrefix+"GPU_") || slices.Contains(variableNames(), name) {
 			continue // those of GPUs are Override's
 		}
-		line := "unknown variable " + printable(name)
+		line := "unknown variable " + text.Printable(name)
 		var known []setting
 		for _, v := range variableNames() {
 			known = append(known, setting{key: strings.TrimPrefix(v, variablePrefix)})

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // What users write to decide otherwise than the site: for the key gpu.isolate
@@ -61,7 +63,7 @@ func (c *Config) override(key, by, value string) error {
 	settings := c.settings()
 	at := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if at < 0 {
-		return fmt.Errorf("%s: %w", printable(by), unknown(key, settings))
+		return fmt.Errorf("%s: %w", text.Printable(by), unknown(key, settings))
 	}
 	if err := c.Allow(key, by); err != nil {
 		return err
@@ -93,21 +95,21 @@ func (c *Config) ByUser(key string) bool {
 
 // set reads a value that is not in TOML: true or false, a string, or a list
 // with commas between.
-func (s setting) set(text string) error {
+func (s setting) set(value string) error {
 	switch to := s.value.(type) {
 	case *bool:
-		if text != "true" && text != "false" {
-			return fmt.Errorf("expected true or false, not %s", quoted(text))
+		if value != "true" && value != "false" {
+			return fmt.Errorf("expected true or false, not %s", text.Quoted(value))
 		}
-		*to = text == "true"
+		*to = value == "true"
 	case *string:
-		if err := s.accepts(text); err != nil {
+		if err := s.accepts(value); err != nil {
 			return err
 		}
-		*to = text
+		*to = value
 	case *[]string:
 		list := []string{}
-		for item := range strings.SplitSeq(text, ",") {
+		for item := range strings.SplitSeq(value, ",") {
 			if item = strings.TrimSpace(item); item == "" || slices.Contains(list, item) {
 				continue
 			}
@@ -122,12 +124,12 @@ func (s setting) set(text string) error {
 }
 
 // accepts says what is wrong with a string, or with one of a list.
-func (s setting) accepts(text string) error {
+func (s setting) accepts(value string) error {
 	switch {
-	case len(s.choices) > 0 && !slices.Contains(s.choices, text):
-		return fmt.Errorf("expected %s, not %s", alternatives(s.choices), quoted(text))
+	case len(s.choices) > 0 && !slices.Contains(s.choices, value):
+		return fmt.Errorf("expected %s, not %s", alternatives(s.choices), text.Quoted(value))
 	case s.check != nil:
-		return s.check(text)
+		return s.check(value)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	goruntime "runtime"
-	"strings"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
@@ -78,11 +77,8 @@ func wantsOwnMPI(b *bundle.Bundle) (own bool, by string, err error) {
 		}
 	}
 	choose(b.Spec.Annotations[mpiAnnotation], "annotation "+mpiAnnotation)
-	for _, entry := range b.Spec.Process.Env {
-		if value, found := strings.CutPrefix(entry, mpiVariable+"="); found {
-			choose(value, mpiVariable)
-		}
-	}
+	value, _ := bundle.Getenv(b.Spec.Process.Env, mpiVariable)
+	choose(value, mpiVariable)
 	return own, by, err
 }
 

@@ -67,24 +67,13 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 	if r.Config.HPC.Tmp {
 		relocate(spec, &e)
 	}
-	if !hasHome(spec.Process.Env) {
+	if home, _ := bundle.Getenv(spec.Process.Env, "HOME"); home == "" {
 		e.Env = append(e.Env, "HOME="+cmp.Or(r.Home, "/"))
 	}
 	if r.Workdir != "" && (covered(mounts, r.Workdir) && r.Exists(r.Workdir) || r.InImage(r.Workdir)) {
 		e.Cwd = r.Workdir
 	}
 	return e, nil
-}
-
-// hasHome reports whether the program finds a home directory in its environment.
-func hasHome(env []string) bool {
-	home := ""
-	for _, entry := range env {
-		if value, found := strings.CutPrefix(entry, "HOME="); found {
-			home = value
-		}
-	}
-	return home != ""
 }
 
 // mounts lists what the node gives, parents first. A directory within another one
@@ -128,10 +117,7 @@ func (r Request) mounts() ([]specs.Mount, error) {
 // /dev/console, which a user must be able to open for that.
 func ownTerminals() []specs.Mount {
 	return []specs.Mount{
-		{
-			Destination: "/dev/pts", Source: "devpts", Type: "devpts",
-			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
-		},
+		bundle.Devpts(),
 		bind("/dev/null", "/dev/console"),
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 )
 
@@ -32,10 +32,8 @@ func Choose(cfg *config.Config, option string, jobEnv []string, annotations map[
 	asked := Choice{option, "--profile"}
 	if option == "" {
 		asked = Choice{annotations[Annotation], "annotation " + Annotation}
-		for _, entry := range jobEnv {
-			if value, ok := strings.CutPrefix(entry, config.ProfileVariable+"="); ok && value != "" {
-				asked = Choice{value, config.ProfileVariable}
-			}
+		if value, _ := bundle.Getenv(jobEnv, config.ProfileVariable); value != "" {
+			asked = Choice{value, config.ProfileVariable}
 		}
 	}
 	if asked.Name == "" {
@@ -56,5 +54,5 @@ func Choose(cfg *config.Config, option string, jobEnv []string, annotations map[
 // bind is a bind mount of a directory or file of the node, with all that is
 // mounted below it.
 func bind(source, destination string, options ...string) specs.Mount {
-	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: append([]string{"rbind"}, options...)}
+	return bundle.Bind(source, destination, append([]string{"rbind"}, options...)...)
 }
