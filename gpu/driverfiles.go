@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // programsOf are the driver's programs by capability.
@@ -244,7 +245,7 @@ func (p *plan) gbmBackend(e *bundle.Edit) {
 		return
 	}
 	var own []string
-	for _, dir := range host.LibraryDirs(p.Arch) {
+	for _, dir := range linker.LibraryDirs(p.Arch) {
 		if p.Image.IsDir(dir + "/gbm") {
 			own = append(own, dir+"/gbm")
 		}

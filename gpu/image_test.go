@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 func inImage(t *testing.T, image *fakenode.Node, env ...string) Request {
@@ -24,7 +23,7 @@ func TestImagesWithoutGlibc(t *testing.T) {
 		o := mustGive(t, inImage(t, fakenode.Image(t, kind)))
 		wants(t, "GPUs", o.gpus(), "4")
 		says(t, strings.Join(o.Warnings, "\n"), words)
-		if o.files[host.LoaderCache] != "" || len(o.mounted(private+"/lib")) > 0 {
+		if o.files[ldcache.Path] != "" || len(o.mounted(private+"/lib")) > 0 {
 			t.Errorf("%s: libraries are given", kind)
 		}
 	}
@@ -43,16 +42,16 @@ func TestOldGlibc(t *testing.T) {
 
 func TestImageWithoutLoaderCache(t *testing.T) {
 	image := fakenode.Image(t, "2.36")
-	image.Remove(host.LoaderCache)
+	image.Remove(ldcache.Path)
 	o := mustGive(t, inImage(t, image))
 	says(t, strings.Join(o.prepend, " "), "LD_LIBRARY_PATH="+private+"/lib")
-	if o.files[host.LoaderCache] != "" {
+	if o.files[ldcache.Path] != "" {
 		t.Error("there is a cache")
 	}
 
-	image.File(host.LoaderCache, "damaged")
+	image.File(ldcache.Path, "damaged")
 	o = mustGive(t, inImage(t, image))
-	c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 	if err != nil || len(c.Lookup("libcuda.so.1", ldcache.Flags("amd64"))) != 1 {
 		t.Errorf("cache %v, %v", c, err)
 	}
@@ -75,7 +74,7 @@ func TestOlderDriverInImage(t *testing.T) {
 			t.Errorf("%s is covered", path)
 		}
 	}
-	c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +113,7 @@ func TestForwardCompatibility(t *testing.T) {
 			image.Link(dir+"/libcuda.so.1", "libcuda.so."+test.version)
 			image.Link("/usr/local/cuda", "cuda-12")
 			o := mustGive(t, inImage(t, image))
-			c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+			c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,8 +137,8 @@ func TestHostileImage(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	image.Remove(host.LoaderCache)
-	image.Link(host.LoaderCache, "../../../../../../../.."+secret)
+	image.Remove(ldcache.Path)
+	image.Link(ldcache.Path, "../../../../../../../.."+secret)
 	image.Link("/usr/local/cuda", "/../../../../../..")
 	image.Link("/opt/lib", "/../../../../../../usr/lib/x86_64-linux-gnu")
 	o := mustGive(t, inImage(t, image, "LD_LIBRARY_PATH=/opt/lib:/proc/self/root:/..", "CUDA_VERSION=9.0"))

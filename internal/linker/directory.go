@@ -43,13 +43,20 @@ func (v *View) enter(p string) *Directory {
 		v.Lacks(p)
 		return nil
 	}
-	v.Saw(p, in, open.Identity)
+	if open != nil {
+		v.Saw(p, in, open.Identity)
+	}
 	if known := v.entered[in]; known != nil {
-		open.Close()
+		if open != nil {
+			open.Close()
+		}
 		return known
 	}
 	d := &Directory{Place: in, open: open, found: map[string]*Object{}, read: map[string]*reading{}}
-	if open.Trusted = v.Trusted; len(v.entered) >= mostOpen {
+	if open != nil {
+		open.Trusted = v.Trusted
+	}
+	if open != nil && len(v.entered) >= mostOpen {
 		open.Close()
 		d.open = nil
 	}
@@ -57,22 +64,22 @@ func (v *View) enter(p string) *Directory {
 	return d
 }
 
-// openDir is resolve of a directory.
+// openDir is resolve of a directory; nil for one that is made for the container.
 func (v *View) openDir(p string) (Place, *host.Directory, error) {
-	if v.bindOf(p) == nil {
+	if v.coverOf(p) == nil {
 		d, err := v.Tree.OpenDirectory(p)
 		switch {
-		case err == nil && v.bindOf(d.Path) == nil:
+		case err == nil && v.coverOf(d.Path) == nil:
 			return Place{v.Tree, d.Path, d.Path}, d, nil
 		case err == nil:
 			d.Close()
-		case len(v.binds) == 0:
+		case len(v.covers) == 0:
 			return Place{}, nil, err
 		}
 	}
 	in, err := v.walk(p)
-	if err != nil {
-		return Place{}, nil, err
+	if err != nil || in.Tree == nil {
+		return in, nil, err
 	}
 	d, err := in.Tree.OpenDirectory(in.Path)
 	return in, d, err
@@ -84,10 +91,16 @@ func (v *View) List(p string) []string {
 	if d == nil {
 		return nil
 	}
+	return d.list()
+}
+
+func (d *Directory) list() []string {
 	if !d.listed {
-		if d.listed = true; d.open != nil {
+		d.listed = true
+		switch {
+		case d.open != nil:
 			d.names = d.open.Names()
-		} else {
+		case d.Tree != nil:
 			d.names = d.Tree.Names(d.Path)
 		}
 	}
@@ -111,8 +124,5 @@ func (d *Directory) Has(name string) bool {
 	if d.open != nil {
 		return d.open.HasDirectory(name)
 	}
-	if !d.listed {
-		d.listed, d.names = true, d.Tree.Names(d.Path)
-	}
-	return slices.Contains(d.names, name)
+	return slices.Contains(d.list(), name)
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A Loader finds libraries as glibc's would, ld.so(8): DT_RPATH, LD_LIBRARY_PATH,
@@ -38,11 +38,30 @@ type Loader struct {
 type Found struct {
 	*Object
 	in string
+
+	By Way // what led there; empty where the loader was given a path
 }
+
+// A Way is what leads the loader to a library.
+type Way string
+
+// The ways.
+const (
+	BySearchPath Way = "search path" // of the object that needs it, or LD_LIBRARY_PATH
+	ByCache      Way = "ld.so.cache"
+	ByDefault    Way = "standard directories"
+)
 
 // New is a loader without a cache, which searches the directories first.
 func New(v *View, arch string, search []string) *Loader {
 	return &Loader{View: v, Arch: arch, Path: search, cwd: "/", usual: map[string]Found{}}
+}
+
+// Musl is a loader by the rules of musl.
+func (l *Loader) Musl() *Loader {
+	other := *l
+	other.musl, other.usual = true, map[string]Found{}
+	return &other
 }
 
 // With is a loader that loads something else in place of what it finds. The second
@@ -96,9 +115,7 @@ func (l *Loader) Load(roots ...*Object) *Process {
 // are given to dlopen.
 func (l *Loader) Start(program *Object, opens ...string) *Process {
 	if strings.Contains(program.Interp, "ld-musl") && !l.musl {
-		other := *l
-		other.musl, other.usual = true, map[string]Found{}
-		return other.Start(program, opens...)
+		return l.Musl().Start(program, opens...)
 	}
 	p := newProcess()
 	p.Main = &Loaded{Object: program, origin: program.Dir()}
@@ -199,20 +216,20 @@ func (l *Loader) Find(name string, by *Loaded, p *Process) Found {
 	if o != f.Object && (f.Object == nil || o.At != f.At) {
 		f.in = o.Dir() // it was found elsewhere then
 	}
-	return Found{o, f.in}
+	return Found{o, f.in, f.By}
 }
 
 func (l *Loader) lookFor(name string, by *Loaded, p *Process) Found {
 	if strings.Contains(name, "/") {
 		for _, file := range l.expand([]string{name}, by) {
 			if o := l.Fitting(file); o != nil {
-				return Found{o, path.Dir(file)}
+				return Found{o, path.Dir(file), ""}
 			}
 		}
 		return Found{}
 	}
 	for _, dir := range l.DirsFor(by, p) {
-		if f := l.inLevels(dir, name); f.Object != nil {
+		if f := l.inLevels(dir, name, BySearchPath); f.Object != nil {
 			return f
 		}
 	}
@@ -234,7 +251,7 @@ func (l *Loader) inUsual(name string) Found {
 // Search finds a library by its name in directories, and then in the usual places.
 func (l *Loader) Search(name string, dirs []string) *Object {
 	for _, dir := range dirs {
-		if f := l.inLevels(dir, name); f.Object != nil {
+		if f := l.inLevels(dir, name, BySearchPath); f.Object != nil {
 			return f.Object
 		}
 	}
@@ -249,14 +266,14 @@ func (l *Loader) lookInUsual(name string, notUsual bool) Found {
 			continue
 		}
 		if o := l.Fitting(file); o != nil {
-			return Found{o, path.Dir(file)}
+			return Found{o, path.Dir(file), ByCache}
 		}
 	}
 	if notUsual {
 		return Found{}
 	}
 	for _, dir := range l.usualDirs() {
-		if f := l.inLevels(dir, name); f.Object != nil {
+		if f := l.inLevels(dir, name, ByDefault); f.Object != nil {
 			return f
 		}
 	}
@@ -267,7 +284,7 @@ func (l *Loader) usualDirs() []string {
 	if l.musl {
 		return l.muslDirs()
 	}
-	return host.LibraryDirs(l.Arch)
+	return LibraryDirs(l.Arch)
 }
 
 // Cached lists where the cache has a library.
@@ -281,10 +298,10 @@ func (l *Loader) Cached(name string) []string {
 
 // inLevels searches a library in a directory and in those below it that are for newer
 // processors.
-func (l *Loader) inLevels(dir, name string) Found {
+func (l *Loader) inLevels(dir, name string, by Way) Found {
 	for _, level := range l.Levels(dir) {
 		if o := l.FittingIn(level, name); o != nil {
-			return Found{o, level}
+			return Found{o, level, by}
 		}
 	}
 	return Found{}
@@ -300,24 +317,4 @@ func (l *Loader) FittingIn(dir, name string) *Object {
 		return nil
 	}
 	return o
-}
-
-// IsLibc reports whether the library belongs to glibc itself: the image's own must be
-// used, for its parts fit each other and its loader only.
-func IsLibc(name string) bool {
-	if strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || IsMusl(name) {
-		return true
-	}
-	base, _, _ := strings.Cut(name, ".so")
-	switch base {
-	case "libc", "libm", "libmvec", "libpthread", "libdl", "librt", "libresolv", "libutil", "libanl", "libnsl",
-		"libBrokenLocale", "libthread_db", "libnss_files", "libnss_dns", "libnss_compat", "libnss_hesiod":
-		return true
-	}
-	return false
-}
-
-// IsMusl recognises musl's library and loader, which are one.
-func IsMusl(name string) bool {
-	return strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-")
 }

@@ -50,14 +50,14 @@ func (v *View) findIn(dir *Directory, name string) *Object {
 	var in Place
 	var found host.Found
 	var err error
-	elsewhere := v.bindOf(asked) != nil
+	elsewhere := v.coverOf(asked) != nil
 	if !elsewhere {
 		found, err = dir.library(name)
 		in = Place{dir.Tree, found.Path, found.Path}
-		elsewhere = found.Path != "" && v.bindOf(found.Path) != nil || found.Path == "" && v.isLink(dir, name)
+		elsewhere = found.Path != "" && v.coverOf(found.Path) != nil || found.Path == "" && v.isLink(dir, name)
 	}
 	if elsewhere {
-		if in, err = v.walk(asked); err != nil {
+		if in, err = v.walk(asked); err != nil || in.Tree == nil {
 			return nil
 		}
 		found, err = in.Tree.FindLibrary(in.Path)
@@ -77,7 +77,10 @@ func (v *View) findIn(dir *Directory, name string) *Object {
 }
 
 func (d *Directory) library(name string) (host.Found, error) {
-	if d.open == nil {
+	switch {
+	case d.Tree == nil:
+		return host.Found{}, fs.ErrNotExist
+	case d.open == nil:
 		return d.Tree.FindLibrary(below(d.Path, name))
 	}
 	if d.ahead != nil {
@@ -90,9 +93,9 @@ func (d *Directory) library(name string) (host.Found, error) {
 	return d.open.FindLibrary(name)
 }
 
-// isLink tells of a name that leads nowhere in its tree whether it may lead into a bind.
+// isLink tells of a name that leads nowhere in its tree whether it may lead below a cover.
 func (v *View) isLink(dir *Directory, name string) bool {
-	if len(v.binds) == 0 {
+	if len(v.covers) == 0 || dir.Tree == nil {
 		return false
 	}
 	_, err := dir.Tree.Readlink(below(dir.Path, name))
@@ -107,4 +110,5 @@ func (o *Object) Name() string {
 	return path.Base(o.At)
 }
 
+// Dir is the directory in which it lies.
 func (o *Object) Dir() string { return path.Dir(o.At) }

@@ -22,13 +22,18 @@ func (v *View) physical(p string) (at string, ok bool) {
 			v.Lacks(at)
 			return "", false
 		}
+		if in.Tree == nil { // made for the container
+			at = path.Dir(in.At)
+			continue
+		}
 		id, err := in.Tree.Identity(in.Path)
 		if err != nil || !in.Tree.IsDir(in.Path) {
 			v.Lacks(at)
 			return "", false
 		}
-		asked := v.within(at)
-		v.seen.AddThrough(asked.Tree, asked.Path, id)
+		if asked := v.within(at); asked.Tree != nil {
+			v.seen.AddThrough(asked.Tree, asked.Path, id)
+		}
 		at = path.Dir(in.At)
 	}
 	return at, true

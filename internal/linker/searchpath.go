@@ -130,7 +130,7 @@ func (l *Loader) expand(list []string, o *Loaded) []string {
 	for _, dir := range list {
 		readings := []string{dir}
 		if strings.Contains(dir, "$") {
-			readings = host.TokensOf(l.Arch, origin).Expand(dir)
+			readings = tokensOf(l.Arch, origin).expand(dir)
 		}
 		for _, dir := range readings {
 			if !path.IsAbs(dir) {

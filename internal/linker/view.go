@@ -4,22 +4,23 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A View is what a process sees: a tree, and what of the node is bound into it. What
-// it looks at it writes down, with the identity, so that a later call can tell whether
-// all of it is as it was.
+// A View is what a process sees: a tree, and what is mounted and made over it. What it
+// looks at it tells a witness, with the identity, so that a later call can find out
+// whether all of it is as it was.
 type View struct {
-	Tree  *host.Tree
-	binds []bind // the deepest first
+	Tree   *host.Tree
+	node   *host.Tree
+	covers []*cover          // none of them hides another
+	ways   map[string]bool   // covers, and directories above: they are there, if not in the tree
+	links  map[string]string // what is made for the container
+	real   map[string]string // paths of mounts, without links
 
 	// Trusted says that only the site changes the tree.
 	Trusted bool
@@ -30,51 +31,20 @@ type View struct {
 	seen    Witness
 }
 
-// A bind is a file or directory of the node at a path of the view.
-type bind struct {
-	at   string
-	tree *host.Tree
-	file string // its path in the tree, where it is a file
-}
-
-// A Place is where something is: a path in a tree, without links.
+// A Place is where something is: a path in a tree, without links. A directory that is
+// made for a container is in no tree.
 type Place struct {
 	Tree *host.Tree
 	Path string // in the tree
 	At   string // in the view
 }
 
-// NewView is a view of a tree without mounts. The witness may be nil.
+// NewView is a view of a tree with nothing over it. The witness may be nil.
 func NewView(tree *host.Tree, seen Witness) *View {
 	if seen == nil {
 		seen = nobody{}
 	}
 	return &View{Tree: tree, objects: map[string]*Object{}, dirs: map[string]*Directory{}, entered: map[Place]*Directory{}, seen: seen}
-}
-
-// Bind adds the mounts of a container that show something of the node.
-func (v *View) Bind(mounts []specs.Mount, node *host.Tree) {
-	for _, m := range mounts {
-		if !bundle.IsBind(m) || !path.IsAbs(m.Source) {
-			continue
-		}
-		b := bind{at: path.Clean("/" + m.Destination)}
-		if b.at == "/proc" || b.at == "/sys" || b.at == "/dev" {
-			continue
-		}
-		source, err := node.Resolve(m.Source)
-		if err != nil {
-			continue
-		}
-		dir := source
-		if !node.IsDir(source) {
-			dir, b.file = path.Dir(source), "/"+path.Base(source)
-		}
-		if b.tree, err = node.Sub(dir); err == nil {
-			v.binds = append(v.binds, b)
-		}
-	}
-	slices.SortStableFunc(v.binds, func(a, b bind) int { return len(b.at) - len(a.at) })
 }
 
 // Close releases what the view holds open.
@@ -87,74 +57,65 @@ func (v *View) Close() {
 			d.open.Close()
 		}
 	}
-	for _, b := range v.binds {
-		b.tree.Close()
-	}
-}
-
-// bindOf finds what is bound at or above the path.
-func (v *View) bindOf(p string) *bind {
-	for i, b := range v.binds {
-		if p == b.at || strings.HasPrefix(p, b.at+"/") {
-			return &v.binds[i]
+	for _, c := range v.covers {
+		if c.tree != nil {
+			c.tree.Close()
 		}
 	}
-	return nil
 }
 
 // within is the place of a path of which only the last part may be a link.
 func (v *View) within(p string) Place {
-	b := v.bindOf(p)
+	c := v.coverOf(p)
 	switch {
-	case b == nil:
+	case c == nil:
 		return Place{v.Tree, p, p}
-	case b.file != "":
-		return Place{b.tree, b.file, p}
+	case c.open(v.node) == nil:
+		return Place{At: p}
+	case c.file != "":
+		return Place{c.tree, c.file, p}
 	}
-	return Place{b.tree, path.Clean("/" + p[len(b.at):]), p}
+	return Place{c.tree, path.Clean("/" + p[len(c.at):]), p}
 }
 
 // Resolve follows the links of a path. Most paths are of one tree, and the kernel
-// follows them; those that pass a bind are followed step by step.
+// follows them; those that pass a cover are followed step by step.
 func (v *View) Resolve(p string) (Place, error) {
 	p = path.Clean("/" + p)
-	if v.bindOf(p) == nil {
+	if v.coverOf(p) == nil {
 		resolved, err := v.Tree.Resolve(p)
-		if err == nil && v.bindOf(resolved) == nil {
+		if err == nil && v.coverOf(resolved) == nil {
 			return Place{v.Tree, resolved, resolved}, nil
 		}
-		if len(v.binds) == 0 {
+		if len(v.covers) == 0 {
 			return Place{}, err
 		}
 	}
 	return v.walk(p)
 }
 
-// mostLinks is how many links a path may lead through, as for the kernel.
-const mostLinks = 40
-
 func (v *View) walk(p string) (Place, error) {
-	at, rest, links := "/", strings.Split(strings.Trim(p, "/"), "/"), 0
+	at, rest, links, made := "/", strings.Split(strings.Trim(p, "/"), "/"), 0, ""
 	for len(rest) > 0 {
 		next := path.Join(at, rest[0])
 		rest = rest[1:]
 		in := v.within(next)
-		if in.Path == "/" || v.leadsToBind(next) { // no link: the root of a tree, or on the way to one
+		if in.Tree != nil && in.Path == "/" { // no link: the root of a tree
 			at = next
 			continue
 		}
-		target, err := in.Tree.Readlink(in.Path)
-		if err == nil {
-			v.seen.AddLink(in.Tree, in.Path, target)
-		}
+		target, err := v.readlink(next, in)
 		switch {
 		case errors.Is(err, unix.EINVAL): // no link
 			at = next
 			continue
+		case err != nil && v.ways[next]:
+			at, made = next, next
+			continue
 		case err != nil:
 			return Place{}, err
 		}
-		if links++; links > mostLinks {
+		if links++; links > host.MostLinks {
 			return Place{}, &fs.PathError{Op: "resolve", Path: p, Err: unix.ELOOP}
 		}
 		if path.IsAbs(target) {
@@ -162,23 +123,39 @@ func (v *View) walk(p string) (Place, error) {
 		}
 		rest = append(strings.Split(strings.Trim(path.Clean(target), "/"), "/"), rest...)
 	}
+	if at == made {
+		return Place{At: at}, nil
+	}
 	return v.within(at), nil
 }
 
-// leadsToBind tells whether something is bound below the path: it is there then, if not
-// in the tree.
-func (v *View) leadsToBind(p string) bool {
-	return slices.ContainsFunc(v.binds, func(b bind) bool { return strings.HasPrefix(b.at, p+"/") }) && !v.Tree.Exists(p)
+// readlink is what a link holds, at a path whose directory has no links.
+func (v *View) readlink(p string, in Place) (string, error) {
+	if target, ok := v.links[p]; ok {
+		return target, nil
+	}
+	if in.Tree == nil {
+		return "", &fs.PathError{Op: "readlink", Path: p, Err: fs.ErrNotExist}
+	}
+	target, err := in.Tree.Readlink(in.Path)
+	if err == nil {
+		v.seen.AddLink(in.Tree, in.Path, target)
+	}
+	return target, err
 }
 
 // Lacks notes that a path leads nowhere of use.
 func (v *View) Lacks(p string) {
-	in := v.within(p)
-	v.seen.AddNone(in.Tree, in.Path)
+	if in := v.within(p); in.Tree != nil {
+		v.seen.AddNone(in.Tree, in.Path)
+	}
 }
 
 // Saw notes what a path leads to, and how.
 func (v *View) Saw(p string, in Place, id host.Identity) {
+	if in.Tree == nil {
+		return
+	}
 	v.seen.Add(in.Tree, in.Path, id)
 	if asked := v.within(p); asked.Tree == in.Tree && asked.Path != in.Path {
 		v.seen.AddThrough(asked.Tree, asked.Path, id)

@@ -8,7 +8,9 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
 // A scene is a node and an image, as directories.
@@ -59,7 +61,7 @@ func (s scene) view(mounts ...specs.Mount) *View {
 	s.Helper()
 	v := NewView(s.image, nil)
 	s.Cleanup(v.Close)
-	v.Bind(mounts, s.node)
+	v.Mount(mounts, s.node)
 	return v
 }
 
@@ -111,5 +113,84 @@ func TestDirectoriesByBinds(t *testing.T) {
 	}
 	if len(v.List("/usr/lib")) != 1 || v.List("/none") != nil || v.Dir("/usr/lib/own") != nil {
 		t.Error("what a directory holds")
+	}
+}
+
+// What a container has at a path is what was mounted there last, as for the kernel: links
+// of the image lead to where a mount goes, and a tmpfs hides what is below.
+func TestMounts(t *testing.T) {
+	s := newScene(t)
+	s.write(s.image, "/usr/lib/a", "image")
+	s.write(s.image, "/opt/a", "image")
+	s.write(s.image, "/srv/a", "image")
+	s.link(s.image, "/lib", "usr/lib")
+	s.write(s.node, "/one/a", "one")
+	s.write(s.node, "/two/a", "two")
+	s.write(s.node, "/dev/shm/a", "node")
+	v := s.view(
+		bindOf("/one", "/lib/sub"), bindOf("/one/a", "/opt/a"), bindOf("/two", "/opt"), bindOf("/two", "/srv/a/b"),
+		specs.Mount{Destination: "/srv", Type: "tmpfs", Source: "tmpfs"}, bindOf("/one/a", "/srv/deep/below/a"),
+		bindOf("/nowhere", "/mnt"), bindOf("/dev", "/dev"), specs.Mount{Destination: "/dev/mqueue", Type: "mqueue"},
+		bindOf("/proc", "/proc"),
+	)
+	for p, want := range map[string]string{
+		"/lib/a": "image", "/usr/lib/sub/a": "one", "/lib/sub/a": "one", "/opt/a": "two",
+		"/srv/a": "", "/srv/a/b/a": "", "/srv/deep/below/a": "one", "/mnt/a": "", "/dev/shm/a": "node", "/dev/mqueue/a": "", "/proc/self/comm": "",
+	} {
+		got := ""
+		if in, err := v.Resolve(p); err == nil && in.Tree != nil {
+			got = in.Tree.ReadLine(in.Path)
+		}
+		if got != want {
+			t.Errorf("%s is %q, want %q", p, got, want)
+		}
+	}
+	for dir, want := range map[string]bool{"/srv": true, "/srv/deep": true, "/srv/deep/below": true, "/srv/deep/../deep": true, "/srv/none": false, "/srv/a": false} {
+		if got := v.Dir(dir) != nil; got != want {
+			t.Errorf("%s is there: %t", dir, got)
+		}
+	}
+}
+
+// Links and files of edits are there, over the image's.
+func TestMade(t *testing.T) {
+	s := newScene(t)
+	library := fakenode.ELF{Soname: "libx.so.1"}.String()
+	s.write(s.node, "/driver/libx.so.1.5", library)
+	s.write(s.image, "/usr/lib/libx.so.1", library)
+	s.write(s.image, "/etc/made", library)
+	s.link(s.image, "/lib", "usr/lib")
+	v := s.view(bindOf("/driver", "/run/given/node/0"))
+	v.Make([]bundle.Link{
+		{Path: "/run/given/lib/libx.so.1", Target: "../node/0/libx.so.1.5"},
+		{Path: "/lib/libx.so.1", Target: "/run/given/lib/libx.so.1"},
+		{Path: "/run/given/loop", Target: "loop"},
+	}, []bundle.File{{Path: "/etc/made"}})
+	for _, p := range []string{"/run/given/lib/libx.so.1", "/usr/lib/libx.so.1", "/lib/libx.so.1"} {
+		if o, err := v.Open(p); err != nil || o.File != s.node.HostPath("/driver/libx.so.1.5") {
+			t.Errorf("%s is %+v, %v", p, o, err)
+		}
+	}
+	for _, p := range []string{"/etc/made", "/run/given/loop", "/run/given/lib"} {
+		if o, err := v.Open(p); err == nil {
+			t.Errorf("%s is %+v", p, o)
+		}
+	}
+}
+
+// A view asks the node for nothing to which no path leads.
+func TestMountsAreOpenedWhenNeeded(t *testing.T) {
+	s := newScene(t)
+	s.write(s.node, "/one/a", "one")
+	before := openFiles(t)
+	v := s.view(bindOf("/one", "/one"), bindOf("/one", "/two"))
+	if now := openFiles(t); now != before {
+		t.Errorf("%d files are open, before %d", now, before)
+	}
+	if v.Dir("/one") == nil {
+		t.Error("no /one")
+	}
+	if now := openFiles(t); now != before+2 {
+		t.Errorf("%d files are open, before %d", now, before)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // Of a library that both have the newer is used, but for those that must fit the node.
@@ -52,11 +52,11 @@ func TestLoaderCache(t *testing.T) {
 		{Name: "libother.so.1", Path: "/opt/libother.so.1", Flags: ldcache.Flags("amd64")},
 		{Name: "libmpi.so.12", Path: debianLib + "/libmpi.so.12", Flags: ldcache.Flags("amd64")},
 	}}
-	m.write(m.image+host.LoaderCache, string(cache.Encode()))
+	m.write(m.image+ldcache.Path, string(cache.Encode()))
 	result, err := Edits(m.request)
 	m.check(err)
 	e := result.Edits[0]
-	if len(e.EnvPrepend) > 0 || len(e.Files) != 1 || e.Files[0].Path != host.LoaderCache {
+	if len(e.EnvPrepend) > 0 || len(e.Files) != 1 || e.Files[0].Path != ldcache.Path {
 		t.Fatalf("got %+v", e)
 	}
 	c, err := ldcache.Parse(e.Files[0].Data)
@@ -76,7 +76,7 @@ func TestLoaderCacheOfEarlierEdit(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
-	m.write(m.image+host.LoaderCache, string((&ldcache.Cache{}).Encode()))
+	m.write(m.image+ldcache.Path, string((&ldcache.Cache{}).Encode()))
 	cuda := ldcache.Entry{Name: "libcuda.so.1", Path: "/run/.ocishim/gpu/lib/libcuda.so.1", Flags: ldcache.Flags("amd64")}
 	m.request.LoaderCache = (&ldcache.Cache{Entries: []ldcache.Entry{cuda}}).Encode()
 	result, err := Edits(m.request)

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // An Installed is an MPI of the node, and what a profile for it begins with.
@@ -28,7 +28,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 	l := loader{linker.New(linker.NewView(node, nil), arch, search)}
 	l.Trusted = true
 	defer l.Close()
-	if cache, err := node.LoaderCache(); err == nil {
+	if cache, err := linker.ReadCache(node); err == nil {
 		l.Cache = cache
 	}
 	given := len(paths) > 0
@@ -62,7 +62,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 // candidates are files whose names may be those of an MPI.
 func (l *loader) candidates() []string {
 	var files []string
-	for _, dir := range slices.Concat(l.Path, host.LibraryDirs(l.Arch)) {
+	for _, dir := range slices.Concat(l.Path, linker.LibraryDirs(l.Arch)) {
 		for _, name := range l.Sorted(dir) {
 			if isMPICore(name) {
 				files = append(files, path.Join(dir, name))

@@ -10,8 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // emit makes the edits of what was decided.
@@ -91,7 +90,7 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 	r.emitFirst(e)
 	cache := *r.image.Cache
 	cache.Put(entries...)
-	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
+	e.Files = append(e.Files, bundle.File{Path: ldcache.Path, Data: cache.Encode()})
 }
 
 // emitFirst has programs that a command executes, and that are not known before, find the

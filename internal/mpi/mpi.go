@@ -7,7 +7,6 @@ package mpi
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 
@@ -16,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A Request is what is known of a task.
@@ -171,7 +170,7 @@ func (p *plan) onlyHint() (Result, error) {
 // look opens the views.
 func (p *plan) look() {
 	image := linker.NewView(p.Image, p.seen)
-	image.Bind(p.Mounts, p.Node)
+	image.Mount(p.Mounts, p.Node)
 	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
 	p.image.WithPreloads(p.Image)
 	p.image.Machine = p.Node
@@ -186,8 +185,8 @@ func (p *plan) readCaches() error {
 		return err
 	}
 	p.image.Cache = cache
-	p.seen.Look(p.Node, host.LoaderCache)
-	if p.node.Cache, err = p.Node.LoaderCache(); err != nil {
+	p.seen.Look(p.Node, ldcache.Path)
+	if p.node.Cache, err = linker.ReadCache(p.Node); err != nil {
 		p.node.Cache = nil // the usual directories are left
 	}
 	return nil
@@ -200,25 +199,12 @@ func (p *plan) close() {
 	}
 }
 
-// loaderCache is the cache to start from, nil for an image without. The loader ignores
-// a damaged one, too.
+// loaderCache is the cache to start from, nil for an image without.
 func (p *plan) loaderCache() (*ldcache.Cache, error) {
-	if p.LoaderCache != nil {
-		c, err := ldcache.Parse(p.LoaderCache)
-		if err != nil {
-			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
-		}
-		return c, nil
+	if p.LoaderCache == nil {
+		p.seen.Look(p.Image, ldcache.Path)
 	}
-	p.seen.Look(p.Image, host.LoaderCache)
-	if !p.Image.IsFile(host.LoaderCache) {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	c, err := p.Image.LoaderCache()
-	if err != nil {
-		return new(ldcache.Cache), nil //nolint:nilerr // see above
-	}
-	return c, nil
+	return linker.CacheToExtend(p.Image, p.LoaderCache)
 }
 
 // names are those by which an MPI that the site has a profile for is asked for.

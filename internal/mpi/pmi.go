@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
@@ -91,7 +90,7 @@ func (l *loader) pluginPMI(mpi Library, pmi *PMI) {
 func (l *loader) pluginDirs(mpi Library) []string {
 	lib := mpi.object.Dir()
 	dirs, parents := []string{lib + "/openmpi"}, []string{lib, lib + "/openmpi/lib"}
-	if slices.Contains(host.LibraryDirs(l.Arch), lib) {
+	if slices.Contains(linker.LibraryDirs(l.Arch), lib) {
 		parents = parents[1:] // of a directory for all the system Open MPI has but lib/openmpi
 	}
 	for _, parent := range parents {

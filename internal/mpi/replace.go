@@ -213,7 +213,7 @@ func (r *replacement) searched() []string {
 			dirs = append(dirs, u.loader.DirsFor(o, u.process)...)
 		}
 	}
-	dirs = append(dirs, host.LibraryDirs(r.Arch)...)
+	dirs = append(dirs, linker.LibraryDirs(r.Arch)...)
 	slices.Sort(dirs)
 	var levels []string
 	for _, dir := range slices.Compact(dirs) {

@@ -5,9 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // Wherever the loader's rules lead, the site's library is put there: ld.so(8), and
@@ -147,7 +146,7 @@ func TestLevelsOfCache(t *testing.T) {
 	for _, dir := range []string{v4, v2, debianLib} {
 		cache.Entries = append(cache.Entries, ldcache.Entry{Name: "libmpi.so.12", Path: dir + "/libmpi.so.12", Flags: ldcache.Flags("amd64")})
 	}
-	m.write(m.image+host.LoaderCache, string(cache.Encode()))
+	m.write(m.image+ldcache.Path, string(cache.Encode()))
 	m.expect("/opt/site/libmpi.so.12.4.1 at "+v2+"/libmpi.so.12.0.0", "/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.1.0")
 	if got := m.plan(); strings.Contains(got, v4) {
 		t.Errorf("a library that this processor cannot use is replaced:\n%s", got)

@@ -7,6 +7,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 	"github.com/ocishim/ocishim/internal/mpi"
 )
 
@@ -85,7 +86,7 @@ func wantsOwnMPI(b *bundle.Bundle) (own bool, by string, err error) {
 // loaderCache is the loader's cache as earlier edits leave it, nil without.
 func loaderCache(b *bundle.Bundle) []byte {
 	for _, f := range b.Files {
-		if f.Path == host.LoaderCache {
+		if f.Path == ldcache.Path {
 			return f.Data
 		}
 	}

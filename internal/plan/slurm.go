@@ -12,6 +12,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/mpi"
 	"github.com/ocishim/ocishim/internal/slurm"
 )
@@ -128,7 +129,7 @@ func findSlurm(node *host.Tree) (s nodeSlurm, err error) {
 				s.commands = append(s.commands, prefix+"/bin/"+name)
 			}
 		}
-		for _, lib := range append(host.LibraryDirs(goruntime.GOARCH), prefix+"/lib", prefix+"/lib64") {
+		for _, lib := range append(linker.LibraryDirs(goruntime.GOARCH), prefix+"/lib", prefix+"/lib64") {
 			for _, dir := range []string{lib + "/slurm", lib + "/slurm-wlm"} {
 				if s.plugins == "" && node.IsFile(dir+"/auth_munge.so") {
 					s.plugins = dir

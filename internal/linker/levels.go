@@ -33,15 +33,15 @@ func (l *Loader) Levels(dir string) []string {
 
 // levelsOf looks for them, relative to their directory.
 func (l *Loader) levelsOf(dir string, d *Directory) (levels []string) {
-	if all := host.Hwcaps(l.Arch); len(all) > 0 && d.Has(host.HwcapsDir) {
-		in := l.Dir(below(dir, host.HwcapsDir))
+	if all := hwcaps(l.Arch); len(all) > 0 && d.Has(hwcapsDir) {
+		in := l.Dir(below(dir, hwcapsDir))
 		for _, level := range l.usable(all) {
 			if in != nil && in.Has(level) {
-				levels = append(levels, host.HwcapsDir+"/"+level)
+				levels = append(levels, hwcapsDir+"/"+level)
 			}
 		}
 	}
-	legacy := l.legacyLevels(dir, host.LegacyHwcaps(l.Arch))
+	legacy := l.legacyLevels(dir, legacyHwcaps(l.Arch))
 	if len(legacy) == 0 || !l.looksInLegacy() {
 		return levels
 	}
@@ -54,16 +54,16 @@ func (l *Loader) usable(all []string) []string {
 		return all
 	}
 	if l.usableLevels == nil {
-		l.usableLevels = l.Machine.UsableHwcaps(l.Arch)
+		l.usableLevels = UsableHwcaps(l.Machine, l.Arch)
 	}
 	return l.usableLevels
 }
 
 // isUsable reports whether a file in the cache is for this machine's processor, or for any.
 func (l *Loader) isUsable(file string) bool {
-	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
+	_, after, found := strings.Cut(file, "/"+hwcapsDir+"/")
 	level, _, _ := strings.Cut(after, "/")
-	return !found || slices.Contains(l.usable(host.Hwcaps(l.Arch)), level)
+	return !found || slices.Contains(l.usable(hwcaps(l.Arch)), level)
 }
 
 // legacyLevels are those of a glibc before 2.37: any of them, in each other in that order.
@@ -89,7 +89,7 @@ func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
 // looksInLegacy tells by glibc's version whether its loader looks there.
 func (l *Loader) looksInLegacy() bool {
 	files := l.Cached("libc.so.6")
-	for _, dir := range host.LibraryDirs(l.Arch) {
+	for _, dir := range LibraryDirs(l.Arch) {
 		files = append(files, dir+"/libc.so.6")
 	}
 	for _, file := range files {
