@@ -129,7 +129,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	}
 	l := &launchArgs{bundle: b, env: slices.Clone(b.Spec.Process.Env)}
 	env = slurm.FromEnv(os.Environ(), l.env)
-	t, err := readTarget(c, id, env, b)
+	t, err := readTargetAsOwner(c, id, env, b)
 	if err != nil {
 		return nil, err
 	}
