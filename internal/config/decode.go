@@ -194,12 +194,9 @@ func (v *value) String() string {
 
 // unknown says that there is no such key, and which was meant.
 func unknown(key string, settings []setting) error {
-	if near := nearest(key, settings); near != "" {
+	all := keysOf(settings)
+	if near := Nearest(key, all); near != "" {
 		return fmt.Errorf("unknown key; did you mean %s?", near)
-	}
-	var all []string
-	for _, s := range settings {
-		all = append(all, s.key)
 	}
 	return errors.New("unknown key; known are " + strings.Join(all, ", "))
 }

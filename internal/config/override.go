@@ -3,18 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/text"
-)
-
-// What users write to decide otherwise than the site: for the key gpu.isolate
-// the annotation org.ocishim.gpu.isolate, or the variable OCISHIM_GPU_ISOLATE.
-const (
-	annotationPrefix = "org.ocishim."
-	variablePrefix   = "OCISHIM_"
 )
 
 // ErrNotAllowed says that the site does not let users decide what they did.
@@ -31,35 +23,22 @@ func userKeys() []string {
 	return keys
 }
 
-// Override puts what a container's annotations and variables decide over the
-// site's values, the variables last: a job sets them when it starts.
-func (c *Config) Override(annotations map[string]string, env []string) error {
-	for _, name := range slices.Sorted(maps.Keys(annotations)) {
-		if key, ok := strings.CutPrefix(name, annotationPrefix); ok {
-			if err := c.override(key, "annotation "+name, annotations[name]); err != nil {
-				return err
-			}
-		}
+// GPUKeys returns the keys of the table gpu: those that a user can name, if not always
+// set.
+func GPUKeys() []string { return keysOf(new(GPU).settings()) }
+
+func keysOf(settings []setting) []string {
+	keys := make([]string, 0, len(settings))
+	for _, s := range settings {
+		keys = append(keys, s.key)
 	}
-	for _, entry := range env {
-		name, value, _ := strings.Cut(entry, "=")
-		if suffix, ok := strings.CutPrefix(name, variablePrefix); ok {
-			key := strings.ToLower(strings.ReplaceAll(suffix, "_", "."))
-			if err := c.override(key, name, value); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return keys
 }
 
-// override sets a key to what a user wants, and notes by what. Names of no table
-// of keys are somebody else's.
-func (c *Config) override(key, by, value string) error {
-	table, _, _ := strings.Cut(key, ".")
-	if table != "gpu" {
-		return nil
-	}
+// Override sets a key to what a user wants, and notes by what: such as "annotation
+// org.ocishim.gpu.isolate". A list has commas between its elements. A key that the site
+// does not let users decide is an ErrNotAllowed.
+func (c *Config) Override(key, value, by string) error {
 	settings := c.settings()
 	at := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if at < 0 {

@@ -86,6 +86,11 @@ var bans = []ban{
 		"it explains edits, whoever made them",
 	},
 	{
+		"internal/request",
+		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/plan/...", cli},
+		"a wish is data: it knows neither how it is spelt on a command line nor what comes of it",
+	},
+	{
 		"internal/plan",
 		[]string{"./runtime/...", cli},
 		"composition only: `explain` prints a plan without launching it",

@@ -11,12 +11,13 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/request"
 )
 
 // A Request is what the hpc profile depends on beside the bundle.
 type Request struct {
 	Config *config.Config
-	Choice Choice
+	Choice request.Choice
 
 	UID, GID int
 	Home     string // of the user; empty when it is not known
