@@ -185,8 +185,10 @@ func (p *plan) findFiles(root *host.Tree, d *driver) {
 func (p *plan) driverDirs(root *host.Tree, version string) []string {
 	var candidates []string
 	if c, err := linker.ReadCache(root); err == nil {
+		loader := linker.New(linker.NewView(root, nil), p.Arch, nil)
+		loader.Cache = c
 		for _, name := range []string{"libcuda.so.1", "libnvidia-ml.so.1"} {
-			for _, file := range c.Lookup(name, ldcache.Flags(p.Arch)) {
+			for _, file := range loader.Cached(name) {
 				candidates = append(candidates, path.Dir(file))
 			}
 		}

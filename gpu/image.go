@@ -70,7 +70,7 @@ func (p *plan) injectLibraries() error {
 
 // withoutPrograms takes the driver's programs back: the image has no loader for them.
 func (p *plan) withoutPrograms() {
-	p.edits = slices.DeleteFunc(p.edits, func(e bundle.Edit) bool { return e.From == driverPrograms })
+	p.edits = slices.DeleteFunc(p.edits, func(e planned) bool { return e.forGlibc })
 }
 
 // placeLibraries says where each library is in the container, and mounts it there: by
@@ -221,18 +221,31 @@ func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 // directory for forward compatibility is put there by will, and stays.
 func (p *plan) shadowed() (mounts []specs.Mount) {
 	const mostDirs = 32
-	for i, dir := range strings.Split(p.env["LD_LIBRARY_PATH"], ":") {
-		if i == mostDirs {
-			break
-		}
-		if !path.IsAbs(dir) || strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
+	search := p.env["LD_LIBRARY_PATH"]
+	if search == "" {
+		return nil
+	}
+	view := linker.NewView(p.Image, nil)
+	defer view.Close()
+	view.Mount(p.Mounts, p.Node)
+	loader := linker.New(view, p.Arch, nil).In(linker.Environment{LibraryPath: search, Cwd: p.Cwd})
+	loader.Machine = p.Node
+	dirs := loader.LibraryPath(nil)
+	covered := map[string]bool{}
+	for _, dir := range dirs[:min(len(dirs), mostDirs)] {
+		if strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
 			continue
 		}
-		inImage := p.Image.Names(dir)
-		for _, l := range p.libraries {
-			if slices.Contains(inImage, l.soname) {
-				if resolved, err := p.Image.Resolve(path.Join(dir, l.soname)); err == nil {
-					mounts = append(mounts, bindOf(l.source, resolved))
+		view.List(dir) // which answers what Levels asks
+		for _, dir := range loader.Levels(dir) {
+			names := view.List(dir)
+			for _, l := range p.libraries {
+				if !slices.Contains(names, l.soname) {
+					continue
+				}
+				if o := loader.FittingIn(dir, l.soname); o != nil && o.File != l.source && !covered[o.At] {
+					covered[o.At] = true
+					mounts = append(mounts, bindOf(l.source, o.At))
 				}
 			}
 		}

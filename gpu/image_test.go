@@ -1,10 +1,13 @@
 package gpu
 
 import (
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
@@ -79,6 +82,44 @@ func TestOlderDriverInImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, "libcuda.so.1", strings.Join(c.Lookup("libcuda.so.1", ldcache.Flags("amd64")), " "), private+"/lib/libcuda.so.1")
+}
+
+// LD_LIBRARY_PATH is read as the loader reads it: ld.so(8). What the loader passes over, or
+// a mount hides, is left alone.
+func TestOlderDriverBySearchPath(t *testing.T) {
+	old := fakenode.ELF{Soname: "libcuda.so.1"}.String()
+	for name, test := range map[string]struct {
+		search, at string
+		covered    bool
+	}{
+		"semicolon":               {"/none;/opt/old", "/opt/old", true},
+		"token":                   {"/opt/$LIB", "/opt/lib64", true},
+		"relative":                {"sub", "/work/sub", true},
+		"empty":                   {":/none", "/work", true},
+		"through a link":          {"/link/old", "/opt/old", true},
+		"for newer processors":    {"/opt/new", "/opt/new/glibc-hwcaps/x86-64-v2", true},
+		"below a tmpfs":           {"/scratch/lib", "/scratch/lib", false},
+		"in a directory, mounted": {"/site", "/site", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image := fakenode.Image(t, "2.36")
+			image.File(test.at+"/libcuda.so.1", old)
+			image.Link("/link", "opt")
+			r := inImage(t, image, "LD_LIBRARY_PATH="+test.search)
+			r.Cwd = "/work"
+			r.Mounts = append(r.Mounts, specs.Mount{Destination: "/scratch", Type: "tmpfs", Source: "tmpfs"},
+				specs.Mount{Destination: "/site", Type: "bind", Source: "/usr/share/nothing", Options: []string{"bind"}})
+			at := test.at + "/libcuda.so.1"
+			if source := mustGive(t, r).mounts[at]; (source != "") != test.covered {
+				t.Errorf("at %s: %q", at, source)
+			}
+		})
+	}
+	image := fakenode.Image(t, "2.36")
+	image.File("/opt/old/libcuda.so.1", fakenode.ELF{Soname: "libcuda.so.1", Machine: elf.EM_AARCH64}.String())
+	if source := mustGive(t, inImage(t, image, "LD_LIBRARY_PATH=/opt/old")).mounts["/opt/old/libcuda.so.1"]; source != "" {
+		t.Errorf("%s is over a library of another architecture", source)
+	}
 }
 
 // An image that mounts its own /dev, or has none, gets the files below /run.

@@ -88,6 +88,7 @@ func (v *View) cover(c *cover) {
 	v.covers = append(v.covers, c)
 	v.leadTo(c.at)
 	maps.DeleteFunc(v.real, func(p, _ string) bool { return c.over(p) })
+	maps.DeleteFunc(v.looked, func(p string, _ look) bool { return c.over(p) })
 }
 
 // leadTo notes that a path is there, and all directories above it.

@@ -121,8 +121,8 @@ func (v *View) Plugins(p string) []string {
 
 // Has reports whether the directory holds another of that name.
 func (d *Directory) Has(name string) bool {
-	if d.open != nil {
-		return d.open.HasDirectory(name)
+	if d.open == nil || d.listed {
+		return slices.Contains(d.list(), name) && (d.open == nil || d.open.HasDirectory(name))
 	}
-	return slices.Contains(d.list(), name)
+	return d.open.HasDirectory(name)
 }

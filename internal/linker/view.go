@@ -21,6 +21,7 @@ type View struct {
 	ways   map[string]bool   // covers, and directories above: they are there, if not in the tree
 	links  map[string]string // what is made for the container
 	real   map[string]string // paths of mounts, without links
+	looked map[string]look   // by paths that may be links
 
 	// Trusted says that only the site changes the tree.
 	Trusted bool
@@ -29,6 +30,12 @@ type View struct {
 	dirs    map[string]*Directory // by the path that was asked for; nil for none
 	entered map[Place]*Directory  // those, by what the paths lead to
 	seen    Witness
+}
+
+// A look is what was found at a path: what a link holds, or why it is none.
+type look struct {
+	target string
+	err    error
 }
 
 // A Place is where something is: a path in a tree, without links. A directory that is
@@ -137,11 +144,18 @@ func (v *View) readlink(p string, in Place) (string, error) {
 	if in.Tree == nil {
 		return "", &fs.PathError{Op: "readlink", Path: p, Err: fs.ErrNotExist}
 	}
-	target, err := in.Tree.Readlink(in.Path)
-	if err == nil {
-		v.seen.AddLink(in.Tree, in.Path, target)
+	known, ok := v.looked[p]
+	if !ok {
+		known.target, known.err = in.Tree.Readlink(in.Path)
+		if v.looked == nil {
+			v.looked = map[string]look{}
+		}
+		v.looked[p] = known
 	}
-	return target, err
+	if known.err == nil {
+		v.seen.AddLink(in.Tree, in.Path, known.target)
+	}
+	return known.target, known.err
 }
 
 // Lacks notes that a path leads nowhere of use.
