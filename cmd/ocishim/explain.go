@@ -85,7 +85,7 @@ type explanation struct {
 
 // explain prints what was planned.
 func (l *launchArgs) explain(form string) error {
-	before, err := bundle.Load(l.bundle.Dir)
+	before, err := bundle.LoadPlain(l.bundle.Dir)
 	if err != nil {
 		return err
 	}
