@@ -13,6 +13,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Create makes the container of the bundle and leaves its first process
@@ -46,6 +47,7 @@ type launch struct {
 	o       LaunchOptions
 	lc      *libcontainer.Container
 	process *libcontainer.Process
+	ofImage []string // where parts of the image are mounted by their paths
 }
 
 // newLaunch claims the container's id.
@@ -94,13 +96,13 @@ func (l *launch) prepare() error {
 		return err
 	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
-	if err := plan(l.b, l.c.dir, l.o); err != nil {
+	var err error
+	if l.ofImage, err = plan(l.b, l.c.dir, l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := l.check(); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
-	var err error
 	wanted := *l.b.Spec.Process
 	if namespace(l.b.Spec, specs.UserNamespace) == nil {
 		wanted.Capabilities = withoutMissing(l.b.ID, wanted.Capabilities)
@@ -175,7 +177,7 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkScaffold(); err != nil {
+	if err := mountpoints.CheckOfImage(pid, l.c.Rootfs, l.ofImage); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
 	if err := l.c.keepEdits(l.b.Applied); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Where config.json has no HOME, libcontainer looks for one in the container's /etc/passwd,
@@ -39,19 +40,15 @@ func homeAtLaunch(b *bundle.Bundle, env []string) ([]string, error) {
 	return append(slices.Clone(env), homeUnknown), nil
 }
 
-// passwdIsFile tells whether passwd will be a file, or nothing.
+// passwdIsFile reports whether passwd will be a file, or nothing.
 func passwdIsFile(root *os.File, mounts []specs.Mount) bool {
-	v := newView(root)
-	for _, m := range mounts {
-		v.mount(v.find(m.Destination).path, m)
-	}
-	found := v.find("/etc/passwd")
+	at, kind := mountpoints.Find(root, mounts, "/etc/passwd")
 	for _, kernels := range []string{"/dev/", "/proc/", "/sys/"} {
-		if strings.HasPrefix(found.path, kernels) {
+		if strings.HasPrefix(at, kernels) {
 			return false // not made yet, and not a file
 		}
 	}
-	return found.kind == 0 || found.kind == unix.S_IFREG
+	return kind == 0 || kind == unix.S_IFREG
 }
 
 // homeAtExec is the environment of a process that is added: the container runs, and may have

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // WhyNotInPlace says, for people, what sends a container to libcontainer; empty when
@@ -150,10 +151,11 @@ func (l *launch) planInPlace() error {
 	if err := unlockable(b.Spec, dirs, false); err != nil {
 		return err
 	}
-	if err := makeInjected(b, l.c.dir, true); err != nil {
+	if err := inject(b, l.c.dir, true); err != nil {
 		return err
 	}
-	return applyScaffold(b, l.c.dir, false, true)
+	_, err = addMountPoints(b, l.c.dir, mountpoints.Options{Strict: true})
+	return err
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // libcontainerDir is the part of an entry that libcontainer writes.
@@ -61,66 +62,77 @@ type LaunchOptions struct {
 }
 
 // plan applies to the bundle what its launch here needs, as edits; what they
-// refer to is made in dir, the container's entry.
-func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
+// refer to is made in dir, the container's entry. It returns where parts of the image are
+// mounted by their paths.
+func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err error) {
 	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid != 0 {
 		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		// Slurm 22.05 gives the task a terminal and does not say so.
 		if err := b.Apply(bundle.Edit{From: "terminal", Terminal: true}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if foreign := withoutForeignIDs(b.Spec); len(foreign.Mounts) > 0 {
 		if err := b.Apply(foreign); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	dirs, err := checkSources(b.Spec.Mounts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := unlockable(b.Spec, dirs, true); err != nil {
-		return err
+		return nil, err
 	}
 	if o.InPlace {
 		b.Spec.Mounts = recursively(b.Spec.Mounts)
 	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(activation.Env) > 0 {
 		if err := b.Apply(activation); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	injected := len(b.Files)+len(b.Links)+len(b.Directories) > 0
-	if err := makeInjected(b, dir, false); err != nil {
-		return err
+	if err := inject(b, dir, false); err != nil {
+		return nil, err
 	}
 	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		return applyScaffold(b, dir, true, o.InPlace)
+		return addMountPoints(b, dir, mountpoints.Options{ByPath: true, Strict: o.InPlace})
 	}
-	return nil
+	return nil, nil
 }
 
-// applyScaffold adds the mount points that the image lacks, made in the entry.
-func applyScaffold(b *bundle.Bundle, entry string, byPath, strict bool) error {
-	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath, strict)
-	if err != nil {
+// scaffoldDir is the part of an entry that holds mount points, and what is made for the
+// container.
+const scaffoldDir = "scaffold"
+
+// inject makes in the entry what the specification has no word for.
+func inject(b *bundle.Bundle, entry string, procToo bool) error {
+	edits, err := mountpoints.Injected(b, filepath.Join(entry, scaffoldDir), procToo)
+	if err != nil || len(edits) == 0 {
 		return err
 	}
-	edit.From = scaffoldEdit
-	if len(edit.MountsFirst) == 0 && edit.RootPath == "" {
-		return nil
+	return b.Apply(edits...)
+}
+
+// addMountPoints adds those that the image lacks, made in the entry, and returns where parts
+// of the image are mounted then.
+func addMountPoints(b *bundle.Bundle, entry string, o mountpoints.Options) (ofImage []string, err error) {
+	p, err := mountpoints.New(b, filepath.Join(entry, scaffoldDir), o)
+	if err != nil || p.Edit.Empty() {
+		return nil, err
 	}
-	return b.Apply(edit)
+	return p.OfImage, b.Apply(p.Edit)
 }
 
 // isTerminal tells whether the file is a terminal (isatty(3)).

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // ErrNoSource says that what a bind mount is to show does not exist.
@@ -220,7 +221,7 @@ func (l *locked) maybeBelow(dir string) (bool, error) {
 func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	if l.mounts == nil {
 		var err error
-		if l.mounts, err = mountsOf("thread-self"); err != nil {
+		if l.mounts, err = mountpoints.Table("thread-self"); err != nil {
 			return nil, err
 		}
 	}
@@ -231,9 +232,9 @@ func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	var under *mountinfo.Info
 	var found []*mountinfo.Info
 	for _, m := range l.mounts {
-		if rel, ok := below(real, m.Mountpoint); ok && rel != "" {
+		if rel, ok := mountpoints.Below(real, m.Mountpoint); ok && rel != "" {
 			found = append(found, m)
-		} else if _, ok := below(m.Mountpoint, real); ok && (under == nil || len(m.Mountpoint) >= len(under.Mountpoint)) {
+		} else if _, ok := mountpoints.Below(m.Mountpoint, real); ok && (under == nil || len(m.Mountpoint) >= len(under.Mountpoint)) {
 			under = m
 		}
 	}
@@ -291,7 +292,7 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 	}
 	slices.Sort(points)
 	for _, point := range points {
-		rel, _ := below(dir, point)
+		rel, _ := mountpoints.Below(dir, point)
 		above := false
 		for at := filepath.Dir(rel); at != "." && at != "/"; at = filepath.Dir(at) {
 			above = above || hidden[at]
