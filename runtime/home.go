@@ -24,20 +24,21 @@ func hasHome(env []string) bool {
 	return home != ""
 }
 
-// homeAtLaunch is the environment of the container's first process.
-func homeAtLaunch(b *bundle.Bundle, env []string) ([]string, error) {
-	if hasHome(env) {
-		return env, nil
+// homeAtLaunch sets it for the container's first process.
+func homeAtLaunch(b *bundle.Bundle) (bundle.Edit, error) {
+	e := bundle.Edit{From: "home", Rule: "the container's /etc/passwd is not a file"}
+	if hasHome(b.Spec.Process.Env) {
+		return e, nil
 	}
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open rootfs: %w", err)
+		return e, fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
-	if passwdIsFile(root, b.Spec.Mounts) {
-		return env, nil
+	if !passwdIsFile(root, b.Spec.Mounts) {
+		e.Env = []string{homeUnknown}
 	}
-	return append(slices.Clone(env), homeUnknown), nil
+	return e, nil
 }
 
 // passwdIsFile reports whether passwd will be a file, or nothing.

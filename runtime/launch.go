@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -65,42 +64,15 @@ type LaunchOptions struct {
 // refer to is made in dir, the container's entry. It returns where parts of the image are
 // mounted by their paths.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err error) {
-	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
-	uid, gid := os.Geteuid(), os.Getegid()
-	if uid != 0 {
-		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
-			return nil, err
-		}
-	}
-	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
-		// Slurm 22.05 gives the task a terminal and does not say so.
-		if err := b.Apply(bundle.Edit{From: "terminal", Terminal: true}); err != nil {
-			return nil, err
-		}
-	}
-	if foreign := withoutForeignIDs(b.Spec); len(foreign.Mounts) > 0 {
-		if err := b.Apply(foreign); err != nil {
-			return nil, err
-		}
-	}
-	dirs, err := checkSources(b.Spec.Mounts)
-	if err != nil {
+	if err := foresee(b, o); err != nil {
 		return nil, err
-	}
-	if err := unlockable(b.Spec, dirs, true); err != nil {
-		return nil, err
-	}
-	if o.InPlace {
-		b.Spec.Mounts = recursively(b.Spec.Mounts)
 	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	if len(activation.Env) > 0 {
-		if err := b.Apply(activation); err != nil {
-			return nil, err
-		}
+	if err := amend(b, activation); err != nil {
+		return nil, err
 	}
 	injected := len(b.Files)+len(b.Links)+len(b.Directories) > 0
 	if err := inject(b, dir, false); err != nil {
@@ -112,29 +84,6 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err 
 	return nil, nil
 }
 
-// scaffoldDir is the part of an entry that holds mount points, and what is made for the
-// container.
-const scaffoldDir = "scaffold"
-
-// inject makes in the entry what the specification has no word for.
-func inject(b *bundle.Bundle, entry string, procToo bool) error {
-	edits, err := mountpoints.Injected(b, filepath.Join(entry, scaffoldDir), procToo)
-	if err != nil || len(edits) == 0 {
-		return err
-	}
-	return b.Apply(edits...)
-}
-
-// addMountPoints adds those that the image lacks, made in the entry, and returns where parts
-// of the image are mounted then.
-func addMountPoints(b *bundle.Bundle, entry string, o mountpoints.Options) (ofImage []string, err error) {
-	p, err := mountpoints.New(b, filepath.Join(entry, scaffoldDir), o)
-	if err != nil || p.Edit.Empty() {
-		return nil, err
-	}
-	return p.OfImage, b.Apply(p.Edit)
-}
-
 // isTerminal tells whether the file is a terminal (isatty(3)).
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
@@ -144,12 +93,36 @@ func isTerminal(f *os.File) bool {
 // newContainer makes libcontainer's container from the planned bundle.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
 	name := filepath.Base(c.dir)
-	spec := *b.Spec
-	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
-	spec.Linux = withoutFifoNumbers(spec.Linux)
-	if err := nameable(&spec, c.dir, b.Foreign); err != nil {
+	names, err := nameable(b, c.dir)
+	if err != nil {
 		return nil, err
 	}
+	if err := amend(b, names); err != nil {
+		return nil, err
+	}
+	config, err := convert(b, o, name)
+	if err != nil {
+		return nil, err
+	}
+	c.keepPoststart(b.Spec, config)
+	switch {
+	case os.Geteuid() == 0:
+	case o.Step:
+		stayInCgroup(config.Cgroups)
+	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
+		goWithoutCgroup(config.Cgroups)
+	}
+	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
+	if err != nil {
+		return nil, fmt.Errorf("create container: %w", err)
+	}
+	return lc, c.recordCgroups(lc)
+}
+
+// convert says in libcontainer's words what the planned bundle's container is.
+func convert(b *bundle.Bundle, o LaunchOptions, name string) (*configs.Config, error) {
+	spec := *b.Spec
+	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
 	// libcontainer takes the working directory for the bundle; a task's own may
 	// be gone.
 	if err := os.Chdir(b.Dir); err != nil {
@@ -170,35 +143,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	for i, label := range config.Labels { // the bundle's path, and annotations
 		config.Labels[i] = bundle.EncodeBytes(label)
 	}
-	c.keepPoststart(&spec, config)
-	switch {
-	case os.Geteuid() == 0:
-	case o.Step:
-		stayInCgroup(config.Cgroups)
-	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
-		goWithoutCgroup(config.Cgroups)
-	}
-	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
-	if err != nil {
-		return nil, fmt.Errorf("create container: %w", err)
-	}
-	return lc, c.recordCgroups(lc)
-}
-
-// withoutFifoNumbers drops the device numbers of fifos: they mean nothing there
-// (config-linux.md, Devices), but libcontainer looks for them in the fifo.
-func withoutFifoNumbers(linux *specs.Linux) *specs.Linux {
-	if linux == nil {
-		return nil
-	}
-	changed := *linux
-	changed.Devices = slices.Clone(linux.Devices)
-	for i := range changed.Devices {
-		if d := &changed.Devices[i]; d.Type == "p" {
-			d.Major, d.Minor = 0, 0
-		}
-	}
-	return &changed
+	return config, nil
 }
 
 // recordCgroups notes which cgroups Start will make, where we may make any.
@@ -213,33 +158,6 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 	c.Cgroups = state.CgroupPaths
 	return c.write(c.dir)
 }
-
-// plainMounts makes sources of binds absolute, which are relative to the bundle, and
-// destinations, which are relative to the root: deprecated, and allowed (config.md,
-// Mounts). Options that change nothing are left out: libcontainer takes them for a file
-// system's own.
-func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
-	plain := make([]specs.Mount, len(mounts))
-	nothing := func(option string) bool { return option == "" || option == "defaults" }
-	for i, m := range mounts {
-		if m.Type == "bind" && !slices.ContainsFunc(m.Options, isBindOption) {
-			m.Options = append([]string{"bind"}, m.Options...) // libcontainer knows it by this alone
-		}
-		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
-			m.Source = filepath.Join(dir, m.Source)
-		}
-		if !filepath.IsAbs(m.Destination) {
-			m.Destination = filepath.Join("/", m.Destination)
-		}
-		if slices.ContainsFunc(m.Options, nothing) {
-			m.Options = slices.DeleteFunc(slices.Clone(m.Options), nothing)
-		}
-		plain[i] = m
-	}
-	return plain
-}
-
-func isBindOption(option string) bool { return option == "bind" || option == "rbind" }
 
 // newProcess converts the spec's process to libcontainer's.
 func newProcess(p *specs.Process) (*libcontainer.Process, error) {
