@@ -141,8 +141,8 @@ func (l launched) make(t *testing.T, uid int) string {
 	if uid == 0 {
 		text = strings.Replace(text, `,{"type":"user"}`, "", 1)
 	}
-	if strings.Contains(text, "NUMBER") {
-		text = strings.Replace(text, "NUMBER", strconv.Itoa(passedOn(t)), 1)
+	if before, after, found := strings.Cut(text, "NUMBER"); found {
+		text = before + strconv.Itoa(passedOn(t)) + after
 	}
 	text = strings.NewReplacer("HOST", filepath.Join(dir, "host"), "UID", strconv.Itoa(uid), "GID", strconv.Itoa(uid)).Replace(text)
 	for name, content := range map[string]string{"bundle/config.json": text, "host/file": ""} {
@@ -191,7 +191,7 @@ func (l launched) check(t *testing.T, dir string, inPlace bool) {
 	defer made.abort()
 	var task *inplace.Task
 	if inPlace {
-		if err := made.planInPlace(); err == nil {
+		if err = made.planInPlace(); err == nil {
 			task, err = made.newTask()
 		}
 	} else {

@@ -182,7 +182,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 }
 
 // findLinks does so for links that are to appear, which need a cover always.
-// Those below a mount are not for the image: see makeLinks.
+// Those below a mount are not for the image: see Injected.
 func (s *scaffold) findLinks(links []bundle.Link) error {
 	for _, l := range links {
 		dir, err := s.places.dir(filepath.Dir(l.Path))

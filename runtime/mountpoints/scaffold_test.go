@@ -192,6 +192,19 @@ func TestScaffoldDots(t *testing.T) {
 	}
 }
 
+// So does a working directory, also where nothing is missing.
+func TestScaffoldCwdDots(t *testing.T) {
+	root := image(t, "opt/")
+	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Process: &specs.Process{Cwd: "/none/../opt"}}}
+	plan, err := New(b, filepath.Join(t.TempDir(), "s"), Options{ByPath: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (bundle.Edit{From: "mount points", Cwd: "/opt"}); !reflect.DeepEqual(plan.Edit, want) {
+		t.Errorf("planned %+v, want %+v", plan.Edit, want)
+	}
+}
+
 func TestScaffoldTooLarge(t *testing.T) {
 	root := image(t, "lib/")
 	for i := range maxCovered + 1 {
