@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
@@ -115,4 +116,25 @@ func TestRequire(t *testing.T) {
 	m.check(os.Rename(m.node+"/opt/site/libfabric/libcxi-fi.so.1.0", m.node+"/opt/site/libfabric/libcxi-fi.so"))
 	m.expect("/opt/site/libfabric at /run/.ocishim/mpi/libfabric", "FI_PROVIDER_PATH=/run/.ocishim/mpi/libfabric",
 		"/run/.ocishim/mpi/lib/libcxi.so.1 -> ../node/0/libcxi.so.1.5.0")
+}
+
+// A library of the node that an earlier edit gives by a link, as the driver's, is found
+// there, and not given once more.
+func TestLibraryOfEarlierEdit(t *testing.T) {
+	const given = "/run/.ocishim/gpu/lib/libcuda.so.1"
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	cuda := m.library(m.node+debianLib, "libcuda.so.1.550", "int cuInit(void) { return 0; }")
+	m.library(m.node+"/opt/site", "libmpi.so.12.4.1", mpich+"int cuInit(void); int x(void) { return cuInit(); }", cuda)
+	cache := &ldcache.Cache{Entries: []ldcache.Entry{{Name: "libcuda.so.1", Path: given, Flags: ldcache.Flags("amd64")}}}
+	m.request.LoaderCache = cache.Encode()
+	m.request.Mounts = append(m.request.Mounts, BindOf(debianLib, "/run/.ocishim/gpu/node/0"))
+	if got := m.plan(); !strings.Contains(got, "/mpi/lib/libcuda.so.1 -> ") {
+		t.Errorf("without the link the library is not given:\n%s", got)
+	}
+	m.request.Links = []bundle.Link{{Path: given, Target: "../node/0/libcuda.so.1.550"}}
+	if got := m.plan(); strings.Contains(got, "libcuda") {
+		t.Errorf("it is given twice:\n%s", got)
+	}
 }

@@ -30,6 +30,7 @@ type Request struct {
 	Cwd     string
 	Env     []string
 	Mounts  []specs.Mount // the container's, as earlier edits leave them
+	Links   []bundle.Link // that earlier edits make
 
 	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none did,
 	// and the image's own counts.
@@ -171,6 +172,7 @@ func (p *plan) onlyHint() (Result, error) {
 func (p *plan) look() {
 	image := linker.NewView(p.Image, p.seen)
 	image.Mount(p.Mounts, p.Node)
+	image.Make(p.Links, nil)
 	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
 	p.image.WithPreloads(p.Image)
 	p.image.Machine = p.Node

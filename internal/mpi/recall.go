@@ -36,6 +36,9 @@ func (p *plan) memoryName(args []string) string {
 	for _, m := range p.Mounts {
 		fmt.Fprintf(h, "%s\x00%s\x00%t\x00", m.Source, m.Destination, bundle.IsBind(m))
 	}
+	for _, l := range p.Links {
+		fmt.Fprintf(h, "%s\x00%s\x00", l.Path, l.Target)
+	}
 	for _, profile := range p.Profiles {
 		fmt.Fprintf(h, "%q\x00", profile)
 	}

@@ -150,7 +150,7 @@ func (p *composition) close() {
 func (p *composition) container() (mpi.Request, error) {
 	image, err := p.openImage()
 	return mpi.Request{
-		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts,
+		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts, Links: p.bundle.Links,
 		LoaderCache: p.loaderCache(), CacheDir: p.scene.CacheDir,
 	}, err
 }
