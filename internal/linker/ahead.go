@@ -29,7 +29,7 @@ type reading struct {
 // mostReaders bounds how many processors are at it; few files are done sooner by one.
 const mostReaders, fewFiles = 4, 24
 
-// ReadAhead has libraries of a directory read ahead, of which all will be asked for.
+// ReadAhead begins to read libraries of a directory of which all will be asked for.
 func (v *View) ReadAhead(p string, names []string) {
 	d := v.Dir(p)
 	if d == nil || d.open == nil || d.ahead != nil {

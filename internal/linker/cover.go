@@ -12,11 +12,11 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A cover is what goes over a path of the view: a file or directory of the node, a link,
+// A cover is what goes over a path of the view: a file or directory of the host, a link,
 // or what holds no libraries, such as a tmpfs or a file that is made.
 type cover struct {
 	at     string
-	source string // on the node; empty for what holds no libraries
+	source string // on the host; empty for what holds no libraries
 	opened bool
 	tree   *host.Tree
 	file   string // the source's path in the tree, where it is a file

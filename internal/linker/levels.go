@@ -66,7 +66,7 @@ func (l *Loader) isUsable(file string) bool {
 	return !found || slices.Contains(l.usable(hwcaps(l.Arch)), level)
 }
 
-// legacyLevels are those of a glibc before 2.37: any of them, in each other in that order.
+// legacyLevels lists the levels of a glibc before 2.37: any of them, in each other in that order.
 // Which of them the processor can use is not asked: a library that is there is meant for
 // some, and so all are looked at.
 func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
@@ -86,7 +86,7 @@ func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
 	return levels
 }
 
-// looksInLegacy tells by glibc's version whether its loader looks there.
+// looksInLegacy reports, by glibc's version, whether its loader looks there.
 func (l *Loader) looksInLegacy() bool {
 	files := l.Cached("libc.so.6")
 	for _, dir := range LibraryDirs(l.Arch) {

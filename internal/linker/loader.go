@@ -1,6 +1,6 @@
 // Package linker finds libraries as the dynamic loader of a tree would, ld.so(8), without
 // running it: by search paths, preloads, the loader's cache and the usual directories. The
-// tree is an image with a container's mounts, or the node itself.
+// tree is an image with a container's mounts, or the host itself.
 package linker
 
 import (
@@ -135,7 +135,7 @@ func (l *Loader) Start(program *Object, opens ...string) *Process {
 }
 
 // dlopen loads what the program or a library of it opens: the search paths of whoever
-// does count, but later not those of what needed that.
+// does count, but later not those of what needed it.
 func (l *Loader) dlopen(name string, p *Process) {
 	if p.Names[name] != nil {
 		return

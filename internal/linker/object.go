@@ -12,7 +12,7 @@ import (
 type Object struct {
 	host.Library
 	At   string // in the view, without links
-	File string // on the node
+	File string // on the host
 	In   Place
 	ID   host.Identity
 
@@ -93,7 +93,7 @@ func (d *Directory) library(name string) (host.Found, error) {
 	return d.open.FindLibrary(name)
 }
 
-// isLink tells of a name that leads nowhere in its tree whether it may lead below a cover.
+// isLink reports whether a name that leads nowhere in its tree may lead below a cover.
 func (v *View) isLink(dir *Directory, name string) bool {
 	if len(v.covers) == 0 || dir.Tree == nil {
 		return false

@@ -33,7 +33,7 @@ func legacyHwcaps(arch string) []string {
 	return []string{"tls"}
 }
 
-// UsableHwcaps are those of hwcaps that the machine's processor can use: all of them where
+// UsableHwcaps lists the levels that the machine's processor can use: all of them where
 // it says nothing that is understood. It reads /proc/cpuinfo, so ask only where such a
 // directory exists.
 func UsableHwcaps(machine *host.Tree, arch string) []string {
@@ -58,7 +58,7 @@ func UsableHwcaps(machine *host.Tree, arch string) []string {
 	return all
 }
 
-// cpuFlags are those of the first processor.
+// cpuFlags lists the flags of the first processor.
 func cpuFlags(machine *host.Tree) []string {
 	f, err := machine.OpenFile("/proc/cpuinfo")
 	if err != nil {

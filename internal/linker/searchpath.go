@@ -96,7 +96,7 @@ func muslPath(o *Loaded) []string {
 	return o.RPath
 }
 
-// muslDirs are the directories that musl searches in any case: those of a file, or some
+// muslDirs lists the directories that musl searches in any case: a file names them, or some
 // that it was built with.
 func (l *Loader) muslDirs() []string {
 	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "powerpc64le"}[l.Arch]

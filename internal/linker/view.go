@@ -26,7 +26,7 @@ type View struct {
 	// Trusted says that only the site changes the tree.
 	Trusted bool
 
-	objects map[string]*Object    // by their path on the node
+	objects map[string]*Object    // by their path on the host
 	dirs    map[string]*Directory // by the path that was asked for; nil for none
 	entered map[Place]*Directory  // those, by what the paths lead to
 	seen    Witness

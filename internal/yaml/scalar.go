@@ -53,7 +53,7 @@ func unquote(s string) (string, error) {
 	return strconv.Unquote(b.String())
 }
 
-// isComment tells whether nothing but a comment follows a value.
+// isComment reports whether nothing but a comment follows a value.
 func isComment(s string) bool {
 	trimmed := strings.TrimLeft(s, " ")
 	return trimmed == "" || trimmed[0] == '#' && len(trimmed) < len(s)
