@@ -85,7 +85,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Step: true, InPlace: j.HPC && !j.Supervised})
+	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Policies: runtime.ForSlurmTask(false), InPlace: j.HPC && !j.Supervised})
 }
 
 func hpcEdit(b *bundle.Bundle) (bundle.Edit, error) {

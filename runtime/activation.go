@@ -77,8 +77,8 @@ func pmiDescriptor(entry string) (fd int, ok bool) {
 	return fd, err == nil && fd > 2 && passed(fd)
 }
 
-// preservePMI has a Slurm task keep PMI2's descriptor. libcontainer numbers those that
-// it passes on, so the task is told another number.
+// preservePMI passes PMI2's descriptor on. libcontainer numbers those that it passes on,
+// so the process is told another number.
 func preservePMI(p *libcontainer.Process) {
 	p.Env = slices.Clone(p.Env)
 	for i, entry := range p.Env {

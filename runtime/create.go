@@ -67,12 +67,13 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Boot:        process.BootID(),
 		Numbering:   process.Numbering(),
 		Launcher:    self,
-		Step:        o.Step,
-		Kept:        o.Keep,
+		Lifetime:    o.Lifetime,
+		Signals:     o.Signals,
+		Cgroup:      o.Cgroup,
 
 		NotifySocket: o.NotifySocket,
 	}
-	if o.Step {
+	if o.Watch == WatchSlurmstepd {
 		r.Daemon = stepDaemon()
 	}
 	c, err := s.claim(r)
@@ -118,7 +119,7 @@ func (l *launch) prepare() error {
 	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
 		return err
 	}
-	if l.o.Step {
+	if l.o.Descriptors == DescriptorsAndPMI {
 		preservePMI(l.process)
 	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
@@ -200,8 +201,8 @@ func (l *launch) bringUp() error {
 	return nil
 }
 
-// abort removes what a failed launch left, the entry included; only a Slurm
-// task leaves a tombstone, for the cleanup that will ask for it.
+// abort removes what a failed launch left, the entry included, unless a tombstone is
+// to stay for a cleanup that will ask for it.
 func (l *launch) abort() {
 	if l.process != nil && l.c.Init.Pid != 0 {
 		_ = l.process.Signal(unix.SIGKILL)
@@ -213,7 +214,7 @@ func (l *launch) abort() {
 	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
 		_ = os.Remove(l.o.PidFile)
 	}
-	if l.o.Step {
+	if l.o.Lifetime.leavesTombstone() {
 		_ = l.c.bury(ExitLaunchFailed)
 		return
 	}

@@ -27,7 +27,7 @@ func (c *Container) measurable() (*libcontainer.Container, error) {
 	if !c.alive() {
 		return nil, ErrNotRunning
 	}
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return nil, ErrNoCgroup
 	}
 	lc, err := c.libcontainer()

@@ -117,7 +117,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	}
 	sup := newSupervisor()
 	defer sup.release()
-	sup.process, sup.step, sup.listens = process, c.Step, true
+	sup.process, sup.policy, sup.listens = process, c.Signals, true
 	sup.catch()
 	<-sup.caught
 	if err := sup.hear(); err != nil {

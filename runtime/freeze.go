@@ -40,10 +40,10 @@ func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) 
 	return nil
 }
 
-// paused tells whether the container's cgroup is frozen. A Slurm task has none:
-// Slurm suspends it by its own.
+// paused reports whether the container's cgroup is frozen. The caller's is not the
+// container's: Slurm suspends a task by its own.
 func (c *Container) paused() bool {
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return false
 	}
 	lc, err := c.libcontainer()
@@ -58,7 +58,7 @@ func (c *Container) paused() bool {
 // frozen process does not even die of SIGKILL. The same holds for the cgroups below,
 // which another runtime in the container may have made and frozen.
 func (c *Container) thaw() {
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return
 	}
 	lc, err := c.libcontainer()

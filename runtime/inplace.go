@@ -172,7 +172,7 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	if d := l.c.Daemon; d.Pid != 0 && d.Pid == os.Getppid() {
 		task.Parent = d.Pid
 	}
-	if !l.o.Step && !l.o.Keep {
+	if l.o.Lifetime == UntilEnd {
 		task.Entry = l.c.dir
 	}
 	return task, nil

@@ -50,11 +50,7 @@ type LaunchOptions struct {
 	// first moment.
 	Restore *CheckpointOptions
 
-	// Step marks a task of a Slurm step, see Record.Step. Its unhandled
-	// signals have their default effect, and nothing is written to its image.
-	Step bool
-	// Keep leaves a tombstone after the end, as for a Slurm task.
-	Keep bool
+	Policies
 	// Output is where CreateSupervised puts the output of a Slurm task; the entry's
 	// own file when empty.
 	Output string
@@ -70,8 +66,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 			return err
 		}
 	}
-	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
-		// Slurm 22.05 gives the task a terminal and does not say so.
+	if o.Terminal == TerminalOfCaller && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		if err := b.Apply(bundle.Edit{From: "terminal", Terminal: true}); err != nil {
 			return err
 		}
@@ -104,7 +99,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
 	if err := makeInjected(b, dir, false); err != nil {
 		return err
 	}
-	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
+	if o.Image == ImageReadOnly || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
 		return applyScaffold(b, dir, true, o.InPlace)
 	}
 	return nil
@@ -161,7 +156,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	c.keepPoststart(&spec, config)
 	switch {
 	case os.Geteuid() == 0:
-	case o.Step:
+	case o.Cgroup == CallersCgroup:
 		stayInCgroup(config.Cgroups)
 	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
 		goWithoutCgroup(config.Cgroups)

@@ -169,7 +169,7 @@ func (c *Container) signal(sig unix.Signal) error {
 	if !c.waiting() {
 		awaitExec(c.Init)
 	}
-	if !c.Step {
+	if c.Signals == SignalsAsSent {
 		return c.Init.Signal(sig)
 	}
 	sent := effective(c.Init, sig)

@@ -28,11 +28,9 @@ type Record struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// Step marks a task of a Slurm step: it stays as a tombstone after its end,
-	// since Slurm's cleanup asks for its state before it deletes it.
-	Step bool `json:"step,omitempty"`
-	// Kept makes any other container stay after its end, until delete.
-	Kept bool `json:"kept,omitempty"`
+	Lifetime Lifetime `json:"lifetime,omitempty"`
+	Signals  Signals  `json:"signals,omitempty"`
+	Cgroup   Cgroup   `json:"cgroup,omitempty"`
 	// Output is the file that takes the output of a container for which the
 	// caller of create has no place.
 	Output string `json:"output,omitempty"`
@@ -84,11 +82,46 @@ func readRecord(dir string, limit int64) (*Record, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	r := new(Record)
-	if err := bundle.Unmarshal(data, r); err != nil {
+	f := new(recordOnDisk)
+	if err := bundle.Unmarshal(data, f); err != nil {
 		return nil, 0, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
 	}
-	return r, int64(len(data)), nil
+	return f.record(), int64(len(data)), nil
+}
+
+// A recordOnDisk is a Record with what earlier versions have in place of policies. They
+// are still written: an earlier version may be asked about a container of ours, after a
+// downgrade or by a supervisor that outlived an upgrade.
+type recordOnDisk struct {
+	Record
+	Buried bool `json:"step,omitempty"` // of a Slurm task
+	Kept   bool `json:"kept,omitempty"` // of `run --keep`
+}
+
+// onDisk returns what is written of the record.
+func (r *Record) onDisk() *recordOnDisk {
+	return &recordOnDisk{
+		Record: *r, Buried: r.Lifetime.leavesTombstone(), Kept: r.Lifetime == UntilDelete || r.Lifetime == Tombstone,
+	}
+}
+
+// record returns what was written, with the policies of an earlier version's.
+func (f *recordOnDisk) record() *Record {
+	r := f.Record
+	if r.Lifetime != UntilEnd {
+		return &r
+	}
+	var p Policies
+	switch {
+	case f.Buried:
+		p = ForSlurmTask(f.Kept)
+	case f.Kept:
+		p = ForEngine(f.Kept)
+	default:
+		return &r
+	}
+	r.Lifetime, r.Signals, r.Cgroup = p.Lifetime, p.Signals, p.Cgroup
+	return &r
 }
 
 // errGarbage says that a record is no record: what a crash of the machine, or
@@ -118,7 +151,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 
 // writeFirst writes the record of an entry that nobody else knows yet.
 func (r *Record) writeFirst(dir string) error {
-	data, err := bundle.Marshal(r)
+	data, err := bundle.Marshal(r.onDisk())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, recordFile), data, 0o600)
 	}
@@ -131,7 +164,7 @@ func (r *Record) writeFirst(dir string) error {
 // write replaces the record in dir. That dir is gone is not an error: delete
 // ran in the meantime and has the last word.
 func (r *Record) write(dir string) error {
-	data, err := bundle.Marshal(r)
+	data, err := bundle.Marshal(r.onDisk())
 	if err != nil {
 		return fmt.Errorf("write record of %s: %w", r.ID, err)
 	}
@@ -190,7 +223,7 @@ func (r *Record) supervised() bool {
 	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && (r.elsewhere || r.Launcher.Alive())
 }
 
-// abandoned tells whether nobody will ask for or remove the entry any more:
+// abandoned reports whether nobody will ask for or remove the entry any more:
 // its launcher was killed before it could clean up, or the Slurm step that
 // would have deleted its tombstone is gone.
 func (r *Record) abandoned() bool {
@@ -201,10 +234,12 @@ func (r *Record) abandoned() bool {
 		// Its supervisor was killed, and it lives on: a program that gains
 		// capabilities by execve loses the signal that would end it (prctl(2)).
 		return r.Supervised
-	case r.Kept:
-		return false
-	case r.Step:
+	}
+	switch r.Lifetime {
+	case UntilEnd:
+		return r.Init.Pid == 0 || r.Supervised || r.InPlace
+	case TombstoneOfStep:
 		return !r.sameBoot() || !r.Daemon.Alive()
 	}
-	return r.Init.Pid == 0 || r.Supervised || r.InPlace
+	return false // UntilDelete, Tombstone, and what a later version may add
 }

@@ -104,7 +104,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 		return err
 	}
 	sup.adoptLeftovers()
-	sup.process, sup.step = l.process, l.o.Step
+	sup.process, sup.policy = l.process, l.o.Signals
 	sup.catch()
 	if l.o.Restore != nil {
 		<-sup.caught // the application runs as soon as it is there
@@ -156,9 +156,9 @@ func (sup *supervisor) stop() {
 	sup.finish(ExitLaunchFailed)
 }
 
-// finish removes what is left of the container that has ended; a Slurm task
-// leaves a tombstone, unless nobody is left to ask for it, and one that is kept
-// leaves all but its processes to delete, as with runc. Delete may have been faster.
+// finish removes what is left of the container that has ended, as far as its lifetime
+// says so. A tombstone stays only while somebody is left to ask for it. Delete may have
+// been faster.
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
@@ -170,7 +170,7 @@ func (sup *supervisor) finish(status int) {
 		_ = c.destroy(sup.l.lc)
 		return
 	}
-	if c.Kept && !c.Step {
+	if c.Lifetime == UntilDelete {
 		// Its cgroup stays: what it has used is to be read there.
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
 		_ = c.write(c.dir)
@@ -183,7 +183,7 @@ func (sup *supervisor) finish(status int) {
 		_ = c.write(c.dir)
 		return
 	}
-	if c.Step && !sup.orphaned {
+	if c.Lifetime.leavesTombstone() && !sup.orphaned {
 		_ = c.bury(status)
 		return
 	}

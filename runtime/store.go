@@ -224,10 +224,10 @@ func (c *Container) settle(name string) error {
 	return nil
 }
 
-// replaceableBy tells whether the entry gives way to a new one of its id: when
+// replaceableBy reports whether the entry gives way to a new one of its id: when
 // nobody needs it, and when a requeued Slurm task finds its own tombstone.
 func (r *Record) replaceableBy(next *Record) bool {
-	tombstone := r.Step && next.Step && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
+	tombstone := r.Lifetime.leavesTombstone() && next.Lifetime.leavesTombstone() && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
 	return tombstone || r.abandoned()
 }
 

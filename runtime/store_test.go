@@ -141,12 +141,12 @@ func TestClaimAgain(t *testing.T) {
 		old, next Record
 		want      error
 	}{
-		"requeued task":      {Record{Boot: boot, Step: true, Ended: time.Now()}, Record{Step: true}, nil},
+		"requeued task":      {Record{Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now()}, Record{Lifetime: TombstoneOfStep}, nil},
 		"killed in creation": {Record{Boot: boot, Launcher: dead}, Record{}, nil},
 		"killed supervisor":  {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true}, Record{}, nil},
 		"engine's stopped":   {Record{Boot: boot, Launcher: dead, Init: dead}, Record{}, ErrExists},
-		"kept":               {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true, Ended: time.Now()}, Record{}, ErrExists},
-		"running task":       {Record{Boot: boot, Step: true, Init: self(t)}, Record{Step: true}, ErrExists},
+		"kept":               {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true, Lifetime: UntilDelete, Ended: time.Now()}, Record{}, ErrExists},
+		"running task":       {Record{Boot: boot, Lifetime: TombstoneOfStep, Init: self(t)}, Record{Lifetime: TombstoneOfStep}, ErrExists},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testStore(t)
@@ -173,15 +173,15 @@ func TestSweep(t *testing.T) {
 	s := testStore(t)
 	boot, dead, live := process.BootID(), deadProcess(t), liveProcess(t)
 	for id, r := range map[string]Record{
-		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: dead},
-		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: live},
+		"gone-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: dead},
+		"live-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: live},
 		"debris":        {Boot: boot, Launcher: dead},
 		"orphan":        {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"engine":        {Boot: boot, Launcher: dead, Init: dead},
-		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true},
+		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Lifetime: UntilDelete},
 		"running":       {Boot: boot, Launcher: live, Init: live, Supervised: true},
 		"creating":      {Boot: boot, Launcher: live},
-		"other-boot":    {Boot: "x", Step: true, Daemon: live},
+		"other-boot":    {Boot: "x", Lifetime: TombstoneOfStep, Daemon: live},
 		"young-orphan":  {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"young-running": {Boot: boot, Launcher: live, Init: live},
 	} {
@@ -244,7 +244,7 @@ func assertNames(t *testing.T, s *Store, want ...string) {
 func TestWithPrefix(t *testing.T) {
 	s := testStore(t)
 	for _, id := range []string{"n1.alice.5.0.0", "n1.alice.5.0.1", "n1.alice.5.0.10", "n1.alice.5.1.0", "n1.alice.50.0.0", "n2.alice.5.0.0", "n1.alice.5.0.0.x"} {
-		c, err := s.claim(Record{ID: id, Step: true})
+		c, err := s.claim(Record{ID: id, Lifetime: TombstoneOfStep})
 		if err != nil {
 			t.Fatal(err)
 		}

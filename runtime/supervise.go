@@ -23,7 +23,7 @@ type supervisor struct {
 	l        *launch // nil when a process was added to a container that is another's
 	process  *libcontainer.Process
 	target   process.ID // the same, as the kernel knows it
-	step     bool       // of a Slurm task: its signals have their usual effect
+	policy   Signals    // the effect of signals
 	terminal *terminal  // nil without
 	relay    *relay     // nil without
 	signals  chan os.Signal
@@ -154,7 +154,7 @@ func (sup *supervisor) pass(sig syscall.Signal) {
 
 // typed carries out a signal of the terminal that the kernel will drop.
 func (sup *supervisor) typed(sig unix.Signal) {
-	if sup.step && sup.terminal.inForeground(sup.target) && effective(sup.target, sig) != sig {
+	if sup.policy == SignalsWithEffect && sup.terminal.inForeground(sup.target) && effective(sup.target, sig) != sig {
 		sup.forward(sig)
 	}
 }
@@ -172,7 +172,7 @@ func (sup *supervisor) windowChanged() {
 func (sup *supervisor) forward(sig unix.Signal) {
 	sent := sig
 	awaitExec(sup.target)
-	if sup.step {
+	if sup.policy == SignalsWithEffect {
 		sent = effective(sup.target, sig)
 	}
 	if sent == unix.SIGKILL && sup.imposed == 0 {

@@ -52,7 +52,7 @@ func create(c *cli.Context) error {
 	if _, _, err := explainInstead(c, l); err != nil {
 		return err
 	}
-	if l.options.Step && l.options.ConsoleSocket == "" {
+	if l.slurm && l.options.ConsoleSocket == "" {
 		return runtime.CreateSupervised(l.store, l.bundle, l.options)
 	}
 	_, err = runtime.Create(l.store, l.bundle, l.options)
@@ -97,6 +97,7 @@ type launchArgs struct {
 	store   *runtime.Store
 	bundle  *bundle.Bundle
 	options runtime.LaunchOptions
+	slurm   bool // Slurm calls, for one of its tasks
 	advice  advice
 	env     []string // the container's, before any edit
 }
@@ -135,15 +136,18 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if l.options, err = launchOptions(c, t); err != nil {
 		return nil, err
 	}
-	l.options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
+	l.options.Policies = runtime.ForEngine(c.Bool("keep"))
+	if l.slurm = t.isStep && t.step.Task != slurm.AllTasks && env.InJob(); l.slurm {
+		l.options.Policies = runtime.ForSlurmTask(c.Bool("keep"))
+	}
 	nodeDir, err := l.openStore(t, launch)
 	if err != nil {
 		return nil, err
 	}
-	if l.options.InPlace, l.advice, err = applyPlan(c, b, t, l.options.Step, nodeDir); err != nil {
+	if l.options.InPlace, l.advice, err = applyPlan(c, b, t, l.slurm, nodeDir); err != nil {
 		return nil, err
 	}
-	if l.options.Step {
+	if l.slurm {
 		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
 	} else {
 		l.options.NotifySocket, l.options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
@@ -191,7 +195,6 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 		NoPivot:      c.Bool("no-pivot"),
 		NoNewKeyring: c.Bool("no-new-keyring"),
 		PreserveFDs:  c.Int("preserve-fds"),
-		Keep:         c.Bool("keep"),
 	}
 	if o.PreserveFDs < 0 {
 		return o, usageError{fmt.Errorf("--preserve-fds %d: it cannot be negative", o.PreserveFDs)}
