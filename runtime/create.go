@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -30,7 +30,7 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	if err := l.create(); err != nil {
 		l.abort()
 		return nil, err
@@ -95,7 +95,7 @@ func (l *launch) prepare() error {
 		return err
 	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
-	if err := plan(l.b, l.c.dir, l.o); err != nil {
+	if err := plan(l.b, l.c.dir(), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := l.check(); err != nil {
@@ -187,7 +187,7 @@ func (l *launch) start() error {
 			return err
 		}
 	}
-	return l.c.Record.write(l.c.dir)
+	return l.c.write()
 }
 
 // bringUp has libcontainer make the container.
@@ -228,7 +228,7 @@ const ExitLaunchFailed = 125
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {
-		removeTree(filepath.Join(c.dir, name))
+		entry.RemoveTree(c.entry.File(name))
 	}
-	return c.write(c.dir)
+	return c.write()
 }

@@ -103,7 +103,7 @@ func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOp
 	}
 	sup.l = l
 	l.c.Supervised = true
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	output, err := l.openOutput()
 	if err != nil {
 		l.abort()
@@ -128,7 +128,7 @@ func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOp
 func (l *launch) openOutput() (*os.File, error) {
 	path := l.o.Output
 	if path == "" {
-		path = filepath.Join(l.c.dir, outputFile)
+		path = l.c.entry.File(outputFile)
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -20,12 +21,12 @@ func (c *Container) Pause() error { return c.freeze("pause", (*libcontainer.Cont
 func (c *Container) Resume() error { return c.freeze("resume", (*libcontainer.Container).Resume) }
 
 func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) error {
-	if err := c.lockPatiently(); err != nil {
+	if err := c.lock(); err != nil {
 		return fmt.Errorf("%s container %q: %w", verb, c.ID, err)
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if !c.alive() {
-		return fmt.Errorf("%s container %q: %w", verb, c.ID, ErrNotRunning)
+		return fmt.Errorf("%s container %q: %w", verb, c.ID, entry.ErrNotRunning)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {

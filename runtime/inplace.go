@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
@@ -48,7 +47,7 @@ func runInPlace(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 	if err != nil {
 		return err
 	}
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	err = l.become()
 	l.abort()
 	return err
@@ -75,13 +74,13 @@ func (l *launch) become() error {
 	if err != nil {
 		return err
 	}
-	file, err := task.File(filepath.Join(l.c.dir, taskFile)) // before anybody can ask for it
+	file, err := task.File(l.c.entry.File(taskFile)) // before anybody can ask for it
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	l.c.Init, l.c.InPlace, l.c.SharedBy = l.c.Launcher, true, l.o.SharedBy
-	if err := l.c.write(l.c.dir); err != nil {
+	if err := l.c.write(); err != nil {
 		return err
 	}
 	if l.o.PidFile != "" {
@@ -150,10 +149,10 @@ func (l *launch) planInPlace() error {
 	if err := unlockable(b.Spec, dirs, false); err != nil {
 		return err
 	}
-	if err := makeInjected(b, l.c.dir, true); err != nil {
+	if err := makeInjected(b, l.c.dir(), true); err != nil {
 		return err
 	}
-	return applyScaffold(b, l.c.dir, false, true)
+	return applyScaffold(b, l.c.dir(), false, true)
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {
@@ -173,7 +172,7 @@ func (l *launch) newTask() (*inplace.Task, error) {
 		task.Parent = d.Pid
 	}
 	if l.o.Lifetime == UntilEnd {
-		task.Entry = l.c.dir
+		task.Entry = l.c.dir()
 	}
 	return task, nil
 }

@@ -126,11 +126,11 @@ func isTerminal(f *os.File) bool {
 
 // newContainer makes libcontainer's container from the planned bundle.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
-	name := filepath.Base(c.dir)
+	name := c.entry.Name()
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
 	spec.Linux = withoutFifoNumbers(spec.Linux)
-	if err := nameable(&spec, c.dir, b.Foreign); err != nil {
+	if err := nameable(&spec, c.dir(), b.Foreign); err != nil {
 		return nil, err
 	}
 	// libcontainer takes the working directory for the bundle; a task's own may
@@ -161,7 +161,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
 		goWithoutCgroup(config.Cgroups)
 	}
-	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
+	lc, err := libcontainer.Create(c.entry.File(libcontainerDir), name, config)
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)
 	}
@@ -194,7 +194,7 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 		return nil
 	}
 	c.Cgroups = state.CgroupPaths
-	return c.write(c.dir)
+	return c.write()
 }
 
 // plainMounts makes sources of binds absolute, which are relative to the bundle, and

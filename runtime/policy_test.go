@@ -2,9 +2,11 @@ package runtime
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
-	"path/filepath"
 	"testing"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // State outlives an upgrade: what an earlier version wrote means the same now, and an
@@ -19,23 +21,22 @@ func TestPoliciesOfEarlierVersions(t *testing.T) {
 		"Slurm task":       {`{"id": "a", "step": true}`, ForSlurmTask(false)},
 		"Slurm task, kept": {`{"id": "a", "step": true, "kept": true}`, ForSlurmTask(true)},
 	} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, recordFile)
-		if err := os.WriteFile(path, []byte(tt.record), 0o600); err != nil {
+		s := testStore(t)
+		c := &Container{entry: s.root.Named("a")}
+		path := c.entry.File(entry.RecordFile)
+		if err := errors.Join(os.Mkdir(c.dir(), 0o700), os.WriteFile(path, []byte(tt.record), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		r, _, err := readRecord(dir, maxRecord)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Lifetime != tt.want.Lifetime || r.Signals != tt.want.Signals || r.Cgroup != tt.want.Cgroup {
-			t.Errorf("%s: %+v, want %+v", name, r, tt.want)
-		}
-		if err := r.write(dir); err != nil {
-			t.Fatal(err)
-		}
-		if again, _, err := readRecord(dir, maxRecord); err != nil || again.Lifetime != r.Lifetime || again.Signals != r.Signals || again.Cgroup != r.Cgroup {
-			t.Errorf("%s, written anew: %+v, %v", name, again, err)
+		for _, when := range []string{"read", "written anew"} {
+			if err := c.read(entry.MaxRecord); err != nil {
+				t.Fatal(err)
+			}
+			if c.Lifetime != tt.want.Lifetime || c.Signals != tt.want.Signals || c.Cgroup != tt.want.Cgroup {
+				t.Errorf("%s, %s: %+v, want %+v", name, when, c.Record, tt.want)
+			}
+			if err := c.write(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		var earlier, before map[string]any
 		data, err := os.ReadFile(path)

@@ -1,22 +1,13 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
-
-// recordFile is the name of the record within an entry.
-const recordFile = "record.json"
 
 // A Record is what we keep of a container, from before anything is created
 // until delete. It is written by rename: a reader sees all of it or the last
@@ -72,21 +63,15 @@ type Record struct {
 	elsewhere bool
 }
 
-// maxRecord bounds what is read of a record, in bytes: root reads it, and a user
-// may have written it.
-const maxRecord = 8 << 20
-
-// readRecord reads the record of an entry, and says how many bytes it has.
-func readRecord(dir string, limit int64) (*Record, int64, error) {
-	data, err := readRegular(filepath.Join(dir, recordFile), limit)
-	if err != nil {
-		return nil, 0, err
-	}
+// read reads the record and notes how many bytes it has.
+func (c *Container) read(limit int64) error {
 	f := new(recordOnDisk)
-	if err := bundle.Unmarshal(data, f); err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
+	size, err := c.entry.Read(f, limit)
+	if err != nil {
+		return err
 	}
-	return f.record(), int64(len(data)), nil
+	c.Record, c.size = *f.record(), size
+	return nil
 }
 
 // A recordOnDisk is a Record with what earlier versions have in place of policies. They
@@ -124,60 +109,10 @@ func (f *recordOnDisk) record() *Record {
 	return &r
 }
 
-// errGarbage says that a record is no record: what a crash of the machine, or
-// somebody's hand, made of it.
-var errGarbage = errors.New("not a record")
-
-// readRegular reads a file that may be hostile: no link is followed, nothing
-// that could block is opened, and no more than limit bytes are taken.
-func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-		return nil, fmt.Errorf("read %s: %w: %w", path, errGarbage, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("read %s: %w: %v of %d bytes", path, errGarbage, info.Mode().Type(), info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-// writeFirst writes the record of an entry that nobody else knows yet.
-func (r *Record) writeFirst(dir string) error {
-	data, err := bundle.Marshal(r.onDisk())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, recordFile), data, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
-	}
-	return nil
-}
-
-// write replaces the record in dir. That dir is gone is not an error: delete
-// ran in the meantime and has the last word.
-func (r *Record) write(dir string) error {
-	data, err := bundle.Marshal(r.onDisk())
-	if err != nil {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
-	}
-	name := filepath.Join(dir, recordFile)
-	next := name + ".new"
-	if err := os.WriteFile(next, data, 0o600); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
-	}
-	if err := os.Rename(next, name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
+// write replaces the record; see entry.Write.
+func (c *Container) write() error {
+	if err := c.entry.Write(c.onDisk()); err != nil {
+		return fmt.Errorf("write record of %s: %w", c.ID, err)
 	}
 	return nil
 }

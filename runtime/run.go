@@ -90,7 +90,7 @@ func (sup *supervisor) launch(s *Store, b *bundle.Bundle, o LaunchOptions, stdin
 	}
 	sup.l = l
 	l.c.Supervised = true
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	if err := sup.create(stdin, stdout, stderr); err != nil {
 		l.abort()
 		return err
@@ -162,8 +162,8 @@ func (sup *supervisor) stop() {
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
-	err := c.lockPatiently()
-	defer c.unlock()
+	err := c.lock()
+	defer c.entry.Unlock()
 	if err != nil || c.Launcher != self {
 		// Somebody deleted the entry, and with it our right to it; what
 		// libcontainer has in memory is still ours to remove.
@@ -173,14 +173,14 @@ func (sup *supervisor) finish(status int) {
 	if c.Lifetime == UntilDelete {
 		// Its cgroup stays: what it has used is to be read there.
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
-		_ = c.write(c.dir)
+		_ = c.write()
 		return
 	}
 	if err := c.destroy(sup.l.lc); err != nil {
 		// What is left, a busy cgroup, can be removed by delete.
 		logrus.Debugf("container %q: %v", c.ID, err)
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
-		_ = c.write(c.dir)
+		_ = c.write()
 		return
 	}
 	if c.Lifetime.leavesTombstone() && !sup.orphaned {

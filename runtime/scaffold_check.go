@@ -69,7 +69,7 @@ func mountsOf(process string) ([]*mountinfo.Info, error) {
 // bindsOfImage lists where the scaffold had parts of the image bound.
 func (l *launch) bindsOfImage() []string {
 	var paths []string
-	made := filepath.Join(l.c.dir, scaffoldDir) + "/"
+	made := l.c.entry.File(scaffoldDir) + "/"
 	for _, e := range l.b.Applied {
 		if e.From != scaffoldEdit {
 			continue

@@ -27,6 +27,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -65,6 +66,9 @@ func run(args []string) int {
 	app := newApp(inv)
 	if calledAsScrun(app, args) {
 		makeScrun(app, inv)
+		if inv.scrun = "scrun"; filepath.Base(args[0]) != inv.scrun {
+			inv.scrun = "ocishim --slurm"
+		}
 	}
 	args = optionalValue(app, args, "rootless")
 	if at := verbIndex(app, args); at > 0 {
@@ -82,7 +86,8 @@ func run(args []string) int {
 // An invocation is one call of the program.
 type invocation struct {
 	verb   string
-	status int // of the application, for run
+	status int    // of the application, for run
+	scrun  string // how scrun's verbs are called; empty for those of ocishim itself
 }
 
 func newApp(inv *invocation) *cli.App {

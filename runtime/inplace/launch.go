@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // launchOrRemove removes the entry when the launch fails. The root may lie in the
@@ -41,18 +43,15 @@ func (t *Task) launchOrRemove() error {
 	return err
 }
 
-// GonePrefix begins the names of entries that are being removed.
-const GonePrefix = ".ocishim-gone-"
-
 // discard removes the entry from the store at once, by rename, and its files then: an entry
 // without its record, which is left when this process is killed in between, would be
 // nobody's, and keep its id from everybody.
-func discard(store *os.Root, entry string) {
-	gone := GonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+func discard(store *os.Root, name string) {
+	gone := entry.GonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	if store.Mkdir(gone, 0o700) != nil {
 		return
 	}
-	if store.Rename(entry, gone+"/entry") == nil {
+	if store.Rename(name, gone+"/entry") == nil {
 		_ = store.RemoveAll(gone)
 	}
 }
