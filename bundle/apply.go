@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // Apply merges edits into b.Spec, in order, and adds them to b.Applied. It is
@@ -48,7 +50,7 @@ func (b *Bundle) Apply(edits ...Edit) error {
 	for _, e := range edits {
 		found, err := b.check(e)
 		if err != nil {
-			return fmt.Errorf("apply edit %s: %w", printable(e.From), err)
+			return fmt.Errorf("apply edit %s: %w", text.Printable(e.From), err)
 		}
 		if found != "" {
 			rootfs = found
@@ -91,7 +93,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 		return "", nil
 	}
 	if !path.IsAbs(e.RootPath) {
-		return "", invalid("rootPath", "%s is not an absolute path", printable(e.RootPath))
+		return "", invalid("rootPath", "%s is not an absolute path", text.Printable(e.RootPath))
 	}
 	rootfs, err = resolveRootfs("", e.RootPath)
 	if err != nil {

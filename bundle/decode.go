@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // decode reads exactly one JSON object. encoding/json itself bounds the
@@ -116,5 +118,5 @@ func got(e *json.UnmarshalTypeError) string {
 	if e.Value == "bool" {
 		return "boolean"
 	}
-	return printable(e.Value)
+	return text.Printable(e.Value)
 }

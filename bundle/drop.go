@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // drops are the fields that an edit may drop, by their path in config.json.
@@ -49,7 +51,7 @@ func checkDrops(names []string) *ConfigError {
 	known := drops()
 	for i, name := range names {
 		if known[name] == nil {
-			return invalid(at("drop", i), "%s cannot be dropped", printable(name))
+			return invalid(at("drop", i), "%s cannot be dropped", text.Printable(name))
 		}
 	}
 	return nil

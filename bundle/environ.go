@@ -3,7 +3,10 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // environ is an environment in which every name stands once, in order.
@@ -66,6 +69,17 @@ func (env *environ) prepend(entry string) {
 	}
 }
 
+// Getenv returns the value of name in a list of NAME=value entries, and whether it is
+// there. The last entry of a name counts, as after Apply and in libcontainer.
+func Getenv(env []string, name string) (value string, found bool) {
+	for _, entry := range slices.Backward(env) {
+		if value, found = strings.CutPrefix(entry, name+"="); found {
+			return value, true
+		}
+	}
+	return "", false
+}
+
 // envName is what stands before the first "=".
 func envName(entry string) string {
 	name, _, _ := strings.Cut(entry, "=")
@@ -87,7 +101,7 @@ func checkEnv(field string, entries []string) *ConfigError {
 		default:
 			continue
 		}
-		return &ConfigError{Field: at(field, i), Err: fmt.Errorf("entry %s %w", printable(entry), reason)}
+		return &ConfigError{Field: at(field, i), Err: fmt.Errorf("entry %s %w", text.Printable(entry), reason)}
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // What Load, Apply and Validate can fail with, for errors.Is. Callers use them
@@ -85,25 +84,4 @@ func invalid(field, format string, args ...any) *ConfigError {
 // at is the path of element i of the array field.
 func at(field string, i int) string {
 	return field + "[" + strconv.Itoa(i) + "]"
-}
-
-// mostText bounds the text from a file that goes into a message, in bytes.
-const mostText = 120
-
-// printable makes text from a hostile file fit for a message: one line, no
-// terminal escapes, not megabytes of it.
-func printable(s string) string {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
-	if len(s) > mostText || strings.ContainsFunc(s, odd) {
-		return quoted(s)
-	}
-	return s
-}
-
-// quoted is printable in quotes, so that an empty text shows too.
-func quoted(s string) string {
-	if len(s) > mostText {
-		return strconv.Quote(s[:mostText]) + "..."
-	}
-	return strconv.Quote(s)
 }

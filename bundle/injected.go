@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // Device is a device node of the host that the container gets.
@@ -49,10 +51,7 @@ func mergeDevices(spec *specs.Spec, devices []Device) {
 			allowDevice(spec.Linux, d)
 		}
 		if d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path) {
-			spec.Mounts = mergeMounts(spec.Mounts, []specs.Mount{{
-				Destination: d.Path, Source: d.HostPath, Type: "bind",
-				Options: []string{"bind", "nosuid", "noexec"},
-			}})
+			spec.Mounts = mergeMounts(spec.Mounts, []specs.Mount{Bind(d.HostPath, d.Path, "bind", "nosuid", "noexec")})
 			continue
 		}
 		same := func(other specs.LinuxDevice) bool { return path.Clean(other.Path) == path.Clean(d.Path) }
@@ -123,10 +122,10 @@ func checkInjected(e Edit) *ConfigError {
 			return bad
 		}
 		if d.HostPath != "" && !path.IsAbs(d.HostPath) {
-			return invalid(field+".hostPath", "%s is not an absolute path", printable(d.HostPath))
+			return invalid(field+".hostPath", "%s is not an absolute path", text.Printable(d.HostPath))
 		}
 		if strings.Trim(d.Access, "rwm") != "" {
-			return invalid(field+".access", "%s is not made of r, w and m", printable(d.Access))
+			return invalid(field+".access", "%s is not made of r, w and m", text.Printable(d.Access))
 		}
 	}
 	for i, dir := range e.Directories {
@@ -139,7 +138,7 @@ func checkInjected(e Edit) *ConfigError {
 			return bad
 		}
 		if l.Target == "" || strings.ContainsRune(l.Target, 0) {
-			return invalid(at("links", i)+".target", "%s cannot be the target of a link", quoted(l.Target))
+			return invalid(at("links", i)+".target", "%s cannot be the target of a link", text.Quoted(l.Target))
 		}
 	}
 	for i, f := range e.Files {
@@ -153,9 +152,9 @@ func checkInjected(e Edit) *ConfigError {
 func checkPlace(field, p string) *ConfigError {
 	switch {
 	case !path.IsAbs(p) || strings.ContainsRune(p, 0):
-		return invalid(field+".path", "%s is not an absolute path", quoted(p))
+		return invalid(field+".path", "%s is not an absolute path", text.Quoted(p))
 	case path.Clean(p) == "/":
-		return invalid(field+".path", "%s is the root of the container", printable(p))
+		return invalid(field+".path", "%s is the root of the container", text.Printable(p))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // checkLinux follows config-linux.md.
@@ -35,7 +37,7 @@ func checkNamespaces(field string, namespaces []specs.LinuxNamespace) *ConfigErr
 	seen := make(map[specs.LinuxNamespaceType]int, len(namespaces))
 	for i, ns := range namespaces {
 		if !knownNamespace(ns.Type) {
-			return invalid(at(field, i)+".type", "unknown type %s", quoted(string(ns.Type)))
+			return invalid(at(field, i)+".type", "unknown type %s", text.Quoted(string(ns.Type)))
 		}
 		if first, twice := seen[ns.Type]; twice {
 			return invalid(at(field, i)+".type", "%s is already set by %s", ns.Type, at(field, first))
@@ -126,7 +128,7 @@ func checkDevice(field string, d specs.LinuxDevice) *ConfigError {
 	case "c", "b", "u", "p":
 		return nil
 	}
-	return invalid(field+".type", "unknown type %s", quoted(d.Type))
+	return invalid(field+".type", "unknown type %s", text.Quoted(d.Type))
 }
 
 // checkPropagation follows config-linux.md, Rootfs Mount Propagation. It has
@@ -137,7 +139,7 @@ func checkPropagation(value string) *ConfigError {
 		"rshared", "rslave", "rprivate", "runbindable":
 		return nil
 	}
-	return invalid("linux.rootfsPropagation", "unknown value %s", quoted(value))
+	return invalid("linux.rootfsPropagation", "unknown value %s", text.Quoted(value))
 }
 
 // checkAllAbsolute requires absolute paths.

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // MaxConfigSize is the largest config.json that Load reads, in bytes (16 MiB).
@@ -155,9 +157,9 @@ func resolveRootfs(dir, path string) (string, error) {
 	}
 	switch {
 	case strings.ContainsRune(path, 0):
-		return "", fmt.Errorf("%s contains a NUL byte", printable(path))
+		return "", fmt.Errorf("%s contains a NUL byte", text.Printable(path))
 	case len(path) >= pathMax:
-		return "", fmt.Errorf("%s: %w", printable(path), syscall.ENAMETOOLONG)
+		return "", fmt.Errorf("%s: %w", text.Printable(path), syscall.ENAMETOOLONG)
 	}
 	rootfs, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -168,12 +170,12 @@ func resolveRootfs(dir, path string) (string, error) {
 		return "", rootfsError(path, err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, printable(path))
+		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, text.Printable(path))
 	}
 	if rootfs == "/" {
 		// No launcher can enter it: pivot_root(2) wants another one, and MS_MOVE, too. By
 		// then libcontainer has changed what is in the node's /dev.
-		return "", fmt.Errorf("%s is this node's own root: give the container a directory of its own", printable(path))
+		return "", fmt.Errorf("%s is this node's own root: give the container a directory of its own", text.Printable(path))
 	}
 	return rootfs, nil
 }
@@ -185,7 +187,7 @@ func rootfsError(path string, err error) error {
 		path, err = pathErr.Path, pathErr.Err
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return fmt.Errorf("%w: %s: %w", ErrNoRootfs, printable(path), err)
+		return fmt.Errorf("%w: %s: %w", ErrNoRootfs, text.Printable(path), err)
 	}
-	return fmt.Errorf("%s: %w", printable(path), err)
+	return fmt.Errorf("%s: %w", text.Printable(path), err)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // destination is where m is mounted, cleaned, as an absolute path in the
@@ -24,7 +26,7 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 		case destination(m) == "/":
 			// Load has made a bind over it the root. Anything else would hide the root
 			// file system after it was made.
-			return invalid(field+".destination", "%s is the root of the container: only a bind can take its place", printable(m.Destination))
+			return invalid(field+".destination", "%s is the root of the container: only a bind can take its place", text.Printable(m.Destination))
 		case m.Source == "" && IsBind(m):
 			return invalid(field+".source", "missing: a bind mount needs one")
 		}
@@ -42,6 +44,20 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 // type is. The type bind without them is taken for one, as it can mean nothing else.
 func IsBind(m specs.Mount) bool {
 	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
+}
+
+// Bind returns the bind mount of a file or directory of the host. The options, as
+// in config.json, are all that it gets: bind or rbind is among them.
+func Bind(source, destination string, options ...string) specs.Mount {
+	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: options}
+}
+
+// Devpts returns the mount that gives a container terminals of its own.
+func Devpts() specs.Mount {
+	return specs.Mount{
+		Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+		Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
+	}
 }
 
 // PrivateDir is the directory in a container that holds what a provider of that name

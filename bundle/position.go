@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 const (
@@ -120,7 +122,7 @@ func (p jsonPath) String() string {
 			if b.Len() > 0 {
 				b.WriteByte('.')
 			}
-			b.WriteString(printable(level.key))
+			b.WriteString(text.Printable(level.key))
 		}
 	}
 	if len(p) > maxFieldDepth {

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // checkProcess follows config.md, Process. The specification lets process be
@@ -64,7 +66,7 @@ func checkRlimits(rlimits []specs.POSIXRlimit) *ConfigError {
 	for i, limit := range rlimits {
 		field := at("process.rlimits", i)
 		if !knownRlimit(limit.Type) {
-			return invalid(field+".type", "unknown type %s", quoted(limit.Type))
+			return invalid(field+".type", "unknown type %s", text.Quoted(limit.Type))
 		}
 		if first, twice := seen[limit.Type]; twice {
 			return invalid(field+".type", "%s is already set by %s", limit.Type, at("process.rlimits", first))

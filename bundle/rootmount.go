@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // takeRootMount makes what is bound over / the root file system, as runc does, and drops
@@ -57,7 +59,7 @@ func rootOptions(m specs.Mount) (readonly bool, bad *ConfigError) {
 			readonly = false
 		case "", "defaults", "bind", "rbind", "suid", "dev", "exec", "private", "rprivate", "slave", "rslave":
 		default:
-			return false, invalid(at("options", i), "a bind over / can have ro and rw, not %s: it becomes the root of the container", printable(option))
+			return false, invalid(at("options", i), "a bind over / can have ro and rw, not %s: it becomes the root of the container", text.Printable(option))
 		}
 	}
 	return readonly, nil

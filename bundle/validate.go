@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // Validate says what can be known to be wrong with the configuration before
@@ -67,14 +69,14 @@ func checkVersion(spec *specs.Spec) *ConfigError {
 	parts := strings.Split(core, ".")
 	for _, part := range parts {
 		if part == "" || strings.Trim(part, "0123456789") != "" {
-			return invalid(field, "%s is not a version such as 1.3.0", printable(spec.Version))
+			return invalid(field, "%s is not a version such as 1.3.0", text.Printable(spec.Version))
 		}
 	}
 	switch {
 	case len(parts) != 3:
-		return invalid(field, "%s is not a version such as 1.3.0", printable(spec.Version))
+		return invalid(field, "%s is not a version such as 1.3.0", text.Printable(spec.Version))
 	case parts[0] != "1":
-		return invalid(field, "version %s is %w: known is 1.x", printable(spec.Version), ErrUnsupported)
+		return invalid(field, "version %s is %w: known is 1.x", text.Printable(spec.Version), ErrUnsupported)
 	}
 	return nil
 }
@@ -97,9 +99,9 @@ const hostNameMax = 64
 func checkHostname(spec *specs.Spec) *ConfigError {
 	switch {
 	case len(spec.Hostname) > hostNameMax:
-		return invalid("hostname", "%s has more than %d bytes", printable(spec.Hostname), hostNameMax)
+		return invalid("hostname", "%s has more than %d bytes", text.Printable(spec.Hostname), hostNameMax)
 	case len(spec.Domainname) > hostNameMax:
-		return invalid("domainname", "%s has more than %d bytes", printable(spec.Domainname), hostNameMax)
+		return invalid("domainname", "%s has more than %d bytes", text.Printable(spec.Domainname), hostNameMax)
 	}
 	return nil
 }
@@ -139,7 +141,7 @@ func checkAbsolute(field, path string) *ConfigError {
 	case path == "":
 		return invalid(field, "missing")
 	case !strings.HasPrefix(path, "/"):
-		return invalid(field, "%s is not an absolute path", printable(path))
+		return invalid(field, "%s is not an absolute path", text.Printable(path))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // checkEverywhere makes the two checks that hold for every property there is,
@@ -26,7 +28,7 @@ func walk(v reflect.Value) *ConfigError {
 	switch v.Kind() {
 	case reflect.String:
 		if s := v.String(); strings.IndexByte(s, 0) >= 0 {
-			return invalid("", "contains a NUL byte: %s", quoted(s))
+			return invalid("", "contains a NUL byte: %s", text.Quoted(s))
 		}
 	case reflect.Pointer:
 		return walk(v.Elem())
@@ -61,7 +63,7 @@ func walkMap(v reflect.Value) *ConfigError {
 			bad = walk(values[key])
 		}
 		if bad != nil {
-			return bad.within("[" + quoted(key) + "]")
+			return bad.within("[" + text.Quoted(key) + "]")
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A card is a GPU, or a part of one that is used like one.
@@ -142,11 +143,11 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 			c.rewrite, c.visible = true, indices(len(usable))
 		}
 	case named:
-		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, printable(p.env[variable]))
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", variable, text.Printable(p.env[variable]))
 		c.cards, c.visible, err = pick(cards, variable, list)
 		c.rewrite = true
 	case global != "":
-		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, printable(global))
+		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, text.Printable(global))
 		c.cards, _, err = pick(cards, from, strings.Split(global, ","))
 	default:
 		c.rule = from + ": all GPUs of the node"
@@ -214,7 +215,7 @@ func pick(cards []card, variable string, list []string) (chosen []card, visible 
 			if variable == "CUDA_VISIBLE_DEVICES" && (entry == "-1" || entry == "NoDevFiles") {
 				break
 			}
-			return nil, "", fmt.Errorf("choose GPUs: %s names %s, which is not among the %d GPUs here", variable, printable(entry), len(cards))
+			return nil, "", fmt.Errorf("choose GPUs: %s names %s, which is not among the %d GPUs here", variable, text.Printable(entry), len(cards))
 		}
 		if _, ok := position[c.label]; !ok {
 			position[c.label] = len(position)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // amd gives AMD's GPUs: device nodes and variables. ROCm's libraries are part of
@@ -105,7 +106,7 @@ func ranges(list []string) ([]string, error) {
 		case !ok || err1 != nil || err2 != nil:
 			expanded = append(expanded, entry)
 		case from < 0 || from > to || to-from > most:
-			return nil, fmt.Errorf("choose GPUs: AMD_VISIBLE_DEVICES: %s is no range", printable(entry))
+			return nil, fmt.Errorf("choose GPUs: AMD_VISIBLE_DEVICES: %s is no range", text.Printable(entry))
 		default:
 			for i := from; i <= to; i++ {
 				expanded = append(expanded, strconv.Itoa(i))

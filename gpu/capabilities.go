@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A capabilitySet is which parts of NVIDIA's driver a container gets.
@@ -45,7 +47,7 @@ func (p *plan) capabilities() (capabilitySet, error) {
 			caps = append(caps, name)
 		default:
 			return nil, fmt.Errorf("give GPUs: %s asks for the capability %s; known are %s and all",
-				from, printable(name), strings.Join(knownCapabilities(), ", "))
+				from, text.Printable(name), strings.Join(knownCapabilities(), ", "))
 		}
 	}
 	return caps, nil

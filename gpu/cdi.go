@@ -16,6 +16,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // cdiAnnotations begin the annotations by which engines ask for devices
@@ -36,7 +37,7 @@ func (p *plan) cdiNames() ([]string, error) {
 	}
 	for _, name := range names {
 		if !qualified(name) {
-			return nil, fmt.Errorf("use CDI device %s: it is no qualified name such as nvidia.com/gpu=0", printable(name))
+			return nil, fmt.Errorf("use CDI device %s: it is no qualified name such as nvidia.com/gpu=0", text.Printable(name))
 		}
 	}
 	if list, _ := p.env.list(visibleDevices); p.enabled("nvidia") {

@@ -11,6 +11,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 const cdiLibs = "/usr/lib/x86_64-linux-gnu"
@@ -136,7 +137,7 @@ func TestCDIIsAskedFor(t *testing.T) {
 	r = withCDI(t, n, "nvidia.com/gpu=0", "nvidia.com/gpu=0")
 	wants(t, "twice", mustGive(t, r).gpus(), "4")
 	for _, wrong := range []string{"0", "nvidia.com/gpu", "/gpu=0", "nvidia.com/=0", "nvidia.com/gpu=", "nvidia.com/gpu=-x", "9vidia.com/gpu=0"} {
-		says(t, refused(t, withCDI(t, n, wrong)), "use CDI device "+printable(wrong)+": it is no qualified name")
+		says(t, refused(t, withCDI(t, n, wrong)), "use CDI device "+text.Printable(wrong)+": it is no qualified name")
 	}
 	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "use CDI device nvidia.com/gpu=7: no specification of it in /etc/cdi, /var/run/cdi")
 	n.File("/etc/cdi/broken.json", "{")

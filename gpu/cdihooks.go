@@ -9,6 +9,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // hooksFound are the hooks of a list of edits: those that are done here, and the
@@ -34,7 +35,7 @@ func recogniseHooks(hooks []*cdi.Hook) (hooksFound, error) {
 			for _, link := range flagValues(args, "link") {
 				target, at, ok := strings.Cut(link, "::")
 				if !ok || !path.IsAbs(at) || target == "" {
-					return found, fmt.Errorf("hook create-symlinks: %s is not TARGET::LINK", printable(link))
+					return found, fmt.Errorf("hook create-symlinks: %s is not TARGET::LINK", text.Printable(link))
 				}
 				found.links = append(found.links, bundle.Link{Path: at, Target: target})
 			}
@@ -118,7 +119,7 @@ func (f *hooksFound) run(h *cdi.Hook) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("hook %s: %s is no moment at which hooks run", printable(h.Path), printable(h.HookName))
+	return fmt.Errorf("hook %s: %s is no moment at which hooks run", text.Printable(h.Path), text.Printable(h.HookName))
 }
 
 // carryOut does the work of the recognised hooks.

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	cdi "tags.cncf.io/container-device-interface/specs-go"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A cdiSpec is a specification and the file it is from.
@@ -108,7 +110,7 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 		return nil, fmt.Errorf("cdiVersion: %w", err)
 	}
 	if !validKind(spec.Kind) {
-		return nil, fmt.Errorf("kind %s is not a vendor and a class such as nvidia.com/gpu", printable(spec.Kind))
+		return nil, fmt.Errorf("kind %s is not a vendor and a class such as nvidia.com/gpu", text.Printable(spec.Kind))
 	}
 	if len(spec.Devices) == 0 {
 		return nil, errors.New("it describes no device")
@@ -117,7 +119,7 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 	all := []cdi.ContainerEdits{spec.ContainerEdits}
 	for _, d := range spec.Devices {
 		if !validDevice(d.Name) || seen[d.Name] {
-			return nil, fmt.Errorf("device name %s is wrong or there twice", printable(d.Name))
+			return nil, fmt.Errorf("device name %s is wrong or there twice", text.Printable(d.Name))
 		}
 		seen[d.Name] = true
 		all = append(all, d.ContainerEdits)
@@ -134,7 +136,7 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 func validEdits(e cdi.ContainerEdits) error {
 	for _, entry := range e.Env {
 		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" {
-			return fmt.Errorf("env: %s is not NAME=value", printable(entry))
+			return fmt.Errorf("env: %s is not NAME=value", text.Printable(entry))
 		}
 	}
 	for _, d := range e.DeviceNodes {
@@ -142,7 +144,7 @@ func validEdits(e cdi.ContainerEdits) error {
 		case d == nil || !path.IsAbs(d.Path):
 			return errors.New("deviceNodes: one has no absolute path")
 		case d.Permissions != "none" && strings.Trim(d.Permissions, "rwm") != "":
-			return fmt.Errorf("deviceNodes: permissions %s are not made of r, w and m", printable(d.Permissions))
+			return fmt.Errorf("deviceNodes: permissions %s are not made of r, w and m", text.Printable(d.Permissions))
 		}
 	}
 	for _, m := range e.Mounts {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
 )
@@ -80,10 +78,7 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 	e := bundle.Edit{From: "nvidia sockets", Rule: driverCapabilities}
 	give := func(t *host.Tree, path string) {
 		if resolved, err := t.Resolve(path); err == nil {
-			e.Mounts = append(e.Mounts, specs.Mount{
-				Destination: path, Source: t.HostPath(resolved), Type: "bind",
-				Options: []string{"rbind", "nosuid", "nodev", "noexec", "rprivate"},
-			})
+			e.Mounts = append(e.Mounts, bundle.Bind(t.HostPath(resolved), path, "rbind", "nosuid", "nodev", "noexec", "rprivate"))
 		}
 	}
 	if caps.any("utility") {

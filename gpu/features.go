@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A feature is a set of device nodes that a container gets when it or the site
@@ -31,7 +32,7 @@ func (p *plan) features() error {
 	all := features()
 	for _, name := range p.Site.Features {
 		if !slices.ContainsFunc(all, func(f feature) bool { return f.name == name }) {
-			return fmt.Errorf("give GPUs: the configuration names the feature %s; known are gdrcopy, gds, mofed and nvswitch", printable(name))
+			return fmt.Errorf("give GPUs: the configuration names the feature %s; known are gdrcopy, gds, mofed and nvswitch", text.Printable(name))
 		}
 	}
 	for _, f := range all {

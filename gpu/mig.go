@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A part is a MIG instance of an NVIDIA GPU: what is used is a compute instance
@@ -123,7 +124,7 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 		if gpu, i, ok := partIndex(entry); ok {
 			parent, found := find(c.cards, gpu)
 			if !found || i < 0 || i >= len(parent.parts) {
-				return choice{}, fmt.Errorf("choose GPUs: %s names %s, but no such MIG instance is in the allocation", visibleDevices, printable(entry))
+				return choice{}, fmt.Errorf("choose GPUs: %s names %s, but no such MIG instance is in the allocation", visibleDevices, text.Printable(entry))
 			}
 			keep[parent.label] = append(keep[parent.label], parent.parts[i])
 			whole = append(whole, gpu)
@@ -185,10 +186,10 @@ func (p *plan) findPart(cards []card, name string) (indices []string, found []ca
 		}
 	}
 	if total == 0 {
-		return nil, nil, fmt.Errorf("choose GPUs: %s names %s, but no MIG instance is in the allocation", visibleDevices, printable(name))
+		return nil, nil, fmt.Errorf("choose GPUs: %s names %s, but no MIG instance is in the allocation", visibleDevices, text.Printable(name))
 	}
 	if total > 1 {
-		p.warn(fmt.Sprintf("%s names %s: only the driver knows which of %d MIG instances that is, so the container gets them all; CUDA_VISIBLE_DEVICES can name it", visibleDevices, printable(name), total))
+		p.warn(fmt.Sprintf("%s names %s: only the driver knows which of %d MIG instances that is, so the container gets them all; CUDA_VISIBLE_DEVICES can name it", visibleDevices, text.Printable(name), total))
 	}
 	return indices, found, nil
 }

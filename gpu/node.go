@@ -118,5 +118,5 @@ const driLinks = "/dev/dri/by-path"
 // asIs is a mount of a path of the node's at the same path. The flags are the
 // node's own: /dev's.
 func (p *plan) asIs(at, option string) specs.Mount {
-	return specs.Mount{Destination: at, Source: p.Node.HostPath(at), Type: "bind", Options: []string{option}}
+	return bundle.Bind(p.Node.HostPath(at), at, option)
 }

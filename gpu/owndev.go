@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
 )
@@ -76,10 +74,7 @@ func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
 	case at == "/dev/ptmx" && entry.Type() != fs.ModeSymlink:
 		e.Links = append(e.Links, bundle.Link{Path: at, Target: "pts/ptmx"})
 	case at == "/dev/pts" && own():
-		e.Mounts = append(e.Mounts, specs.Mount{
-			Destination: at, Source: "devpts", Type: "devpts",
-			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
-		})
+		e.Mounts = append(e.Mounts, bundle.Devpts())
 	case at == "/dev/console" && p.Terminal != "" && own():
 		m := p.asIs(p.Terminal, "bind")
 		m.Destination = at

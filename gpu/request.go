@@ -14,6 +14,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A Request is what is known of a container that may get GPUs.
@@ -105,14 +106,15 @@ func Asked(env []string, annotations map[string]string) bool {
 // Unknown tells whether Slurm, which Asked finds nothing of, did not know the task yet:
 // then Edits goes by the device cgroup.
 func Unknown(env []string) bool {
-	return !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, taskVariable+"=") })
+	_, known := bundle.Getenv(env, taskVariable)
+	return !known
 }
 
 // CDIAnnotation names an annotation that asks for CDI devices; empty for none.
 func CDIAnnotation(annotations map[string]string) string {
 	for key := range annotations {
 		if strings.HasPrefix(key, cdiAnnotations) {
-			return "annotation " + printable(key)
+			return "annotation " + text.Printable(key)
 		}
 	}
 	return ""
@@ -243,10 +245,7 @@ func (p *plan) bind(path, destination string) (specs.Mount, bool) {
 
 // bindOf is the mount that every file of a driver gets.
 func bindOf(source, destination string) specs.Mount {
-	return specs.Mount{
-		Destination: destination, Source: source, Type: "bind",
-		Options: []string{"bind", "ro", "nosuid", "nodev"},
-	}
+	return bundle.Bind(source, destination, "bind", "ro", "nosuid", "nodev")
 }
 
 // private is the directory in the container that holds what has no place in the image.

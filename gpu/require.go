@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 const requirePrefix = "NVIDIA_REQUIRE_"
@@ -56,7 +57,7 @@ func (p *plan) require(name, requirement string, cards []card, version string) e
 		}
 		if !ok {
 			return fmt.Errorf("check requirements of the image: %s=%s is not fulfilled: %s; NVIDIA_DISABLE_REQUIRE=1 skips the check",
-				name, printable(requirement), describe(facts))
+				name, text.Printable(requirement), describe(facts))
 		}
 	}
 	return nil
@@ -107,7 +108,7 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 	}
 	at := strings.IndexAny(condition, "<>=!")
 	if at <= 0 {
-		return false, fmt.Errorf("%s is no condition such as cuda>=12.4", printable(condition))
+		return false, fmt.Errorf("%s is no condition such as cuda>=12.4", text.Printable(condition))
 	}
 	name, rest := condition[:at], condition[at:]
 	value := strings.TrimLeft(rest, "<>=!")
@@ -118,7 +119,7 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 		compared = strings.Compare(fact, value)
 	} else {
 		if strings.Trim(value, "0123456789.") != "" || value == "" {
-			return false, fmt.Errorf("%s: %s is no version", printable(condition), printable(value))
+			return false, fmt.Errorf("%s: %s is no version", text.Printable(condition), text.Printable(value))
 		}
 		compared = host.CompareVersions(fact, value)
 	}
@@ -139,7 +140,7 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 	case ">=":
 		return compared >= 0, nil
 	}
-	return false, fmt.Errorf("%s: %s is no comparison", printable(condition), printable(operator))
+	return false, fmt.Errorf("%s: %s is no comparison", text.Printable(condition), text.Printable(operator))
 }
 
 // cudaOf is the CUDA version that a driver brings: each branch of the driver has

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // parseYAML reads the part of YAML 1.2 in which CDI specifications are written:
@@ -57,7 +59,7 @@ type yamlParser struct {
 
 func (p *yamlParser) fail(why string) error {
 	at := min(p.at, len(p.lines)-1)
-	return fmt.Errorf("line %d: %s %s", p.lines[at].number, printable(p.lines[at].text), why)
+	return fmt.Errorf("line %d: %s %s", p.lines[at].number, text.Printable(p.lines[at].text), why)
 }
 
 // block reads the mapping or sequence that begins at the current line.

@@ -75,13 +75,9 @@ func commandPaths(p *specs.Process) []string {
 		return []string{filepath.Join("/", p.Cwd, command)}
 	}
 	var paths []string
-	for _, entry := range p.Env {
-		if dirs, ok := strings.CutPrefix(entry, "PATH="); ok {
-			paths = nil
-			for _, dir := range filepath.SplitList(dirs) {
-				paths = append(paths, filepath.Join("/", dir, command))
-			}
-		}
+	dirs, _ := bundle.Getenv(p.Env, "PATH")
+	for _, dir := range filepath.SplitList(dirs) {
+		paths = append(paths, filepath.Join("/", dir, command))
 	}
 	return paths
 }

@@ -19,10 +19,8 @@ import (
 const homeUnknown = "HOME=/"
 
 func hasHome(env []string) bool {
-	return slices.ContainsFunc(env, func(entry string) bool {
-		value, found := strings.CutPrefix(entry, "HOME=")
-		return found && value != ""
-	})
+	home, _ := bundle.Getenv(env, "HOME")
+	return home != ""
 }
 
 // homeAtLaunch is the environment of the container's first process.

@@ -174,10 +174,11 @@ func openNamespace(inode uint64, members []process.ID) (ns *os.File, closed bool
 	return nil, closed
 }
 
-// isClosed reports whether the task is in the moment before it is the application.
+// isClosed reports whether the task is in the moment before it is the application. One that
+// was killed in it keeps the name until its parent reaps it, and will never be the application.
 func isClosed(p process.ID) bool {
 	st, err := process.ReadStat(p.Pid)
-	return err == nil && st.Start == p.Start && st.Comm == inplace.ClosedName
+	return err == nil && st.Start == p.Start && st.Comm == inplace.ClosedName && !st.Ended()
 }
 
 // sweepStep removes the file of a step of which no task lives.

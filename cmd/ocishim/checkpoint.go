@@ -75,7 +75,7 @@ func checkpoint(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	container, err := findOne(c)
+	container, err := findOneAsOwner(c)
 	if err != nil {
 		return err
 	}

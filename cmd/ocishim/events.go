@@ -33,7 +33,7 @@ func events(c *cli.Context) error {
 	if c.Args().Len() > 1 {
 		return usageError{fmt.Errorf("%s takes one ID", c.Command.Name)}
 	}
-	container, err := findOne(c)
+	container, err := findOneAsOwner(c)
 	if err != nil {
 		return err
 	}

@@ -86,10 +86,10 @@ func execIn(c *cli.Context, inv *invocation) error {
 // a task runs before its runtime has noted anything.
 const stepPatience = 5 * time.Second
 
-// findStarted is findOne, but for a Slurm task that was started a moment ago.
+// findStarted is findOneAsOwner, but for a Slurm task that was started a moment ago.
 func findStarted(c *cli.Context) (*runtime.Container, error) {
 	for deadline := time.Now().Add(stepPatience); ; time.Sleep(10 * time.Millisecond) {
-		container, err := findOne(c)
+		container, err := findOneAsOwner(c)
 		if err == nil && container.Status() != entry.Creating || !c.Bool("in-step") || time.Now().After(deadline) {
 			return container, err
 		}
@@ -115,9 +115,9 @@ func asOfStep(p *specs.Process, container *runtime.Container) (*specs.Process, e
 	return p, nil
 }
 
-// findOne is the container that the first argument names, whatever follows.
-func findOne(c *cli.Context) (*runtime.Container, error) {
-	t, found, err := find(c, c.Args().Len())
+// findOneAsOwner is the container that the first argument names, whatever follows.
+func findOneAsOwner(c *cli.Context) (*runtime.Container, error) {
+	t, found, err := findAsOwner(c, c.Args().Len())
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func psCommand() *cli.Command {
 }
 
 func listProcesses(c *cli.Context) error {
-	container, err := findOne(c)
+	container, err := findOneAsOwner(c)
 	if err != nil {
 		return err
 	}
@@ -351,7 +351,7 @@ func freeze(c *cli.Context, do func(*runtime.Container) error) error {
 	if c.Args().Len() > 1 {
 		return usageError{fmt.Errorf("%s takes one ID", c.Command.Name)}
 	}
-	container, err := findOne(c)
+	container, err := findOneAsOwner(c)
 	if err != nil {
 		return err
 	}

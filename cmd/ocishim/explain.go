@@ -14,13 +14,10 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/explain"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
-
-// explainVariable in the environment of a Slurm task's container has run explain
-// the container instead of starting it.
-const explainVariable = "OCISHIM_EXPLAIN"
 
 func explainCommand() *cli.Command {
 	return &cli.Command{
@@ -29,7 +26,7 @@ func explainCommand() *cli.Command {
 		ArgsUsage: "[ID]",
 		Description: "With the ID of a Slurm task, or in a job's step without any, it is what a task gets. What\n" +
 			"begins with \"over\" is a value that gave way; \"has it\" is said of one that does not come to be.\n" +
-			"In a job, " + explainVariable + "=1 (or json, diff, verify) has srun --container print it.",
+			"In a job, " + request.ExplainVariable + "=1 (or json, diff, verify) has srun --container print it.",
 		Flags: []cli.Flag{
 			bundleFlag(), profileFlag(), cwdFlag(), deviceFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the edits and the changes as JSON"},
@@ -59,11 +56,7 @@ func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err
 	if !l.slurm {
 		return "", false, nil
 	}
-	for _, entry := range l.bundle.Spec.Process.Env {
-		if value, ok := strings.CutPrefix(entry, explainVariable+"="); ok {
-			form = value
-		}
-	}
+	form, _ = bundle.Getenv(l.bundle.Spec.Process.Env, request.ExplainVariable)
 	switch form {
 	case "", "0":
 		return "", false, nil
@@ -71,10 +64,10 @@ func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err
 		form = ""
 	case "json", "diff", "verify":
 	default:
-		return "", false, usageError{fmt.Errorf("%s=%s: choose 1, json, diff or verify", explainVariable, form)}
+		return "", false, usageError{fmt.Errorf("%s=%s: choose 1, json, diff or verify", request.ExplainVariable, form)}
 	}
 	if c.Command.Name != "run" {
-		return "", false, usageError{fmt.Errorf("%s: %s has no place for the answer: Slurm must call by RunTimeRun", explainVariable, c.Command.Name)}
+		return "", false, usageError{fmt.Errorf("%s: %s has no place for the answer: Slurm must call by RunTimeRun", request.ExplainVariable, c.Command.Name)}
 	}
 	return form, true, nil
 }
@@ -105,7 +98,7 @@ func (l *launchArgs) explain(form string) error {
 		}
 		return err
 	case "verify":
-		l.advice.print()
+		printAdvice(l.plan)
 		return l.verify()
 	}
 	changes := explain.List(before.Spec, l.bundle.Applied)
@@ -116,11 +109,11 @@ func (l *launchArgs) explain(form string) error {
 	if form == "json" {
 		return printJSON(explanation{
 			l.bundle.ID, l.bundle.Dir, launcher, bundle.WithoutContent(l.bundle.Applied),
-			append([]explain.Change{}, changes...), append([]string{}, l.advice.warnings...), l.advice.hint,
+			append([]explain.Change{}, changes...), append([]string{}, l.plan.Warnings...), l.plan.Hint,
 		})
 	}
 	fmt.Printf("# %s, launched %s\n", l.bundle.Dir, launcher)
-	l.advice.print()
+	printAdvice(l.plan)
 	return explain.Write(os.Stdout, changes)
 }
 

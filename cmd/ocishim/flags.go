@@ -31,7 +31,7 @@ func globalFlags() []cli.Flag {
 
 // setUp comes before every verb.
 func setUp(c *cli.Context) error {
-	if err := watch(c); err != nil {
+	if err := callInWatchedChild(c); err != nil {
 		return err
 	}
 	if err := setUpLog(c); err != nil {

@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"github.com/moby/sys/userns"
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -98,7 +100,7 @@ type launchArgs struct {
 	bundle  *bundle.Bundle
 	options runtime.LaunchOptions
 	slurm   bool // Slurm calls, for one of its tasks
-	advice  advice
+	plan    plan.Result
 	env     []string // the container's, before any edit
 }
 
@@ -110,7 +112,7 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.advice.print()
+	printAdvice(l.plan)
 	return l, nil
 }
 
@@ -128,7 +130,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	}
 	l := &launchArgs{bundle: b, env: slices.Clone(b.Spec.Process.Env)}
 	env = slurm.FromEnv(os.Environ(), l.env)
-	t, err := readTarget(c, id, env, b)
+	t, err := readTargetAsOwner(c, id, env, b)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.options.InPlace, l.advice, err = applyPlan(c, b, t, l.slurm, nodeDir); err != nil {
+	if err := l.makePlan(c, t, nodeDir); err != nil {
 		return nil, err
 	}
 	if l.slurm {
@@ -156,6 +158,37 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 		l.options.Restore, err = criuOptions(c)
 	}
 	return l, err
+}
+
+// makePlan composes the launch.
+func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
+	r, err := readRequest(c, l.bundle, t, l.slurm)
+	if err != nil {
+		return err
+	}
+	scene, err := readScene(c, l.bundle, t, l.slurm, nodeDir)
+	if err != nil {
+		return err
+	}
+	defer scene.Host.Close()
+	if l.plan, err = plan.Make(l.bundle, r, scene); err != nil {
+		return err
+	}
+	l.options.InPlace = l.plan.InPlace
+	for _, line := range l.plan.Notes {
+		logrus.Warnf("container %q: %s", l.bundle.ID, line)
+	}
+	return nil
+}
+
+// printAdvice tells whoever runs the container what a plan has to say.
+func printAdvice(p plan.Result) {
+	for _, w := range p.Warnings {
+		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", p.Hint)
+	}
 }
 
 // loadBundle reads the bundle that --bundle names.

@@ -19,7 +19,7 @@ func startCommand() *cli.Command {
 		Usage:     "start a container that was created",
 		ArgsUsage: "ID",
 		Action: func(c *cli.Context) error {
-			t, found, err := find(c, 1)
+			t, found, err := findAsOwner(c, 1)
 			if err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ func kill(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	t, found, err := find(c, 2)
+	t, found, err := findAsOwner(c, 2)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func deleteCommand() *cli.Command {
 
 func remove(c *cli.Context) error {
 	force := c.Bool("force")
-	t, found, err := find(c, 1)
+	t, found, err := findAsOwner(c, 1)
 	if force && errors.Is(err, entry.ErrNotFound) {
 		return nil
 	}
@@ -107,13 +107,13 @@ func remove(c *cli.Context) error {
 	return errors.Join(failures...)
 }
 
-// find returns the containers that the first of at most `most` arguments
-// stands for.
-func find(c *cli.Context, most int) (*target, []*runtime.Container, error) {
+// findAsOwner returns the containers that the first of at most `most` arguments
+// stands for. It gives up root where they are a user's, as readTargetAsOwner does.
+func findAsOwner(c *cli.Context, most int) (*target, []*runtime.Container, error) {
 	if n := c.Args().Len(); n == 0 || n > most {
 		return nil, nil, usageError{fmt.Errorf("%s takes %s, not %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
 	}
-	t, err := readTarget(c, c.Args().First(), slurm.FromEnv(os.Environ()), nil)
+	t, err := readTargetAsOwner(c, c.Args().First(), slurm.FromEnv(os.Environ()), nil)
 	if err != nil {
 		return nil, nil, err
 	}

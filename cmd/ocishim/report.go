@@ -12,7 +12,9 @@ import (
 	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/entry"
+	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/profile"
+	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/internal/stateroot"
@@ -79,7 +81,7 @@ func hint(err error) string {
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this node"},
 		{config.ErrUnsafe, "root decides for everybody: `chown root FILE` and `chmod go-w FILE`, the directories included"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
-		{config.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
+		{request.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
 		{errNoAnswer, "a file system of the user's may not answer: /proc/mounts lists those of type fuse, /sys/fs/fuse/connections/*/abort ends one"},
 		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},
@@ -100,6 +102,7 @@ func hint(err error) string {
 		{runtime.ErrNoSuchID, "linux.uidMappings and gidMappings in config.json say which there are; without any, root's containers have all, and a user's has 0"},
 		{runtime.ErrLimit, "leave process.rlimits out of config.json: the container has the caller's then"},
 		{runtime.ErrUnknownSignal, "a signal is a number, or a name of `kill -l`, with or without SIG"},
+		{plan.ErrRoot, "leave the profile to the site, or choose oci"},
 		{profile.ErrUnknown, "hpc shares the node, oci is what config.json says; without a choice the site decides: `ocishim config`"},
 		{gpu.ErrNoDevice, "a specification is a file of the CDI's in one of these directories (gpu.cdi.dirs), which `nvidia-ctk cdi generate` writes for NVIDIA's"},
 		{errNoPs, "install ps(1), of the package procps, or use `ocishim ps --format json ID`, which needs none"},

@@ -13,8 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
-	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/entry"
+	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
@@ -147,7 +147,7 @@ func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Option
 	if err := b.Validate(); err != nil {
 		return nil, nil, options, err
 	}
-	if err := config.CheckAnnotations(b.Spec.Annotations); err != nil {
+	if err := request.CheckAnnotations(b.Spec.Annotations); err != nil {
 		return nil, nil, options, err
 	}
 	b.ID = id

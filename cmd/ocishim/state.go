@@ -38,7 +38,7 @@ func showState(c *cli.Context) error {
 	if c.Bool("edits") && c.Bool("missing-ok") {
 		return usageError{errors.New("--missing-ok does not go with --edits")}
 	}
-	t, found, err := find(c, 1)
+	t, found, err := findAsOwner(c, 1)
 	switch {
 	// Slurm prints what it cannot read as a state into the job's output, after the error
 	// of the run that left none. From an object without a status it concludes the same,
@@ -155,7 +155,7 @@ func list(find func(*cli.Context) ([]entry.State, error)) cli.ActionFunc {
 
 func allStates(c *cli.Context) ([]entry.State, error) {
 	t := &target{values: slurm.FromEnv(os.Environ()).Values()}
-	if err := t.findRoots(c); err != nil {
+	if err := t.becomeOwner(c); err != nil {
 		return nil, err
 	}
 	states := []entry.State{}

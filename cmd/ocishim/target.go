@@ -28,10 +28,10 @@ type target struct {
 	roots  []string // where the state may lie, likeliest first
 }
 
-// readTarget works out the target of the ID as given. It gives up root where
+// readTargetAsOwner works out the target of the ID as given. It gives up root where
 // the state is a user's: from then on nothing that the user wrote can do more
 // than the user.
-func readTarget(c *cli.Context, given string, env slurm.Environment, b *bundle.Bundle) (*target, error) {
+func readTargetAsOwner(c *cli.Context, given string, env slurm.Environment, b *bundle.Bundle) (*target, error) {
 	values := env.Values()
 	if b != nil {
 		values.Bundle, values.Rootfs = b.Dir, b.Rootfs
@@ -48,14 +48,14 @@ func readTarget(c *cli.Context, given string, env slurm.Environment, b *bundle.B
 		t.isStep, t.step = true, step
 		t.values = values.FromStep(step)
 	}
-	return t, t.findRoots(c)
+	return t, t.becomeOwner(c)
 }
 
-// findRoots decides where the state lies, and becomes its owner where root
+// becomeOwner decides where the state lies, and becomes its owner where root
 // asks for a user's.
-func (t *target) findRoots(c *cli.Context) error {
+func (t *target) becomeOwner(c *cli.Context) error {
 	if !c.IsSet("root") {
-		return t.findDefaultRoots()
+		return t.becomeDefaultOwner()
 	}
 	if strings.Contains(c.String("root"), "%U") && t.values.UID == "" {
 		uid, _, err := t.owner()
@@ -89,7 +89,7 @@ func (t *target) findRoots(c *cli.Context) error {
 	return runtime.Become(uid, gid)
 }
 
-func (t *target) findDefaultRoots() error {
+func (t *target) becomeDefaultOwner() error {
 	uid, gid, err := t.owner()
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func update(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	container, err := findOne(c)
+	container, err := findOneAsOwner(c)
 	if err != nil {
 		return err
 	}

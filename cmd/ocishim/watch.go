@@ -35,9 +35,9 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// watch does the call in a child where it is root's on what may be a user's, and returns
+// callInWatchedChild does the call in a child where it is root's on what may be a user's, and returns
 // the child's exitStatus; nil where the call is to be done here.
-func watch(c *cli.Context) error {
+func callInWatchedChild(c *cli.Context) error {
 	if !runtime.IsRoot() || os.Getenv(watchedVariable) != "" || !slices.Contains(watchedVerbs, c.Args().First()) || !mayBeUsers(c) {
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // merge reads a file's content into c, over what is there. After an error c is
@@ -59,10 +61,10 @@ func (d *decoder) decode(t *table, within, prefix string, settings []setting) er
 // printableKey is the name as it stands in a dotted key: one with a dot in it
 // is another than two names.
 func printableKey(name string) string {
-	if name == "" || strings.Contains(name, ".") || len(name) > mostText {
-		return quoted(name)
+	if strings.Contains(name, ".") {
+		return text.Quoted(name)
 	}
-	return printable(name)
+	return text.Printable(name)
 }
 
 func (d *decoder) assign(v *value, key string, s setting) error {
@@ -108,7 +110,7 @@ func (d *decoder) assignStrings(to *[]string, v *value, key string, s setting) e
 			return err
 		}
 		if slices.Contains(list, item.text) {
-			return d.errorAt(item.offset, element(key, i), fmt.Errorf("%s stands there twice", quoted(item.text)))
+			return d.errorAt(item.offset, element(key, i), fmt.Errorf("%s stands there twice", text.Quoted(item.text)))
 		}
 		list = append(list, item.text)
 	}
@@ -181,23 +183,20 @@ func (v *value) String() string {
 		}
 		return "an array"
 	case unstable.String:
-		return "the string " + quoted(v.text)
+		return "the string " + text.Quoted(v.text)
 	case unstable.Integer, unstable.Float:
-		return "the number " + printable(v.text)
+		return "the number " + text.Printable(v.text)
 	case unstable.Bool:
 		return v.text
 	}
-	return "the time " + printable(v.text)
+	return "the time " + text.Printable(v.text)
 }
 
 // unknown says that there is no such key, and which was meant.
 func unknown(key string, settings []setting) error {
-	if near := nearest(key, settings); near != "" {
+	all := keysOf(settings)
+	if near := Nearest(key, all); near != "" {
 		return fmt.Errorf("unknown key; did you mean %s?", near)
-	}
-	var all []string
-	for _, s := range settings {
-		all = append(all, s.key)
 	}
 	return errors.New("unknown key; known are " + strings.Join(all, ", "))
 }

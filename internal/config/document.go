@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A document is a TOML file as a tree in which everything has its place.
@@ -210,7 +212,11 @@ func (d *document) syntaxError(err error) error {
 		return err
 	}
 	at := int(d.parser.Range(bad.Highlight).Offset)
-	return d.errorAt(at, printable(strings.Join(bad.Key, ".")), errors.New(d.mistake(at, bad.Message)))
+	key := strings.Join(bad.Key, ".")
+	if key != "" {
+		key = text.Printable(key)
+	}
+	return d.errorAt(at, key, errors.New(d.mistake(at, bad.Message)))
 }
 
 // mistake is the parser's message in the words of whoever wrote the file, where that is
@@ -220,7 +226,7 @@ func (d *document) mistake(at int, message string) string {
 	case strings.HasPrefix(message, "expected value, not end of input"):
 		return "there is no value"
 	case message != "strings must be quoted" && !strings.HasSuffix(message, "at start of value") && !strings.HasPrefix(message, "expected keyword"):
-		return printable(message)
+		return text.Printable(message)
 	}
 	// The parser may have read the beginning of the word.
 	begin := at
@@ -234,7 +240,7 @@ func (d *document) mistake(at int, message string) string {
 	if len(word) == 0 {
 		return "there is no value"
 	}
-	return "expected a value, not " + printable(string(word)) + ": a string has quotes, " + quoted(string(word)) + ", and a switch is true or false"
+	return "expected a value, not " + text.Printable(string(word)) + ": a string has quotes, " + text.Quoted(string(word)) + ", and a switch is true or false"
 }
 
 func (d *document) errorAt(offset int, key string, reason error) error {

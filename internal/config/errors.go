@@ -3,8 +3,8 @@ package config
 import (
 	"errors"
 	"strconv"
-	"strings"
-	"unicode"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // What Load can fail with, for errors.Is. Callers use them to find a hint.
@@ -54,40 +54,9 @@ func (e *Error) Is(target error) bool { return target == ErrInvalid }
 
 // position is FILE:LINE:COLUMN, without the column where it is 0.
 func position(file string, line, column int) string {
-	text := printablePath(file) + ":" + strconv.Itoa(line)
+	text := text.Whole(file) + ":" + strconv.Itoa(line)
 	if column > 0 {
 		text += ":" + strconv.Itoa(column)
 	}
 	return text
-}
-
-// mostText bounds the text from a file that goes into a message, in bytes.
-const mostText = 120
-
-// printable quotes what is not fit for one line of a terminal, and cuts it.
-func printable(s string) string {
-	if len(s) > mostText || odd(s) {
-		return quoted(s)
-	}
-	return s
-}
-
-// printablePath is printable for a path, of which nothing may be missing.
-func printablePath(path string) string {
-	if odd(path) {
-		return strconv.Quote(path)
-	}
-	return path
-}
-
-func odd(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar })
-}
-
-// quoted puts the text into quotes, so that an empty one shows, and cuts it.
-func quoted(s string) string {
-	if len(s) > mostText {
-		return strconv.Quote(s[:mostText]) + "..."
-	}
-	return strconv.Quote(s)
 }

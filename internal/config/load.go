@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // Dir is where the site's configuration is: config.toml and conf.d/*.toml.
@@ -78,7 +80,7 @@ func (l *loader) load(path string) error {
 		return err
 	}
 	if !site && len(l.config.Files) == 0 {
-		return fmt.Errorf("%s: no config.toml and no conf.d/*.toml in it", printablePath(path))
+		return fmt.Errorf("%s: no config.toml and no conf.d/*.toml in it", text.Whole(path))
 	}
 	return nil
 }
@@ -95,7 +97,7 @@ func (l *loader) directory(dir string) error {
 	}
 	defer f.Close()
 	if !isDir {
-		return fmt.Errorf("%s: not a directory", printablePath(dir))
+		return fmt.Errorf("%s: not a directory", text.Whole(dir))
 	}
 	names, err := f.Readdirnames(-1)
 	if err != nil {
@@ -128,14 +130,14 @@ func (l *loader) file(path string) error {
 	}
 	defer f.Close()
 	if isDir {
-		return fmt.Errorf("%s: a directory, where a file is expected", printablePath(path))
+		return fmt.Errorf("%s: a directory, where a file is expected", text.Whole(path))
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
 	if err != nil {
 		return err
 	}
 	if len(data) > MaxFileSize {
-		return fmt.Errorf("%s: larger than %d bytes", printablePath(path), MaxFileSize)
+		return fmt.Errorf("%s: larger than %d bytes", text.Whole(path), MaxFileSize)
 	}
 	l.config.Files = append(l.config.Files, path)
 	return l.config.merge(path, data)
@@ -149,7 +151,7 @@ func (l *loader) open(path string) (f *os.File, isDir bool, err error) {
 	if errors.Is(err, unix.ELOOP) {
 		f, err = os.OpenFile(path, flags, 0)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, false, fmt.Errorf("%s: a link to nothing", printablePath(path))
+			return nil, false, fmt.Errorf("%s: a link to nothing", text.Whole(path))
 		}
 	}
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // MPI is a profile: how the site's MPI takes the place of an image's. What each value
@@ -158,16 +160,16 @@ func checkPrefix(path string) error {
 
 // checkLibrary wants the name of a file.
 func checkLibrary(name string) error {
-	if name == "" || strings.Contains(name, "/") || odd(name) {
-		return fmt.Errorf("expected the name of a library, such as libmpi.so.12, not %s", quoted(name))
+	if name == "" || strings.Contains(name, "/") || !text.Fits(name) {
+		return fmt.Errorf("expected the name of a library, such as libmpi.so.12, not %s", text.Quoted(name))
 	}
 	return nil
 }
 
 func checkVariable(entry string) error {
 	name, _, found := strings.Cut(entry, "=")
-	if !found || name == "" || odd(entry) {
-		return fmt.Errorf("expected NAME=value in printable characters, not %s", quoted(entry))
+	if !found || name == "" || !text.Fits(entry) {
+		return fmt.Errorf("expected NAME=value in printable characters, not %s", text.Quoted(entry))
 	}
 	return nil
 }

@@ -2,19 +2,19 @@ package config
 
 import "strings"
 
-// nearest returns the key that was meant: one that differs in few letters, or
-// the same name in another table. It is empty where there is none.
-func nearest(key string, settings []setting) string {
+// Nearest returns which of the known keys was meant: one that differs in few letters,
+// or the same name in another table. It is empty where there is none.
+func Nearest(key string, known []string) string {
 	const mostNames = 64 // letters in a name of ours, and some
 	if len(key) > mostNames {
 		return ""
 	}
 	best, least := "", 2+len(lastName(key))/4
-	for _, s := range settings {
+	for _, name := range known {
 		// A name in the wrong table is as wrong as one letter.
-		d := min(distance(key, s.key), 1+distance(lastName(key), lastName(s.key)))
+		d := min(distance(key, name), 1+distance(lastName(key), lastName(name)))
 		if d < least {
-			best, least = s.key, d
+			best, least = name, d
 		}
 	}
 	return best

@@ -3,16 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-)
 
-// What users write to decide otherwise than the site: for the key gpu.isolate
-// the annotation org.ocishim.gpu.isolate, or the variable OCISHIM_GPU_ISOLATE.
-const (
-	annotationPrefix = "org.ocishim."
-	variablePrefix   = "OCISHIM_"
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // ErrNotAllowed says that the site does not let users decide what they did.
@@ -29,39 +23,26 @@ func userKeys() []string {
 	return keys
 }
 
-// Override puts what a container's annotations and variables decide over the
-// site's values, the variables last: a job sets them when it starts.
-func (c *Config) Override(annotations map[string]string, env []string) error {
-	for _, name := range slices.Sorted(maps.Keys(annotations)) {
-		if key, ok := strings.CutPrefix(name, annotationPrefix); ok {
-			if err := c.override(key, "annotation "+name, annotations[name]); err != nil {
-				return err
-			}
-		}
+// GPUKeys returns the keys of the table gpu: those that a user can name, if not always
+// set.
+func GPUKeys() []string { return keysOf(new(GPU).settings()) }
+
+func keysOf(settings []setting) []string {
+	keys := make([]string, 0, len(settings))
+	for _, s := range settings {
+		keys = append(keys, s.key)
 	}
-	for _, entry := range env {
-		name, value, _ := strings.Cut(entry, "=")
-		if suffix, ok := strings.CutPrefix(name, variablePrefix); ok {
-			key := strings.ToLower(strings.ReplaceAll(suffix, "_", "."))
-			if err := c.override(key, name, value); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return keys
 }
 
-// override sets a key to what a user wants, and notes by what. Names of no table
-// of keys are somebody else's.
-func (c *Config) override(key, by, value string) error {
-	table, _, _ := strings.Cut(key, ".")
-	if table != "gpu" {
-		return nil
-	}
+// Override sets a key to what a user wants, and notes by what: such as "annotation
+// org.ocishim.gpu.isolate". A list has commas between its elements. A key that the site
+// does not let users decide is an ErrNotAllowed.
+func (c *Config) Override(key, value, by string) error {
 	settings := c.settings()
 	at := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if at < 0 {
-		return fmt.Errorf("%s: %w", printable(by), unknown(key, settings))
+		return fmt.Errorf("%s: %w", text.Printable(by), unknown(key, settings))
 	}
 	if err := c.Allow(key, by); err != nil {
 		return err
@@ -93,21 +74,21 @@ func (c *Config) ByUser(key string) bool {
 
 // set reads a value that is not in TOML: true or false, a string, or a list
 // with commas between.
-func (s setting) set(text string) error {
+func (s setting) set(value string) error {
 	switch to := s.value.(type) {
 	case *bool:
-		if text != "true" && text != "false" {
-			return fmt.Errorf("expected true or false, not %s", quoted(text))
+		if value != "true" && value != "false" {
+			return fmt.Errorf("expected true or false, not %s", text.Quoted(value))
 		}
-		*to = text == "true"
+		*to = value == "true"
 	case *string:
-		if err := s.accepts(text); err != nil {
+		if err := s.accepts(value); err != nil {
 			return err
 		}
-		*to = text
+		*to = value
 	case *[]string:
 		list := []string{}
-		for item := range strings.SplitSeq(text, ",") {
+		for item := range strings.SplitSeq(value, ",") {
 			if item = strings.TrimSpace(item); item == "" || slices.Contains(list, item) {
 				continue
 			}
@@ -122,12 +103,12 @@ func (s setting) set(text string) error {
 }
 
 // accepts says what is wrong with a string, or with one of a list.
-func (s setting) accepts(text string) error {
+func (s setting) accepts(value string) error {
 	switch {
-	case len(s.choices) > 0 && !slices.Contains(s.choices, text):
-		return fmt.Errorf("expected %s, not %s", alternatives(s.choices), quoted(text))
+	case len(s.choices) > 0 && !slices.Contains(s.choices, value):
+		return fmt.Errorf("expected %s, not %s", alternatives(s.choices), text.Quoted(value))
 	case s.check != nil:
-		return s.check(text)
+		return s.check(value)
 	}
 	return nil
 }

@@ -10,12 +10,15 @@ import (
 // What users may decide takes the place of the site's value, and says by what.
 func TestOverride(t *testing.T) {
 	c := Default()
-	err := c.Override(
-		map[string]string{"org.ocishim.gpu.isolate": "true", "org.ocishim.gpu.capabilities": "video", "org.ocishim.profile": "oci", "com.example.gpu.order": "x"},
-		[]string{"PATH=/bin", "OCISHIM_GPU_CAPABILITIES=compute, graphics,", "OCISHIM_TEST=1", "OCISHIM_EXPLAIN=1", "OCISHIM_GPU_CDI_DEVICES=", "GPU_ISOLATE=x"},
-	)
-	if err != nil {
-		t.Fatal(err)
+	for _, s := range [][3]string{
+		{"gpu.capabilities", "video", "annotation org.ocishim.gpu.capabilities"},
+		{"gpu.isolate", "true", "annotation org.ocishim.gpu.isolate"},
+		{"gpu.capabilities", "compute, graphics,", "OCISHIM_GPU_CAPABILITIES"},
+		{"gpu.cdi.devices", "", "OCISHIM_GPU_CDI_DEVICES"},
+	} {
+		if err := c.Override(s[0], s[1], s[2]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !c.GPU.Isolate || !reflect.DeepEqual(c.GPU.Capabilities, []string{"compute", "graphics"}) || len(c.GPU.CDI.Devices) > 0 {
 		t.Errorf("got %+v", c.GPU)
@@ -36,29 +39,24 @@ func TestOverrideRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
-		c          *Config
-		name, want string
+		c                *Config
+		key, value, want string
 	}{
-		{strict, "OCISHIM_GPU_ISOLATE=true", "OCISHIM_GPU_ISOLATE: the site does not let users decide that: gpu.isolate is not in users.may (site.toml:1)"},
-		{strict, "org.ocishim.gpu.isolate=true", "annotation org.ocishim.gpu.isolate: the site does not let users decide that: gpu.isolate is not in users.may (site.toml:1)"},
-		{strict, "OCISHIM_GPU_ORDER=minor", `OCISHIM_GPU_ORDER: expected "pci" or "file", not "minor"`},
-		{strict, "OCISHIM_GPU_ODER=file", "OCISHIM_GPU_ODER: unknown key; did you mean gpu.order?"},
-		{Default(), "OCISHIM_GPU_DRIVER=/tmp", "OCISHIM_GPU_DRIVER: the site does not let users decide that: gpu.driver is not in users.may (default)"},
-		{Default(), "OCISHIM_GPU_CDI_DIRS=/tmp", "OCISHIM_GPU_CDI_DIRS: the site does not let users decide that: gpu.cdi.dirs is not in users.may (default)"},
-		{Default(), "OCISHIM_GPU_ISOLATE=1", `OCISHIM_GPU_ISOLATE: expected true or false, not "1"`},
-		{Default(), "org.ocishim.gpu.capabilities=compute,x\x1b", `annotation org.ocishim.gpu.capabilities: expected "compute", "utility", "video", "graphics", "display", "ngx" or "all", not "x\x1b"`},
+		{strict, "gpu.isolate", "true", "the site does not let users decide that: gpu.isolate is not in users.may (site.toml:1)"},
+		{strict, "gpu.order", "minor", `expected "pci" or "file", not "minor"`},
+		{strict, "gpu.oder", "file", "unknown key; did you mean gpu.order?"},
+		{strict, "hpc.home", "true", "the site does not let users decide that: hpc.home is not in users.may (site.toml:1)"},
+		{Default(), "gpu.driver", "/tmp", "the site does not let users decide that: gpu.driver is not in users.may (default)"},
+		{Default(), "gpu.cdi.dirs", "/tmp", "the site does not let users decide that: gpu.cdi.dirs is not in users.may (default)"},
+		{Default(), "gpu.isolate", "1", `expected true or false, not "1"`},
+		{Default(), "gpu.capabilities", "compute,x\x1b", `expected "compute", "utility", "video", "graphics", "display", "ngx" or "all", not "x\x1b"`},
 	} {
-		key, value, _ := strings.Cut(tt.name, "=")
-		annotations, env := map[string]string{key: value}, []string(nil)
-		if strings.HasPrefix(key, "OCISHIM_") {
-			annotations, env = nil, []string{tt.name}
-		}
-		err := tt.c.Override(annotations, env)
-		if err == nil || err.Error() != tt.want {
-			t.Errorf("%s:\n%v\nwant\n%s", tt.name, err, tt.want)
+		err := tt.c.Override(tt.key, tt.value, "OCISHIM_X")
+		if want := "OCISHIM_X: " + tt.want; err == nil || err.Error() != want {
+			t.Errorf("%s=%s:\n%v\nwant\n%s", tt.key, tt.value, err, want)
 		}
 		if denied := strings.Contains(tt.want, "users.may"); errors.Is(err, ErrNotAllowed) != denied {
-			t.Errorf("%s: ErrNotAllowed is %v", tt.name, !denied)
+			t.Errorf("%s: ErrNotAllowed is %v", tt.key, !denied)
 		}
 	}
 }
@@ -66,7 +64,7 @@ func TestOverrideRefused(t *testing.T) {
 // A value that users decide for is one that the site could have written.
 func TestOverrideAsPrinted(t *testing.T) {
 	c := Default()
-	if err := c.Override(nil, []string{"OCISHIM_GPU_FEATURES=gds,gdrcopy,gds"}); err != nil {
+	if err := c.Override("gpu.features", "gds,gdrcopy,gds", "OCISHIM_GPU_FEATURES"); err != nil {
 		t.Fatal(err)
 	}
 	if text := c.TOML(); !strings.Contains(text, `features = ["gds", "gdrcopy"]  # OCISHIM_GPU_FEATURES`) {

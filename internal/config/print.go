@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // TOML writes the configuration as a file that Load reads, with the origin of
@@ -14,7 +16,7 @@ func (c *Config) TOML() string {
 		b.WriteString("# no file\n")
 	}
 	for _, f := range c.Files {
-		fmt.Fprintf(&b, "# %s\n", printablePath(f))
+		fmt.Fprintf(&b, "# %s\n", text.Whole(f))
 	}
 	open := "" // the table that the last line is in
 	for _, s := range c.settings() {

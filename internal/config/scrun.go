@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // The ways in which bundles of containers that become jobs reach the nodes.
@@ -89,10 +91,10 @@ shared, and the node says when it lacks one.`,
 func checkOption(option string) error {
 	name, _, _ := strings.Cut(option, "=")
 	if !strings.HasPrefix(name, "--") || len(name) < 3 || strings.Trim(name, "-abcdefghijklmnopqrstuvwxyz") != "" {
-		return fmt.Errorf("expected an option such as --partition=batch, not %s", quoted(option))
+		return fmt.Errorf("expected an option such as --partition=batch, not %s", text.Quoted(option))
 	}
-	if odd(option) {
-		return fmt.Errorf("expected printable characters, not %s", quoted(option))
+	if !text.Fits(option) {
+		return fmt.Errorf("expected printable characters, not %s", text.Quoted(option))
 	}
 	return nil
 }

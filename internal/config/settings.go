@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A setting is a key: what it means, what it may be, and where its value is.
@@ -147,7 +149,7 @@ func (m *Mount) finish(before []Mount) error {
 	}
 	for i := range before {
 		if before[i].Destination == m.Destination {
-			return fmt.Errorf("%s is a destination already, of table %d of the list", quoted(m.Destination), i)
+			return fmt.Errorf("%s is a destination already, of table %d of the list", text.Quoted(m.Destination), i)
 		}
 	}
 	return nil
@@ -164,13 +166,13 @@ func checkDestination(p string) error {
 // be printed.
 func checkPath(p string) error {
 	if !path.IsAbs(p) {
-		return fmt.Errorf("expected an absolute path, not %s", quoted(p))
+		return fmt.Errorf("expected an absolute path, not %s", text.Quoted(p))
 	}
-	if odd(p) {
-		return fmt.Errorf("expected a path of printable characters, not %s", quoted(p))
+	if !text.Fits(p) {
+		return fmt.Errorf("expected a path of printable characters, not %s", text.Quoted(p))
 	}
 	if clean := path.Clean(p); clean != p {
-		return fmt.Errorf("expected %s, not %s", quoted(clean), quoted(p))
+		return fmt.Errorf("expected %s, not %s", text.Quoted(clean), text.Quoted(p))
 	}
 	return nil
 }

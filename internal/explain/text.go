@@ -3,9 +3,9 @@ package explain
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/ocishim/ocishim/internal/text"
 )
 
 // Write prints the changes, those of an edit below its name and rule.
@@ -15,9 +15,9 @@ func Write(w io.Writer, changes []Change) error {
 	for i, c := range changes {
 		if i == 0 || c.From != from || c.Rule != rule {
 			from, rule = c.From, c.Rule
-			b.WriteString(printable(from))
+			b.WriteString(text.Whole(from))
 			if rule != "" {
-				b.WriteString(": " + printable(rule))
+				b.WriteString(": " + text.Whole(rule))
 			}
 			b.WriteByte('\n')
 		}
@@ -33,37 +33,29 @@ func (c Change) line() string {
 	if between == "" {
 		between = " "
 	}
-	text := printable(c.Name)
+	line := text.Whole(c.Name)
 	if c.Value != "" || c.Kind == Env {
-		text += between + printable(c.Value)
+		line += between + text.Whole(c.Value)
 	}
 	switch {
 	case c.LostTo != "":
-		text += "  [" + printable(c.LostTo) + " has it]"
+		line += "  [" + text.Whole(c.LostTo) + " has it]"
 	case c.Over != "" && c.Was != "":
-		text += "  [over " + printable(c.Over) + ": " + printable(c.Was) + "]"
+		line += "  [over " + text.Whole(c.Over) + ": " + text.Whole(c.Was) + "]"
 	case c.Over != "":
-		text += "  [over " + printable(c.Over) + "]"
+		line += "  [over " + text.Whole(c.Over) + "]"
 	}
-	return text
+	return line
 }
 
 // String is a line for people.
 func (f Finding) String() string {
-	text := printable(f.Library) + ": "
+	line := text.Whole(f.Library) + ": "
 	if f.Found != "" {
-		text += printable(f.Found) + " by " + f.By
+		line += text.Whole(f.Found) + " by " + f.By
 	}
 	if f.Why != "" {
-		text += "  [" + f.Why + "; it is given at " + printable(f.Given) + "]"
+		line += "  [" + f.Why + "; it is given at " + text.Whole(f.Given) + "]"
 	}
-	return text
-}
-
-// printable makes text of a container fit for one line of a terminal.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return strconv.Quote(s)
-	}
-	return s
+	return line
 }

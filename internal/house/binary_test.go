@@ -87,7 +87,11 @@ func copySource(t *testing.T, dir string) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, rel), data, 0o644)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, rel), data, info.Mode().Perm())
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -118,8 +118,5 @@ func (r *replacement) leavesCertain() bool {
 
 // BindOf is the mount that every file and directory of the node's gets.
 func BindOf(source, destination string) specs.Mount {
-	return specs.Mount{
-		Destination: destination, Source: source, Type: "bind",
-		Options: []string{"bind", "ro", "nosuid", "nodev", "rprivate"},
-	}
+	return bundle.Bind(source, destination, "bind", "ro", "nosuid", "nodev", "rprivate")
 }

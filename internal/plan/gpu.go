@@ -8,99 +8,76 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
-	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A GPURequest is what the GPUs of a container depend on beside its bundle.
-type GPURequest struct {
-	Config *config.Config // with what the user decides otherwise
-	Root   string         // of the node
-
-	// Slurm says that a Slurm task calls: what it was allocated is what it
-	// gets. Else an engine calls.
-	Slurm bool
-
-	// Devices are the CDI names that the command line asks for.
-	Devices []string
-
-	// Terminal is the node's path of the one on our stdin; empty for none.
-	Terminal string
-
-	// CacheDir keeps what is found out about the node; empty for none.
-	CacheDir string
+// gpus gives the container its GPUs, with what their driver needs. It comes after the
+// profile, since it depends on whose /dev the container has.
+func (p *composition) gpus() error {
+	r, asked, err := p.gpuRequest()
+	if err != nil {
+		return fmt.Errorf("plan GPUs: %w", err)
+	}
+	if !asked && (!p.scene.Slurm || !bundle.SharesDev(p.bundle.Spec.Mounts)) {
+		return nil
+	}
+	if !asked && !gpu.Present(p.scene.Host) {
+		return nil // there are none to be kept from
+	}
+	r.Node = p.scene.Host
+	if r.Image, err = p.openImage(); err != nil {
+		return fmt.Errorf("plan GPUs: %w", err)
+	}
+	result, err := gpu.Edits(r)
+	if err != nil {
+		return fmt.Errorf("plan GPUs: %w", err)
+	}
+	p.warn(result.Warnings...)
+	return p.apply(result.Edits...)
 }
 
-// GPUs lists the edits that give a container its GPUs, with what their driver
-// needs: after those of Edits have been applied, since it depends on whose /dev
-// the container has. The warnings are for the user, a line each.
-func GPUs(b *bundle.Bundle, r GPURequest) (edits []bundle.Edit, warnings []string, err error) {
-	request, asked, err := r.request(b)
-	if err != nil {
-		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
-	}
-	if !asked && (!r.Slurm || !bundle.SharesDev(b.Spec.Mounts)) {
-		return nil, nil, nil
-	}
-	node, err := host.Open(r.Root, host.Kernel{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
-	}
-	defer node.Close()
-	if !asked && !gpu.Present(node) {
-		return nil, nil, nil // there are none to be kept from
-	}
-	image, err := host.Open(b.Rootfs, host.Kernel{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
-	}
-	defer image.Close()
-	request.Node, request.Image = node, image
-	result, err := gpu.Edits(request)
-	if err != nil {
-		return nil, nil, fmt.Errorf("plan GPUs: %w", err)
-	}
-	return result.Edits, result.Warnings, nil
-}
-
-// request is all of gpu's but what has to be opened; asked tells whether the
-// container can be meant to get anything.
-func (r GPURequest) request(b *bundle.Bundle) (request gpu.Request, asked bool, err error) {
-	c := r.Config
-	request = gpu.Request{
-		Arch: goruntime.GOARCH, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
-		Slurm: r.Slurm, CDI: slices.Clone(r.Devices), CacheDir: r.CacheDir, Terminal: r.Terminal, Site: site(c),
+// gpuRequest is all of gpu's request that needs nothing to be opened. asked reports
+// whether the container can be meant to get anything.
+func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
+	c, annotations := p.scene.Config, p.bundle.Spec.Annotations
+	r = gpu.Request{
+		Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts,
+		Slurm: p.scene.Slurm, CDI: slices.Clone(p.request.Devices), CacheDir: p.scene.CacheDir, Terminal: p.scene.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {
-		request.Capabilities = c.GPU.Capabilities
+		r.Capabilities = c.GPU.Capabilities
 	}
-	if !r.Slurm {
+	if !p.scene.Slurm {
 		// An engine resolves CDI's annotations by itself, and its containers
-		// are as the engine says, unless the site wants them to ask.
+		// are as the engine says, unless the site lets them ask.
 		if c.GPU.Engines {
-			request.Annotations = b.Spec.Annotations
+			r.Annotations = annotations
 		} else {
-			request.Env = nil
+			r.Env = nil
 		}
-		return request, c.GPU.Engines || len(request.CDI) > 0, nil
+		return r, c.GPU.Engines || len(r.CDI) > 0, nil
 	}
-	request.Annotations = b.Spec.Annotations
-	byUser := gpu.CDIAnnotation(b.Spec.Annotations)
-	if len(r.Devices) > 0 {
-		byUser = "--device"
-	}
-	if byUser != "" {
-		if err := c.Allow(config.MayDevices, byUser); err != nil {
-			return request, false, err
+	r.Annotations = annotations
+	if by := p.devicesBy(); by != "" {
+		if err := c.Allow(config.MayDevices, by); err != nil {
+			return r, false, err
 		}
 	}
-	asked = len(request.CDI) > 0 || c.ByUser(config.MayDevices) && len(c.GPU.CDI.Devices) > 0 || gpu.Asked(request.Env, request.Annotations)
+	asked = len(r.CDI) > 0 || c.ByUser(config.MayDevices) && len(c.GPU.CDI.Devices) > 0 || gpu.Asked(r.Env, annotations)
 	if asked {
-		request.CDI = append(request.CDI, c.GPU.CDI.Devices...)
+		r.CDI = append(r.CDI, c.GPU.CDI.Devices...)
 	}
-	return request, asked || gpu.Unknown(request.Env), nil
+	return r, asked || gpu.Unknown(r.Env), nil
 }
 
-// site is what the configuration decides, as gpu has it.
+// devicesBy says by what the user asks for CDI devices; empty for not at all.
+func (p *composition) devicesBy() string {
+	if len(p.request.Devices) > 0 {
+		return "--device"
+	}
+	return gpu.CDIAnnotation(p.bundle.Spec.Annotations)
+}
+
+// site is what the configuration decides, in the terms of gpu.
 func site(c *config.Config) gpu.Site {
 	g := c.GPU
 	s := gpu.Site{

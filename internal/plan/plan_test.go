@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,7 +11,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
-	"github.com/ocishim/ocishim/internal/profile"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/request"
 )
 
 func task(t *testing.T, env ...string) *bundle.Bundle {
@@ -18,33 +20,87 @@ func task(t *testing.T, env ...string) *bundle.Bundle {
 	return &bundle.Bundle{Rootfs: t.TempDir(), Spec: &specs.Spec{Process: &specs.Process{Args: []string{"true"}, Cwd: "/", Env: env}}}
 }
 
-func TestEditsFollowTheProfile(t *testing.T) {
+// nowhere is a host without GPUs, MPI and Slurm, on which a task calls.
+func nowhere(t *testing.T) Scene {
+	t.Helper()
+	empty, err := host.Open(t.TempDir(), host.Kernel{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(empty.Close)
+	return Scene{Config: config.Default(), Host: empty, Slurm: true, CanBecome: true, UID: 1, GID: 1}
+}
+
+// composed is the beginning of a plan, to look at single providers.
+func composed(b *bundle.Bundle, s Scene) *composition { return &composition{bundle: b, scene: s} }
+
+func TestPlanFollowsTheProfile(t *testing.T) {
+	wanted := func(value string) request.Request {
+		return request.Request{Profile: request.Choice{Value: value, By: "--profile"}, Workdir: "/work"}
+	}
 	for name, want := range map[string]int{config.ProfileHPC: 1, config.ProfileOCI: 0} {
-		edits, err := Edits(task(t), profile.Request{
-			Config: config.Default(), Choice: profile.Choice{Name: name},
-			Exists: func(string) bool { return false }, InImage: func(string) bool { return false },
-		})
-		if err != nil || len(edits) != want {
-			t.Errorf("%s: %d edits, %v", name, len(edits), err)
+		b := task(t)
+		result, err := Make(b, wanted(name), nowhere(t))
+		if err != nil || len(result.Edits) != want || result.InPlace != (name == config.ProfileHPC) {
+			t.Errorf("%s: %d edits, in place %v, %v", name, len(result.Edits), result.InPlace, err)
+		}
+		if !reflect.DeepEqual(b.Applied, result.Edits) && want > 0 {
+			t.Errorf("%s: the bundle has the edits %+v, the plan %+v", name, b.Applied, result.Edits)
+		}
+		if ignored := strings.Contains(strings.Join(result.Notes, ""), "--cwd has no effect"); ignored != (want == 0) {
+			t.Errorf("%s: notes %q", name, result.Notes)
+		}
+	}
+	root := nowhere(t)
+	root.Root = true
+	if _, err := Make(task(t), wanted(config.ProfileHPC), root); !errors.Is(err, ErrRoot) || err.Error() != "--profile hpc: it is for users, not for root" {
+		t.Errorf("root: %v", err)
+	}
+}
+
+// Only a task's own process can become the application; and of an engine's container
+// nothing but its bundle counts.
+func TestProfileWithoutChoice(t *testing.T) {
+	for name, change := range map[string]func(*Scene){
+		"create": func(s *Scene) { s.CanBecome = false },
+		"engine": func(s *Scene) { s.Slurm = false },
+		"root":   func(s *Scene) { s.Root = true },
+	} {
+		s := nowhere(t)
+		change(&s)
+		if result, err := Make(task(t), request.Request{}, s); err != nil || result.InPlace {
+			t.Errorf("%s: in place %v, %v", name, result.InPlace, err)
 		}
 	}
 }
 
-// nowhere is a node without GPUs.
-func nowhere(t *testing.T) GPURequest {
-	t.Helper()
-	return GPURequest{Config: config.Default(), Root: t.TempDir(), Slurm: true}
+// A user's setting is judged by the site, for tasks of Slurm's.
+func TestSettings(t *testing.T) {
+	wish := request.Request{Settings: []request.Setting{{Key: "gpu.driver", Value: "/x", By: "OCISHIM_GPU_DRIVER"}}}
+	if _, err := Make(task(t), wish, nowhere(t)); !errors.Is(err, config.ErrNotAllowed) {
+		t.Errorf("a task's: %v", err)
+	}
+	engine := nowhere(t)
+	engine.Slurm = false
+	if _, err := Make(task(t), wish, engine); err != nil {
+		t.Errorf("an engine's: %v", err)
+	}
+	result, err := Make(task(t, "OCISHIM_PROFIL=x"), request.Request{}, nowhere(t))
+	if err != nil || len(result.Notes) != 1 || !strings.Contains(result.Notes[0], "unknown variable OCISHIM_PROFIL") {
+		t.Errorf("notes %q, %v", result.Notes, err)
+	}
 }
 
-// Who asks for no GPU gets none, and who asks on a node without is told so.
-func TestGPUsOfNodeWithout(t *testing.T) {
-	edits, warnings, err := GPUs(task(t, "PATH=/bin"), nowhere(t))
-	if err != nil || len(edits)+len(warnings) > 0 {
-		t.Errorf("not asked: %v, %v, %v", edits, warnings, err)
+// Who asks for no GPU gets none, and who asks on a host without is told so.
+func TestGPUsOfHostWithout(t *testing.T) {
+	p := composed(task(t, "PATH=/bin"), nowhere(t))
+	if err := p.gpus(); err != nil || len(p.Edits)+len(p.Warnings) > 0 {
+		t.Errorf("not asked: %v, %v, %v", p.Edits, p.Warnings, err)
 	}
-	edits, warnings, err = GPUs(task(t, "SLURM_STEP_GPUS=0,1"), nowhere(t))
-	if err != nil || len(edits) > 0 || !strings.Contains(strings.Join(warnings, "\n"), "no device of a GPU is to be found") {
-		t.Errorf("asked: %v, %v, %v", edits, warnings, err)
+	p = composed(task(t, "SLURM_STEP_GPUS=0,1"), nowhere(t))
+	defer p.close()
+	if err := p.gpus(); err != nil || len(p.Edits) > 0 || !strings.Contains(strings.Join(p.Warnings, "\n"), "no device of a GPU is to be found") {
+		t.Errorf("asked: %v, %v, %v", p.Edits, p.Warnings, err)
 	}
 }
 
@@ -80,41 +136,46 @@ func TestCDINames(t *testing.T) {
 	site := config.Default()
 	site.GPU.CDI.Devices = []string{"example.com/nic=0"}
 	byUser := config.Default()
-	if err := byUser.Override(nil, []string{"OCISHIM_GPU_CDI_DEVICES=example.com/nic=1"}); err != nil {
+	if err := byUser.Override("gpu.cdi.devices", "example.com/nic=1", "OCISHIM_GPU_CDI_DEVICES"); err != nil {
 		t.Fatal(err)
 	}
 	engines := config.Default()
 	engines.GPU.Engines = true
 	annotated := map[string]string{"cdi.k8s.io/x": "example.com/nic=2"}
+	names := []string{"a.b/c=d"}
 	for name, tt := range map[string]struct {
-		r           GPURequest
+		cfg         *config.Config
+		engine      bool
+		devices     []string
 		annotations map[string]string
 		env         string
 		want        string // the names, or the error
 		asked       bool
 	}{
-		"nobody":                   {r: GPURequest{Config: site, Slurm: true}},
-		"the site, for a GPU":      {r: GPURequest{Config: site, Slurm: true}, env: "SLURM_STEP_GPUS=0", want: "example.com/nic=0", asked: true},
-		"the user":                 {r: GPURequest{Config: byUser, Slurm: true}, want: "example.com/nic=1", asked: true},
-		"the command line":         {r: GPURequest{Config: site, Slurm: true, Devices: []string{"a.b/c=d"}}, want: "a.b/c=d example.com/nic=0", asked: true},
-		"not the command line":     {r: GPURequest{Config: strict, Slurm: true, Devices: []string{"a.b/c=d"}}, want: "--device: the site does not let users decide that: gpu.cdi.devices"},
-		"not an annotation":        {r: GPURequest{Config: strict, Slurm: true}, annotations: annotated, want: "annotation cdi.k8s.io/x: the site does not let users"},
-		"an annotation":            {r: GPURequest{Config: site, Slurm: true}, annotations: annotated, want: "example.com/nic=0", asked: true},
-		"an engine":                {r: GPURequest{Config: strict}, annotations: annotated, env: "NVIDIA_VISIBLE_DEVICES=all"},
-		"an engine's command line": {r: GPURequest{Config: strict, Devices: []string{"a.b/c=d"}}, want: "a.b/c=d", asked: true},
-		"an engine that may ask":   {r: GPURequest{Config: engines}, annotations: annotated, asked: true},
+		"nobody":                   {cfg: site},
+		"the site, for a GPU":      {cfg: site, env: "SLURM_STEP_GPUS=0", want: "example.com/nic=0", asked: true},
+		"the user":                 {cfg: byUser, want: "example.com/nic=1", asked: true},
+		"the command line":         {cfg: site, devices: names, want: "a.b/c=d example.com/nic=0", asked: true},
+		"not the command line":     {cfg: strict, devices: names, want: "--device: the site does not let users decide that: gpu.cdi.devices"},
+		"not an annotation":        {cfg: strict, annotations: annotated, want: "annotation cdi.k8s.io/x: the site does not let users"},
+		"an annotation":            {cfg: site, annotations: annotated, want: "example.com/nic=0", asked: true},
+		"an engine":                {cfg: strict, engine: true, annotations: annotated, env: "NVIDIA_VISIBLE_DEVICES=all"},
+		"an engine's command line": {cfg: strict, engine: true, devices: names, want: "a.b/c=d", asked: true},
+		"an engine that may ask":   {cfg: engines, engine: true, annotations: annotated, asked: true},
 	} {
 		b := task(t)
 		b.Spec.Process.Env, b.Spec.Annotations = []string{tt.env, "SLURM_PROCID=0"}, tt.annotations
-		request, asked, err := tt.r.request(b)
-		got := strings.Join(request.CDI, " ")
+		p := composed(b, Scene{Config: tt.cfg, Slurm: !tt.engine})
+		p.request.Devices = tt.devices
+		r, asked, err := p.gpuRequest()
+		got := strings.Join(r.CDI, " ")
 		if err != nil {
 			got = err.Error()
 		}
 		if asked != tt.asked || !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%s: %q, %v; want %q, %v", name, got, asked, tt.want, tt.asked)
 		}
-		if engine := !tt.r.Slurm && !tt.r.Config.GPU.Engines; engine && (request.Env != nil || request.Annotations != nil) {
+		if tt.engine && !tt.cfg.GPU.Engines && (r.Env != nil || r.Annotations != nil) {
 			t.Errorf("%s: the container itself asks", name)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/mpi"
+	"github.com/ocishim/ocishim/internal/request"
 )
 
 // A cluster is a node as a file of mpi.d expects it, and an image with a program. Libraries
@@ -117,7 +118,7 @@ func (s *cluster) plan(file string) string {
 		s.T.Fatal(err)
 	}
 	result, err := mpi.Edits(mpi.Request{
-		Node: s.Tree(), Image: s.tree, Arch: "amd64", Program: "/bin/program", Cwd: "/", Env: []string{"PATH=/bin"}, Profiles: mpiProfiles(cfg),
+		Node: s.Tree(), Image: s.tree, Arch: "amd64", Program: "/bin/program", Cwd: "/", Env: []string{"PATH=/bin"}, Profiles: mpiProfiles(cfg.MPI),
 	})
 	if err != nil {
 		return "error: " + err.Error() + "\n"
@@ -261,11 +262,15 @@ func TestHintOfOwnMPI(t *testing.T) {
 	b := task(t, "PATH=/bin", "OCISHIM_MPI=own", "SLURM_NTASKS=2", "SLURM_PROCID=0", "PMIX_RANK=0")
 	b.Rootfs, b.Spec.Process.Args = s.image, []string{"sh", "-c", "program"}
 	s.gcc(s.image, "/bin/sh", "int execve(); int main(void) { return execve(); }")
-	cfg := config.Default()
-	cfg.MPI = []config.MPI{{Name: "site", Replace: []string{"/none/libmpi.so.12"}}}
-	result, err := MPI(b, cfg, s.Root, "")
+	scene := nowhere(t)
+	scene.Host = s.Tree()
+	scene.Config.MPI = []config.MPI{{Name: "site", Replace: []string{"/none/libmpi.so.12"}}}
+	p := composed(b, scene)
+	defer p.close()
+	p.request.MPI = request.Choice{Value: request.MPIOwn, By: request.MPIVariable}
+	err := p.mpi()
 	const want = "this step offers PMIx, and MPICH (libmpi.so.12.1.0) needs PMI2: its 2 tasks will not find each other; use srun --mpi=pmi2"
-	if err != nil || result.Hint != want || len(result.Edits) != 1 || result.Edits[0].Rule != "the image's own: OCISHIM_MPI" {
-		t.Errorf("got %+v, %v", result, err)
+	if err != nil || p.Hint != want || len(p.Edits) != 1 || p.Edits[0].Rule != "the image's own: OCISHIM_MPI" {
+		t.Errorf("got %+v, %v", p.Result, err)
 	}
 }

@@ -11,12 +11,13 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/request"
 )
 
 // A Request is what the hpc profile depends on beside the bundle.
 type Request struct {
 	Config *config.Config
-	Choice Choice
+	Choice request.Choice
 
 	UID, GID int
 	Home     string // of the user; empty when it is not known
@@ -67,24 +68,13 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 	if r.Config.HPC.Tmp {
 		relocate(spec, &e)
 	}
-	if !hasHome(spec.Process.Env) {
+	if home, _ := bundle.Getenv(spec.Process.Env, "HOME"); home == "" {
 		e.Env = append(e.Env, "HOME="+cmp.Or(r.Home, "/"))
 	}
 	if r.Workdir != "" && (covered(mounts, r.Workdir) && r.Exists(r.Workdir) || r.InImage(r.Workdir)) {
 		e.Cwd = r.Workdir
 	}
 	return e, nil
-}
-
-// hasHome reports whether the program finds a home directory in its environment.
-func hasHome(env []string) bool {
-	home := ""
-	for _, entry := range env {
-		if value, found := strings.CutPrefix(entry, "HOME="); found {
-			home = value
-		}
-	}
-	return home != ""
 }
 
 // mounts lists what the node gives, parents first. A directory within another one
@@ -128,10 +118,7 @@ func (r Request) mounts() ([]specs.Mount, error) {
 // /dev/console, which a user must be able to open for that.
 func ownTerminals() []specs.Mount {
 	return []specs.Mount{
-		{
-			Destination: "/dev/pts", Source: "devpts", Type: "devpts",
-			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"},
-		},
+		bundle.Devpts(),
 		bind("/dev/null", "/dev/console"),
 	}
 }

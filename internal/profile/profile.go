@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/request"
 )
-
-// Annotation is the key in config.json by which a bundle chooses its profile.
-const Annotation = "org.ocishim.profile"
 
 // ErrNotAllowed says that the site does not let users choose.
 var ErrNotAllowed = errors.New("the site does not let users choose the profile")
@@ -22,33 +20,21 @@ var ErrNotAllowed = errors.New("the site does not let users choose the profile")
 // ErrUnknown says that there is no profile of that name.
 var ErrUnknown = errors.New("unknown profile")
 
-// A Choice is a profile, and who chose it: for messages and `explain`.
-type Choice struct{ Name, By string }
-
-// Choose decides by what was asked for on the command line, else by the job, by a variable
-// among jobEnv, else by the bundle, else by the site for the tasks of a Slurm step; an
-// engine's container is as its bundle says. What users may not choose is ErrNotAllowed.
-func Choose(cfg *config.Config, option string, jobEnv []string, annotations map[string]string, step bool) (Choice, error) {
-	asked := Choice{option, "--profile"}
-	if option == "" {
-		asked = Choice{annotations[Annotation], "annotation " + Annotation}
-		for _, entry := range jobEnv {
-			if value, ok := strings.CutPrefix(entry, config.ProfileVariable+"="); ok && value != "" {
-				asked = Choice{value, config.ProfileVariable}
-			}
-		}
-	}
-	if asked.Name == "" {
+// Choose returns the profile that was asked for, if the site lets users choose it:
+// otherwise the error is an ErrNotAllowed. Where nothing was asked for, the site decides
+// for the tasks of a Slurm step, and an engine's container is as its bundle says.
+func Choose(cfg *config.Config, asked request.Choice, step bool) (request.Choice, error) {
+	if asked.Value == "" {
 		if !step {
-			return Choice{config.ProfileOCI, "no Slurm step"}, nil
+			return request.Choice{Value: config.ProfileOCI, By: "no Slurm step"}, nil
 		}
-		return Choice{cfg.Profile, "profile, " + cfg.Origin("profile").String()}, nil
+		return request.Choice{Value: cfg.Profile, By: "profile, " + cfg.Origin("profile").String()}, nil
 	}
-	if asked.Name != config.ProfileHPC && asked.Name != config.ProfileOCI {
-		return Choice{}, fmt.Errorf("%s %q: %w: choose %s or %s", asked.By, asked.Name, ErrUnknown, config.ProfileHPC, config.ProfileOCI)
+	if asked.Value != config.ProfileHPC && asked.Value != config.ProfileOCI {
+		return request.Choice{}, fmt.Errorf("%s %q: %w: choose %s or %s", asked.By, asked.Value, ErrUnknown, config.ProfileHPC, config.ProfileOCI)
 	}
-	if step && asked.Name != cfg.Profile && !slices.Contains(cfg.Users.May, config.MayProfile) {
-		return Choice{}, fmt.Errorf("%s %q: %w (users.may, %s)", asked.By, asked.Name, ErrNotAllowed, cfg.Origin("users.may"))
+	if step && asked.Value != cfg.Profile && !slices.Contains(cfg.Users.May, config.MayProfile) {
+		return request.Choice{}, fmt.Errorf("%s %q: %w (users.may, %s)", asked.By, asked.Value, ErrNotAllowed, cfg.Origin("users.may"))
 	}
 	return asked, nil
 }
@@ -56,5 +42,5 @@ func Choose(cfg *config.Config, option string, jobEnv []string, annotations map[
 // bind is a bind mount of a directory or file of the node, with all that is
 // mounted below it.
 func bind(source, destination string, options ...string) specs.Mount {
-	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: append([]string{"rbind"}, options...)}
+	return bundle.Bind(source, destination, append([]string{"rbind"}, options...)...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/request"
 )
 
 func TestChoose(t *testing.T) {
@@ -18,47 +19,37 @@ func TestChoose(t *testing.T) {
 	isolated := config.Default()
 	isolated.Profile = config.ProfileOCI
 	for _, test := range []struct {
-		name       string
-		cfg        *config.Config
-		option     string
-		annotation string
-		variable   string
-		step       bool
-		want       string // a name, or a part of the error
+		name  string
+		cfg   *config.Config
+		asked string
+		step  bool
+		want  string // a profile, or a part of the error
 	}{
-		{"a step", config.Default(), "", "", "", true, "hpc"},
-		{"an engine", config.Default(), "", "", "", false, "oci"},
-		{"the site", isolated, "", "", "", true, "oci"},
-		{"the bundle", config.Default(), "", "oci", "", true, "oci"},
-		{"the command line", isolated, "hpc", "oci", "oci", true, "hpc"},
-		{"the job over the bundle", config.Default(), "", "hpc", "oci", true, "oci"},
-		{"nothing by the job", config.Default(), "", "oci", "", true, "oci"},
-		{"anybody outside of Slurm", strict, "hpc", "", "", false, "hpc"},
-		{"not the user", strict, "", "oci", "", true, "users.may"},
-		{"not the user's job", strict, "", "", "oci", true, `OCISHIM_PROFILE "oci": the site does not let users`},
-		{"what the site has anyway", strict, "hpc", "", "", true, "hpc"},
-		{"nonsense of the job", config.Default(), "", "", "none", true, `OCISHIM_PROFILE "none": unknown profile`},
-		{"nonsense", config.Default(), "", "none", "", true, `annotation org.ocishim.profile "none": unknown profile: choose hpc or oci`},
+		{"a step", config.Default(), "", true, "hpc"},
+		{"an engine", config.Default(), "", false, "oci"},
+		{"the site", isolated, "", true, "oci"},
+		{"the user", config.Default(), "oci", true, "oci"},
+		{"the user, of hpc", isolated, "hpc", true, "hpc"},
+		{"anybody outside of Slurm", strict, "hpc", false, "hpc"},
+		{"not the user", strict, "oci", true, `OCISHIM_PROFILE "oci": the site does not let users choose the profile (users.may`},
+		{"what the site has anyway", strict, "hpc", true, "hpc"},
+		{"nonsense", config.Default(), "none", true, `OCISHIM_PROFILE "none": unknown profile: choose hpc or oci`},
 	} {
-		annotations := map[string]string{}
-		if test.annotation != "" {
-			annotations[Annotation] = test.annotation
-		}
-		got, err := Choose(test.cfg, test.option, []string{"A=b", "OCISHIM_PROFILE=" + test.variable}, annotations, test.step)
+		got, err := Choose(test.cfg, request.Choice{Value: test.asked, By: "OCISHIM_PROFILE"}, test.step)
 		switch {
-		case err == nil && got.Name != test.want:
-			t.Errorf("%s: got %s, want %s", test.name, got.Name, test.want)
+		case err == nil && got.Value != test.want:
+			t.Errorf("%s: got %s, want %s", test.name, got.Value, test.want)
 		case err != nil && !strings.Contains(err.Error(), test.want):
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
-	if _, err := Choose(strict, "oci", nil, nil, true); !errors.Is(err, ErrNotAllowed) {
+	if _, err := Choose(strict, request.Choice{Value: "oci"}, true); !errors.Is(err, ErrNotAllowed) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// request is for a node that has what onNode lists, and an image that has /opt.
-func request(onNode ...string) Request {
+// onHost is for a host that has what onNode lists, and an image that has /opt.
+func onHost(onNode ...string) Request {
 	return Request{
 		Config: config.Default(), UID: 1000, GID: 1001, Home: "/home/alice", Workdir: "/scratch/job",
 		Exists:  func(p string) bool { return slices.Contains(onNode, p) },
@@ -97,7 +88,7 @@ func TestHPCMounts(t *testing.T) {
 		{"home is the root", func(r *Request) { r.Home = "/" }, "/proc /sys /dev /tmp /scratch/job /etc/passwd"},
 		{"home is no path", func(r *Request) { r.Home = "" }, "/proc /sys /dev /tmp /scratch/job /etc/passwd"},
 	} {
-		r := request("/tmp", "/home/alice", "/home/alice/job", "/scratch/job", "/etc/passwd")
+		r := onHost("/tmp", "/home/alice", "/home/alice/job", "/scratch/job", "/etc/passwd")
 		test.change(&r)
 		e, err := HPC(spec(), r)
 		if err != nil {
@@ -110,7 +101,7 @@ func TestHPCMounts(t *testing.T) {
 }
 
 func TestHPCSiteMounts(t *testing.T) {
-	r := request("/data")
+	r := onHost("/data")
 	r.Config.HPC.Mounts = []config.Mount{
 		{Source: "/data", Destination: "/a/b", Options: []string{"ro", config.BindOnly}},
 		{Source: "/missing", Destination: "/m", Optional: true},
@@ -137,7 +128,7 @@ func TestHPCCwd(t *testing.T) {
 		"/nowhere":            "",
 		"":                    "",
 	} {
-		r := request("/scratch/job")
+		r := onHost("/scratch/job")
 		r.Workdir = workdir
 		e, err := HPC(spec(), r)
 		if err != nil {
@@ -153,7 +144,7 @@ func TestHPCCwd(t *testing.T) {
 func TestHPCBatch(t *testing.T) {
 	b := &bundle.Bundle{Spec: spec("/tmp/slurm/stdout", "/tmp/slurm/startup", "/tmp/mine", "/proc", "/sys/fs/cgroup")}
 	b.Spec.Process.Args = []string{"/tmp/slurm/startup", "a"}
-	e, err := HPC(b.Spec, request())
+	e, err := HPC(b.Spec, onHost())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +157,7 @@ func TestHPCBatch(t *testing.T) {
 	if got := strings.Join(b.Spec.Process.Args, " "); got != "/run/ocishim/startup a" {
 		t.Errorf("args %s", got)
 	}
-	r := request()
+	r := onHost()
 	r.Config.HPC.Tmp = false
 	b.Spec = spec("/tmp/slurm/startup")
 	if e, err = HPC(b.Spec, r); err != nil || len(e.Mounts) > 0 {

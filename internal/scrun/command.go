@@ -7,6 +7,8 @@ import (
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // defaultPath is where a command is looked for in a container without PATH.
@@ -48,7 +50,7 @@ func isCommand(rootfs string, mounts []specs.Mount, p string) bool {
 	longest := 0
 	for _, m := range mounts {
 		destination := path.Clean(m.Destination)
-		if rest, ok := strings.CutPrefix(p, destination); ok && isBind(m) && len(destination) > longest && (rest == "" || rest[0] == '/') {
+		if rest, ok := strings.CutPrefix(p, destination); ok && bundle.IsBind(m) && len(destination) > longest && (rest == "" || rest[0] == '/') {
 			root, within, longest = m.Source, rest, len(destination)
 		}
 	}

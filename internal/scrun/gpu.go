@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // nvidiaNodes is how the paths of NVIDIA's device nodes begin.
@@ -27,7 +29,7 @@ func gpus(spec *specs.Spec) (int, error) {
 		}
 	}
 	for _, m := range spec.Mounts {
-		if isBind(m) && isGPU(m.Destination) {
+		if bundle.IsBind(m) && isGPU(m.Destination) {
 			count++
 		}
 	}

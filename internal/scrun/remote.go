@@ -63,7 +63,7 @@ func isOption(entry string) bool {
 func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mount, error) {
 	var kept []specs.Mount
 	for _, m := range mounts {
-		if !isBind(m) {
+		if !bundle.IsBind(m) {
 			kept = append(kept, m)
 			continue
 		}
@@ -76,10 +76,6 @@ func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mou
 		kept = append(kept, m)
 	}
 	return kept, nil
-}
-
-func isBind(m specs.Mount) bool {
-	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
 // ofEngine tells whether the engine made what is mounted: the id of the

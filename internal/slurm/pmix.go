@@ -22,12 +22,8 @@ const serverTmpdir = "PMIX_SERVER_TMPDIR"
 // edit has no mount when there is no such server or directory, or a mount of it already.
 func PMIx(b *bundle.Bundle, exists func(path string) bool) bundle.Edit {
 	e := bundle.Edit{From: "slurm", Rule: serverTmpdir}
-	dir := ""
-	for _, entry := range b.Spec.Process.Env {
-		if value, found := strings.CutPrefix(entry, serverTmpdir+"="); found {
-			dir = path.Clean(value)
-		}
-	}
+	value, _ := bundle.Getenv(b.Spec.Process.Env, serverTmpdir)
+	dir := path.Clean(value)
 	if path.Dir(dir) == path.Dir(b.Dir) {
 		dir = path.Dir(dir)
 	}
@@ -37,6 +33,6 @@ func PMIx(b *bundle.Bundle, exists func(path string) bool) bundle.Edit {
 		return e
 	}
 	e.Exact = []string{dir}
-	e.Mounts = []specs.Mount{{Destination: dir, Type: "bind", Source: dir, Options: []string{"bind", "nosuid", "nodev"}}}
+	e.Mounts = []specs.Mount{bundle.Bind(dir, dir, "bind", "nosuid", "nodev")}
 	return e
 }

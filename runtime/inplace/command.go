@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // find looks the command up as execvp(3) does, in the container, with the
@@ -41,10 +43,8 @@ func (t *Task) find() (string, error) {
 }
 
 func searchPath(env []string) string {
-	for _, entry := range env {
-		if dirs, ok := strings.CutPrefix(entry, "PATH="); ok {
-			return dirs
-		}
+	if dirs, found := bundle.Getenv(env, "PATH"); found {
+		return dirs
 	}
 	return "/bin:/usr/bin" // execvp(3)
 }

@@ -5,26 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-)
 
-// printable makes a value from a container's environment fit for a message.
-func printable(s string) string {
-	const most = 120
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "..."
-	}
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
+	"github.com/ocishim/ocishim/internal/text"
+)
 
 func inParentheses(s string) string {
 	if s == "" {
 		return ""
 	}
-	return " (" + printable(s) + ")"
+	return " (" + text.Printable(s) + ")"
 }
 
 // sorted orders names as people do: numbers in them by their value.

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/plan"
+	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// readRequest collects what is asked for: by the bundle's annotations, by the job of a
+// task, and by options, which override both.
+func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step bool) (request.Request, error) {
+	var jobEnv []string
+	if step {
+		jobEnv = b.Spec.Process.Env
+	}
+	r, err := request.Read(b.Spec.Annotations, jobEnv)
+	if err != nil {
+		return r, err
+	}
+	if name := c.String("profile"); name != "" {
+		r.Profile = request.Choice{Value: name, By: "--profile"}
+	}
+	r.Devices = c.StringSlice("device")
+	r.Workdir, err = readCwd(c, t)
+	return r, err
+}
+
+// readCwd reads --cwd.
+func readCwd(c *cli.Context, t *target) (string, error) {
+	cwd, err := slurm.Expand(c.String("cwd"), t.values)
+	if err != nil {
+		return "", fmt.Errorf("--cwd: %w", err)
+	}
+	if cwd != "" && !filepath.IsAbs(cwd) {
+		return "", usageError{fmt.Errorf("--cwd %q: it must be absolute", cwd)}
+	}
+	return cwd, nil
+}
+
+// readScene looks around: at the site's configuration, this machine, and the caller.
+// cacheDir keeps what is found out about the machine.
+func readScene(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir string) (plan.Scene, error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return plan.Scene{}, err
+	}
+	machine, err := host.Open("/", host.Kernel{})
+	if err != nil {
+		return plan.Scene{}, err
+	}
+	return plan.Scene{
+		Config: cfg, Host: machine, CacheDir: cacheDir,
+		Slurm: step, Root: runtime.BeganAsRoot(),
+		CanBecome: c.Command.Name == "run" || c.Command.Name == "explain",
+		UID:       os.Geteuid(), GID: os.Getegid(),
+		Workdir: workdir(b, t), Terminal: terminal(),
+	}, nil
+}
+
+// terminal is the path of the terminal on stdin; empty for none.
+func terminal() string {
+	name, err := os.Readlink("/proc/self/fd/0")
+	if err != nil || !strings.HasPrefix(name, "/dev/pts/") {
+		return ""
+	}
+	return name
+}
+
+// workdir is the job's working directory: our own, or where Slurm has put us into the
+// bundle's, what it was when the job was submitted.
+func workdir(b *bundle.Bundle, t *target) string {
+	dir, err := os.Getwd()
+	spool := t.isStep && dir == filepath.Dir(b.Dir)
+	if err == nil && dir != "/" && dir != b.Dir && !spool {
+		return dir
+	}
+	return t.values.Cwd
+}

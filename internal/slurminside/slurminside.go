@@ -1,0 +1,145 @@
+// Package slurminside makes the host's Slurm usable from within a container: its commands,
+// their plugins, its configuration, and munge's socket.
+package slurminside
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/mpi"
+)
+
+// MungeDir is where libmunge looks for the socket of munged.
+const MungeDir = "/run/munge"
+
+// What a host can lack, for errors.Is: a container goes without then.
+var (
+	// ErrNoMunge says that no munged has a socket on the host.
+	ErrNoMunge = errors.New("this host has none")
+
+	// ErrNoSlurm says that the host lacks a part of Slurm that the commands need.
+	ErrNoSlurm = errors.New("this host has not all of Slurm")
+)
+
+// Munge returns the edit by which the image's own munge asks the host's munged. Without
+// one the error is an ErrNoMunge.
+func Munge(node *host.Tree) (bundle.Edit, error) {
+	source, err := findMunge(node)
+	if err != nil {
+		return bundle.Edit{}, err
+	}
+	return bundle.Edit{
+		From: config.EditMunge, Rule: "hpc.edits",
+		Mounts: []specs.Mount{mpi.BindOf(source, MungeDir)}, Exact: []string{MungeDir},
+	}, nil
+}
+
+// findMunge returns the directory of the socket, without links.
+func findMunge(node *host.Tree) (string, error) {
+	for _, dir := range []string{MungeDir, "/var/run/munge"} {
+		if !node.Exists(dir + "/munge.socket.2") {
+			continue
+		}
+		if resolved, err := node.Resolve(dir); err == nil {
+			return node.HostPath(resolved), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no %s/munge.socket.2", ErrNoMunge, MungeDir)
+}
+
+// Commands returns the edit by which the host's commands of Slurm run in the container,
+// with munge's socket where there is one. Of the request it needs no program. What the
+// host lacks is an ErrNoSlurm, and what the image's libraries do not fit an
+// mpi.ErrMismatch.
+func Commands(r mpi.Request) (bundle.Edit, error) {
+	found, err := find(r.Node, r.Arch)
+	if err != nil {
+		return bundle.Edit{}, err
+	}
+	e, dir, err := mpi.Provide(r, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
+	if err != nil {
+		return e, err
+	}
+	e.Rule = "hpc.edits: " + path.Dir(found.commands[0])
+	found.configure(r.Node, &e, dir)
+	return e, nil
+}
+
+// HasMunge reports whether the edit shows munge's socket in the container.
+func HasMunge(e bundle.Edit) bool {
+	return slices.ContainsFunc(e.Mounts, func(m specs.Mount) bool { return m.Destination == MungeDir })
+}
+
+// An installation is where a host has Slurm.
+type installation struct {
+	commands []string
+	plugins  string
+	conf     string // the directory of slurm.conf
+}
+
+func find(node *host.Tree, arch string) (s installation, err error) {
+	for _, prefix := range []string{"/usr", "/usr/local", "/opt/slurm", "/opt/slurm/default", "/cm/shared/apps/slurm/current"} {
+		if s.commands != nil || !node.IsFile(prefix+"/bin/srun") {
+			continue
+		}
+		for _, name := range []string{"srun", "sbatch", "salloc", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sstat", "sattach", "sbcast"} {
+			if node.IsFile(prefix + "/bin/" + name) {
+				s.commands = append(s.commands, prefix+"/bin/"+name)
+			}
+		}
+		for _, lib := range append(host.LibraryDirs(arch), prefix+"/lib", prefix+"/lib64") {
+			for _, dir := range []string{lib + "/slurm", lib + "/slurm-wlm"} {
+				if s.plugins == "" && node.IsFile(dir+"/auth_munge.so") {
+					s.plugins = dir
+				}
+			}
+		}
+	}
+	for _, dir := range []string{"/etc/slurm", "/run/slurm/conf", "/opt/slurm/etc", "/usr/local/etc", "/etc/slurm-llnl"} {
+		if s.conf == "" && node.IsFile(dir+"/slurm.conf") {
+			s.conf = dir
+		}
+	}
+	switch {
+	case s.commands == nil:
+		return s, fmt.Errorf("%w: no srun", ErrNoSlurm)
+	case s.plugins == "":
+		return s, fmt.Errorf("%w: no plugins with auth_munge.so", ErrNoSlurm)
+	case s.conf == "":
+		return s, fmt.Errorf("%w: no slurm.conf", ErrNoSlurm)
+	}
+	return s, nil
+}
+
+// configure makes the commands find the host's configuration, except for where the plugins
+// are, and munge.
+func (s installation) configure(node *host.Tree, e *bundle.Edit, dir string) {
+	bind := func(source, destination string) {
+		if resolved, err := node.Resolve(source); err == nil {
+			e.Mounts = append(e.Mounts, mpi.BindOf(node.HostPath(resolved), destination))
+		}
+	}
+	bind(s.conf, dir+"/etc")
+	names := node.Names(s.conf)
+	slices.Sort(names)
+	for _, name := range names { // what slurm.conf includes is looked for beside it
+		if name != "slurm.conf" {
+			e.Links = append(e.Links, bundle.Link{Path: dir + "/conf/" + name, Target: "../etc/" + name})
+		}
+	}
+	e.Files = append(e.Files, bundle.File{
+		Path: dir + "/conf/slurm.conf", Data: []byte("Include " + dir + "/etc/slurm.conf\nPluginDir=" + dir + "/plugins\n"),
+	})
+	e.Env = append(e.Env, "SLURM_CONF="+dir+"/conf/slurm.conf")
+	if socket, err := findMunge(node); err == nil {
+		e.Mounts = append(e.Mounts, mpi.BindOf(socket, MungeDir))
+		e.Exact = append(e.Exact, MungeDir)
+	}
+}
