@@ -28,8 +28,8 @@ import (
 // them itself, so that nothing but the edits is between.
 
 func init() {
-	runtime.InitProcess()
-	inplace.Resume(nil)
+	runtime.BecomeInit()
+	inplace.FinishBecoming(nil)
 }
 
 // launchVariable tells the test program to launch the container of a job file.

@@ -25,7 +25,7 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if !b.Spec.Process.Terminal && o.ConsoleSocket != "" {
 		return nil, errors.New("create container: --console-socket is given, but process.terminal is not set")
 	}
-	ignoreNothing()
+	stopIgnoringSignals()
 	l, err := newLaunch(s, b, o)
 	if err != nil {
 		return nil, err
@@ -122,6 +122,9 @@ func (l *launch) prepare() error {
 	if l.o.Descriptors == DescriptorsAndPMI {
 		preservePMI(l.process)
 	}
+	if err := l.enterBundle(); err != nil {
+		return err
+	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
 }
@@ -166,7 +169,7 @@ func (l *launch) start() error {
 	}
 	defer closeSocket()
 	if err := l.bringUp(); err != nil {
-		return explain(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.b.Spec.Mounts, err))
+		return libcontainerError(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.b.Spec.Mounts, err))
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -193,7 +196,7 @@ func (l *launch) start() error {
 // bringUp has libcontainer make the container.
 func (l *launch) bringUp() error {
 	if l.o.Restore == nil {
-		return inSequence(func() error { return l.lc.Start(l.process) })
+		return withOneProcessor(func() error { return l.lc.Start(l.process) })
 	}
 	if err := l.lc.Restore(l.process, l.o.Restore); err != nil {
 		return criuError(err, l.o.Restore, "restore.log")

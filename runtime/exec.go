@@ -115,7 +115,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if o.Detach {
 		return 0, c.execDetached(lc, process, p.Terminal, o)
 	}
-	sup := newSupervisor()
+	sup := becomeSupervisor()
 	defer sup.release()
 	sup.process, sup.policy, sup.listens = process, c.Signals, true
 	sup.catch()
@@ -124,7 +124,7 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 		return 0, err
 	}
 	err = sup.start(p.Terminal, os.Stdin, os.Stdout, os.Stderr, func() error {
-		sup.target, err = c.add(lc, process, o.PidFile)
+		sup.app, err = c.add(lc, process, o.PidFile)
 		sup.words.leave()
 		return err
 	})
@@ -168,15 +168,15 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 	} else {
 		inheritStdio(p)
 	}
-	ignoreNothing()
+	stopIgnoringSignals()
 	_, err := c.add(lc, p, o.PidFile)
 	return err
 }
 
 // add starts the process; one whose pid cannot be told to the caller is ended.
 func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (process.ID, error) {
-	if err := inSequence(func() error { return lc.Run(p) }); err != nil {
-		return process.ID{}, explain(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
+	if err := withOneProcessor(func() error { return lc.Run(p) }); err != nil {
+		return process.ID{}, libcontainerError(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
 	}
 	pid, err := p.Pid()
 	if err != nil {

@@ -124,7 +124,16 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// newContainer makes libcontainer's container from the planned bundle.
+// enterBundle makes the bundle our working directory: libcontainer takes that for the
+// bundle, and a task's own may be gone.
+func (l *launch) enterBundle() error {
+	if err := os.Chdir(l.b.Dir); err != nil {
+		return fmt.Errorf("enter bundle: %w", err)
+	}
+	return nil
+}
+
+// newContainer makes libcontainer's container from the planned bundle, in which we are.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
 	name := c.entry.Name()
 	spec := *b.Spec
@@ -132,11 +141,6 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	spec.Linux = withoutFifoNumbers(spec.Linux)
 	if err := nameable(&spec, c.dir(), b.Foreign); err != nil {
 		return nil, err
-	}
-	// libcontainer takes the working directory for the bundle; a task's own may
-	// be gone.
-	if err := os.Chdir(b.Dir); err != nil {
-		return nil, fmt.Errorf("enter bundle: %w", err)
 	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName:       name,

@@ -25,7 +25,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		return 0, runInPlace(s, b, o)
 	}
 	logrus.Debugf("container %q: launched by libcontainer: %s", b.ID, why)
-	sup := newSupervisor()
+	sup := becomeSupervisor()
 	defer sup.release()
 	sup.listens = true
 	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {
@@ -62,9 +62,10 @@ func (sup *supervisor) begin() error {
 	return sup.l.lc.Exec()
 }
 
-// newSupervisor readies the process to be a container's parent. The thread that
-// forks must live on, so it is locked: the container dies with it.
-func newSupervisor() *supervisor {
+// becomeSupervisor makes this process a container's parent: it changes os.Args[0], see
+// BecomeInit, and locks the thread. That forks, and must live on: the container dies with
+// it.
+func becomeSupervisor() *supervisor {
 	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
 	goruntime.LockOSThread()
 	os.Args[0] = supervisedName
@@ -103,7 +104,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
-	sup.adoptLeftovers()
+	sup.becomeReaper()
 	sup.process, sup.policy = l.process, l.o.Signals
 	sup.catch()
 	if l.o.Restore != nil {
@@ -115,7 +116,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	err := sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
 		err := l.start()
 		sup.words.leave()
-		sup.target = l.c.Init
+		sup.app = l.c.Init
 		return err
 	})
 	<-sup.caught
@@ -126,7 +127,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 // What criu restores has none.
 func (sup *supervisor) hear() (err error) {
 	if sup.listens && (sup.l == nil || sup.l.o.Restore == nil) {
-		sup.words, err = listen(sup.process)
+		sup.words, err = listenByName(sup.process)
 	}
 	return err
 }

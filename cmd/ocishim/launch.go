@@ -19,7 +19,7 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-func createCommand() *cli.Command {
+func createCommand(inv *invocation) *cli.Command {
 	return &cli.Command{
 		Name:      "create",
 		Usage:     "create a container that waits for start",
@@ -29,7 +29,7 @@ func createCommand() *cli.Command {
 		Flags: launchFlags(
 			&cli.StringFlag{Name: "output", Usage: "`FILE` for the output of a Slurm task, patterns allowed (default: kept beside the state until delete)"},
 		),
-		Action: create,
+		Action: func(c *cli.Context) error { return create(c, inv) },
 	}
 }
 
@@ -46,7 +46,7 @@ func runCommand(inv *invocation) *cli.Command {
 	}
 }
 
-func create(c *cli.Context) error {
+func create(c *cli.Context, inv *invocation) error {
 	l, err := readLaunch(c)
 	if err != nil {
 		return err
@@ -55,7 +55,8 @@ func create(c *cli.Context) error {
 		return err
 	}
 	if l.slurm && l.options.ConsoleSocket == "" {
-		return runtime.CreateSupervised(l.store, l.bundle, l.options)
+		inv.status, err = runtime.CreateSupervised(l.store, l.bundle, l.options)
+		return err
 	}
 	_, err = runtime.Create(l.store, l.bundle, l.options)
 	return err

@@ -14,7 +14,7 @@
 //   - what becomes the application of a launch in place, or a further process of such a
 //     container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
 //   - the first process of a container of libcontainer's, or a further one: `init`
-//     (runtime, InitProcess);
+//     (runtime, BecomeInit);
 //   - in such a container, the last step for words that are not UTF-8: `ocishim-bytes`
 //     (runtime, becomeOdd);
 //   - the supervisor of a container that `create` made for Slurm: the same call again
@@ -48,8 +48,8 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 func init() {
 	threads.StayOnMain()
-	inplace.Resume(runtime.SetSeccomp)
-	runtime.InitProcess()
+	inplace.FinishBecoming(runtime.SetSeccomp)
+	runtime.BecomeInit()
 }
 
 func main() {
@@ -104,7 +104,7 @@ func newApp(inv *invocation) *cli.App {
 		DisableSliceFlagSeparator: true, // a comma may be part of a value
 		Before:                    setUp,
 		Commands: []*cli.Command{
-			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
+			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
 			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), mpiCommand(),

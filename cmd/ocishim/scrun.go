@@ -24,9 +24,9 @@ import (
 func becomeScrun(args []string) {
 	switch {
 	case len(args) == 3 && args[1] == scrun.AnchorVerb:
-		os.Exit(scrun.RunAnchor(args[2]))
+		os.Exit(scrun.BecomeAnchor(args[2]))
 	case len(args) == 2 && args[1] == scrun.LauncherVerb:
-		os.Exit(scrun.RunLauncher())
+		os.Exit(scrun.BecomeLauncher())
 	}
 }
 

@@ -86,7 +86,7 @@ func (t *target) becomeOwner(c *cli.Context) error {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		gid, _ = strconv.Atoi(u.Gid)
 	}
-	return runtime.Become(uid, gid)
+	return runtime.GiveUpRoot(uid, gid)
 }
 
 func (t *target) becomeDefaultOwner() error {
@@ -100,7 +100,7 @@ func (t *target) becomeDefaultOwner() error {
 		t.roots = stateroot.ForUser(uid, runtimeDir())
 	}
 	if runtime.IsRoot() && uid != 0 {
-		return runtime.Become(uid, gid)
+		return runtime.GiveUpRoot(uid, gid)
 	}
 	return nil
 }

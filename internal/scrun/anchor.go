@@ -59,9 +59,9 @@ type anchor struct {
 	unwanted bool // the engine has forgotten the container
 }
 
-// RunAnchor is the life of an anchor; dir is the container's entry. It returns
-// the exit status. The calling goroutine must be that of the first thread.
-func RunAnchor(dir string) int {
+// BecomeAnchor makes this process an anchor, in a network namespace of its own where the
+// engine looks for one, and returns its exit status; dir is the container's entry. The calling goroutine must be that of the first thread.
+func BecomeAnchor(dir string) int {
 	goruntime.LockOSThread() // before the namespace: no other thread gets it
 	unix.CloseOnExec(syncFile)
 	a := &anchor{

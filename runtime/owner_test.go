@@ -221,8 +221,8 @@ func TestLogToDescriptor(t *testing.T) {
 
 func TestBecomeRefusesRoot(t *testing.T) {
 	for _, ids := range [][2]int{{0, 1000}, {1000, -1}, {-1, 1000}} {
-		if err := Become(ids[0], ids[1]); err == nil {
-			t.Errorf("Become(%d, %d): no error", ids[0], ids[1])
+		if err := GiveUpRoot(ids[0], ids[1]); err == nil {
+			t.Errorf("GiveUpRoot(%d, %d): no error", ids[0], ids[1])
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (l *launch) become() error {
 			return err
 		}
 	}
-	if err := keepDescriptors(l.o.ListenFDs+l.o.PreserveFDs, l.b.Spec.Process.Env); err != nil {
+	if err := closeOthersOnExec(l.o.ListenFDs+l.o.PreserveFDs, l.b.Spec.Process.Env); err != nil {
 		return err
 	}
 	ns, err := l.userNamespace()
@@ -185,11 +185,11 @@ func (l *launch) userNamespace() (inplace.Namespace, error) {
 	return l.c.store.namespaceOf(l.o.SharedBy, l.c.Launcher)
 }
 
-// keepDescriptors has everything that we were not told to pass on closed when the
-// application begins. We pass on as many as count says, from 3 on; Slurm tells by a
+// closeOthersOnExec marks every descriptor that we were not told to pass on as one that is
+// closed when the application begins. We pass on as many as count says, from 3 on; Slurm tells by a
 // variable which one is for MPI. What the caller passes is open across exec; all else
 // is ours.
-func keepDescriptors(count int, env []string) error {
+func closeOthersOnExec(count int, env []string) error {
 	var keep []int
 	for fd := 3; fd < 3+count; fd++ {
 		if !passed(fd) {

@@ -64,7 +64,7 @@ func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 			return err
 		}
 	}
-	if err := keepDescriptors(o.PreserveFDs, nil); err != nil {
+	if err := closeOthersOnExec(o.PreserveFDs, nil); err != nil {
 		return err
 	}
 	if p.OOMScoreAdj != nil {
