@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Create makes the container of the bundle and leaves its first process
@@ -46,6 +47,8 @@ type launch struct {
 	o       LaunchOptions
 	lc      *libcontainer.Container
 	process *libcontainer.Process
+	mounts  []specs.Mount // with the names that people gave to their sources
+	ofImage []string      // where parts of the image are mounted by their paths
 }
 
 // newLaunch claims the container's id.
@@ -95,38 +98,56 @@ func (l *launch) prepare() error {
 		return err
 	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
-	if err := plan(l.b, l.c.dir(), l.o); err != nil {
+	var err error
+	if l.ofImage, err = plan(l.b, l.c.dir(), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := l.check(); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
-	var err error
-	wanted := *l.b.Spec.Process
-	if namespace(l.b.Spec, specs.UserNamespace) == nil {
-		wanted.Capabilities = withoutMissing(l.b.ID, wanted.Capabilities)
-	}
-	if wanted.Env, err = homeAtLaunch(l.b, wanted.Env); err != nil {
+	if err := l.prepareProcess(); err != nil {
 		return err
 	}
-	if l.process, err = newProcess(&wanted); err != nil {
-		return err
-	}
-	l.process.Init = true
-	if err := preserve(l.process, 3, l.o.ListenFDs+l.o.PreserveFDs); err != nil {
-		return err
-	}
-	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
-		return err
-	}
-	if l.o.Descriptors == DescriptorsAndPMI {
-		preservePMI(l.process)
-	}
-	if err := l.enterBundle(); err != nil {
+	l.mounts = l.b.Spec.Mounts
+	if err := enterBundle(l.b); err != nil {
 		return err
 	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
+}
+
+// prepareProcess makes libcontainer's side of the first process. What others are made after
+// is the process without the edits for this one.
+func (l *launch) prepareProcess() error {
+	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	home, err := homeAtLaunch(l.b)
+	if err != nil {
+		return err
+	}
+	handed := l.o.ListenFDs + l.o.PreserveFDs
+	edits := []bundle.Edit{capabilitiesEdit(l.b), home}
+	var pmi *os.File
+	if l.o.Descriptors == DescriptorsAndPMI {
+		var e bundle.Edit
+		e, pmi = pmiEdit(l.b.Spec.Process.Env, handed)
+		edits = append(edits, e)
+	}
+	if err := amend(l.b, edits...); err != nil {
+		return err
+	}
+	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	l.process.Init = true
+	if err := preserve(l.process, 3, handed); err != nil {
+		return err
+	}
+	if pmi != nil {
+		l.process.ExtraFiles = append(l.process.ExtraFiles, pmi)
+	}
+	return nil
 }
 
 // check says what of the planned spec cannot be had.
@@ -169,7 +190,7 @@ func (l *launch) start() error {
 	}
 	defer closeSocket()
 	if err := l.bringUp(); err != nil {
-		return libcontainerError(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.b.Spec.Mounts, err))
+		return libcontainerError(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.mounts, err))
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -179,7 +200,7 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkScaffold(); err != nil {
+	if err := mountpoints.CheckOfImage(pid, l.c.Rootfs, l.ofImage); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
 	if err := l.c.keepEdits(l.b.Applied); err != nil {

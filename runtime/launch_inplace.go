@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"github.com/opencontainers/runc/libcontainer/utils"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // WhyNotInPlace says, for people, what sends a container to libcontainer; empty when
@@ -128,31 +128,20 @@ func sealedSelf() (*os.File, error) {
 // image is never written to.
 func (l *launch) planInPlace() error {
 	b := l.b
-	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
-	edit := bundle.Edit{From: "rootless"}
-	uid, gid := os.Geteuid(), os.Getegid()
-	own := ids{[]specs.LinuxIDMapping{{ContainerID: uint32(uid), Size: 1}}, []specs.LinuxIDMapping{{ContainerID: uint32(gid), Size: 1}}}
-	for _, m := range b.Spec.Mounts {
-		if changed, ok := rootlessMount(b.Spec, m, own.foreign); ok {
-			edit.Mounts = append(edit.Mounts, changed)
-		}
+	if err := foreseeInPlace(b); err != nil {
+		return err
 	}
-	if len(edit.Mounts) > 0 {
-		if err := b.Apply(edit); err != nil {
+	if l.o.ListenFDs > 0 {
+		listening := bundle.Edit{From: "systemd", Env: listenVariables(l.o.ListenFDs, os.Getpid())}
+		if err := amend(b, listening); err != nil {
 			return err
 		}
 	}
-	dirs, err := checkSources(b.Spec.Mounts)
-	if err != nil {
+	if err := inject(b, l.c.dir(), true); err != nil {
 		return err
 	}
-	if err := unlockable(b.Spec, dirs, false); err != nil {
-		return err
-	}
-	if err := makeInjected(b, l.c.dir(), true); err != nil {
-		return err
-	}
-	return applyScaffold(b, l.c.dir(), false, true)
+	_, err := addMountPoints(b, l.c.dir(), mountpoints.Options{Strict: true})
+	return err
 }
 
 func (l *launch) newTask() (*inplace.Task, error) {
@@ -165,14 +154,11 @@ func (l *launch) newTask() (*inplace.Task, error) {
 			Version: specs.Version, ID: l.b.ID, Pid: l.c.Launcher.Pid, Bundle: l.b.Dir, Annotations: l.b.Spec.Annotations,
 		}
 	}
-	if l.o.ListenFDs > 0 {
-		task.Env = append(task.Env, "LISTEN_FDS="+strconv.Itoa(l.o.ListenFDs), "LISTEN_PID="+strconv.Itoa(os.Getpid()))
-	}
 	if d := l.c.Daemon; d.Pid != 0 && d.Pid == os.Getppid() {
 		task.Parent = d.Pid
 	}
 	if l.o.Lifetime == UntilEnd {
-		task.Entry = l.c.dir()
+		task.Entry, task.Gone = l.c.dir(), l.c.entry.GoneName()
 	}
 	return task, nil
 }

@@ -167,7 +167,7 @@ func TestClaimAgain(t *testing.T) {
 
 // halfMade is the name of an entry that the process of the pid namespace is making.
 func halfMade(numbering uint64, pid int, start uint64) string {
-	return fmt.Sprintf("%s%d.%d.%d-1", ".ocishim-new-", numbering, pid, start)
+	return fmt.Sprintf(".ocishim-new-%d.%d.%d-1", numbering, pid, start)
 }
 
 func TestSweep(t *testing.T) {
@@ -196,7 +196,7 @@ func TestSweep(t *testing.T) {
 			age(t, c.dir())
 		}
 	}
-	for _, name := range []string{".ocishim-new-" + "1", entry.GonePrefix + "2", "not-ours"} {
+	for _, name := range []string{".ocishim-new-1", ".ocishim-gone-2", "not-ours"} {
 		dir := filepath.Join(s.root.Dir(), name)
 		if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
 			t.Fatal(err)

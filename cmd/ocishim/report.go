@@ -19,6 +19,7 @@ import (
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Exit statuses of our own for run, restore and exec, as env(1) and other programs that become
@@ -89,7 +90,7 @@ func hint(err error) string {
 		{stateroot.ErrNone, "have the administrator install ocishim's tmpfiles.d file, or enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrNoSource, "a config.json that an engine wrote names files of the engine's own, which are gone: leave such mounts out, or make what they show"},
 		{runtime.ErrMasked, "this is a container itself: start the outer one with its /proc and /sys as they are (Docker: --security-opt systempaths=unconfined, Podman: --security-opt unmask=ALL), or leave the pid namespace and the network namespace out of config.json"},
-		{runtime.ErrHostsDirectory, "make it there, or mount elsewhere: the image's links never have anything made outside of the container"},
+		{mountpoints.ErrHostsDirectory, "make it there, or mount elsewhere: the image's links never have anything made outside of the container"},
 		{entry.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
 		{entry.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrStuck, "thaw its cgroup, or end what it waits for, such as a file server; then delete the container again"},

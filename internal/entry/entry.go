@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -163,10 +164,16 @@ func (e *Entry) writeFirst(record any) error {
 	return os.WriteFile(e.File(RecordFile), data, 0o600)
 }
 
+// GoneName is the name of a new directory beside the entry, which whoever cannot call
+// Discard may move the entry into to remove it: what is left there is swept.
+func (e *Entry) GoneName() string {
+	return gonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+}
+
 // Discard removes the entry: it is gone from its root at once, its files soon. One that is
 // gone already is no error.
 func (e *Entry) Discard() error {
-	gone, err := os.MkdirTemp(e.root.dir, GonePrefix)
+	gone, err := os.MkdirTemp(e.root.dir, gonePrefix)
 	if err != nil {
 		return err
 	}

@@ -130,7 +130,7 @@ func TestLock(t *testing.T) {
 // An id may look like the name of half an entry, and is none.
 func TestSweepLeavesIDs(t *testing.T) {
 	r := testRoot(t)
-	for _, id := range []string{newPrefix + "1", GonePrefix + "1", ".hidden"} {
+	for _, id := range []string{newPrefix + "1", gonePrefix + "1", ".hidden"} {
 		e, err := r.Claim(id, self(t), note{}, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -18,9 +18,8 @@ import (
 // has its maker in its name: pid namespace, pid and start time, with dots between them and
 // a dash behind.
 const (
-	newPrefix = ".ocishim-new-"
-	// GonePrefix begins the names of entries that are being removed.
-	GonePrefix = ".ocishim-gone-"
+	newPrefix  = ".ocishim-new-"
+	gonePrefix = ".ocishim-gone-"
 )
 
 // SweepAge is how long an abandoned entry is left alone: Slurm's cleanup may still be on its
@@ -59,7 +58,7 @@ func (r Root) sweepName(name string, visit func(string, fs.FileInfo)) {
 	info, err := os.Lstat(r.File(name))
 	switch {
 	case err != nil || time.Since(info.ModTime()) < SweepAge:
-	case info.IsDir() && (half || strings.HasPrefix(name, GonePrefix)):
+	case info.IsDir() && (half || strings.HasPrefix(name, gonePrefix)):
 		RemoveTree(r.File(name))
 	default:
 		visit(name, info)

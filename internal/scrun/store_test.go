@@ -135,7 +135,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{".ocishim-new-1", entry.GonePrefix + "1"} {
+	for _, name := range []string{".ocishim-new-1", ".ocishim-gone-1"} {
 		dir := filepath.Join(s.root.Dir(), name)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"errors"
@@ -71,19 +71,11 @@ func lies(path, dir string) bool { return path == dir || strings.HasPrefix(path,
 func (s *scaffold) checkMadeOnHost(m specs.Mount, so *view) error {
 	found := so.findIn(m.Destination)
 	linked := found.link != ""
-	if found.kind != 0 || found.on == "" || !bundle.IsBind(so.over[found.on]) || !s.strict && !linked {
+	if found.kind != 0 || found.on == "" || !bundle.IsBind(so.over[found.on]) || !s.Strict && !linked {
 		return nil
 	}
 	return fmt.Errorf("mount %s at %s: %w: %s does not exist in %s, which is mounted from %s",
-		nameOf(m), m.Destination, ErrHostsDirectory, strings.TrimPrefix(found.path, found.on+"/"), found.on, so.over[found.on].Source)
-}
-
-// nameOf says what is mounted, for people.
-func nameOf(m specs.Mount) string {
-	if bundle.IsBind(m) {
-		return m.Source
-	}
-	return m.Type
+		bundle.NameOf(m), m.Destination, ErrHostsDirectory, strings.TrimPrefix(found.path, found.on+"/"), found.on, so.over[found.on].Source)
 }
 
 // isThere reports whether the directory is in the container without a look at every
@@ -105,7 +97,7 @@ func (s *scaffold) isThere(dir string) bool {
 func (s *scaffold) findCwd(cwd string) error {
 	if found := s.view.find(cwd); strings.Contains(cwd, "/..") && found.link == "" {
 		// What it goes through by `..` need not be there, and is not to be made.
-		cwd, s.edit.Cwd = found.path, found.path
+		cwd, s.Edit.Cwd = found.path, found.path
 	}
 	clean := filepath.Clean("/" + cwd)
 	if above := s.goneAbove(clean); above != "" {
@@ -125,7 +117,7 @@ func (s *scaffold) findCwd(cwd string) error {
 			s.targets = append(s.targets, target{path: found.path, base: found.deepest})
 		}
 		return nil
-	case !bundle.IsBind(s.view.over[found.on]) || !s.strict && !linked:
+	case !bundle.IsBind(s.view.over[found.on]) || !s.Strict && !linked:
 		return nil // made there
 	}
 	return fmt.Errorf("enter working directory %s: %w: %s does not exist in %s, which is mounted from %s",

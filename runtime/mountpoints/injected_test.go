@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"os"
@@ -14,26 +14,34 @@ import (
 
 // injected makes files and links for a container of the image, and describes
 // where its mounts come from.
-func injected(t *testing.T, root string, b *bundle.Bundle, procToo bool) (mounts []string, entry string) {
+func injected(t *testing.T, root string, b *bundle.Bundle, procToo bool) (mounts []string, dir string) {
 	t.Helper()
-	entry = t.TempDir()
+	dir = t.TempDir()
 	before := listing(t, root)
 	b.Rootfs = root
 	b.Spec.Root = &specs.Root{Path: root}
-	if err := makeInjected(b, entry, procToo); err != nil {
+	edits, err := Injected(b, dir, procToo)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := applyScaffold(b, entry, true, true); err != nil {
+	if err := b.Apply(edits...); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := New(b, dir, Options{ByPath: true, Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Apply(plan.Edit); err != nil {
 		t.Fatal(err)
 	}
 	if after := listing(t, root); !slices.Equal(before, after) {
 		t.Errorf("the image was changed:\n%q\n%q", before, after)
 	}
 	for _, m := range b.Spec.Mounts {
-		source := strings.NewReplacer(entry+"/scaffold", "scaffold:", root, "image:").Replace(m.Source)
+		source := strings.NewReplacer(dir, "scaffold:", root, "image:").Replace(m.Source)
 		mounts = append(mounts, m.Destination+" from "+source)
 	}
-	return mounts, entry + "/scaffold"
+	return mounts, dir
 }
 
 func TestInjectedFiles(t *testing.T) {
@@ -118,7 +126,7 @@ func TestInjectedLinksAreNotFollowed(t *testing.T) {
 		Spec:   &specs.Spec{Mounts: []specs.Mount{{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}}},
 		Links:  []bundle.Link{{Path: "/dev/a/l", Target: outside}, {Path: "/dev/a/l/x", Target: "y"}},
 	}
-	if err := makeInjected(b, t.TempDir(), false); err == nil {
+	if _, err := Injected(b, t.TempDir(), false); err == nil {
 		t.Error("a link below a link was made")
 	}
 	if names, err := os.ReadDir(outside); err != nil || len(names) > 0 {

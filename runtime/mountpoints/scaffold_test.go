@@ -1,10 +1,11 @@
-package runtime
+package mountpoints
 
 import (
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -59,28 +60,36 @@ func listing(t *testing.T, dir string) []string {
 	return names
 }
 
-// planned describes the mounts that planScaffold puts first, and what it made.
+// planned describes the mounts that New puts first, and what it made.
 func planned(t *testing.T, root string, readonly bool, mounts ...specs.Mount) (edits []string, made string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "scaffold")
 	before := listing(t, root)
 	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root, Readonly: readonly}, Mounts: mounts}}
-	edit, err := planScaffold(b, dir, true, true)
+	plan, err := New(b, dir, Options{ByPath: true, Strict: true})
 	if err != nil {
 		t.Fatal(err)
 	}
+	edit := plan.Edit
 	if after := listing(t, root); !slices.Equal(before, after) {
 		t.Errorf("the image was changed:\n%q\n%q", before, after)
 	}
 	if edit.RootPath != "" {
 		edits = append(edits, "/ from "+strings.TrimPrefix(edit.RootPath, dir))
 	}
+	var ofImage []string
 	for _, m := range edit.MountsFirst {
+		if strings.HasPrefix(m.Source, root+"/") {
+			ofImage = append(ofImage, m.Destination)
+		}
 		source := strings.NewReplacer(dir, "scaffold:", root, "image:").Replace(m.Source)
 		edits = append(edits, m.Destination+" from "+source)
 		if slices.Contains(m.Options, "ro") != readonly {
 			t.Errorf("mount %s has options %q in an image with readonly=%v", m.Destination, m.Options, readonly)
 		}
+	}
+	if !slices.Equal(plan.OfImage, ofImage) {
+		t.Errorf("of the image are said to be %q, and are %q", plan.OfImage, ofImage)
 	}
 	return edits, dir
 }
@@ -159,6 +168,43 @@ func TestScaffoldHostileLinks(t *testing.T) {
 	}
 }
 
+// A mount whose path has dots goes where it leads, by an edit: the bundle is left as it is.
+func TestScaffoldDots(t *testing.T) {
+	root := image(t, "proc/", "opt/", "run/x/", "dots -> run/x")
+	mounts := []specs.Mount{{Destination: "/proc", Type: "proc"}, bind("/etc", "/dots/../there"), bind("/etc", "/none/../opt")}
+	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Mounts: slices.Clone(mounts)}}
+	plan, err := New(b, filepath.Join(t.TempDir(), "s"), Options{ByPath: true, Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(b.Spec.Mounts, mounts) {
+		t.Errorf("the bundle's mounts are %v", b.Spec.Mounts)
+	}
+	if err := b.Apply(plan.Edit); err != nil {
+		t.Fatal(err)
+	}
+	var ends []string
+	for _, m := range b.Spec.Mounts[len(b.Spec.Mounts)-3:] {
+		ends = append(ends, m.Destination)
+	}
+	if want := []string{"/proc", "/run/there", "/opt"}; !slices.Equal(ends, want) {
+		t.Errorf("mounted at %q, want %q", ends, want)
+	}
+}
+
+// So does a working directory, also where nothing is missing.
+func TestScaffoldCwdDots(t *testing.T) {
+	root := image(t, "opt/")
+	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Process: &specs.Process{Cwd: "/none/../opt"}}}
+	plan, err := New(b, filepath.Join(t.TempDir(), "s"), Options{ByPath: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (bundle.Edit{From: "mount points", Cwd: "/opt"}); !reflect.DeepEqual(plan.Edit, want) {
+		t.Errorf("planned %+v, want %+v", plan.Edit, want)
+	}
+}
+
 func TestScaffoldTooLarge(t *testing.T) {
 	root := image(t, "lib/")
 	for i := range maxCovered + 1 {
@@ -167,8 +213,8 @@ func TestScaffoldTooLarge(t *testing.T) {
 		}
 	}
 	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Mounts: []specs.Mount{bind("/etc", "/lib/x")}}}
-	_, err := planScaffold(b, filepath.Join(t.TempDir(), "s"), true, true)
+	_, err := New(b, filepath.Join(t.TempDir(), "s"), Options{ByPath: true, Strict: true})
 	if err == nil || !strings.Contains(err.Error(), "/lib") || !strings.Contains(err.Error(), "1001 entries") {
-		t.Errorf("planScaffold: %v, want an error with the directory and its size", err)
+		t.Errorf("%v, want an error with the directory and its size", err)
 	}
 }

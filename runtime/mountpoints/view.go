@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"errors"
@@ -23,6 +23,21 @@ type view struct {
 	// earlier are the mounts that are there when the next one is made, and only those that
 	// count now; nil for all.
 	earlier, only map[string]bool
+}
+
+// maxLinks bounds the symbolic links followed in a path, as the kernel does.
+const maxLinks = 40
+
+// Find is where a path leads, links followed, in a container that has the mounts over the
+// image whose directory is open as root: a path without links, and the kind of what is there
+// (S_IFMT), 0 for nothing.
+func Find(root *os.File, mounts []specs.Mount, path string) (at string, kind uint32) {
+	v := newView(root)
+	for _, m := range mounts {
+		v.mount(v.find(m.Destination).path, m)
+	}
+	found := v.find(path)
+	return found.path, found.kind
 }
 
 func newView(root *os.File) *view {

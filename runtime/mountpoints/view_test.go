@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"os"
@@ -103,30 +103,4 @@ func mark(l lead) string {
 		return "!" + l.path
 	}
 	return l.path
-}
-
-func TestForeignIDs(t *testing.T) {
-	t.Parallel()
-	all := ids{[]specs.LinuxIDMapping{{ContainerID: 0, Size: 2}}, []specs.LinuxIDMapping{{ContainerID: 5, Size: 1}}}
-	for option, want := range map[string]bool{
-		"uid=0": false, "uid=1": false, "uid=2": true, "gid=5": false, "gid=0": true, "gid": false, "uid=x": false, "mode=5": false, "gid=4294967296": false,
-	} {
-		if got := all.foreign(option); got != want {
-			t.Errorf("%s: %v", option, got)
-		}
-	}
-}
-
-func TestOptionsInEffect(t *testing.T) {
-	t.Parallel()
-	for options, want := range map[string]bool{"ro": true, "rw": false, "ro,rw": false, "rw,ro": true, "": false, "nosuid,ro,nodev": true} {
-		if got := inEffect(strings.Split(options, ","), "ro"); got != want {
-			t.Errorf("%s: %v", options, got)
-		}
-	}
-	for option, want := range map[string]bool{"rw": true, "rrw": true, "ro": false, "relatime": true, "rdev": true, "dev": true, "rprivate": false, "rbind": false, "noatime": true} {
-		if got := undoes(option); got != want {
-			t.Errorf("%s undoes something: %v", option, got)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"errors"
@@ -25,7 +25,7 @@ type location struct {
 	deepest string // the last directory on the way that exists
 }
 
-// missing tells whether the directory does not exist; nothing can be in it then.
+// missing reports whether the directory does not exist; nothing can be in it then.
 func (p location) missing() bool { return p.deepest != p.path }
 
 // resolve follows the links of the image, the last one too, and returns the path

@@ -1,4 +1,4 @@
-package runtime
+package mountpoints
 
 import (
 	"fmt"
@@ -9,32 +9,29 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
-
-	"github.com/ocishim/ocishim/bundle"
 )
 
-// checkScaffold checks, in a container that is created and not yet started,
-// that what the scaffold bound is of the image. The binds are made by path, long
-// after the scaffold looked at the image; a process of another container may
+// CheckOfImage checks, in a container that is created and not yet started, that the mounts
+// at the paths (Plan.OfImage) are of the image, which lies at rootfs. The binds are made by
+// path, long after the plan was made; a process of another container may
 // write in the same image, and exchange a directory of it for a link that leads
-// out of it. The kernel tells where a mount's files really are.
-func (l *launch) checkScaffold() error {
-	binds := l.bindsOfImage()
-	if len(binds) == 0 {
+// out of it. The kernel says where a mount's files really are. The pid is one of the container's.
+func CheckOfImage(pid int, rootfs string, paths []string) error {
+	if len(paths) == 0 {
 		return nil
 	}
 	// Not /proc/self: libcontainer may have taken our first thread into the
 	// container's mount namespace, for good.
-	host, err := mountsOf("thread-self")
+	host, err := Table("thread-self")
 	if err != nil {
 		return err
 	}
-	inside, err := mountsOf(strconv.Itoa(l.c.Init.Pid))
+	inside, err := Table(strconv.Itoa(pid))
 	if err != nil {
 		return err
 	}
-	image := placesBelow(host, l.c.Rootfs)
-	for _, path := range binds {
+	image := placesBelow(host, rootfs)
+	for _, path := range paths {
 		found := false
 		for _, m := range inside {
 			if m.Mountpoint != path {
@@ -52,8 +49,8 @@ func (l *launch) checkScaffold() error {
 	return nil
 }
 
-// mountsOf lists the mounts that the process, by its name in /proc, sees.
-func mountsOf(process string) ([]*mountinfo.Info, error) {
+// Table lists the mounts that the process, by its name in /proc, sees.
+func Table(process string) ([]*mountinfo.Info, error) {
 	f, err := os.Open(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
 		return nil, fmt.Errorf("read mounts: %w", err)
@@ -66,23 +63,6 @@ func mountsOf(process string) ([]*mountinfo.Info, error) {
 	return mounts, nil
 }
 
-// bindsOfImage lists where the scaffold had parts of the image bound.
-func (l *launch) bindsOfImage() []string {
-	var paths []string
-	made := l.c.entry.File(scaffoldDir) + "/"
-	for _, e := range l.b.Applied {
-		if e.From != scaffoldEdit {
-			continue
-		}
-		for _, m := range e.MountsFirst {
-			if bundle.IsBind(m) && !strings.HasPrefix(m.Source, made) {
-				paths = append(paths, m.Destination)
-			}
-		}
-	}
-	return paths
-}
-
 // A place is a directory or file by its file system, and its path in that.
 type place struct {
 	major, minor int
@@ -93,7 +73,7 @@ func placeOf(m *mountinfo.Info) place {
 	return place{m.Major, m.Minor, strings.TrimSuffix(m.Root, "//deleted")}
 }
 
-// holds tells whether the other place is this one, or below it.
+// holds reports whether the other place is this one, or below it.
 func (p place) holds(other place) bool {
 	if p.major != other.major || p.minor != other.minor {
 		return false
@@ -109,18 +89,18 @@ func placesBelow(mounts []*mountinfo.Info, dir string) []place {
 	var above string
 	var places []place
 	for _, m := range mounts {
-		if rel, ok := below(m.Mountpoint, dir); ok && len(m.Mountpoint) >= len(above) {
+		if rel, ok := Below(m.Mountpoint, dir); ok && len(m.Mountpoint) >= len(above) {
 			above, own = m.Mountpoint, placeOf(m)
 			own.path = filepath.Join(own.path, rel)
-		} else if _, ok := below(dir, m.Mountpoint); ok {
+		} else if _, ok := Below(dir, m.Mountpoint); ok {
 			places = append(places, placeOf(m))
 		}
 	}
 	return append(places, own)
 }
 
-// below gives the path relative to the directory that is the same, or above.
-func below(dir, path string) (string, bool) {
+// Below gives the path relative to the directory that is the same, or above.
+func Below(dir, path string) (string, bool) {
 	if path == dir {
 		return "", true
 	}
