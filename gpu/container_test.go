@@ -29,8 +29,8 @@ import (
 // them itself, so that nothing but the edits is between.
 
 func init() {
-	runtime.InitProcess()
-	inplace.Resume(nil)
+	runtime.BecomeInit()
+	inplace.FinishBecoming(nil)
 }
 
 // launchVariable tells the test program to launch the container of a job file.
@@ -86,7 +86,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Step: true, InPlace: j.HPC && !j.Supervised})
+	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Policies: runtime.ForSlurmTask(false), InPlace: j.HPC && !j.Supervised})
 }
 
 func hpcEdit(b *bundle.Bundle) (bundle.Edit, error) {
