@@ -31,7 +31,7 @@ const (
 // helper asks docker-credential-NAME, in the environment of the user.
 func (s *search) helper(name, path string) bool {
 	program := "docker-credential-" + name
-	file, err := s.environment.find(program)
+	file, err := s.environment.Program(program)
 	if err != nil {
 		s.warn(fmt.Sprintf("%s names the helper %s: %v", text.Whole(path), text.Printable(program), err))
 		return false
@@ -58,8 +58,8 @@ func (s *search) helper(name, path string) bool {
 	return s.take(c)
 }
 
-// find looks for a program in the user's PATH, in absolute directories alone.
-func (e Environment) find(program string) (string, error) {
+// Program looks for a program in the user's PATH, in absolute directories alone.
+func (e Environment) Program(program string) (string, error) {
 	if strings.ContainsAny(program, "/\x00") {
 		return "", errors.New("a slash in its name")
 	}

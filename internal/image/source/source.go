@@ -34,6 +34,16 @@ type Source struct {
 
 	// RawManifest and RawConfig are the documents, byte for byte.
 	RawManifest, RawConfig []byte
+
+	close func() error
+}
+
+// Close ends the use of the layers.
+func (s *Source) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
 }
 
 // A Layer is a tar archive, as it is transported: maybe compressed. What it is compressed
