@@ -168,7 +168,8 @@ func (c *connection) blob(ctx context.Context, d v1.Descriptor, offset int64) (i
 	}
 	expected := d.Size
 	if offset > 0 {
-		request.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
+		// Some servers know no range without an end.
+		request.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))
 		expected -= offset
 	}
 	response, err := c.client.Do(request)

@@ -18,7 +18,7 @@ import (
 const (
 	// dialTime and headerTime bound how long nothing need come.
 	dialTime   = 20 * time.Second
-	headerTime = 90 * time.Second
+	headerTime = 60 * time.Second
 
 	// window is the time in which a body has to bring windowBytes: less is a connection
 	// that is as good as broken. Time in which nobody reads does not count.

@@ -22,7 +22,8 @@ const (
 	sifPartition   = 0x4004
 	sifGenericJSON = 0x4006
 	sifSquashfs    = 1
-	sifEncrypted   = 4
+	sifEncrypted   = 5 // by dm-crypt, and the next by gocryptfs
+	sifGocryptfs   = 6
 	sifPrimary     = 2 // the partition with the root file system
 )
 
@@ -126,13 +127,13 @@ func readSIF(r io.ReaderAt, size int64) (s SIF, err error) {
 func (s *SIF) partition(o sifObject) error {
 	switch kind := binary.LittleEndian.Uint32(o.Extra[0:]); kind {
 	case sifSquashfs:
-	case sifEncrypted:
+	case sifEncrypted, sifGocryptfs:
 		return fmt.Errorf("%w: its root file system is encrypted", ErrUnsupported)
 	default:
 		return fmt.Errorf("%w: its root file system is of kind %d, not squashfs", ErrUnsupported, kind)
 	}
 	// As sif/pkg/sif/arch.go numbers them.
-	architectures := []string{"", "386", "amd64", "arm", "arm64", "ppc64", "ppc64le", "mips", "mipsle", "mips64", "mips64le", "s390x", "riscv64"}
+	architectures := []string{"", "386", "amd64", "arm", "arm64", "ppc64", "ppc64le", "mips", "mipsle", "mips64", "mips64le", "s390x", "riscv64", "loong64"}
 	code := cString(o.Extra[8:11])
 	number := 0
 	if _, err := fmt.Sscanf(code, "%02d", &number); err != nil || number <= 0 || number >= len(architectures) {
