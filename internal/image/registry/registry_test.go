@@ -281,11 +281,11 @@ func TestFaults(t *testing.T) {
 		"broken at its start": {fault: breaking(true, 0, 0), waits: 2},
 		"broken, no ranges":   {fault: breaking(false, 40_000, size), waits: 1},
 		"broken for ever":     {fault: breaking(true, 10, 10, 10, 10, 10, 10, 10, 10, 10), is: ErrBroken, waits: maxBreaks - 1, err: "at byte 60 of 100000"},
-		"another content":     {fault: answer(func(w http.ResponseWriter) { w.Write(other) }), is: ErrDigest, err: "wrong digest"},                              //nolint:errcheck
-		"shorter":             {fault: answer(func(w http.ResponseWriter) { w.Write(other[:10]) }), is: ErrDigest, err: "10 bytes instead of 100000"},           //nolint:errcheck
-		"longer":              {fault: answer(func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100001"); w.Write(append(other, 'x')) }), is: ErrDigest, err: "100001 bytes instead"},         //nolint:errcheck
-		"longer, unsaid":      {fault: answer(func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write(append(other, 'x')) }), is: ErrDigest},            //nolint:errcheck
-		"a part of another":   {fault: func(w http.ResponseWriter, r *http.Request, inner http.Handler) { otherRange(w, r, inner) }, err: "the registry gives"}, //nolint:errcheck
+		"another content":     {fault: answer(func(w http.ResponseWriter) { w.Write(other) }), is: ErrDigest, err: "wrong digest"},                                                                  //nolint:errcheck
+		"shorter":             {fault: answer(func(w http.ResponseWriter) { w.Write(other[:10]) }), is: ErrDigest, err: "10 bytes instead of 100000"},                                               //nolint:errcheck
+		"longer":              {fault: answer(func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100001"); w.Write(append(other, 'x')) }), is: ErrDigest, err: "100001 bytes instead"}, //nolint:errcheck
+		"longer, unsaid":      {fault: answer(func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write(append(other, 'x')) }), is: ErrDigest},                                                //nolint:errcheck
+		"a part of another":   {fault: func(w http.ResponseWriter, r *http.Request, inner http.Handler) { otherRange(w, r, inner) }, err: "the registry gives"},                                     //nolint:errcheck
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, u := newSite(t, size, false), newUser(t)
