@@ -36,7 +36,7 @@ func TestDecide(t *testing.T) {
 	file("layout/oci-layout", "{}")
 	file("layout/bin/x", "")
 	link("/usr/bin", "rootfs/bin")
-	link("/etc/passwd", "escape/config.json")
+	link(filepath.Join(dir, "text"), "escape/config.json")
 	file("nothing/readme", "")
 	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
