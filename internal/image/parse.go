@@ -1,0 +1,250 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+const (
+	dockerHub = "docker.io"
+	official  = "library/" // the images that Docker Hub has without a user
+	latest    = "latest"
+
+	// maxReference is more than any path and any name of a registry.
+	maxReference = 8192
+)
+
+// ParseReference says by the form of s alone what it names; nothing is looked at. What a path
+// leads to is found by Decide. Errors are ReferenceErrors.
+//
+//	@NAME                                              a named container
+//	/PATH, ./PATH, ../PATH, ~/PATH                     to be decided by content
+//	SCHEME:...                                         see the kinds
+//	[USER@][REGISTRY/|REGISTRY#]REPO[:TAG][@DIGEST]    an image of a registry
+//	NAME                                               an environment, or an image of the store
+//
+// The part before the first slash is a registry if it has a dot or a colon or is localhost.
+func ParseReference(s string, rules Rules) (Reference, error) {
+	r, hint, err := parse(s, rules)
+	if err != nil {
+		return Reference{}, &ReferenceError{Reference: s, Err: err, Hint: hint}
+	}
+	return r, nil
+}
+
+func parse(s string, rules Rules) (r Reference, hint string, err error) {
+	switch {
+	case s == "":
+		return r, "", errors.New("no name")
+	case len(s) > maxReference:
+		return r, "", fmt.Errorf("longer than %d bytes", maxReference)
+	case !text.Fits(s):
+		return r, "", errors.New("a control character, or bytes that are no UTF-8")
+	case s[0] == '@':
+		if !ValidName(s[1:]) {
+			return r, "letters, digits, '.', '_' and '-'", errors.New("not the name of a container")
+		}
+		return Reference{Kind: KindContainer, Name: s[1:]}, "", nil
+	case isPath(s):
+		r = Reference{Kind: KindPath}
+		r.Path, hint, err = rules.path(s)
+		return r, hint, err
+	}
+	if scheme, rest, found := cutScheme(s); found {
+		return rules.scheme(scheme, rest)
+	}
+	if !strings.ContainsAny(s, "/:#@") {
+		if strings.Contains(s, "?") {
+			return r, noOptions, errors.New("a '?'")
+		}
+		if !ValidName(s) {
+			return r, "letters, digits, '.', '_' and '-'", errors.New("not a name")
+		}
+		return Reference{Kind: KindName, Name: s}, "", nil
+	}
+	return rules.registry(KindRegistry, s)
+}
+
+// InRegistry is the image of a registry that a name alone stands for, where the site wants
+// that: it is tried when there is neither an environment nor an image in the store by that name.
+func (r Reference) InRegistry(rules Rules) (Reference, error) {
+	if r.Kind != KindName {
+		return r, nil
+	}
+	if !rules.Bare {
+		return Reference{}, &ReferenceError{
+			Reference: r.Name, Err: errors.New("a name alone is not looked for in registries"),
+			Hint: "docker://" + strings.ToLower(r.Name),
+		}
+	}
+	found, hint, err := rules.registry(KindRegistry, r.Name)
+	if err != nil {
+		return Reference{}, &ReferenceError{Reference: r.Name, Err: err, Hint: hint}
+	}
+	return found, nil
+}
+
+const noOptions = "options are given by ocishim's options, OCISHIM_* or an environment file, not in the name"
+
+// registry parses [USER@][REGISTRY/|REGISTRY#]REPO[:TAG][@DIGEST].
+func (rules Rules) registry(kind Kind, s string) (r Reference, hint string, err error) {
+	r = Reference{Kind: kind}
+	if strings.Contains(s, "?") {
+		return r, noOptions, errors.New("a '?'")
+	}
+	s, r.Digest, err = cutDigest(s)
+	if err != nil {
+		return r, "", err
+	}
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		r.User, s = s[:i], s[i+1:]
+		if strings.Contains(r.User, ":") && !strings.Contains(r.User, "/") {
+			return r, "ocishim image login", errors.New("a password in a name")
+		}
+		if !validUser(r.User) {
+			return r, "", errors.New("what stands before '@' is not a user")
+		}
+	}
+	registry, repository, given := strings.Cut(s, "#")
+	if !given {
+		registry, repository, given = strings.Cut(s, "/")
+		if !given || !looksLikeRegistry(registry) {
+			registry, repository, given = "", s, false
+		}
+	}
+	if given && !ValidRegistry(registry) {
+		return r, "", fmt.Errorf("%s is not a registry", text.Printable(registry))
+	}
+	repository, r.Tag, err = cutTag(repository)
+	if err != nil {
+		return r, "", err
+	}
+	if !given && !strings.Contains(repository, "/") && looksLikeRegistry(repository) {
+		return r, repository + "/REPOSITORY", errors.New("no repository")
+	}
+	if hint, err = checkRepository(repository); err != nil {
+		return r, hint, err
+	}
+	if r.Tag == "" && r.Digest == "" {
+		r.Tag = latest
+	}
+	if given {
+		r.Registry = canonicalRegistry(registry)
+	} else if hint, err = r.search(rules.Registries); err != nil {
+		return r, hint, err
+	}
+	r.Repository = repositoryAt(r.Registry, repository)
+	if len(r.Registry)+1+len(r.Repository) > maxRepository {
+		return r, "", fmt.Errorf("a registry and repository of more than %d bytes", maxRepository)
+	}
+	return r, "", nil
+}
+
+// search fills in the site's registries.
+func (r *Reference) search(registries []string) (hint string, err error) {
+	if len(registries) == 0 {
+		registries = []string{dockerHub}
+	}
+	r.Short = true
+	for i, registry := range registries {
+		if !ValidRegistry(registry) {
+			return "the site's image.registries", fmt.Errorf("%s is not a registry", text.Printable(registry))
+		}
+		if i == 0 {
+			r.Registry = canonicalRegistry(registry)
+		} else {
+			r.Search = append(r.Search, canonicalRegistry(registry))
+		}
+	}
+	return "", nil
+}
+
+func checkRepository(s string) (hint string, err error) {
+	switch {
+	case s == "":
+		return "", errors.New("no repository")
+	case strings.ToLower(s) != s:
+		return strings.ToLower(s), errors.New("upper case in a repository")
+	case !validRepository(s):
+		return "", fmt.Errorf("%s is not a repository", text.Printable(s))
+	}
+	return "", nil
+}
+
+// repositoryAt says library/ where that registry implies it.
+func repositoryAt(registry, repository string) string {
+	if registry == dockerHub && !strings.Contains(repository, "/") {
+		return official + repository
+	}
+	return repository
+}
+
+// canonicalRegistry is one spelling for all of a registry's.
+func canonicalRegistry(s string) string {
+	s = strings.ToLower(s)
+	switch s {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return dockerHub
+	}
+	return s
+}
+
+// cutDigest takes @ALGORITHM:HEX from the end. What stands there and is no digest is a user
+// and a repository with its tag, if it is not meant to be a digest.
+func cutDigest(s string) (string, Digest, error) {
+	i := strings.LastIndexByte(s, '@')
+	if i < 0 {
+		return s, "", nil
+	}
+	digest := s[i+1:]
+	if ValidDigest(Digest(digest)) {
+		return s[:i], Digest(digest), nil
+	}
+	algorithm, hex, _ := strings.Cut(digest, ":")
+	switch {
+	case strings.HasPrefix(algorithm, "sha256") && !strings.Contains(digest, "/"):
+		return s, "", fmt.Errorf("%s: a digest is sha256: and 64 hexadecimal digits in lower case", text.Printable(digest))
+	case (algorithm == "sha512" || algorithm == "sha384" || algorithm == "blake3") && !strings.Contains(hex, "/"):
+		return s, "", fmt.Errorf("a digest by %s: only sha256 is known here", algorithm)
+	}
+	return s, "", nil
+}
+
+// cutTag takes :TAG from the end of a repository.
+func cutTag(s string) (repository, tag string, err error) {
+	repository, tag, found := strings.Cut(s, ":")
+	if found && !validTag(tag) {
+		return s, "", fmt.Errorf("%s is not a tag", text.Printable(tag))
+	}
+	return repository, tag, nil
+}
+
+func isPath(s string) bool {
+	return s == "." || s == ".." || s == "~" || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") ||
+		strings.HasPrefix(s, "../") || strings.HasPrefix(s, "~/")
+}
+
+// path makes a path clean, and absolute where there is a directory that it begins at.
+func (rules Rules) path(s string) (path, hint string, err error) {
+	if s == "" {
+		return "", "", errors.New("no path")
+	}
+	if rest, home := strings.CutPrefix(s, "~"); home && (rest == "" || rest[0] == '/') {
+		if rules.Home == "" {
+			return "", "", errors.New("no home directory is known here")
+		}
+		s = rules.Home + "/" + rest
+	}
+	if !filepath.IsAbs(s) && rules.Dir != "" {
+		s = filepath.Join(rules.Dir, s)
+	}
+	s = filepath.Clean(s)
+	if !isPath(s) {
+		s = "./" + s
+	}
+	return s, "", nil
+}

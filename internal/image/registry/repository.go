@@ -1,0 +1,270 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// accepted are the kinds of manifests that we ask for. The old one is asked for so that it
+// can be told from a missing one.
+var accepted = strings.Join([]string{
+	string(types.OCIImageIndex), string(types.OCIManifestSchema1),
+	string(types.DockerManifestList), string(types.DockerManifestSchema2),
+	string(types.DockerManifestSchema1Signed), string(types.DockerManifestSchema1),
+}, ", ")
+
+// A Repository is one image, at the endpoint that has it.
+type Repository struct {
+	client *Client
+
+	// Reference is with the registry that has the image, of those of the site.
+	Reference image.Reference
+
+	// Descriptor is of the manifest, or of the index of manifests for platforms, that the
+	// reference names. Its size may be unknown: -1.
+	Descriptor v1.Descriptor
+
+	// endpoints are all, the one that answered first.
+	endpoints []endpoint
+	user      string
+	open      map[endpoint]*connection
+}
+
+// Resolve finds which manifest a reference names: a tag is asked for by HEAD, which costs no
+// pull where pulls are counted; a digest by nothing at all. Registries of the site are asked
+// in their order, until one has the image: where one cannot be asked, the next ones are not,
+// since somebody else's image of that name may be there.
+func (c *Client) Resolve(ctx context.Context, r image.Reference) (*Repository, error) {
+	if alias, found := c.conf.alias(r); found {
+		r = alias
+	}
+	err := errNothing
+	candidates := r.Candidates()
+	for _, candidate := range candidates {
+		var found *Repository
+		found, err = c.resolve(ctx, candidate, len(candidates) > 1)
+		if err == nil {
+			return found, nil
+		}
+		var answer *Error
+		if !errors.Is(err, ErrNotFound) && (!errors.As(err, &answer) || !strings.HasPrefix(answer.Shown, "anonymous")) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("find image %s: %w", text.Printable(r.Familiar()), err)
+}
+
+// resolve asks the endpoints of one registry; for a digest only where it has to be known
+// whether it is there.
+func (c *Client) resolve(ctx context.Context, r image.Reference, others bool) (*Repository, error) {
+	endpoints, err := c.conf.endpoints(r)
+	if err != nil {
+		return nil, err
+	}
+	repository := &Repository{client: c, Reference: r, endpoints: endpoints, user: r.User, open: map[endpoint]*connection{}}
+	identifier := r.Tag
+	if r.Digest != "" {
+		identifier = string(r.Digest)
+	}
+	if r.Digest != "" && !others {
+		digest, err := v1.NewHash(string(r.Digest))
+		repository.Descriptor = v1.Descriptor{Digest: digest, Size: -1}
+		return repository, err
+	}
+	var failures []error
+	for i, ep := range endpoints {
+		descriptor, err := repository.head(ctx, ep, identifier)
+		if err == nil && r.Digest != "" && descriptor.Digest.String() != string(r.Digest) {
+			err = fmt.Errorf("%s has %s as %s: %w", ep, descriptor.Digest, r.Digest, ErrDigest)
+		}
+		if err == nil {
+			repository.Descriptor = descriptor
+			repository.endpoints[0], repository.endpoints[i] = repository.endpoints[i], repository.endpoints[0]
+			return repository, nil
+		}
+		failures = append(failures, err)
+	}
+	return nil, last(failures)
+}
+
+// last is the error of the registry itself, and before it those of its mirrors.
+func last(failures []error) error {
+	err := failures[len(failures)-1]
+	for _, mirror := range failures[:len(failures)-1] {
+		err = fmt.Errorf("%w (mirror: %s)", err, mirror.Error())
+	}
+	return err
+}
+
+// connection is the one to an endpoint, made when it is needed first.
+func (r *Repository) connection(ctx context.Context, ep endpoint) (*connection, error) {
+	r.client.mutex.Lock()
+	defer r.client.mutex.Unlock()
+	if connection := r.open[ep]; connection != nil {
+		return connection, nil
+	}
+	connection, err := r.client.connect(ctx, ep, r.user)
+	if err == nil {
+		r.open[ep] = connection
+	}
+	return connection, err
+}
+
+// head asks what a tag names now. A registry that does not say it in the header is asked for
+// the manifest.
+func (r *Repository) head(ctx context.Context, ep endpoint, identifier string) (v1.Descriptor, error) {
+	connection, err := r.connection(ctx, ep)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	response, err := connection.do(ctx, http.MethodHead, "/manifests/"+identifier)
+	if err == nil {
+		response.Body.Close() //nolint:errcheck // it has none
+		digest, err := v1.NewHash(response.Header.Get("Docker-Content-Digest"))
+		if err == nil && digest.Algorithm == "sha256" {
+			return v1.Descriptor{Digest: digest, Size: response.ContentLength, MediaType: mediaType(response)}, nil
+		}
+	} else if !wordless(err) {
+		return v1.Descriptor{}, err
+	}
+	data, media, err := connection.document(ctx, "/manifests/"+identifier)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	digest, size, err := v1.SHA256(bytes.NewReader(data))
+	return v1.Descriptor{Digest: digest, Size: size, MediaType: media}, err
+}
+
+// wordless reports whether an error is one of which GET may say more, or not be one: an answer
+// to HEAD has no body, and some servers do not know it.
+func wordless(err error) bool {
+	var answer *Error
+	return errors.As(err, &answer) && !temporary(answer.Status)
+}
+
+// Manifest fetches a manifest or index, whose digest and size are verified, and says of which
+// kind the registry says that it is.
+func (r *Repository) Manifest(ctx context.Context, d v1.Descriptor) ([]byte, types.MediaType, error) {
+	return r.document(ctx, "/manifests/", d)
+}
+
+// Document fetches a small blob whole, such as a configuration.
+func (r *Repository) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	data, _, err := r.document(ctx, "/blobs/", d)
+	return data, err
+}
+
+func (r *Repository) document(ctx context.Context, path string, d v1.Descriptor) ([]byte, types.MediaType, error) {
+	failures := []error{}
+	for _, ep := range r.endpoints {
+		connection, err := r.connection(ctx, ep)
+		if err == nil {
+			var data []byte
+			var media types.MediaType
+			data, media, err = connection.document(ctx, path+d.Digest.String())
+			if err == nil {
+				if err = verify(data, d); err == nil {
+					return data, media, nil
+				}
+				err = fmt.Errorf("%s%s%s: %w", connection.url, path, d.Digest, err)
+			}
+		}
+		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		return nil, "", errNothing
+	}
+	return nil, "", last(failures)
+}
+
+// verify compares a document with what names it.
+func verify(data []byte, d v1.Descriptor) error {
+	if d.Digest.Algorithm != "sha256" {
+		return fmt.Errorf("%w: %s is not of SHA-256", ErrDigest, text.Printable(d.Digest.String()))
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(data)); sum != d.Digest.Hex {
+		return fmt.Errorf("%w: it has sha256:%s", ErrDigest, sum)
+	}
+	if d.Size >= 0 && int64(len(data)) != d.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrDigest, len(data), d.Size)
+	}
+	return nil
+}
+
+// Private reports whether the image is not for everybody: credentials were shown, and without
+// them it cannot be had.
+func (r *Repository) Private(ctx context.Context, manifest v1.Hash) bool {
+	ep := r.endpoints[0]
+	connection, err := r.connection(ctx, ep)
+	if err != nil || !connection.secret {
+		return err != nil
+	}
+	anonymous, err := r.client.handshake(ctx, ep, connection.guard, anonymousUser)
+	if err != nil {
+		return true
+	}
+	response, err := anonymous.do(ctx, http.MethodHead, "/manifests/"+manifest.String())
+	if err != nil {
+		return true
+	}
+	response.Body.Close() //nolint:errcheck // it has none
+	return false
+}
+
+// do sends a request; any answer but 200 is an error.
+func (c *connection) do(ctx context.Context, method, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", accepted)
+	response, err := c.client.Do(request)
+	if err != nil {
+		return nil, failure(err, c.shown)
+	}
+	if err := transport.CheckError(response, http.StatusOK); err != nil {
+		response.Body.Close() //nolint:errcheck // of an answer that is an error
+		return nil, failure(err, c.shown)
+	}
+	return response, nil
+}
+
+// document reads an answer whole.
+func (c *connection) document(ctx context.Context, path string) ([]byte, types.MediaType, error) {
+	var failed error
+	for range maxTries {
+		response, err := c.do(ctx, http.MethodGet, path)
+		if err != nil {
+			return nil, "", err
+		}
+		data, err := io.ReadAll(response.Body)
+		response.Body.Close() //nolint:errcheck // only read from
+		if err == nil {
+			return data, mediaType(response), nil
+		}
+		failed = fmt.Errorf("read %s: %w", bareURL(c.url+path), err)
+		if ctx.Err() != nil || errors.Is(err, errTooLarge) {
+			break
+		}
+	}
+	return nil, "", failed
+}
+
+// mediaType is the answer's, without parameters.
+func mediaType(response *http.Response) types.MediaType {
+	media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+	return types.MediaType(strings.TrimSpace(media))
+}

@@ -1,0 +1,165 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// fits reports how well a program for one platform runs on the other; less than 0 is not. Of
+// variants the highest that the host has is the best. Both are normal.
+func fits(program, host image.Platform) int {
+	if program.OS != host.OS || program.Architecture != host.Architecture {
+		return -1
+	}
+	needs, has := level(program), level(host)
+	if needs > has {
+		return -1
+	}
+	return needs
+}
+
+// level is the number of a variant, which has those below it. One that is no number is only
+// for hosts that say the same.
+func level(p image.Platform) int {
+	if p.Variant == "" {
+		switch p.Architecture {
+		case "arm64":
+			return 8
+		case "arm":
+			return 7
+		}
+		return 1
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(p.Variant, "v"))
+	if err != nil || n < 0 {
+		return 1
+	}
+	return n
+}
+
+func notFor(wanted image.Platform, there []image.Platform) error {
+	var list []string
+	for _, p := range there {
+		if name := text.Printable(p.String()); !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	const most = 20
+	if len(list) > most {
+		list = append(list[:most], "...")
+	}
+	if len(list) == 0 {
+		list = []string{"none"}
+	}
+	return fmt.Errorf("%w: %s is wanted, there is %s", ErrPlatform, wanted, strings.Join(list, ", "))
+}
+
+// A chooser looks for a platform in an index, and in the indexes in it.
+type chooser struct {
+	content  content
+	platform image.Platform
+	there    []image.Platform
+	read     int // indexes and manifests that were read
+}
+
+// A chosen is a manifest. It has been read already where its index does not say its platform.
+type chosen struct {
+	descriptor v1.Descriptor
+	document   document
+	data       []byte
+}
+
+// choose returns the manifest that fits the platform best: of this index, else of the first
+// index in it that has one.
+func (c *chooser) choose(ctx context.Context, list []v1.Descriptor, depth int) (chosen, error) {
+	best, bestFit := -1, -1
+	for i, d := range list {
+		p, is := platformOf(d)
+		if !is || d.MediaType.IsIndex() {
+			continue
+		}
+		c.there = append(c.there, p)
+		if fit := fits(p, c.platform); fit > bestFit {
+			best, bestFit = i, fit
+		}
+	}
+	if best >= 0 {
+		return chosen{descriptor: list[best]}, nil
+	}
+	for _, d := range list {
+		if attached(d) || d.Platform != nil && !d.MediaType.IsIndex() {
+			continue
+		}
+		if p, is := platformOf(d); is && fits(p, c.platform) < 0 {
+			c.there = append(c.there, p)
+			continue
+		}
+		if c.read++; c.read > maxIndexes || depth >= maxDepth {
+			return chosen{}, fmt.Errorf("%w: more than %d indexes, or deeper than %d", ErrMalformed, maxIndexes, maxDepth)
+		}
+		data, err := c.content.manifest(ctx, d)
+		if err != nil {
+			return chosen{}, err
+		}
+		document, err := readDocument(data)
+		if err != nil {
+			return chosen{}, err
+		}
+		if document.Manifests == nil {
+			// Its configuration tells the platform. That of a single one is judged there.
+			if len(list) == 1 {
+				return chosen{descriptor: d, document: document, data: data}, nil
+			}
+			if found, err := c.byConfig(ctx, document); err != nil || found {
+				return chosen{descriptor: d, document: document, data: data}, err
+			}
+			continue
+		}
+		found, err := c.choose(ctx, *document.Manifests, depth+1)
+		if !errors.Is(err, ErrPlatform) {
+			return found, err
+		}
+	}
+	return chosen{}, notFor(c.platform, c.there)
+}
+
+// byConfig reports whether the configuration of a manifest is for the platform.
+func (c *chooser) byConfig(ctx context.Context, d document) (bool, error) {
+	if checkKind(d) != nil {
+		return false, nil // a signature, or another artifact
+	}
+	raw, err := c.content.document(ctx, *d.Config)
+	if err != nil {
+		return false, err
+	}
+	var says configuration
+	if err := json.Unmarshal(raw, &says); err != nil {
+		return false, fmt.Errorf("%w: its configuration is not understood", ErrMalformed)
+	}
+	p := image.Platform{OS: says.OS, Architecture: says.Architecture, Variant: says.Variant}.Normal()
+	c.there = append(c.there, p)
+	return fits(p, c.platform) >= 0, nil
+}
+
+// platformOf is what an index says of a manifest, if it says anything and it is an image.
+func platformOf(d v1.Descriptor) (image.Platform, bool) {
+	if d.Platform == nil || attached(d) {
+		return image.Platform{}, false
+	}
+	return image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(), true
+}
+
+// attached reports whether an entry is about another one, such as BuildKit's attestations.
+func attached(d v1.Descriptor) bool {
+	return d.Annotations["vnd.docker.reference.type"] != "" || d.Platform != nil && d.Platform.OS == "unknown"
+}
