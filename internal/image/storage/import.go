@@ -26,6 +26,8 @@ type Options struct {
 	Format image.Format
 	Limits layers.Limits
 	Job    string // for those who wait
+	// Share lets a private image into a store that others can read.
+	Share bool
 	// Read is told how many bytes of the layers have come; Waiting, who imports the same
 	// image, every second. Both may be nil.
 	Read    func(bytes int)
@@ -36,6 +38,9 @@ type Options struct {
 func (s *Store) Import(ctx context.Context, from *source.Source, o Options) (*image.Image, error) {
 	hex, err := from.Digest.Hex()
 	if err != nil {
+		return nil, fmt.Errorf("import image: %w", err)
+	}
+	if err := s.admits(from.Private && !o.Share); err != nil {
 		return nil, fmt.Errorf("import image: %w", err)
 	}
 	if err := s.sweep(); err != nil {
