@@ -158,15 +158,17 @@ func (s *Squashfs) header(m *layers.Member, kind byte) error {
 	h := &tar.Header{
 		Typeflag: kind, Name: m.Path, Linkname: m.Target, Size: m.Size, Mode: int64(m.Mode), Uid: m.UID, Gid: m.GID,
 		ModTime: m.ModTime, Devmajor: m.Major, Devminor: m.Minor,
+		// Of a link's target in a PAX header, mksquashfs 4.5.1 takes away the leading slash.
+		Format: tar.FormatGNU,
 	}
 	if kind == tar.TypeDir {
 		h.Name += "/"
 	}
-	for name, value := range m.Xattrs {
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
+	if len(m.Xattrs) > 0 && kind != tar.TypeSymlink { // a link cannot have those of user.*
+		h.Format, h.PAXRecords = tar.FormatPAX, map[string]string{}
+		for name, value := range m.Xattrs {
+			h.PAXRecords["SCHILY.xattr."+name] = value
 		}
-		h.PAXRecords["SCHILY.xattr."+name] = value
 	}
 	return s.archive.WriteHeader(h)
 }

@@ -206,8 +206,14 @@ func (s *Store) wait(ctx context.Context, entry, job string, waiting func(Holder
 			return nil, nil
 		}
 		l, holder, err := s.take(entry, job)
-		if l != nil || err != nil {
-			return l, err
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			if done() { // between the look and the lease
+				return nil, l.release()
+			}
+			return l, nil
 		}
 		if waiting != nil {
 			waiting(holder)

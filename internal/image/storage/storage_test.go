@@ -6,25 +6,20 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/image/layers"
 	"github.com/ocishim/ocishim/internal/image/source"
-	"github.com/ocishim/ocishim/internal/pace"
-	"github.com/ocishim/ocishim/internal/process"
 )
 
 // importerVar makes the test's program an importer, into the store that it names.
@@ -192,6 +187,54 @@ func left(t *testing.T, s *Store) (names []string) {
 	return names
 }
 
+// What mksquashfs reads of the stream is what went in: names and targets of every kind.
+func TestSquashfsNames(t *testing.T) {
+	s := open(t, place(t))
+	long := strings.Repeat("long/", 60) + "end"
+	targets := map[string]string{"plain": "/usr/x", "utf8": "/usr/\u0151", "bytes": "/\xff\xfe", "far": "/" + long, "relative": "../" + long, "n\u00e4me": "/a"}
+	a := newArchive()
+	for name, target := range targets {
+		a.add(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}, "")
+	}
+	a.add(&tar.Header{Name: long, Uid: 718322462, Gid: 718322462, PAXRecords: map[string]string{
+		"SCHILY.xattr.user.kept": "1", "SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.security.capability": "x",
+	}}, "text")
+	a.add(&tar.Header{Typeflag: tar.TypeLink, Name: "hard\xff", Linkname: long}, "")
+	src := &source.Source{Layers: []source.Layer{a.layer()}}
+	src.Digest = src.Layers[0].Digest
+	i := bring(t, s, src, image.Squashfs)
+	if i.Lost["capabilities"] != 1 || i.Lost["extended attributes"] != 1 {
+		t.Errorf("lost: %v", i.Lost)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if msg, err := exec.Command("unsquashfs", "-q", "-n", "-user-xattrs", "-d", out, i.Path).CombinedOutput(); err != nil && os.Geteuid() == 0 {
+		t.Fatalf("unsquashfs: %v: %s", err, msg)
+	}
+	for name, target := range targets {
+		if got, err := os.Readlink(filepath.Join(out, name)); err != nil || got != target {
+			t.Errorf("%q leads to %q, want %q (%v)", name, got, target, err)
+		}
+	}
+	var file, hard unix.Stat_t
+	if err := errors.Join(unix.Lstat(filepath.Join(out, long), &file), unix.Lstat(filepath.Join(out, "hard\xff"), &hard)); err != nil {
+		t.Fatal(err)
+	}
+	if file.Ino != hard.Ino || os.Geteuid() == 0 && file.Uid != 718322462 {
+		t.Errorf("inodes %d, %d, owner %d", file.Ino, hard.Ino, file.Uid)
+	}
+	list, err := exec.Command("unsquashfs", "-lln", i.Path).Output()
+	if err != nil || !strings.Contains(string(list), "718322462/718322462") {
+		t.Errorf("%v\n%s", err, list)
+	}
+	value := make([]byte, 10)
+	if n, err := unix.Getxattr(filepath.Join(out, long), "user.kept", value); err == nil && string(value[:n]) != "1" {
+		t.Errorf("user.kept is %q", value[:n])
+	}
+	if n, err := unix.Listxattr(filepath.Join(out, long), make([]byte, 1000)); err == nil && n != len("user.kept")+1 {
+		t.Errorf("%d bytes of names of extended attributes", n)
+	}
+}
+
 // A change of any kind is found.
 func TestVerify(t *testing.T) {
 	p := place(t)
@@ -231,262 +274,5 @@ func TestVerify(t *testing.T) {
 	}
 	if err := s.Verify(i); !errors.Is(err, ErrDamaged) {
 		t.Errorf("squashfs: %v", err)
-	}
-}
-
-// Importers that are killed at any time leave whole images or none, and the next one finds
-// nothing of theirs in its way, and removes it.
-func TestKilledImporters(t *testing.T) {
-	p := place(t)
-	s := open(t, p)
-	rounds := 20
-	began := time.Now()
-	if err := run(t, p.Path); err != nil {
-		t.Fatal(err)
-	}
-	whole := time.Since(began)
-	published, interrupted := 0, 0
-	for round := range rounds {
-		if err := s.Remove(sample(50).Digest); err != nil && !errors.Is(err, image.ErrNotFound) {
-			t.Fatal(err)
-		}
-		cmd := start(t, p.Path)
-		pace.Pause(whole * time.Duration(round) / time.Duration(rounds))
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if len(left(t, s)) > 0 {
-			interrupted++
-		}
-		records, reasons, err := s.List()
-		if err != nil || len(reasons) > 0 {
-			t.Fatal(err, reasons)
-		}
-		for _, r := range records {
-			published++
-			i, err := s.Store.Open(r.Digest, r.Format)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(s.Verify(i), i.Close()); err != nil {
-				t.Error(err)
-			}
-		}
-		if round%5 == 4 {
-			if err := run(t, p.Path); err != nil {
-				t.Fatal(err)
-			}
-			if names := left(t, s); len(names) > 0 {
-				t.Errorf("round %d: left after the next import: %v", round, names)
-			}
-		}
-	}
-	if published == 0 || interrupted == 0 {
-		t.Errorf("%d rounds: %d images published before the kill, %d interrupted: the test looks at nothing", rounds, published, interrupted)
-	}
-}
-
-func start(t *testing.T, store string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), importerVar+"="+store)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd
-}
-
-func run(t *testing.T, store string) error {
-	t.Helper()
-	return start(t, store).Wait()
-}
-
-// Of many importers one does the work, and all have the image.
-func TestConcurrentImporters(t *testing.T) {
-	p := place(t)
-	for _, format := range formats() {
-		src := sample(20)
-		var opened atomic.Int32
-		real := src.Layers[1].Open
-		src.Layers[1].Open = func(ctx context.Context) (io.ReadCloser, error) {
-			opened.Add(1)
-			return real(ctx)
-		}
-		var all sync.WaitGroup
-		for range 8 {
-			s := open(t, p)
-			s.renewal = 10 * time.Millisecond // how often they look
-			all.Go(func() {
-				i, err := s.Import(t.Context(), src, Options{Format: format, Limits: layers.DefaultLimits()})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if err := errors.Join(s.Verify(i), i.Close()); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		all.Wait()
-		if opened.Load() != 1 {
-			t.Errorf("%s: the layer was opened %d times", format, opened.Load())
-		}
-	}
-}
-
-// Without any lease two importers at once both succeed.
-func TestPublishTwice(t *testing.T) {
-	s := open(t, place(t))
-	src := sample(5)
-	hex, _ := src.Digest.Hex()
-	for _, format := range formats() {
-		entry := hex + "." + string(format)
-		for range 2 {
-			l, _, err := s.take(entry, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = s.makeAndPublish(t.Context(), src, Options{Format: format, Limits: layers.DefaultLimits()}, entry, l)
-			if err := errors.Join(err, l.release()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		// What is no image gives way.
-		if err := os.WriteFile(filepath.Join(s.Path, image.ImagesDir, entry, image.RecordFile), []byte("{"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Verify(bring(t, s, src, format)); err != nil {
-			t.Error(err)
-		}
-	}
-	if names := left(t, s); len(names) > 0 {
-		t.Errorf("left: %v", names)
-	}
-}
-
-// A lease whose holder is dead, or silent for too long, is taken over; one that is renewed
-// is not.
-func TestLease(t *testing.T) {
-	s := open(t, place(t))
-	l, _, err := s.take("x", "job 1")
-	if err != nil || l == nil {
-		t.Fatal(l, err)
-	}
-	if other, holder, err := s.take("x", ""); other != nil || err != nil || holder.Job != "job 1" {
-		t.Fatalf("%v, %+v, %v", other, holder, err)
-	}
-	path := filepath.Join(s.Path, image.LeasesDir, "x")
-	old := time.Now().Add(-2 * leaseAge)
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	second, _, err := s.take("x", "job 2")
-	if err != nil || second == nil {
-		t.Fatal(second, err)
-	}
-	if err := l.release(); err != nil { // it is another's now
-		t.Error(err)
-	}
-	if _, holder, err := s.take("x", ""); err != nil || holder.Job != "job 2" {
-		t.Errorf("%+v, %v", holder, err)
-	}
-	if err := second.release(); err != nil {
-		t.Error(err)
-	}
-	dead, err := json.Marshal(Holder{Host: s.host, Boot: process.BootID(), Process: process.ID{Pid: 1 << 22, Start: 1}, Pids: process.Numbering()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, dead, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	third, _, err := s.take("x", "")
-	if err != nil || third == nil {
-		t.Fatal(third, err)
-	}
-	s.renewal = time.Millisecond
-	if err := third.release(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
-	}
-	if names := left(t, s); len(names) > 0 {
-		t.Errorf("left: %v", names)
-	}
-}
-
-// The least recently used goes first; what jobs use stays.
-func TestEvict(t *testing.T) {
-	s := open(t, place(t))
-	s.grace = time.Hour
-	var all []*image.Image
-	for n := range 4 {
-		i := bring(t, s, sample(3+n), image.Tree)
-		if err := errors.Join(i.Touch(), s.SetRef(fmt.Sprint("name", n), i.Digest)); err != nil {
-			t.Fatal(err)
-		}
-		at := time.Now().Add(time.Duration(n) * time.Hour)
-		if err := os.Chtimes(filepath.Join(filepath.Dir(i.Path), image.UsedFile), at, at); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, i)
-	}
-	self, err := process.Identify(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := all[0].Mark(image.Use{Host: s.host, Boot: process.BootID(), Process: self, Pids: process.Numbering()}); err != nil {
-		t.Fatal(err)
-	}
-	if err := all[1].Mark(image.Use{Host: "another", Until: time.Now().Add(-time.Minute)}); err != nil {
-		t.Fatal(err)
-	}
-	freed, err := s.Evict(all[0].Size + all[3].Size)
-	if err != nil || len(freed.Images) != 2 || freed.Images[0] != all[1].Entry() || freed.Images[1] != all[2].Entry() {
-		t.Fatalf("%+v, %v", freed, err)
-	}
-	if err := s.Remove(all[0].Digest); !errors.Is(err, ErrUsed) {
-		t.Error(err)
-	}
-	refs, reasons, err := s.Refs()
-	if err != nil || len(refs) != 2 || len(reasons) > 0 {
-		t.Errorf("%v, %v, %v", refs, reasons, err)
-	}
-	// Who has it open goes on, until the grace is over, and a start that has begun beyond it.
-	if err := s.Verify(all[1]); err != nil {
-		t.Error(err)
-	}
-	s.grace = 0
-	if _, err := s.Evict(1 << 40); err != nil {
-		t.Error(err)
-	}
-	if trash, err := os.ReadDir(filepath.Join(s.Path, image.TrashDir)); err != nil || len(trash) > 0 {
-		t.Errorf("%v, %v", trash, err)
-	}
-}
-
-// A full disk, or one of few inodes, ends an import with that error, and leaves nothing.
-func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a small file system")
-	}
-	for _, limit := range []string{"size=128k", "nr_inodes=40"} {
-		p := place(t)
-		if err := os.Mkdir(p.Path, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "mode=700,"+limit, "none", p.Path).CombinedOutput(); err != nil {
-			t.Skipf("mount: %v: %s", err, out)
-		}
-		t.Cleanup(func() { _ = exec.Command("umount", "-l", p.Path).Run() })
-		s := open(t, p)
-		_, err := s.Import(t.Context(), sample(50), Options{Format: image.Tree, Limits: layers.DefaultLimits()})
-		if err == nil || !strings.Contains(err.Error(), "no space left") {
-			t.Errorf("%s: %v", limit, err)
-		}
-		if names := left(t, s); len(names) > 0 {
-			t.Errorf("left: %v", names)
-		}
 	}
 }
