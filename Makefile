@@ -58,12 +58,14 @@ roots:
 		hack/cluster root --slurm 26.05 $${OCISHIM_TEST_ALL:+--mpi}; fi
 
 .PHONY: build
-build: build/bin/ocishim ## the static binary, build/bin/ocishim
+build: build/bin/ocishim build/bin/ocishim-image ## the static binaries, build/bin/ocishim and build/bin/ocishim-image
 
 .PHONY: install
-install: build/bin/ocishim ## install under $(DESTDIR)$(PREFIX)
+install: build/bin/ocishim build/bin/ocishim-image ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/bin/ocishim $(DESTDIR)$(PREFIX)/bin/ocishim
+	install -D -m 755 build/bin/ocishim-image $(DESTDIR)$(PREFIX)/bin/ocishim-image
 	install -D -m 644 docs/ocishim.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim.8
+	install -D -m 644 docs/ocishim-image.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim-image.8
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d
 	cp -R oci.conf.d/. $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d
@@ -218,3 +220,8 @@ FORCE:
 build/bin/ocishim: $(SOURCES) Makefile build/commit
 	@[ -x build/go ] || command -v go >/dev/null || hack/deps build
 	CGO_ENABLED=1 $$(command -v build/go || command -v go) build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim
+
+# It is no part of any launch, and needs no C.
+build/bin/ocishim-image: $(SOURCES) Makefile build/commit
+	@[ -x build/go ] || command -v go >/dev/null || hack/deps build
+	CGO_ENABLED=0 $$(command -v build/go || command -v go) build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim-image

@@ -20,12 +20,13 @@ func TestEvict(t *testing.T) {
 	s := open(t, place(t))
 	s.grace = time.Hour
 	var all []*image.Image
+	now := time.Now()
 	for n := range 4 {
 		i := bring(t, s, sample(3+n), image.Tree)
 		if err := errors.Join(i.Touch(), s.SetRef(fmt.Sprint("name", n), i.Digest)); err != nil {
 			t.Fatal(err)
 		}
-		at := time.Now().Add(time.Duration(n) * time.Hour)
+		at := now.Add(time.Duration(n) * time.Hour)
 		if err := os.Chtimes(filepath.Join(filepath.Dir(i.Path), image.UsedFile), at, at); err != nil {
 			t.Fatal(err)
 		}
