@@ -41,7 +41,7 @@ func (s *Store) Format() (format image.Format, name string, err error) {
 	if err := unix.Fstatfs(int(s.Dir().Fd()), &st); err != nil {
 		return "", "", fmt.Errorf("look at the file system of store %s: %w", s.Path, err)
 	}
-	format, name = formatOn(uint32(st.Type)) //nolint:unconvert // its size depends on the machine
+	format, name = formatOn(uint32(st.Type))
 	if format == image.Squashfs {
 		if _, err := rootfs.CanSquashfs(); err != nil {
 			return image.Tree, name, nil //nolint:nilerr // the other way works
