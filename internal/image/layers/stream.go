@@ -29,7 +29,7 @@ const windowMost = 128 << 20
 // A stream is a layer's archive: unpacked, bounded, and summed up while it is read.
 type stream struct {
 	raw      io.ReadCloser
-	unpacked io.Reader
+	unpacked *ahead
 	release  func()
 	packed   *summed
 	plain    *summed
@@ -50,19 +50,22 @@ func open(ctx context.Context, layer source.Layer, limits Limits, count func(int
 		return nil, errors.Join(fmt.Errorf("read layer %s: %w", layer.Digest, err), raw.Close())
 	}
 	plain := &summed{from: unpacked, sum: sha256.New(), most: limits.unpacked(packed.most), ctx: ctx}
-	return &stream{raw: raw, packed: packed, plain: plain, unpacked: plain, release: release}, nil
+	return &stream{raw: raw, packed: packed, plain: plain, unpacked: newAhead(plain), release: release}, nil
 }
 
 func (s *stream) Close() error {
+	err := s.raw.Close() // which ends a read that waits
+	s.unpacked.end()
 	s.release()
-	return s.raw.Close()
+	return err
 }
 
 // finish reads what is left and compares all with what the image says.
 func (s *stream) finish(layer source.Layer) error {
-	if _, err := io.Copy(io.Discard, s.plain); err != nil {
+	if _, err := io.Copy(io.Discard, s.unpacked); err != nil {
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
+	s.unpacked.end() // from here on the rest is read here
 	if _, err := io.Copy(io.Discard, s.packed); err != nil { // what follows the compressed stream
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
