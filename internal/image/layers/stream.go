@@ -65,7 +65,7 @@ func (s *stream) finish(layer source.Layer) error {
 	if _, err := io.Copy(io.Discard, s.unpacked); err != nil {
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
-	s.unpacked.end() // from here on the rest is read here
+	s.unpacked.end()                                         // from here on the rest is read here
 	if _, err := io.Copy(io.Discard, s.packed); err != nil { // what follows the compressed stream
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
