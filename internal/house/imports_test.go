@@ -82,8 +82,8 @@ var bans = []ban{
 	},
 	{
 		"internal/image",
-		[]string{"./runtime/...", "./gpu/..."},
-		"an image becomes a bundle; what runs it, and on what, comes later",
+		[]string{"./runtime/...", "./gpu/...", "./internal/plan/...", "./internal/mpi/...", "./internal/slurm/...", "./internal/image/...", "net/http", "os/exec", "archive/tar", cli},
+		"it is part of every launch: an image is found and opened; what makes it is another program's, what runs it comes later",
 	},
 	{
 		"internal/config",
@@ -126,6 +126,22 @@ func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s imports %s: only runtime uses libcontainer, so that it can be replaced", pkg, path)
+		}
+	}
+}
+
+// Who launches has no use for a network, and no time for what its packages prepare.
+func TestOnlyImagesUseTheNetwork(t *testing.T) {
+	for pkg, imported := range importsOf(t, moduleRoot) {
+		of := strings.HasPrefix(pkg, "internal/image/") || pkg == "cmd/ocishim-image"
+		for _, path := range imported {
+			network := path == "net/http" || strings.HasPrefix(path, "github.com/google/go-containerregistry/")
+			if network && !of {
+				t.Errorf("%s imports %s, which is for ocishim-image", pkg, path)
+			}
+			if strings.HasPrefix(path, "./internal/image/") && !of {
+				t.Errorf("%s imports %s: only ocishim-image imports what makes images", pkg, path)
+			}
 		}
 	}
 }

@@ -58,6 +58,9 @@ type Record struct {
 	Files  int64  `json:"files"`            // members: files, directories and links
 	SHA256 Digest `json:"sha256,omitempty"` // of the file; empty for a tree
 
+	// Members is of the list of a tree's members, which lies beside it; empty for a file.
+	Members Digest `json:"members,omitempty"`
+
 	// Private says that credentials were needed: the image is for whoever has them.
 	Private bool `json:"private,omitempty"`
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/storage"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+func lsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "ls", Usage: "list the images of the store",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the records, as a JSON array"}},
+		Action: func(c *cli.Context) error {
+			return with(c, func(s *storage.Store) error {
+				records, reasons, err := s.List()
+				warn(reasons)
+				if err != nil {
+					return err
+				}
+				slices.SortFunc(records, func(a, b image.Record) int {
+					return strings.Compare(a.Reference+string(a.Digest)+string(a.Format), b.Reference+string(b.Digest)+string(b.Format))
+				})
+				if c.Bool("json") {
+					return printJSON(append([]image.Record{}, records...))
+				}
+				return printRecords(records)
+			})
+		},
+	}
+}
+
+func printRecords(records []image.Record) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "IMAGE\tDIGEST\tFORMAT\tSIZE\tCREATED")
+	for _, r := range records {
+		hex, err := r.Digest.Hex()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", text.Printable(r.Reference), hex[:12], r.Format, units.HumanSize(float64(r.Size)), r.Created.Local().Format("2006-01-02 15:04"))
+	}
+	return w.Flush()
+}
+
+func printJSON(v any) error {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "inspect", Usage: "print what is known of an image, as JSON", ArgsUsage: "IMAGE",
+		Action: func(c *cli.Context) error {
+			return with(c, func(s *storage.Store) error {
+				found, err := find(c, s)
+				if err != nil {
+					return err
+				}
+				return errors.Join(printJSON(struct {
+					image.Record
+					Path string `json:"path"`
+				}{found.Record, found.Path}), found.Close())
+			})
+		},
+	}
+}
+
+func rmCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rm", Usage: "take an image away, unless a job uses it", ArgsUsage: "IMAGE",
+		Action: func(c *cli.Context) error {
+			return with(c, func(s *storage.Store) error {
+				digest, err := digestOf(c, s)
+				if err != nil {
+					return err
+				}
+				return s.Remove(digest)
+			})
+		},
+	}
+}
+
+func gcCommand() *cli.Command {
+	return &cli.Command{
+		Name: "gc", Usage: "take away what is half made or broken, and images until the store is small enough",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "`SIZE` that images may have together, such as 200GB; those used last stay"}},
+		Action: func(c *cli.Context) error {
+			most := int64(1) << 62
+			if size := c.String("max-size"); size != "" {
+				var err error
+				if most, err = units.FromHumanSize(size); err != nil {
+					return fmt.Errorf("--max-size: %w", err)
+				}
+			}
+			return with(c, func(s *storage.Store) error {
+				freed, err := s.Evict(most)
+				if freed != nil {
+					for _, entry := range freed.Images {
+						fmt.Println("removed", text.Printable(entry))
+					}
+				}
+				return err
+			})
+		},
+	}
+}
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "compare images with what was written: one, or all", ArgsUsage: "[IMAGE]",
+		Action: func(c *cli.Context) error {
+			return with(c, func(s *storage.Store) error {
+				if c.Args().Present() {
+					found, err := find(c, s)
+					if err != nil {
+						return err
+					}
+					return errors.Join(s.Verify(found), found.Close())
+				}
+				records, reasons, err := s.List()
+				errs := append(reasons, err)
+				for _, r := range records {
+					found, err := s.Store.Open(r.Digest, r.Format)
+					if err == nil {
+						err = errors.Join(s.Verify(found), found.Close())
+					}
+					errs = append(errs, err)
+				}
+				return errors.Join(errs...)
+			})
+		},
+	}
+}

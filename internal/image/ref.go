@@ -1,0 +1,146 @@
+package image
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// A Ref is what a name meant when it was last looked up, as JSON.
+type Ref struct {
+	Name   string    `json:"name"`
+	Digest Digest    `json:"digest"`
+	Time   time.Time `json:"time"`
+}
+
+// RefFile is the file's name for a name: bytes that have a meaning in paths or for shells
+// are + and two hexadecimal digits; a long one is ++ and its SHA-256.
+func RefFile(name string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	var b strings.Builder
+	for i := range len(name) {
+		if c := name[i]; strings.IndexByte(plain, c) >= 0 && (i > 0 || c != '.') {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "+%02x", c)
+		}
+	}
+	if b.Len() > 200 {
+		sum := sha256.Sum256([]byte(name))
+		return "++" + hex.EncodeToString(sum[:])
+	}
+	return b.String()
+}
+
+// Lookup returns what a name means in the store. The error is os.ErrNotExist where it has
+// not heard of it.
+func (s *Store) Lookup(name string) (Ref, error) {
+	ref, err := s.lookup(name)
+	if err != nil {
+		return Ref{}, fmt.Errorf("look up %s in %s: %w", text.Printable(name), text.Printable(s.Path), err)
+	}
+	return ref, nil
+}
+
+func (s *Store) lookup(name string) (Ref, error) {
+	dir, err := s.within(RefsDir)
+	if err != nil {
+		return Ref{}, err
+	}
+	defer dir.Close()
+	return s.readRef(dir, RefFile(name), name)
+}
+
+func (s *Store) readRef(dir *os.File, file, name string) (ref Ref, err error) {
+	if err := s.read(dir, file, 1<<16, &ref); err != nil {
+		return Ref{}, err
+	}
+	if name != "" && ref.Name != name || RefFile(ref.Name) != file {
+		return Ref{}, fmt.Errorf("%w: it is of another name", ErrRecord)
+	}
+	if _, err := ref.Digest.Hex(); err != nil {
+		return Ref{}, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return ref, nil
+}
+
+// Lookup returns what a name means in the first store that knows it, and why others that
+// have something of that name were passed over.
+func (s Stores) Lookup(name string) (ref Ref, reasons []error, err error) {
+	for _, store := range s {
+		ref, err := store.Lookup(name)
+		if err == nil {
+			return ref, reasons, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			reasons = append(reasons, err)
+		}
+	}
+	return Ref{}, reasons, fmt.Errorf("look up %s: %w", text.Printable(name), ErrNotFound)
+}
+
+// Refs lists the names that a store knows, and why files of it were passed over.
+func (s *Store) Refs() (refs []Ref, reasons []error, err error) {
+	dir, err := s.within(RefsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("list names of %s: %w", text.Printable(s.Path), err)
+	}
+	defer dir.Close()
+	files, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list names of %s: %w", text.Printable(s.Path), err)
+	}
+	for _, file := range files {
+		ref, err := s.readRef(dir, file, "")
+		switch {
+		case err == nil:
+			refs = append(refs, ref)
+		case !strings.HasPrefix(file, ".") && !errors.Is(err, os.ErrNotExist): // a dot: half written
+			reasons = append(reasons, fmt.Errorf("%s: %w", filepath.Join(s.Path, RefsDir, file), err))
+		}
+	}
+	return refs, reasons, nil
+}
+
+// stampAge is how old the time of the last use may become before it is renewed: it costs a
+// change of a shared file system.
+const stampAge = time.Hour
+
+// Touch notes that the image is used now, for the eviction of those that are not. Where the
+// store is read-only or another's, nothing is noted, and that is no error.
+func (i *Image) Touch() error {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(i.dir.Fd()), UsedFile, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && time.Since(time.Unix(st.Mtim.Unix())) < stampAge {
+		return nil
+	}
+	if errors.Is(err, unix.ENOENT) {
+		var fd int
+		if fd, err = unix.Openat(int(i.dir.Fd()), UsedFile, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644); err == nil {
+			err = unix.Close(fd)
+		}
+	} else if err == nil {
+		// The file server's time, not this host's.
+		now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
+		err = unix.UtimesNanoAt(int(i.dir.Fd()), UsedFile, now, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("note use of %s: %w", text.Printable(i.Path), err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package rootfs
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// ErrDiffers says that a tree is not as it was written.
+var ErrDiffers = errors.New("not as it was written")
+
+// An entry is a line of the list of a tree's members, as JSON: what a file has and where a
+// link leads, so that every change can be found.
+type entry struct {
+	Kind   string
+	Path   string
+	Mode   uint32
+	Size   int64
+	SHA256 string
+	Target string
+}
+
+// A line has texts quoted as Go does, since JSON has no bytes that are not UTF-8.
+type line struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	Mode   uint32 `json:"mode,omitempty"`
+	Size   int64  `json:"size,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+	Target string `json:"target,omitempty"`
+}
+
+func (t *Tree) note(e entry) error {
+	data, err := json.Marshal(line{e.Kind, strconv.Quote(e.Path), e.Mode, e.Size, e.SHA256, strconv.Quote(e.Target)})
+	if err != nil {
+		return fmt.Errorf("write list of members: %w", err)
+	}
+	if _, err := t.out.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("write list of members: %w", err)
+	}
+	return nil
+}
+
+// Verify compares a tree with the list that was written with it: every member, and that
+// there are no others.
+func Verify(tree *os.Root, list io.Reader) error {
+	lines := bufio.NewScanner(list)
+	lines.Buffer(nil, 1<<17)
+	listed := map[string]bool{".": true}
+	for lines.Scan() {
+		e, err := readEntry(lines.Bytes())
+		if err != nil {
+			return fmt.Errorf("read list of members: %w", err)
+		}
+		if err := e.verify(tree); err != nil {
+			return fmt.Errorf("%s: %w", text.Printable(e.Path), err)
+		}
+		listed[e.Path] = true
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read list of members: %w", err)
+	}
+	return fs.WalkDir(tree.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && !listed[path] {
+			err = fmt.Errorf("%s: %w: it was not there", text.Printable(path), ErrDiffers)
+		}
+		return err
+	})
+}
+
+func readEntry(data []byte) (entry, error) {
+	var l line
+	if err := json.Unmarshal(data, &l); err != nil {
+		return entry{}, err
+	}
+	path, err := strconv.Unquote(l.Path)
+	if err != nil {
+		return entry{}, err
+	}
+	target, err := strconv.Unquote(l.Target)
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{l.Kind, path, l.Mode, l.Size, l.SHA256, target}, nil
+}
+
+func (e *entry) verify(tree *os.Root) error {
+	info, err := tree.Lstat(e.Path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDiffers, err)
+	}
+	wrong := func(what string) error { return fmt.Errorf("%w: another %s", ErrDiffers, what) }
+	switch e.Kind {
+	case "directory":
+		if !info.IsDir() || uint32(info.Mode().Perm()) != e.Mode {
+			return wrong("mode")
+		}
+	case "symlink":
+		if target, err := tree.Readlink(e.Path); err != nil || target != e.Target {
+			return wrong("target")
+		}
+	case "fifo":
+		if info.Mode().Type() != fs.ModeNamedPipe {
+			return wrong("kind")
+		}
+	case "link":
+		if other, err := tree.Lstat(e.Target); err != nil || !os.SameFile(info, other) {
+			return wrong("file")
+		}
+	case "file":
+		if !info.Mode().IsRegular() || info.Size() != e.Size || uint32(info.Mode().Perm()) != e.Mode {
+			return wrong("size or mode")
+		}
+		f, err := tree.Open(e.Path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sum := sha256.New()
+		if _, err := io.Copy(sum, f); err != nil {
+			return err
+		}
+		if hex.EncodeToString(sum.Sum(nil)) != e.SHA256 {
+			return wrong("content")
+		}
+	default:
+		return fmt.Errorf("%w: a member of kind %s", ErrDiffers, text.Quoted(e.Kind))
+	}
+	return nil
+}

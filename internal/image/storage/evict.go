@@ -1,0 +1,186 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/rootfs"
+	"github.com/ocishim/ocishim/internal/process"
+)
+
+// ErrUsed says that a job uses an image.
+var ErrUsed = errors.New("in use")
+
+// openEntry opens the image of a directory's name.
+func (s *Store) openEntry(entry string) (*image.Image, error) {
+	hex, format, _ := strings.Cut(entry, ".")
+	return s.Store.Open(image.Digest("sha256:"+hex), image.Format(format))
+}
+
+// discard takes an entry away. Who has opened it can go on; it is deleted after a while.
+func (s *Store) discard(entry string) error {
+	trash := filepath.Join(image.TrashDir, s.name())
+	if err := s.root.Rename(filepath.Join(image.ImagesDir, entry), trash); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", entry, err)
+	}
+	// From now on counts the grace; a directory keeps its time when it is renamed.
+	now := time.Now()
+	if err := s.root.Chtimes(trash, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", entry, err)
+	}
+	return nil
+}
+
+// Remove takes an image away, in all formats that there are. It fails with ErrUsed while a
+// job uses it.
+func (s *Store) Remove(digest image.Digest) error {
+	hex, err := digest.Hex()
+	if err != nil {
+		return fmt.Errorf("remove image: %w", err)
+	}
+	found := false
+	for _, format := range []image.Format{image.Squashfs, image.Tree} {
+		entry := hex + "." + string(format)
+		if _, err := s.root.Lstat(filepath.Join(image.ImagesDir, entry)); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		found = true
+		if use, used := s.used(entry); used {
+			return fmt.Errorf("remove image %s: %w: by process %d on %s, job %q", digest, ErrUsed, use.Process.Pid, use.Host, use.Job)
+		}
+		if err := s.discard(entry); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("remove image %s: %w", digest, image.ErrNotFound)
+	}
+	return s.forget()
+}
+
+// forget removes the names of images that the store does not have.
+func (s *Store) forget() error {
+	refs, _, err := s.Refs()
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		found, _, err := image.Stores{s.Store}.Find(ref.Digest)
+		if err == nil {
+			found.Close() //nolint:errcheck // only read
+			continue
+		}
+		if err := s.root.Remove(filepath.Join(image.RefsDir, image.RefFile(ref.Name))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("forget name %s: %w", ref.Name, err)
+		}
+	}
+	return nil
+}
+
+// used tells who uses an entry; the marks of those who do not any more are removed.
+func (s *Store) used(entry string) (use image.Use, used bool) {
+	for file, u := range s.Uses(entry) {
+		if !u.Ended(s.host, process.BootID(), time.Now()) {
+			use, used = u, true
+			continue
+		}
+		_ = s.root.Remove(filepath.Join(image.UsesDir, entry, file))
+	}
+	if !used {
+		_ = s.root.Remove(filepath.Join(image.UsesDir, entry)) // only if it is empty
+	}
+	return use, used
+}
+
+// A Freed says what Evict did.
+type Freed struct {
+	Images []string // entries that were taken away
+	Bytes  int64    // that they have
+	Kept   int64    // bytes of those that stay
+}
+
+// Evict takes away those images that have not been used for the longest time, until the
+// others have no more than most bytes, and deletes what was taken away before. Images that
+// jobs use stay. What is no image is taken away, too.
+func (s *Store) Evict(most int64) (*Freed, error) {
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
+	if err := s.empty(); err != nil {
+		return nil, err
+	}
+	entries, err := fs.ReadDir(s.root.FS(), image.ImagesDir)
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	type kept struct {
+		entry string
+		bytes int64
+		used  time.Time
+	}
+	var all []kept
+	freed := new(Freed)
+	for _, e := range entries {
+		found, err := s.openEntry(e.Name())
+		if err != nil {
+			freed.Images = append(freed.Images, e.Name())
+			if err := s.discard(e.Name()); err != nil {
+				return freed, err
+			}
+			continue
+		}
+		k := kept{e.Name(), found.Size, found.Created}
+		found.Close() //nolint:errcheck // only read
+		if info, err := s.root.Lstat(filepath.Join(image.ImagesDir, e.Name(), image.UsedFile)); err == nil && info.ModTime().After(k.used) {
+			k.used = info.ModTime()
+		}
+		all = append(all, k)
+		freed.Kept += k.bytes
+	}
+	slices.SortFunc(all, func(a, b kept) int { return a.used.Compare(b.used) })
+	for _, k := range all {
+		if freed.Kept <= most {
+			break
+		}
+		if _, used := s.used(k.entry); used {
+			continue
+		}
+		if err := s.discard(k.entry); err != nil {
+			return freed, err
+		}
+		freed.Images = append(freed.Images, k.entry)
+		freed.Bytes += k.bytes
+		freed.Kept -= k.bytes
+	}
+	return freed, s.forget()
+}
+
+// empty deletes what was taken away long enough ago.
+func (s *Store) empty() error {
+	entries, err := fs.ReadDir(s.root.FS(), image.TrashDir)
+	if err != nil {
+		return fmt.Errorf("list trash: %w", err)
+	}
+	trash, err := s.root.OpenRoot(image.TrashDir)
+	if err != nil {
+		return fmt.Errorf("open trash: %w", err)
+	}
+	defer func() { _ = trash.Close() }()
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < s.grace {
+			continue
+		}
+		if err := rootfs.Remove(trash, e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("delete what was removed: %w", err)
+		}
+	}
+	return nil
+}

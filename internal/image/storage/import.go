@@ -1,0 +1,214 @@
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/layers"
+	"github.com/ocishim/ocishim/internal/image/rootfs"
+	"github.com/ocishim/ocishim/internal/image/source"
+)
+
+// Options say how to import an image.
+type Options struct {
+	Format image.Format
+	Limits layers.Limits
+	Job    string // for those who wait
+	// Share lets a private image into a store that others can read.
+	Share bool
+	// Read is told how many bytes of the layers have come; Waiting, who imports the same
+	// image, every second. Both may be nil.
+	Read    func(bytes int)
+	Waiting func(Holder)
+}
+
+// Import makes a source an image of the store, unless it is one, and opens it.
+func (s *Store) Import(ctx context.Context, from *source.Source, o Options) (*image.Image, error) {
+	hex, err := from.Digest.Hex()
+	if err != nil {
+		return nil, fmt.Errorf("import image: %w", err)
+	}
+	if err := s.admits(from.Private && !o.Share); err != nil {
+		return nil, fmt.Errorf("import image: %w", err)
+	}
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
+	entry := hex + "." + string(o.Format)
+	var found *image.Image
+	l, err := s.wait(ctx, entry, o.Job, o.Waiting, func() bool {
+		found, err = s.Store.Open(from.Digest, o.Format)
+		return err == nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("import image %s: %w", from.Digest, err)
+	}
+	if l == nil {
+		return found, nil
+	}
+	err = s.makeAndPublish(ctx, from, o, entry, l)
+	if err := errors.Join(err, l.release()); err != nil {
+		return nil, fmt.Errorf("import image %s: %w", from.Digest, err)
+	}
+	err = s.again(func() error {
+		found, err = s.Store.Open(from.Digest, o.Format)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("import image %s: %w", from.Digest, err)
+	}
+	return found, nil
+}
+
+func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Options, entry string, l *lease) (err error) {
+	name := s.name()
+	tmp, err := s.root.OpenRoot(image.TmpDir)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// What was published is not there any more.
+		err = errors.Join(err, rootfs.Remove(tmp, name), tmp.Close())
+	}()
+	if err := tmp.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	dir, err := tmp.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	record, err := s.make(ctx, dir, from, o, l)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(record, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := writeSynced(dir, image.RecordFile, append(data, '\n')); err != nil {
+		return err
+	}
+	if err := syncDir(dir, "."); err != nil {
+		return err
+	}
+	return s.publish(name, entry)
+}
+
+// make writes a root file system into the directory.
+func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o Options, l *lease) (*image.Record, error) {
+	total, read := int64(0), int64(0)
+	for _, layer := range from.Layers {
+		total += layer.Size
+	}
+	count := func(bytes int) {
+		read += int64(bytes)
+		l.say(fmt.Sprintf("%d of %d MB", read>>20, total>>20))
+		if o.Read != nil {
+			o.Read(bytes)
+		}
+	}
+	record := &image.Record{
+		Version: image.RecordVersion, Digest: from.Digest, Reference: from.Reference, Platform: from.Platform, Config: from.Config,
+		Format: o.Format, Private: from.Private, Lost: map[string]int64{}, Created: time.Now().UTC(), Host: s.host,
+	}
+	var result *layers.Result
+	var err error
+	if o.Format == image.Squashfs {
+		result, err = makeSquashfs(ctx, dir, from, o, record, count)
+	} else {
+		result, err = makeTree(ctx, dir, from, o, record, count)
+	}
+	if err != nil {
+		return nil, err
+	}
+	record.Files = result.Members
+	for what, n := range result.Lost {
+		record.Lost[what] += n
+	}
+	return record, nil
+}
+
+func makeSquashfs(ctx context.Context, dir *os.Root, from *source.Source, o Options, record *image.Record, count func(int)) (*layers.Result, error) {
+	name := image.RootName(image.Squashfs)
+	w := rootfs.NewSquashfs(ctx, dir, name)
+	defer w.Close()
+	result, err := layers.Flatten(ctx, from.Layers, o.Limits, w, count)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Finish(); err != nil {
+		return nil, err
+	}
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	record.SHA256, record.Size, err = digestOf(f)
+	return result, err
+}
+
+func digestOf(r io.Reader) (image.Digest, int64, error) {
+	sum := sha256.New()
+	n, err := io.Copy(sum, r)
+	return image.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), n, err
+}
+
+func makeTree(ctx context.Context, dir *os.Root, from *source.Source, o Options, record *image.Record, count func(int)) (*layers.Result, error) {
+	list, err := dir.OpenFile(image.MembersFile, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer list.Close()
+	w := rootfs.NewTree(dir, image.RootName(image.Tree), list)
+	defer w.Close()
+	result, err := layers.Flatten(ctx, from.Layers, o.Limits, w, count)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Finish(); err != nil {
+		return nil, err
+	}
+	if _, err := list.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	record.Members, _, err = digestOf(list)
+	record.Size = w.Bytes
+	maps.Copy(record.Lost, w.Lost)
+	return result, err
+}
+
+// publish gives a whole image its place. That another was faster is no error: its image is
+// of the same layers. One that cannot be opened is moved out of the way.
+func (s *Store) publish(name, entry string) error {
+	from, to := filepath.Join(image.TmpDir, name), filepath.Join(image.ImagesDir, entry)
+	for range 3 {
+		err := s.again(func() error { return s.root.Rename(from, to) })
+		if err == nil {
+			return errors.Join(syncDir(s.root, image.ImagesDir), syncDir(s.root, image.TmpDir))
+		}
+		if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("publish: %w", err)
+		}
+		if found, err := s.openEntry(entry); err == nil {
+			return found.Close()
+		}
+		if err := s.discard(entry); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("publish %s: another one is in its place, again and again", entry)
+}

@@ -1,0 +1,227 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/process"
+)
+
+// A Holder says who imports an image now, as JSON in the lease's file.
+type Holder struct {
+	Host     string     `json:"host"`
+	Boot     string     `json:"boot"`
+	Process  process.ID `json:"process"`
+	Pids     uint64     `json:"pids"` // the pid namespace, process.Numbering
+	Job      string     `json:"job,omitempty"`
+	Progress string     `json:"progress,omitempty"` // for people
+}
+
+// A lease keeps others from doing the same work: they wait for its holder. It is a file
+// that one makes with O_EXCL, which works on every shared file system, and writes to every
+// ten seconds. That two hold it, for a moment in which it was taken over, wastes work only.
+type lease struct {
+	store *Store
+	path  string
+	file  *os.File
+
+	mu     sync.Mutex
+	holder Holder
+	stop   chan struct{}
+	ended  sync.WaitGroup
+}
+
+// take makes the lease of an image's entry. It is nil, and who holds it, where another does.
+func (s *Store) take(entry, job string) (*lease, Holder, error) {
+	path := filepath.Join(image.LeasesDir, entry)
+	for range 8 {
+		f, err := s.root.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if err == nil {
+			l := &lease{store: s, path: path, file: f, stop: make(chan struct{})}
+			l.holder = Holder{Host: s.host, Boot: process.BootID(), Process: s.self, Pids: process.Numbering(), Job: job}
+			if err := l.renew(); err != nil {
+				return nil, Holder{}, errors.Join(fmt.Errorf("take lease: %w", err), l.release())
+			}
+			l.ended.Go(l.keep)
+			return l, l.holder, nil
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return nil, Holder{}, fmt.Errorf("take lease: %w", err)
+		}
+		holder, held, err := s.held(path)
+		if err != nil {
+			return nil, Holder{}, fmt.Errorf("take lease: %w", err)
+		}
+		if held {
+			return nil, holder, nil
+		}
+	}
+	return nil, Holder{}, nil // others are as quick: look again later
+}
+
+// held reports who holds a lease, and whether that one lives; one that does not is removed.
+func (s *Store) held(path string) (holder Holder, held bool, err error) {
+	f, err := s.root.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESTALE) {
+		return holder, false, nil
+	}
+	if err != nil {
+		return holder, false, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 1<<16))
+	if err != nil && !errors.Is(err, unix.ESTALE) {
+		return holder, false, err
+	}
+	_ = json.Unmarshal(data, &holder) // half written: its time counts
+	info, err := f.Stat()
+	if err != nil {
+		return holder, false, nil
+	}
+	dead := holder.Host == s.host && (holder.Boot != process.BootID() || holder.Pids == process.Numbering() && !holder.Process.Alive())
+	if !dead {
+		now, err := s.serverTime()
+		if err != nil {
+			return holder, false, err
+		}
+		if now.Sub(info.ModTime()) <= s.leaseAge {
+			return holder, true, nil
+		}
+	}
+	return holder, false, s.revoke(path, info)
+}
+
+// revoke removes the lease that was judged. Another may have done so meanwhile, and have
+// made a new one, which is put back.
+func (s *Store) revoke(path string, judged os.FileInfo) error {
+	aside := filepath.Join(image.LeasesDir, ".new."+s.name())
+	if err := s.root.Rename(path, aside); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if moved, err := s.root.Lstat(aside); err == nil && !os.SameFile(moved, judged) {
+		_ = s.root.Link(aside, path)
+	}
+	return s.root.Remove(aside)
+}
+
+// serverTime is what the file server's clock says: hosts have their own.
+func (s *Store) serverTime() (time.Time, error) {
+	path := filepath.Join(image.LeasesDir, ".new."+s.name())
+	f, err := s.root.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = s.root.Remove(path) }()
+	defer f.Close()
+	if _, err := f.Write([]byte("x")); err != nil {
+		return time.Time{}, err
+	}
+	if err := f.Sync(); err != nil {
+		return time.Time{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// say notes how far the import is, for those who wait; written at the next renewal.
+func (l *lease) say(progress string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holder.Progress = progress
+}
+
+func (l *lease) renew() error {
+	l.mu.Lock()
+	data, err := json.Marshal(l.holder)
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err := l.file.WriteAt(append(data, '\n'), 0); err != nil {
+		return err
+	}
+	// A file server that keeps writes back would keep the time back, too.
+	return errors.Join(l.file.Truncate(int64(len(data))+1), l.file.Sync())
+}
+
+func (l *lease) keep() {
+	tick := time.NewTicker(l.store.renewal)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.stop:
+			return
+		case <-tick.C:
+			_ = l.renew() // it only makes others wait; without it they do the work, too
+		}
+	}
+}
+
+// release ends the lease, if it still is ours.
+func (l *lease) release() error {
+	select {
+	case <-l.stop:
+		return nil
+	default:
+	}
+	close(l.stop)
+	l.ended.Wait()
+	defer l.file.Close()
+	ours, err := l.file.Stat()
+	if err != nil {
+		return nil // ESTALE: it was taken over
+	}
+	if there, err := l.store.root.Lstat(l.path); err != nil || !os.SameFile(ours, there) {
+		return nil
+	}
+	if err := l.store.root.Remove(l.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("release lease: %w", err)
+	}
+	return nil
+}
+
+// wait takes the lease, or waits until there is no need to: done reports that. Who holds it
+// is told to waiting every second.
+func (s *Store) wait(ctx context.Context, entry, job string, waiting func(Holder), done func() bool) (*lease, error) {
+	tick := time.NewTicker(min(time.Second, s.renewal))
+	defer tick.Stop()
+	for {
+		if done() {
+			return nil, nil
+		}
+		l, holder, err := s.take(entry, job)
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			if done() { // between the look and the lease
+				return nil, l.release()
+			}
+			return l, nil
+		}
+		if waiting != nil {
+			waiting(holder)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}

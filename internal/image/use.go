@@ -1,0 +1,92 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// A Use says who uses an image, so that it is not evicted meanwhile, as JSON. On the same
+// host and boot it ends with the process; elsewhere at Until, the end of the job's time.
+type Use struct {
+	Host    string     `json:"host"`
+	Boot    string     `json:"boot"` // process.BootID
+	Process process.ID `json:"process"`
+	Pids    uint64     `json:"pids"` // the pid namespace, process.Numbering
+	Job     string     `json:"job,omitempty"`
+	Until   time.Time  `json:"until"`
+}
+
+// Ended reports whether nobody uses the image by this any more, seen from a host.
+func (u Use) Ended(host, boot string, now time.Time) bool {
+	if u.Host == host && u.Boot != boot {
+		return true
+	}
+	if u.Host == host && u.Pids == process.Numbering() {
+		return !u.Process.Alive()
+	}
+	return now.After(u.Until)
+}
+
+// Mark notes that the image is in use. Where the store is read-only or another's nothing is
+// noted, and that is no error: its owner has to keep images for as long as jobs may last.
+func (i *Image) Mark(u Use) error {
+	err := i.mark(u)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("mark %s as used: %w", text.Printable(i.Path), err)
+	}
+	return nil
+}
+
+func (i *Image) mark(u Use) error {
+	data, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	store, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(i.Store.dir.Fd())))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }()
+	dir := UsesDir + "/" + i.Entry()
+	if err := store.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%s/%s.%d.%d", dir, RefFile(u.Host), u.Process.Pid, u.Process.Start)
+	if err := store.WriteFile(name+".new", data, 0o644); err != nil {
+		return err
+	}
+	return store.Rename(name+".new", name)
+}
+
+// Uses returns who uses the image of a directory's name; nothing that cannot be read.
+func (s *Store) Uses(entry string) (uses map[string]Use) {
+	dir, err := s.within(UsesDir + "/" + entry)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	uses = map[string]Use{}
+	for _, name := range names {
+		var u Use
+		if err := s.read(dir, name, 1<<16, &u); err == nil {
+			uses[name] = u
+		}
+	}
+	return uses
+}
