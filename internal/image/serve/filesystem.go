@@ -166,6 +166,9 @@ func (f *fileSystem) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOu
 	return fuse.OK
 }
 
+// Flush is nothing to be asked for when a file is closed.
+func (f *fileSystem) Flush(_ <-chan struct{}, _ *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
+
 // Read hands out what the image's caches hold, without a copy.
 func (f *fileSystem) Read(_ <-chan struct{}, in *fuse.ReadIn, _ []byte) (fuse.ReadResult, fuse.Status) {
 	i, err := f.inode(in.NodeId)

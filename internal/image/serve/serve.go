@@ -164,8 +164,10 @@ func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_ASYNC_DIO,
-		Logger:                   log.New(io.Discard, "", 0),
-		PanicHandler:             func(any) fuse.Status { return fuse.EIO },
+		// It would make the mount count as one more layer below an overlay than it is.
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
+		Logger:               log.New(io.Discard, "", 0),
+		PanicHandler:         func(any) fuse.Status { return fuse.EIO },
 	})
 	if err != nil {
 		if gone(device) {
