@@ -66,12 +66,17 @@ func launch(kind, image, dir string, rest []string) error {
 	}
 	pid := 0
 	if cmd != nil {
+		runtime.LockOSThread()
+		if slack := os.Getenv("SLACK"); slack != "" { // in ns
+			n, _ := strconv.Atoi(slack)
+			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(n), 0, 0, 0)
+		}
 		if err := cmd.Start(); err != nil {
 			return err
 		}
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 50000, 0, 0, 0)
 		pid = cmd.Process.Pid
 		theirs.Close()
-		runtime.LockOSThread()
 		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 			return err
 		}
