@@ -194,12 +194,50 @@ func TestNoImage(t *testing.T) {
 	}
 }
 
-// Options of the mount decide who may read beside the task itself.
+// The options of the mount decide who may read beside the task itself.
 func TestWhoMayRead(t *testing.T) {
+	if os.Getuid() != 0 {
+		lacks(t, "root, who becomes other users")
+	}
 	image := makeImage(t, makeTree(t, 0))
-	// The task's own, in a user namespace below; util-linux's unshare makes it.
-	below := start(t, image, mountOptions, "/bin/sh", "-c", "unshare -U cat MOUNT/sizes/1 | wc -c; unshare -Ur cat MOUNT/sizes/1 | wc -c; cat MOUNT/secret/none | wc -c")
-	if got := below.finish(t); got != "1\n1\n1\n" {
-		t.Errorf("below: %q\n%s", got, below.errors)
+	user, group := fmt.Sprintf("--reuid=%d", taskUser), fmt.Sprintf("--regid=%d", taskUser)
+	for name, test := range map[string]struct {
+		options string
+		as      []string // options of setpriv
+		command []string
+		may     bool
+	}{
+		"user":                          {"", []string{user, group}, nil, true},
+		"user in a namespace":           {"", []string{user, group}, []string{"unshare", "-Ur"}, true},
+		"group":                         {"", []string{user, "--regid=1"}, nil, false},
+		"other user":                    {"", []string{"--reuid=1", group}, nil, false},
+		"root":                          {"", nil, nil, false},
+		"user, allow_other":             {",allow_other", []string{user, group}, nil, false},
+		"user in a namespace, allowed":  {",allow_other", []string{user, group}, []string{"unshare", "-Ur"}, false},
+		"root, allow_other":             {",allow_other", nil, nil, false},
+		"namespace below":               {"", nil, []string{"below"}, true},
+		"namespace below, allow_other ": {",allow_other", nil, []string{"below"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := start(t, image, ",default_permissions"+test.options, "/bin/sh", "-c", "echo MOUNT $$; read line; unshare -Ur cat MOUNT/secret/none")
+			line, err := k.out.ReadString('\n')
+			mount, pid, found := strings.Cut(strings.TrimSpace(line), " ")
+			if err != nil || !found {
+				t.Fatalf("%q, %v\n%s", line, err, k.errors)
+			}
+			var out []byte
+			if test.command != nil && test.command[0] == "below" {
+				_, err = k.in.Write([]byte("\n"))
+				out = []byte(k.finish(t))
+			} else {
+				args := append([]string{"-m", "-t", pid, "setpriv", "--clear-groups"}, test.as...)
+				args = append(append(args, test.command...), "cat", filepath.Join(mount, "secret", "none"))
+				out, err = exec.Command("nsenter", args...).CombinedOutput()
+			}
+			if may := err == nil && string(out) == "x"; may != test.may || !may && !strings.Contains(string(out), "Permission denied") {
+				t.Errorf("%s, %v", out, err)
+			}
+		})
 	}
 }

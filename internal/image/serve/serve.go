@@ -9,13 +9,20 @@
 // new mount namespace:
 //
 //	mount("image", DIR, "fuse.squashfs", MS_RDONLY|MS_NOSUID|MS_NODEV,
-//	      "fd=N,rootmode=40000,user_id=UID,group_id=GID,default_permissions,allow_other")
+//	      "fd=N,rootmode=40000,user_id=UID,group_id=GID,default_permissions")
 //
 // UID and GID are those of the launcher inside of its user namespace. default_permissions
-// has the kernel judge by mode and owner, so that the server is not asked. With allow_other
-// whoever is in that user namespace or below it may read, whatever ids it has there; without
-// it, only processes whose real, effective and saved ids all are UID and GID, whichever user
-// namespace they are in. No max_read: the kernel's own bound is the best.
+// has the kernel judge by mode and owner, so that the server is not asked. As it stands,
+// processes may read whose real, effective and saved ids all are UID and GID, whichever user
+// namespace they are in, and nobody else, the node's root neither: that is right where the
+// user namespace has one user and one group. Where it has more, allow_other is added: then
+// whoever is in that user namespace or below it may read, and nobody in any other one, so
+// that tasks have to share it. No max_read: the kernel's own bound is the best.
+//
+// The server works for all tasks of the step. It inherits what the launcher has, so the
+// launcher should start it with the processors of the step, not with those its own task is
+// bound to; and with a timer slack of a millisecond (PR_SET_TIMERSLACK), without which Go's
+// runtime wakes up every 20 µs while requests come.
 //
 // The launcher has one end of a pair of stream sockets, made with close-on-exec, and the
 // server the other. Once it has mounted, the launcher writes one byte. It reads until the

@@ -54,7 +54,7 @@ func program(t testing.TB) string {
 	return path
 }
 
-const mountOptions = ",default_permissions,allow_other"
+const mountOptions = ",default_permissions"
 
 // start starts a task: a role of this program, or /bin/sh, with arguments. MOUNT in them is
 // where the image is.
