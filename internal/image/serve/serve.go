@@ -1,0 +1,198 @@
+// Package serve shows a squashfs image as a file system by FUSE, to the tasks of a step on
+// a node, for as long as any of them has it mounted.
+//
+// # What the launcher does
+//
+// Linux wants /dev/fuse opened in the user namespace that mounts. So the launcher enters
+// the user namespace, opens /dev/fuse, and starts the server, before it enters the mount
+// namespace: a server that were in it would keep it from ending. Then it mounts, in the
+// new mount namespace:
+//
+//	mount("image", DIR, "fuse.squashfs", MS_RDONLY|MS_NOSUID|MS_NODEV,
+//	      "fd=N,rootmode=40000,user_id=UID,group_id=GID,default_permissions")
+//
+// UID and GID are those of the launcher inside of its user namespace. default_permissions
+// has the kernel judge by mode and owner, so that the server is not asked. As it stands,
+// processes may read whose real, effective and saved ids all are UID and GID, whichever user
+// namespace they are in, and nobody else, the node's root neither: that is right where the
+// user namespace has one user and one group. Where it has more, allow_other is added: then
+// whoever is in that user namespace or below it may read, and nobody in any other one, so
+// that tasks have to share it. No max_read: the kernel's own bound is the best.
+//
+// The server works for all tasks of the step. It inherits what the launcher has, so the
+// launcher should start it with the processors of the step, not with those its own task is
+// bound to; and with a timer slack of a millisecond (PR_SET_TIMERSLACK), without which Go's
+// runtime wakes up every 20 µs while requests come.
+//
+// The launcher has one end of a pair of stream sockets, made with close-on-exec, and the
+// server the other. Once it has mounted, the launcher writes one byte. It reads until the
+// end: "ok\n" when the server answers, else a line that says why it does not. If its end
+// is closed before there was a byte, the launcher is gone and the server ends. The launcher
+// closes its own descriptor of /dev/fuse after mounting: held by a task, it would keep
+// readers waiting for ever when the server is killed, instead of giving them ENOTCONN.
+//
+// # How the server ends
+//
+// By itself, when the last mount of the file system is gone. It needs no cleanup and leaves
+// nothing.
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/image/squashfs"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// Options are what a server may be told. Zero is what is usual.
+type Options struct {
+	// UID and GID own all files, as they are numbered in the user namespace of the mount:
+	// the task's user, so that what only the owner may read in the image can be read.
+	UID, GID uint32
+
+	// Memory bounds what the server keeps of the image, in bytes; DefaultMemory for 0.
+	Memory int64
+
+	// Ignore are signals that do not end the server, such as those that a job is warned by.
+	Ignore []os.Signal
+}
+
+// DefaultMemory is enough for 64 readers that are each at another place of a file.
+const DefaultMemory = 96 << 20
+
+// Of the memory that may be kept, a part is for metadata: 42 000 files have about 4 MB of
+// it. What is beside the caches, buffers and what Go needs, is overhead.
+const (
+	metadataShare = 6
+	leastMemory   = 12 << 20
+	overhead      = 96 << 20
+)
+
+// request is the greatest size of a read, which the kernel bounds further: by 256 pages
+// before Linux 6.13.
+const request = 1 << 20
+
+// Run serves the image to the mount of device until the mount is gone. The three files are
+// closed. It is for a process of its own: it makes it one that holds nothing else, by
+// Detach, and bounds its memory. A nil error is also of a launcher that has gone before it
+// mounted.
+func Run(device, image, launcher *os.File, o Options) error {
+	defer device.Close()
+	defer image.Close()
+	defer launcher.Close()
+	if err := Detach(device, image, launcher); err != nil {
+		return tell(launcher, err)
+	}
+	if len(o.Ignore) > 0 {
+		signal.Ignore(o.Ignore...)
+	}
+	fs, err := open(image, o)
+	if err != nil {
+		return tell(launcher, fmt.Errorf("open image: %w", err))
+	}
+	if _, err := io.ReadFull(launcher, make([]byte, 1)); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+			return nil
+		}
+		return fmt.Errorf("wait for the mount: %w", err)
+	}
+	server, err := newServer(device, fs)
+	if err != nil {
+		return tell(launcher, err)
+	}
+	if server == nil {
+		return nil
+	}
+	device.Close()
+	// Who has started the server and does not wait for the answer is still served.
+	_, _ = launcher.Write([]byte(answer))
+	launcher.Close()
+	server.Serve()
+	return nil
+}
+
+// answer is what a launcher reads when its image is served.
+const answer = "ok\n"
+
+// tell says to the launcher why it is not served, and returns the error.
+func tell(launcher *os.File, err error) error {
+	// The launcher may be gone; the caller has the error, too.
+	_, _ = launcher.WriteString(text.Printable(err.Error()) + "\n")
+	return err
+}
+
+// open opens the image with the memory that it may take.
+func open(image *os.File, o Options) (*fileSystem, error) {
+	memory := o.Memory
+	if memory == 0 {
+		memory = DefaultMemory
+	}
+	memory = max(memory, leastMemory)
+	debug.SetMemoryLimit(memory + overhead)
+	info, err := image.Stat()
+	if err != nil {
+		return nil, err
+	}
+	limits := squashfs.Limits{Metadata: memory / metadataShare, Data: memory - memory/metadataShare}
+	im, err := squashfs.Open(image, info.Size(), limits)
+	if err != nil {
+		return nil, err
+	}
+	return newFileSystem(im, o.UID, o.GID), nil
+}
+
+// newServer answers the kernel's first request. It is nil where the mount is gone.
+func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
+	// The server wants a descriptor of its own. One that does not wait would look broken to it.
+	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate descriptor of FUSE: %w", err)
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return nil, fmt.Errorf("prepare descriptor of FUSE: %w", err)
+	}
+	server, err := fuse.NewServer(fs, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
+		Name:                     "squashfs",
+		MaxWrite:                 request,
+		MaxReadAhead:             request,
+		MaxBackground:            64,
+		DisableXAttrs:            true,
+		DisableSplice:            true,
+		EnableSymlinkCaching:     true,
+		ExplicitDataCacheControl: true,
+		ExtraCapabilities:        fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_ASYNC_DIO,
+		// It would make the mount count as one more layer below an overlay than it is.
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
+		Logger:               log.New(io.Discard, "", 0),
+		PanicHandler:         func(any) fuse.Status { return fuse.EIO },
+	})
+	if err != nil {
+		if gone(device) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("begin to serve: %w", err)
+	}
+	return server, nil
+}
+
+// gone reports whether the device's mount has ended; that of a device that was never
+// mounted has, too.
+func gone(device *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(device.Fd()), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, int(time.Second/time.Millisecond))
+		if !errors.Is(err, unix.EINTR) {
+			return err == nil && fds[0].Revents&unix.POLLERR != 0
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package squashfs
+
+import (
+	"container/list"
+	"fmt"
+	"sync"
+)
+
+// A cache keeps what was loaded last, up to a limit. What several ask for at once is
+// loaded once. An error is told to those who waited for it, and not kept.
+type cache[K comparable, V any] struct {
+	mu      sync.Mutex
+	limit   int64
+	held    int64
+	entries map[K]*entry[K, V]
+	recent  *list.List // of *entry, the last used first; those that are loaded
+	loads   int64
+}
+
+type entry[K comparable, V any] struct {
+	key    K
+	value  V
+	err    error
+	cost   int64
+	loaded chan struct{} // closed when value or err is there
+	place  *list.Element // nil while it is loaded
+}
+
+func newCache[K comparable, V any](limit int64) *cache[K, V] {
+	return &cache[K, V]{limit: limit, entries: map[K]*entry[K, V]{}, recent: list.New()}
+}
+
+// get returns what is kept for key, or has load make it. The cost is in the unit of the
+// limit. A panic of load is an error.
+func (c *cache[K, V]) get(key K, load func() (V, int64, error)) (V, error) {
+	c.mu.Lock()
+	e := c.entries[key]
+	if e != nil {
+		if e.place != nil {
+			c.recent.MoveToFront(e.place)
+			c.mu.Unlock()
+			return e.value, nil
+		}
+		c.mu.Unlock()
+		<-e.loaded
+		return e.value, e.err
+	}
+	e = &entry[K, V]{key: key, loaded: make(chan struct{})}
+	c.entries[key] = e
+	c.loads++
+	c.mu.Unlock()
+
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				e.err = corrupt("%s", fmt.Sprint(p))
+			}
+		}()
+		e.value, e.cost, e.err = load()
+	}()
+
+	c.mu.Lock()
+	if e.err != nil {
+		delete(c.entries, key)
+	} else {
+		e.place = c.recent.PushFront(e)
+		c.held += e.cost
+		c.evict()
+	}
+	c.mu.Unlock()
+	close(e.loaded)
+	return e.value, e.err
+}
+
+// evict drops what was not used for the longest time. The newest stays, whatever it costs.
+func (c *cache[K, V]) evict() {
+	for c.held > c.limit && c.recent.Len() > 1 {
+		last := c.recent.Remove(c.recent.Back()).(*entry[K, V])
+		delete(c.entries, last.key)
+		c.held -= last.cost
+	}
+}

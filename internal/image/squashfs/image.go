@@ -1,0 +1,180 @@
+// Package squashfs reads images in the format squashfs 4.0, as Linux defines it in
+// fs/squashfs/squashfs_fs.h and mksquashfs and sqfstar write it. It is for a server of
+// one image that many read at once.
+//
+// Nothing of an image is believed: every position, size and count is checked against the
+// file or its tables before it is used, what a block becomes when it is decompressed is
+// bounded by the format, and what is kept in memory is bounded by Limits. An image that
+// breaks the rules gives errors that are ErrCorrupt.
+//
+// An inode is found by its Ref alone, its place in the image, and nothing has to be
+// remembered about it: a directory is searched where it lies, by its index where it has
+// one. Two caches make that cheap, one of the blocks of metadata and one of data; who asks
+// for a block that another is decompressing waits for it.
+//
+// Not read, because nothing here needs them: owners, extended attributes, the export table.
+// Compressed with gzip, xz, lz4 or zstd; lzo and the old lzma are refused.
+package squashfs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+)
+
+// ErrCorrupt is of what cannot be in an image that was written as the format says.
+var ErrCorrupt = errors.New("corrupt squashfs image")
+
+// ErrUnsupported is of what the format allows and this package cannot read.
+var ErrUnsupported = errors.New("unsupported squashfs image")
+
+const (
+	magic          = 0x73717368 // "hsqs"
+	superblockSize = 96
+	minBlockSize   = 4 << 10
+	maxBlockSize   = 1 << 20
+	metadataSize   = 8 << 10 // of a block of metadata when it is decompressed
+	none           = ^uint32(0)
+)
+
+// Limits bounds the memory that an Image keeps, in bytes.
+type Limits struct {
+	Data     int64 // decompressed blocks of files
+	Metadata int64 // decompressed blocks of inodes and directories
+}
+
+// A superblock is the first 96 bytes of an image, as they lie there, little endian.
+type superblock struct {
+	Magic               uint32
+	Inodes              uint32
+	Time                uint32 // of the image's making, in seconds since 1970
+	BlockSize           uint32
+	Fragments           uint32
+	Compression         uint16
+	BlockLog            uint16
+	Flags               uint16
+	IDs                 uint16
+	Major, Minor        uint16
+	Root                Ref
+	Size                uint64 // of the image without what pads the file
+	IDTable             uint64
+	XattrTable          uint64
+	InodeTable          uint64
+	DirectoryTable      uint64
+	FragmentTable       uint64
+	ExportTable         uint64
+	firstAfterDirectory uint64
+}
+
+// An Image is an open image. It may be used by any number of goroutines.
+type Image struct {
+	file   io.ReaderAt
+	super  superblock
+	codec  codec
+	zeros  []byte   // of a block that is a hole
+	frags  []uint64 // where the blocks of the table of fragments lie
+	meta   *cache[int64, metaBlock]
+	data   *cache[blockKey, []byte]
+	marks  *cache[Ref, *blockMarks]
+	buffer bufferPool // for compressed blocks
+}
+
+// Open reads what says where everything lies of the image in file, whose size is given,
+// and its root directory's inode.
+func Open(file io.ReaderAt, size int64, limits Limits) (*Image, error) {
+	var raw [superblockSize]byte
+	if _, err := file.ReadAt(raw[:], 0); err != nil {
+		return nil, fmt.Errorf("read superblock: %w", truncated(err))
+	}
+	super := decodeSuperblock(raw[:])
+	if err := super.check(size); err != nil {
+		return nil, err
+	}
+	im := &Image{
+		file:  file,
+		super: super,
+		zeros: make([]byte, super.BlockSize),
+		meta:  newCache[int64, metaBlock](limits.Metadata),
+		data:  newCache[blockKey, []byte](limits.Data),
+		marks: newCache[Ref, *blockMarks](maxMarkedFiles),
+	}
+	im.buffer.size = int(super.BlockSize)
+	var err error
+	if im.codec, err = newCodec(super.Compression, int(super.BlockSize)); err != nil {
+		return nil, err
+	}
+	if err := im.readFragmentIndex(); err != nil {
+		return nil, err
+	}
+	root, err := im.Inode(super.Root)
+	if err != nil {
+		return nil, fmt.Errorf("read root directory: %w", err)
+	}
+	if root.Type != Directory {
+		return nil, fmt.Errorf("read root directory: %w: it is none", ErrCorrupt)
+	}
+	return im, nil
+}
+
+func decodeSuperblock(raw []byte) superblock {
+	le := binary.LittleEndian
+	return superblock{
+		Magic: le.Uint32(raw), Inodes: le.Uint32(raw[4:]), Time: le.Uint32(raw[8:]), BlockSize: le.Uint32(raw[12:]),
+		Fragments: le.Uint32(raw[16:]), Compression: le.Uint16(raw[20:]), BlockLog: le.Uint16(raw[22:]), Flags: le.Uint16(raw[24:]),
+		IDs: le.Uint16(raw[26:]), Major: le.Uint16(raw[28:]), Minor: le.Uint16(raw[30:]), Root: Ref(le.Uint64(raw[32:])),
+		Size: le.Uint64(raw[40:]), IDTable: le.Uint64(raw[48:]), XattrTable: le.Uint64(raw[56:]), InodeTable: le.Uint64(raw[64:]),
+		DirectoryTable: le.Uint64(raw[72:]), FragmentTable: le.Uint64(raw[80:]), ExportTable: le.Uint64(raw[88:]),
+	}
+}
+
+// check says what is wrong with a superblock of a file of the given size, and sets
+// firstAfterDirectory.
+func (s *superblock) check(size int64) error {
+	switch {
+	case s.Magic != magic:
+		return fmt.Errorf("%w: it does not begin with hsqs", ErrCorrupt)
+	case s.Major != 4 || s.Minor != 0:
+		return fmt.Errorf("%w: version %d.%d, not 4.0", ErrUnsupported, s.Major, s.Minor)
+	case s.BlockSize < minBlockSize || s.BlockSize > maxBlockSize || bits.OnesCount32(s.BlockSize) != 1 || 1<<min(s.BlockLog, 31) != s.BlockSize:
+		return fmt.Errorf("%w: blocks of %d bytes", ErrCorrupt, s.BlockSize)
+	case size < 0 || s.Size > uint64(size):
+		return fmt.Errorf("%w: it is to have %d bytes and has %d", ErrCorrupt, s.Size, size)
+	case s.InodeTable < superblockSize || s.InodeTable >= s.DirectoryTable || s.DirectoryTable > s.Size:
+		return fmt.Errorf("%w: its tables are not in order", ErrCorrupt)
+	}
+	// The directories end where any other table begins, or their blocks: the positions of
+	// those are checked against the file alone.
+	s.firstAfterDirectory = s.Size
+	for _, table := range []uint64{s.FragmentTable, s.ExportTable, s.IDTable, s.XattrTable} {
+		if table >= s.DirectoryTable {
+			s.firstAfterDirectory = min(s.firstAfterDirectory, table)
+		}
+	}
+	return nil
+}
+
+// Inodes is how many inodes the image says it has.
+func (im *Image) Inodes() uint32 { return im.super.Inodes }
+
+// Size is the image's length in bytes.
+func (im *Image) Size() int64 { return int64(im.super.Size) }
+
+// BlockSize is how long the blocks of files are, in bytes: a power of two, at most 1 MiB.
+func (im *Image) BlockSize() int { return int(im.super.BlockSize) }
+
+// Root is the top directory.
+func (im *Image) Root() Ref { return im.super.Root }
+
+// truncated makes the end of the file what it is in an image.
+func truncated(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: it ends too early", ErrCorrupt)
+	}
+	return err
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+}

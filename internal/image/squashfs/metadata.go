@@ -1,0 +1,147 @@
+package squashfs
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+)
+
+// A metaBlock is a decompressed block of metadata, and where the next one begins.
+type metaBlock struct {
+	bytes []byte
+	next  int64
+}
+
+// The header of a block of metadata has its length in the file, and a bit that says it is
+// not compressed.
+const (
+	metaHeaderSize   = 2
+	metaUncompressed = 1 << 15
+)
+
+// metadata returns the block of metadata at position, which has to begin before end.
+func (im *Image) metadata(position, end int64) (metaBlock, error) {
+	if position < superblockSize || position >= end {
+		return metaBlock{}, corrupt("metadata at %d, outside of its table", position)
+	}
+	return im.meta.get(position, func() (metaBlock, int64, error) {
+		block, err := im.readMetadata(position)
+		return block, int64(cap(block.bytes)) + cacheOverhead, err
+	})
+}
+
+// cacheOverhead is about what a block costs beside its bytes.
+const cacheOverhead = 256
+
+func (im *Image) readMetadata(position int64) (metaBlock, error) {
+	buf := im.buffer.get()
+	defer im.buffer.put(buf)
+	raw := (*buf)[:min(metaHeaderSize+metadataSize, int64(im.super.Size)-position, int64(len(*buf)))]
+	if len(raw) < metaHeaderSize {
+		return metaBlock{}, corrupt("metadata at %d, where it ends", position)
+	}
+	if _, err := im.file.ReadAt(raw, position); err != nil {
+		return metaBlock{}, fmt.Errorf("read metadata at %d: %w", position, truncated(err))
+	}
+	header := binary.LittleEndian.Uint16(raw)
+	length := int(header &^ metaUncompressed)
+	if length == 0 || length > len(raw)-metaHeaderSize {
+		return metaBlock{}, corrupt("metadata at %d of %d bytes", position, length)
+	}
+	raw = raw[metaHeaderSize : metaHeaderSize+length]
+	block := metaBlock{next: position + metaHeaderSize + int64(length)}
+	if header&metaUncompressed != 0 {
+		block.bytes = append([]byte(nil), raw...)
+		return block, nil
+	}
+	block.bytes = make([]byte, metadataSize)
+	n, err := im.codec.decompress(block.bytes, raw)
+	if err != nil || n == 0 {
+		return metaBlock{}, corrupt("metadata at %d: %v", position, err)
+	}
+	block.bytes = block.bytes[:n]
+	return block, nil
+}
+
+// A cursor reads a table of metadata on, over the ends of its blocks.
+type cursor struct {
+	im    *Image
+	block metaBlock
+	at    int64 // where block lies
+	off   int   // of what is read next
+	end   int64 // of the table
+}
+
+// cursorAt begins at an offset within the decompressed block at position.
+func (im *Image) cursorAt(position int64, offset int, end int64) (cursor, error) {
+	block, err := im.metadata(position, end)
+	if err != nil {
+		return cursor{}, err
+	}
+	if offset > len(block.bytes) {
+		return cursor{}, corrupt("offset %d in metadata of %d bytes", offset, len(block.bytes))
+	}
+	return cursor{im: im, block: block, at: position, off: offset, end: end}, nil
+}
+
+// more returns what is left of the block, of the next one where nothing is: never nothing.
+func (c *cursor) more() ([]byte, error) {
+	if c.off == len(c.block.bytes) {
+		next, err := c.im.metadata(c.block.next, c.end)
+		if err != nil {
+			return nil, err
+		}
+		c.at, c.off, c.block = c.block.next, 0, next
+	}
+	return c.block.bytes[c.off:], nil
+}
+
+// take returns the next n bytes, which nobody may change. Where they cross the end of a
+// block they are put together in scratch, or in new memory.
+func (c *cursor) take(n int, scratch []byte) ([]byte, error) {
+	if c.off+n <= len(c.block.bytes) {
+		c.off += n
+		return c.block.bytes[c.off-n : c.off], nil
+	}
+	out := scratch[:0]
+	for len(out) < n {
+		rest, err := c.more()
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[:min(n-len(out), len(rest))]
+		out = append(out, rest...)
+		c.off += len(rest)
+	}
+	return out, nil
+}
+
+// skip passes over n bytes.
+func (c *cursor) skip(n int64) error {
+	for n > 0 {
+		rest, err := c.more()
+		if err != nil {
+			return err
+		}
+		step := min(n, int64(len(rest)))
+		c.off += int(step)
+		n -= step
+	}
+	return nil
+}
+
+// A bufferPool has buffers for what is read from the file and decompressed at once.
+type bufferPool struct {
+	size int // a block of data
+	pool sync.Pool
+}
+
+func (p *bufferPool) get() *[]byte {
+	if buf, ok := p.pool.Get().(*[]byte); ok {
+		return buf
+	}
+	buf := make([]byte, max(p.size, metaHeaderSize+metadataSize))
+	return &buf
+}
+
+func (p *bufferPool) put(buf *[]byte) { p.pool.Put(buf) }
