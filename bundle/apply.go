@@ -72,6 +72,7 @@ func (b *Bundle) Apply(edits ...Edit) error {
 func (b *Bundle) check(e Edit) (rootfs string, err error) {
 	for _, bad := range []*ConfigError{
 		checkDrops(e.Drop),
+		checkNames("envUnset", e.EnvUnset),
 		checkEnv("env", e.Env),
 		checkEnv("envDefault", e.EnvDefault),
 		checkEnv("envPrepend", e.EnvPrepend),
@@ -106,7 +107,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 
 // needsProcess tells whether the edit is of the container's process.
 func (e Edit) needsProcess() bool {
-	return e.User != nil || e.Capabilities != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
+	return e.User != nil || e.Capabilities != nil || e.Terminal || len(e.EnvUnset)+len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
 }
 
 // applyEnv merges the environments of all edits at once: building the index of
@@ -124,6 +125,9 @@ func (b *Bundle) applyEnv(edits []Edit) error {
 	}
 	env := newEnviron(b.Spec.Process.Env)
 	for _, e := range edits {
+		for _, name := range e.EnvUnset {
+			env.unset(name)
+		}
 		for _, entry := range e.Env {
 			env.set(entry)
 		}

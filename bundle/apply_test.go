@@ -24,6 +24,8 @@ func TestApplyEnv(t *testing.T) {
 		"last edit wins":      {[]string{"A=1"}, []Edit{{Env: []string{"A=2", "A=3"}}, {Env: []string{"A=4"}}}, []string{"A=4"}},
 		"collapse":            {[]string{"A=1", "B=1", "A=2", "C=1", "B=2"}, nil, []string{"A=2", "C=1", "B=2"}},
 		"collapse and set":    {[]string{"A=1", "B=1", "A=2"}, []Edit{{Env: []string{"A=3"}}}, []string{"B=1", "A=3"}},
+		"unset":               {[]string{"A=1", "B=2", "C=3", "B=4"}, []Edit{{EnvUnset: []string{"B", "X"}, Env: []string{"C=5", "D=6"}}}, []string{"A=1", "C=5", "D=6"}},
+		"unset and set":       {[]string{"A=1", "B=2"}, []Edit{{EnvUnset: []string{"A"}, EnvDefault: []string{"A=3"}}}, []string{"B=2", "A=3"}},
 		"default":             {[]string{"A="}, []Edit{{EnvDefault: []string{"A=1", "B=2", "B=3"}}}, []string{"A=", "B=2"}},
 		"default after set":   {nil, []Edit{{Env: []string{"A=1"}, EnvDefault: []string{"A=2"}}}, []string{"A=1"}},
 		"case of names":       {[]string{"a=1"}, []Edit{{Env: []string{"A=2"}}}, []string{"a=1", "A=2"}},
@@ -187,6 +189,7 @@ func TestApplyRefuses(t *testing.T) {
 		"mounts back":   {Edit{MountsAt: []MountsAt{{Replaced: -1}}}, "mountsAt[0].replaced: -1 is not"},
 		"mounts placed": {Edit{MountsAt: []MountsAt{{Mounts: []specs.Mount{{}}}}}, "mountsAt[0].mounts[0].destination: missing"},
 		"env":           {Edit{Env: []string{"A=1", "B"}}, "env[1]: entry B has no '='"},
+		"env unset":     {Edit{EnvUnset: []string{"A=B"}}, `envUnset[0]: "A=B" is not the name of a variable`},
 		"env default":   {Edit{EnvDefault: []string{"=B"}}, "envDefault[0]: entry =B has no name"},
 		"env prepend":   {Edit{EnvPrepend: []string{"B=\x00"}}, `envPrepend[0]: entry "B=\x00" contains a NUL byte`},
 		"mount":         {Edit{Mounts: []specs.Mount{{}}}, "mounts[0].destination: missing"},
@@ -239,7 +242,7 @@ func TestApplyWithoutProcess(t *testing.T) {
 
 func fullEdit() Edit {
 	return Edit{
-		From: "all", Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"},
+		From: "all", EnvUnset: []string{"U"}, Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"},
 		Namespaces:  []specs.LinuxNamespace{{Type: "pid"}},
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		User: &specs.User{UID: 1, Umask: ptr(uint32(2)), AdditionalGids: []uint32{3}},

@@ -32,6 +32,9 @@ type Edit struct {
 	// NoNewPrivileges sets process.noNewPrivileges (config.md, Linux Process).
 	NoNewPrivileges bool `json:"noNewPrivileges,omitempty"`
 
+	// EnvUnset takes variables away by name, before the others are set.
+	EnvUnset []string `json:"envUnset,omitempty"`
+
 	// Env sets variables, each "NAME=value", over the container's own.
 	Env []string `json:"env,omitempty"`
 
@@ -119,6 +122,7 @@ func (e Edit) clone() Edit {
 	e.Env = slices.Clone(e.Env)
 	e.EnvDefault = slices.Clone(e.EnvDefault)
 	e.EnvPrepend = slices.Clone(e.EnvPrepend)
+	e.EnvUnset = slices.Clone(e.EnvUnset)
 	e.Namespaces = slices.Clone(e.Namespaces)
 	e.UIDMappings = slices.Clone(e.UIDMappings)
 	e.GIDMappings = slices.Clone(e.GIDMappings)

@@ -46,6 +46,21 @@ func (env *environ) set(entry string) {
 	env.entries = append(env.entries, entry)
 }
 
+// unset takes the entry of that name away. It is rare, and does not need to be quick.
+func (env *environ) unset(name string) {
+	at, ok := env.index[name]
+	if !ok {
+		return
+	}
+	env.entries = slices.Delete(env.entries, at, at+1)
+	delete(env.index, name)
+	for other, i := range env.index {
+		if i > at {
+			env.index[other] = i - 1
+		}
+	}
+}
+
 // setDefault appends entry where its name is absent.
 func (env *environ) setDefault(entry string) {
 	if _, ok := env.index[envName(entry)]; !ok {
@@ -84,6 +99,16 @@ func Getenv(env []string, name string) (value string, found bool) {
 func envName(entry string) string {
 	name, _, _ := strings.Cut(entry, "=")
 	return name
+}
+
+// checkNames finds the first that is no variable's name.
+func checkNames(field string, names []string) *ConfigError {
+	for i, name := range names {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return invalid(at(field, i), "%s is not the name of a variable", text.Quoted(name))
+		}
+	}
+	return nil
 }
 
 // checkEnv finds the first entry that is not "NAME=value" (config.md, process.env).

@@ -41,6 +41,7 @@ const (
 	Drop       = "drop"       // a field or a mount is taken out
 	Set        = "set"        // a field has the value
 	Env        = "env"        // a variable has the value
+	EnvUnset   = "unset"      // the variable is taken away
 	EnvPrepend = "prepend"    // the variable's list begins with the value
 	Namespace  = "namespace"  // the value is a path to join, empty for a new one
 	Mount      = "mount"      // of the value, a source and options
@@ -208,6 +209,9 @@ func (l *list) edit(e bundle.Edit) {
 }
 
 func (l *list) environment(e bundle.Edit) {
+	for _, name := range e.EnvUnset {
+		l.plain(EnvUnset, name, "")
+	}
 	for _, entry := range e.Env {
 		name, value, _ := strings.Cut(entry, "=")
 		l.add(Env, name, value)

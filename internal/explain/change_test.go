@@ -118,7 +118,7 @@ func TestListIsWhatApplyDoes(t *testing.T) {
 func TestEveryFieldOfAnEdit(t *testing.T) {
 	full := bundle.Edit{
 		Drop: []string{"hostname"}, DropMounts: []string{"/proc"}, Args: []string{"x"}, Cwd: "/x", NoNewPrivileges: true,
-		Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"}, Namespaces: []specs.LinuxNamespace{{Type: specs.UserNamespace}},
+		EnvUnset: []string{"U"}, Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"}, Namespaces: []specs.LinuxNamespace{{Type: specs.UserNamespace}},
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}, User: &specs.User{UID: 1}, AdditionalGids: []uint32{7},
 		Terminal: true, Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_X"}}, MountsAt: []bundle.MountsAt{{Index: 1, Replaced: 1}},
 		Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
