@@ -67,8 +67,13 @@ var bans = []ban{
 	},
 	{
 		"internal/image",
-		[]string{"./runtime/...", "./gpu/..."},
-		"an image becomes a bundle; what runs it, and on what, comes later",
+		[]string{"./runtime/...", "./gpu/...", "./internal/plan/...", "./internal/mpi/...", "./internal/image/...", "os/exec"},
+		"each launch has it: it knows names and records; what fetches and unpacks is another program",
+	},
+	{
+		"cmd/ocishim",
+		[]string{"./internal/image/credentials/...", "./internal/image/registry/...", "./internal/image/source/...", "github.com/google/go-containerregistry/..."},
+		"each launch would carry what fetches and unpacks images: ocishim-image is executed for that",
 	},
 	{
 		"internal/config",
@@ -111,6 +116,15 @@ func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s imports %s: only runtime uses libcontainer, so that it can be replaced", pkg, path)
+		}
+	}
+}
+
+// A launch has no use for the network by HTTP, and would pay for it.
+func TestOnlyImagesUseHTTP(t *testing.T) {
+	for pkg, imported := range importsOf(t, moduleRoot) {
+		if slices.Contains(imported, "net/http") && !strings.HasPrefix(pkg, "internal/image/") && pkg != "cmd/ocishim-image" {
+			t.Errorf("%s imports net/http: what speaks to registries is internal/image/registry, in ocishim-image", pkg)
 		}
 	}
 }
