@@ -1,13 +1,11 @@
 package bundle
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -23,6 +21,9 @@ import (
 //     appended; the last edit wins. Names that config.json has more than once
 //     are collapsed to their last entry, which keeps its place. That happens
 //     with no edits too.
+//   - Mounts by index come next: what stands there gives way to them, or comes after them.
+//     An index counts the mounts as the edit finds them, without those it drops; one beyond
+//     the last mount stands for the end.
 //   - A mount replaces the one at the same cleaned destination where it stands
 //     in the order of mounting (the last one, where the spec stacks several),
 //     else it is appended. Those that one edit appends are ordered by depth
@@ -37,7 +38,7 @@ import (
 //   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type where it stands, else it
 //     is appended.
-//   - Mappings, user, arguments, directory and root path are replaced, annotations are set by key.
+//   - Mappings, user, capabilities, arguments, directory and root path are replaced, annotations are set by key.
 //
 // Nothing of an edit is shared with b.Spec or b.Applied afterwards. A wrong entry
 // in the spec's own environment is an error as Validate has it: once collapsed,
@@ -74,6 +75,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 		checkEnv("env", e.Env),
 		checkEnv("envDefault", e.EnvDefault),
 		checkEnv("envPrepend", e.EnvPrepend),
+		checkMountsAt(e.MountsAt),
 		checkMounts("mounts", e.Mounts),
 		checkMounts("mountsFirst", e.MountsFirst),
 		checkNamespaces("namespaces", e.Namespaces),
@@ -104,7 +106,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 
 // needsProcess tells whether the edit is of the container's process.
 func (e Edit) needsProcess() bool {
-	return e.User != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
+	return e.User != nil || e.Capabilities != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
 }
 
 // applyEnv merges the environments of all edits at once: building the index of
@@ -149,6 +151,9 @@ func (b *Bundle) merge(e Edit) {
 			spec.Process.User.AdditionalGids = append(spec.Process.User.AdditionalGids, gid)
 		}
 	}
+	if e.Capabilities != nil {
+		spec.Process.Capabilities = e.Capabilities
+	}
 	if e.Terminal {
 		spec.Process.Terminal = true
 	}
@@ -161,13 +166,8 @@ func (b *Bundle) merge(e Edit) {
 	if e.NoNewPrivileges {
 		spec.Process.NoNewPrivileges = true
 	}
-	if e.RootPath != "" {
-		if spec.Root == nil {
-			spec.Root = new(specs.Root)
-		}
-		spec.Root.Path = e.RootPath
-	}
-	spec.Mounts = append(e.MountsFirst, mergeMounts(spec.Mounts, e.Mounts)...)
+	mergeRoot(spec, e)
+	spec.Mounts = e.MergeMounts(spec.Mounts)
 	b.Exact = append(b.Exact, e.Exact...)
 	b.Directories = mergeByPath(b.Directories, e.Directories, path.Clean)
 	b.Links = mergeByPath(b.Links, e.Links, linkPath)
@@ -180,6 +180,19 @@ func (b *Bundle) merge(e Edit) {
 		maps.Copy(spec.Annotations, e.Annotations)
 	}
 	mergeLinux(spec, e)
+}
+
+func mergeRoot(spec *specs.Spec, e Edit) {
+	if e.RootPath == "" && !e.RootReadonly {
+		return
+	}
+	if spec.Root == nil {
+		spec.Root = new(specs.Root)
+	}
+	if e.RootPath != "" {
+		spec.Root.Path = e.RootPath
+	}
+	spec.Root.Readonly = spec.Root.Readonly || e.RootReadonly
 }
 
 // mergeLinux applies what belongs to the linux section, which it makes if need be.
@@ -198,30 +211,6 @@ func mergeLinux(spec *specs.Spec, e Edit) {
 	if len(e.GIDMappings) > 0 {
 		spec.Linux.GIDMappings = e.GIDMappings
 	}
-}
-
-// mergeMounts replaces by destination and appends the rest, parents first.
-func mergeMounts(mounts, edits []specs.Mount) []specs.Mount {
-	if len(edits) == 0 {
-		return mounts
-	}
-	index := make(map[string]int, len(mounts)+len(edits))
-	for i, m := range mounts {
-		index[destination(m)] = i // the last one, which hides the others
-	}
-	own := len(mounts) // from here on they are the edit's
-	for _, m := range edits {
-		if i, ok := index[destination(m)]; ok {
-			mounts[i] = m
-			continue
-		}
-		index[destination(m)] = len(mounts)
-		mounts = append(mounts, m)
-	}
-	slices.SortStableFunc(mounts[own:], func(a, b specs.Mount) int {
-		return cmp.Compare(strings.Count(destination(a), "/"), strings.Count(destination(b), "/"))
-	})
-	return mounts
 }
 
 // mergeNamespaces replaces by type and appends the rest.

@@ -100,6 +100,39 @@ func TestApplyMountsFirst(t *testing.T) {
 	}
 }
 
+func TestApplyMountsAt(t *testing.T) {
+	list := func(names string) (mounts []specs.Mount) {
+		for name := range strings.FieldsSeq(names) {
+			mounts = append(mounts, specs.Mount{Destination: "/" + name, Type: "tmpfs"})
+		}
+		return mounts
+	}
+	for name, test := range map[string]struct {
+		edit Edit
+		want string
+	}{
+		"put before":    {Edit{MountsAt: []MountsAt{{Index: 1, Mounts: list("x y")}}}, "a x y b c b"},
+		"replaced":      {Edit{MountsAt: []MountsAt{{Index: 1, Replaced: 1, Mounts: list("x")}, {Index: 3, Replaced: 1, Mounts: list("y z")}}}, "a x c y z"},
+		"taken out":     {Edit{MountsAt: []MountsAt{{Replaced: 3}}}, "b"},
+		"twice":         {Edit{MountsAt: []MountsAt{{Index: 1, Mounts: list("x")}, {Index: 1, Mounts: list("y")}}}, "a x y b c b"},
+		"at the end":    {Edit{MountsAt: []MountsAt{{Index: 4, Mounts: list("x")}}}, "a b c b x"},
+		"beyond":        {Edit{MountsAt: []MountsAt{{Index: 2, Replaced: 9}, {Index: 11, Mounts: list("x")}}}, "a b x"},
+		"after drops":   {Edit{DropMounts: []string{"/a"}, MountsAt: []MountsAt{{Index: 1, Replaced: 1}}}, "b b"},
+		"before others": {Edit{MountsAt: []MountsAt{{Index: 3, Replaced: 1}}, Mounts: list("b d"), MountsFirst: list("f")}, "f a b c d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := loadMinimal(t, nil)
+			b.Spec.Mounts = list("a b c b")
+			if err := b.Apply(test.edit); err != nil {
+				t.Fatal(err)
+			}
+			if want := list(test.want); !reflect.DeepEqual(b.Spec.Mounts, want) {
+				t.Errorf("got %+v\nwant %+v", b.Spec.Mounts, want)
+			}
+		})
+	}
+}
+
 func TestApplyRest(t *testing.T) {
 	b := loadMinimal(t, nil) // no linux section, no annotations
 	if err := b.Apply(Edit{Namespaces: []specs.LinuxNamespace{{Type: "user"}}}); err != nil {
@@ -150,6 +183,9 @@ func TestApplyRefuses(t *testing.T) {
 		edit Edit
 		text string
 	}{
+		"mounts at":     {Edit{MountsAt: []MountsAt{{Index: 1, Replaced: 2}, {Index: 2}}}, "mountsAt[1].index: 2 is before"},
+		"mounts back":   {Edit{MountsAt: []MountsAt{{Replaced: -1}}}, "mountsAt[0].replaced: -1 is not"},
+		"mounts placed": {Edit{MountsAt: []MountsAt{{Mounts: []specs.Mount{{}}}}}, "mountsAt[0].mounts[0].destination: missing"},
 		"env":           {Edit{Env: []string{"A=1", "B"}}, "env[1]: entry B has no '='"},
 		"env default":   {Edit{EnvDefault: []string{"=B"}}, "envDefault[0]: entry =B has no name"},
 		"env prepend":   {Edit{EnvPrepend: []string{"B=\x00"}}, `envPrepend[0]: entry "B=\x00" contains a NUL byte`},
@@ -211,9 +247,13 @@ func fullEdit() Edit {
 			Destination: "/d", Source: "/s", Options: []string{"bind"},
 			UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}},
 		}},
+		MountsAt:    []MountsAt{{Index: 1, Replaced: 1, Mounts: []specs.Mount{{Destination: "/e", Source: "/s", Options: []string{"bind"}}}}},
 		Exact:       []string{"/f"},
 		MountsFirst: []specs.Mount{{Destination: "/f", Source: "/s", Options: []string{"bind"}}},
-		RootPath:    "/usr", Annotations: map[string]string{"a": "b"}, Terminal: true,
+		Capabilities: &specs.LinuxCapabilities{
+			Bounding: []string{"A"}, Effective: []string{"A"}, Inheritable: []string{"A"}, Permitted: []string{"A"}, Ambient: []string{"A"},
+		},
+		RootPath: "/usr", RootReadonly: true, Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
 		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
 		Devices: []Device{{
@@ -292,6 +332,21 @@ func TestEditJSON(t *testing.T) {
 	}
 	if got := marshal(t, Edit{From: "x"}); got != `{"from":"x"}` {
 		t.Errorf("an empty edit is %s", got)
+	}
+}
+
+func TestEditEmpty(t *testing.T) {
+	if !(Edit{From: "x", Rule: "y", Env: []string{}}).Empty() {
+		t.Error("an edit with words alone changes something")
+	}
+	full := reflect.ValueOf(fullEdit())
+	for i := range full.NumField() {
+		var e Edit
+		reflect.ValueOf(&e).Elem().Field(i).Set(full.Field(i))
+		name := full.Type().Field(i).Name
+		if words := name == "From" || name == "Rule"; e.Empty() != words {
+			t.Errorf("an edit of %s: empty is %v", name, e.Empty())
+		}
 	}
 }
 

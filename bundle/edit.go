@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -61,8 +62,15 @@ type Edit struct {
 	// (config.md, POSIX-platform User).
 	AdditionalGids []uint32 `json:"additionalGids,omitempty"`
 
+	// Capabilities replace process.capabilities as a whole (config.md, Linux Process).
+	Capabilities *specs.LinuxCapabilities `json:"capabilities,omitempty"`
+
 	// Terminal sets process.terminal (config.md, Process).
 	Terminal bool `json:"terminal,omitempty"`
+
+	// MountsAt put mounts into the order of the container's, or in place of them; by index,
+	// each after the one before it.
+	MountsAt []MountsAt `json:"mountsAt,omitempty"`
 
 	// Mounts are added, or replace the container's at the same destination
 	// (config.md, Mounts).
@@ -96,6 +104,9 @@ type Edit struct {
 	// on the host. It may lead through symlinks.
 	RootPath string `json:"rootPath,omitempty"`
 
+	// RootReadonly sets root.readonly (config.md, Root).
+	RootReadonly bool `json:"rootReadonly,omitempty"`
+
 	// Annotations are set by key (config.md, Annotations).
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
@@ -112,6 +123,8 @@ func (e Edit) clone() Edit {
 	e.UIDMappings = slices.Clone(e.UIDMappings)
 	e.GIDMappings = slices.Clone(e.GIDMappings)
 	e.User = cloneUser(e.User)
+	e.Capabilities = cloneCapabilities(e.Capabilities)
+	e.MountsAt = cloneMountsAt(e.MountsAt)
 	e.Mounts = cloneMounts(e.Mounts)
 	e.MountsFirst = cloneMounts(e.MountsFirst)
 	e.Exact = slices.Clone(e.Exact)
@@ -123,6 +136,18 @@ func (e Edit) clone() Edit {
 	e.Hooks = cloneHooks(e.Hooks)
 	e.Annotations = maps.Clone(e.Annotations)
 	return e
+}
+
+// Empty reports whether the edit changes nothing.
+func (e Edit) Empty() bool {
+	e.From, e.Rule = "", ""
+	v := reflect.ValueOf(e)
+	for i := range v.NumField() {
+		if !unset(v.Field(i)) {
+			return false
+		}
+	}
+	return true
 }
 
 // WithoutContent returns the edits, to be recorded or printed, without the
@@ -149,6 +174,16 @@ func cloneUser(u *specs.User) *specs.User {
 		c.Umask = &umask
 	}
 	return &c
+}
+
+func cloneCapabilities(c *specs.LinuxCapabilities) *specs.LinuxCapabilities {
+	if c == nil {
+		return nil
+	}
+	return &specs.LinuxCapabilities{
+		Bounding: slices.Clone(c.Bounding), Effective: slices.Clone(c.Effective), Inheritable: slices.Clone(c.Inheritable),
+		Permitted: slices.Clone(c.Permitted), Ambient: slices.Clone(c.Ambient),
+	}
 }
 
 func cloneMounts(mounts []specs.Mount) []specs.Mount {

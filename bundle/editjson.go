@@ -33,7 +33,7 @@ func (e Edit) MarshalJSON() ([]byte, error) {
 	return append(text, '}'), nil
 }
 
-// unset tells what omitempty means.
+// unset reports whether omitempty leaves the field out.
 func unset(v reflect.Value) bool {
 	if v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
 		return v.Len() == 0

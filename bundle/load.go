@@ -28,6 +28,9 @@ const pathMax = 4096
 // Load reads dir/config.json and resolves the root filesystem (bundle.md,
 // config.md: root).
 //
+// What is bound over the root becomes the root file system, by an edit: the first of
+// Bundle.Applied.
+//
 // dir is made absolute against the working directory; nothing else depends on
 // that, and nothing is written. Unknown properties are ignored, as config.md
 // (Extensibility) demands. As with every runtime that uses encoding/json, names
@@ -38,6 +41,20 @@ const pathMax = 4096
 // Every error is a *ConfigError. Load checks only what it needs itself: the
 // rest is Validate's, after the edits.
 func Load(dir string) (*Bundle, error) {
+	b, err := LoadPlain(dir)
+	if err != nil {
+		return nil, err
+	}
+	if bad := b.takeRootMount(); bad != nil {
+		bad.File = filepath.Join(b.Dir, ConfigName)
+		return nil, bad
+	}
+	return b, nil
+}
+
+// LoadPlain is Load without its own edit: the configuration is as it was written, and a
+// bind over the root is a mount. The edits of what Load returns begin from here.
+func LoadPlain(dir string) (*Bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, &ConfigError{File: filepath.Join(dir, ConfigName), Err: err}
@@ -57,12 +74,7 @@ func Load(dir string) (*Bundle, error) {
 		bad.File = file
 		return nil, bad
 	}
-	b := &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec, Foreign: !utf8.Valid(data)}
-	if bad := b.takeRootMount(); bad != nil {
-		bad.File = file
-		return nil, bad
-	}
-	return b, nil
+	return &Bundle{Dir: abs, Rootfs: rootfs, Spec: spec, Foreign: !utf8.Valid(data)}, nil
 }
 
 // readConfig returns the content of a regular file of at most MaxConfigSize bytes.

@@ -46,6 +46,14 @@ func IsBind(m specs.Mount) bool {
 	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
+// NameOf says what m mounts, for people.
+func NameOf(m specs.Mount) string {
+	if IsBind(m) {
+		return m.Source
+	}
+	return m.Type
+}
+
 // Bind returns the bind mount of a file or directory of the host. The options, as
 // in config.json, are all that it gets: bind or rbind is among them.
 func Bind(source, destination string, options ...string) specs.Mount {

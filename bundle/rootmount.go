@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"path/filepath"
-	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -37,11 +36,13 @@ func (b *Bundle) takeRootMount() *ConfigError {
 	if err != nil {
 		return invalid(field+".source", "%w", err)
 	}
-	b.Spec.Mounts = slices.Clone(b.Spec.Mounts[last+1:])
+	e := Edit{
+		From: "config.json", Rule: field + ": a bind over /",
+		MountsAt: []MountsAt{{Replaced: last + 1}}, RootPath: rootfs, RootReadonly: readonly,
+	}
+	b.merge(e)
+	b.Applied = append(b.Applied, e)
 	b.Rootfs = rootfs
-	b.Spec.Root.Path = rootfs
-	b.Spec.Root.Readonly = b.Spec.Root.Readonly || readonly
-	b.Applied = append(b.Applied, Edit{From: "config.json", Rule: field + ": a bind over /", RootPath: rootfs})
 	return nil
 }
 

@@ -1,7 +1,9 @@
 package bundle_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +75,21 @@ func TestBindOverRoot(t *testing.T) {
 			}
 			if b.Rootfs != filepath.Join(dir, c.rootfs) || len(b.Spec.Mounts) != c.left || b.Spec.Root.Readonly != c.readonly {
 				t.Errorf("%s, %v, readonly %v", b.Rootfs, b.Spec.Mounts, b.Spec.Root.Readonly)
+			}
+			again, err := bundle.LoadPlain(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(again.Spec.Mounts) != len(c.mounts) || len(again.Applied) != 0 {
+				t.Errorf("as it was written: %v, edits %v", again.Spec.Mounts, again.Applied)
+			}
+			if err := again.Apply(b.Applied...); err != nil {
+				t.Fatal(err)
+			}
+			got, gotErr := json.Marshal(again.Spec)
+			want, wantErr := json.Marshal(b.Spec)
+			if err := errors.Join(gotErr, wantErr); err != nil || again.Rootfs != b.Rootfs || !bytes.Equal(got, want) {
+				t.Errorf("the recorded edits make %s of it, want %s (%v)", got, want, err)
 			}
 		})
 	}

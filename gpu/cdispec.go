@@ -11,6 +11,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/ocishim/ocishim/internal/text"
+	"github.com/ocishim/ocishim/internal/yaml"
 )
 
 // A cdiSpec is a specification and the file it is from.
@@ -41,12 +42,12 @@ func (p *plan) cdiSpecs() cdiRegistry {
 		r.dirs = []string{"/etc/cdi", "/var/run/cdi"}
 	}
 	for priority, dir := range r.dirs {
-		for _, name := range sorted(p.Node.Names(dir)) {
+		for _, name := range sorted(p.Host.Names(dir)) {
 			file := path.Join(dir, name)
 			if ext := path.Ext(name); ext != ".json" && ext != ".yaml" {
 				continue
 			}
-			data, err := p.Node.ReadFile(file)
+			data, err := p.Host.ReadFile(file)
 			if err == nil {
 				err = r.add(file, data, priority)
 			}
@@ -92,7 +93,7 @@ func (r *cdiRegistry) find(name string) (cdiDevice, error) {
 // parseCDI reads a specification of version 0.3 to 1.1.
 func parseCDI(file string, data []byte) (*cdiSpec, error) {
 	if path.Ext(file) == ".yaml" {
-		value, err := parseYAML(string(data))
+		value, err := yaml.Parse(string(data))
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A driver is NVIDIA's user-space driver as it lies on the node.
@@ -42,12 +43,12 @@ func (p *plan) driverVersion() string {
 }
 
 func (p *plan) askVersion() string {
-	if v := p.Node.ReadLine("/sys/module/nvidia/version"); v != "" {
+	if v := p.Host.ReadLine("/sys/module/nvidia/version"); v != "" {
 		return v
 	}
 	// NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar ...
 	// NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build ...
-	for _, field := range strings.Fields(p.Node.ReadLine("/proc/driver/nvidia/version")) {
+	for _, field := range strings.Fields(p.Host.ReadLine("/proc/driver/nvidia/version")) {
 		if strings.Count(field, ".") >= 1 && strings.Trim(field, "0123456789.") == "" {
 			return field
 		}
@@ -59,11 +60,11 @@ func (p *plan) askVersion() string {
 // driver's container.
 func (p *plan) driverRoot() (*host.Tree, func()) {
 	if p.Site.DriverRoot != "" {
-		if t, err := p.Node.Sub(p.Site.DriverRoot); err == nil {
+		if t, err := p.Host.Sub(p.Site.DriverRoot); err == nil {
 			return t, t.Close
 		}
 	}
-	return p.Node, func() {}
+	return p.Host, func() {}
 }
 
 // driver finds the driver's files. What is found is kept until the machine boots,
@@ -141,7 +142,7 @@ func changed(t *host.Tree, path string) int64 {
 }
 
 func (p *plan) findLibraries(root *host.Tree, d *driver) {
-	d.Changed[host.LoaderCache] = changed(root, host.LoaderCache)
+	d.Changed[ldcache.Path] = changed(root, ldcache.Path)
 	seen := map[string]bool{}
 	for _, dir := range p.driverDirs(root, d.Version) {
 		for _, sub := range []string{"", "vdpau"} {
@@ -183,15 +184,17 @@ func (p *plan) findFiles(root *host.Tree, d *driver) {
 // there may be libraries of other versions elsewhere, or beside them.
 func (p *plan) driverDirs(root *host.Tree, version string) []string {
 	var candidates []string
-	if c, err := root.LoaderCache(); err == nil {
+	if c, err := linker.ReadCache(root); err == nil {
+		loader := linker.New(linker.NewView(root, nil), p.Arch, nil)
+		loader.Cache = c
 		for _, name := range []string{"libcuda.so.1", "libnvidia-ml.so.1"} {
-			for _, file := range c.Lookup(name, ldcache.Flags(p.Arch)) {
+			for _, file := range loader.Cached(name) {
 				candidates = append(candidates, path.Dir(file))
 			}
 		}
 	}
-	candidates = append(candidates, host.LibraryDirs(p.Arch)...)
-	if triplet := host.Triplet(p.Arch); triplet != "" {
+	candidates = append(candidates, linker.LibraryDirs(p.Arch)...)
+	if triplet := linker.Triplet(p.Arch); triplet != "" {
 		candidates = append(candidates, "/usr/lib/"+triplet+"/nvidia/current")
 	}
 	candidates = append(candidates, "/usr/lib64/nvidia", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")
@@ -239,10 +242,10 @@ func (p *plan) driverLibrary(root *host.Tree, file, base string) (driverLibrary,
 // libraryHeaders reads a library by its path on this machine.
 func (p *plan) libraryHeaders(source string) (host.Library, bool) {
 	inside := source
-	if root := p.Node.HostPath("/"); root != "/" {
+	if root := p.Host.HostPath("/"); root != "/" {
 		inside = strings.TrimPrefix(source, root)
 	}
-	lib, err := p.Node.Library(inside)
+	lib, err := p.Host.Library(inside)
 	return lib, err == nil && lib.Machine == host.Machine(p.Arch)
 }
 

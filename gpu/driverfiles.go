@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // programsOf are the driver's programs by capability.
@@ -32,13 +33,10 @@ func programsOf(caps capabilitySet) []string {
 // mount.
 const mostNeighbours = 64
 
-// driverPrograms is what the edit with them comes from.
-const driverPrograms = "nvidia programs"
-
 // programs gives the driver's programs: over those of the same name that the
 // image has, else in /usr/local/bin, else in a directory of ours in PATH.
 func (p *plan) programs(d driver, caps capabilitySet) {
-	e := bundle.Edit{From: driverPrograms, Rule: driverCapabilities}
+	e := bundle.Edit{From: "nvidia programs", Rule: driverCapabilities}
 	beside := "/usr/local/bin"
 	if !p.Image.IsDir(beside) || len(p.Image.Names(beside)) > mostNeighbours {
 		beside = ""
@@ -59,7 +57,7 @@ func (p *plan) programs(d driver, caps capabilitySet) {
 		}
 		e.Mounts = append(e.Mounts, bindOf(source, target))
 	}
-	p.add(e)
+	p.addForGlibc(e)
 }
 
 // findIn is the path, without links, of a file in the first directory that has it.
@@ -89,12 +87,12 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 		dir := "/tmp/nvidia-mps"
 		if p.Site.MPSDir != "" {
 			dir = p.Site.MPSDir
-			if p.Node.IsDir(dir) {
+			if p.Host.IsDir(dir) {
 				e.Env = append(e.Env, "CUDA_MPS_PIPE_DIRECTORY="+dir)
 			}
 		}
-		if owner := p.Node.Owner(dir); owner <= 0 || owner == os.Geteuid() {
-			give(p.Node, dir)
+		if owner := p.Host.Owner(dir); owner <= 0 || owner == os.Geteuid() {
+			give(p.Host, dir)
 		} else { // anybody can make one in /tmp
 			p.warn(fmt.Sprintf("the directory of NVIDIA's MPS, %s, belongs to uid %d: it is left out", dir, owner))
 		}
@@ -106,7 +104,7 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 // changed: the driver's libraries are not to make device nodes anew.
 func (p *plan) kernelParameters() {
 	const params = "/proc/driver/nvidia/params"
-	data, err := p.Node.ReadFile(params)
+	data, err := p.Host.ReadFile(params)
 	if err != nil {
 		return
 	}
@@ -128,10 +126,10 @@ func (p *plan) firmware(root *host.Tree, version string) {
 	}
 	e := bundle.Edit{From: "nvidia firmware", Rule: "the site's configuration"}
 	dirs := []string{"/lib/firmware/updates", "/lib/firmware"}
-	if release := p.Node.ReadLine("/proc/sys/kernel/osrelease"); release != "" {
+	if release := p.Host.ReadLine("/proc/sys/kernel/osrelease"); release != "" {
 		dirs = []string{"/lib/firmware/updates/" + release, "/lib/firmware/updates", "/lib/firmware/" + release, "/lib/firmware"}
 	}
-	if own := p.Node.ReadLine("/sys/module/firmware_class/parameters/path"); path.IsAbs(own) {
+	if own := p.Host.ReadLine("/sys/module/firmware_class/parameters/path"); path.IsAbs(own) {
 		dirs = append([]string{own}, dirs...)
 	}
 	given := map[string]bool{}
@@ -244,7 +242,7 @@ func (p *plan) gbmBackend(e *bundle.Edit) {
 		return
 	}
 	var own []string
-	for _, dir := range host.LibraryDirs(p.Arch) {
+	for _, dir := range linker.LibraryDirs(p.Arch) {
 		if p.Image.IsDir(dir + "/gbm") {
 			own = append(own, dir+"/gbm")
 		}

@@ -29,7 +29,7 @@ const (
 func activationEdit(dir string, o LaunchOptions) (bundle.Edit, error) {
 	e := bundle.Edit{From: "systemd"}
 	if o.ListenFDs > 0 {
-		e.Env = append(e.Env, "LISTEN_FDS="+strconv.Itoa(o.ListenFDs), "LISTEN_PID=1")
+		e.Env = listenVariables(o.ListenFDs, 1)
 	}
 	if o.NotifySocket == "" {
 		return e, nil
@@ -39,11 +39,13 @@ func activationEdit(dir string, o LaunchOptions) (bundle.Edit, error) {
 		return e, fmt.Errorf("make notify socket: %w", err)
 	}
 	e.Env = append(e.Env, "NOTIFY_SOCKET="+filepath.Join(notifyTarget, notifyName))
-	e.Mounts = []specs.Mount{{
-		Destination: notifyTarget, Type: "bind", Source: source,
-		Options: []string{"bind", "nosuid", "noexec", "nodev", "ro"},
-	}}
+	e.Mounts = []specs.Mount{bundle.Bind(source, notifyTarget, "bind", "nosuid", "noexec", "nodev", "ro")}
 	return e, nil
+}
+
+// listenVariables tell the process with the pid how many descriptors are for it.
+func listenVariables(count, pid int) []string {
+	return []string{"LISTEN_FDS=" + strconv.Itoa(count), "LISTEN_PID=" + strconv.Itoa(pid)}
 }
 
 // preserve hands the n descriptors from first on to the container, at the same
@@ -77,16 +79,18 @@ func pmiDescriptor(entry string) (fd int, ok bool) {
 	return fd, err == nil && fd > 2 && passed(fd)
 }
 
-// preservePMI has a Slurm task keep PMI2's descriptor. libcontainer numbers those that
-// it passes on, so the task is told another number.
-func preservePMI(p *libcontainer.Process) {
-	p.Env = slices.Clone(p.Env)
-	for i, entry := range p.Env {
+// pmiEdit makes the process keep PMI2's descriptor, after those that it is handed anyway.
+// libcontainer numbers what it passes on, so the process is told another number. The file is nil
+// where there is no such descriptor.
+func pmiEdit(env []string, handed int) (bundle.Edit, *os.File) {
+	e := bundle.Edit{From: "PMI2", Rule: "its descriptor gets another number"}
+	for _, entry := range slices.Backward(env) {
 		if fd, ok := pmiDescriptor(entry); ok {
-			p.ExtraFiles = append(p.ExtraFiles, os.NewFile(uintptr(fd), "PMI2"))
-			p.Env[i] = pmiVariable + strconv.Itoa(2+len(p.ExtraFiles))
+			e.Env = []string{pmiVariable + strconv.Itoa(3+handed)}
+			return e, os.NewFile(uintptr(fd), "PMI2")
 		}
 	}
+	return e, nil
 }
 
 // connectPidfd connects to the socket over which libcontainer sends a pidfd of

@@ -8,8 +8,20 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
+
+// capabilitiesEdit leaves out those that cannot be granted to the first process.
+func capabilitiesEdit(b *bundle.Bundle) bundle.Edit {
+	e := bundle.Edit{From: "capabilities", Rule: "those that ocishim's caller does not have cannot be granted"}
+	if wanted := b.Spec.Process.Capabilities; namespace(b.Spec, specs.UserNamespace) == nil {
+		if granted := withoutMissing(b.ID, wanted); granted != wanted {
+			e.Capabilities = granted
+		}
+	}
+	return e
+}
 
 // withoutMissing leaves out the capabilities that this process does not have itself, for a
 // container without a user namespace: nobody can grant those, and the container runs

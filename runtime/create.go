@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -12,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Create makes the container of the bundle and leaves its first process
@@ -25,12 +26,12 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if !b.Spec.Process.Terminal && o.ConsoleSocket != "" {
 		return nil, errors.New("create container: --console-socket is given, but process.terminal is not set")
 	}
-	ignoreNothing()
+	stopIgnoringSignals()
 	l, err := newLaunch(s, b, o)
 	if err != nil {
 		return nil, err
 	}
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	if err := l.create(); err != nil {
 		l.abort()
 		return nil, err
@@ -46,6 +47,8 @@ type launch struct {
 	o       LaunchOptions
 	lc      *libcontainer.Container
 	process *libcontainer.Process
+	mounts  []specs.Mount // with the names that people gave to their sources
+	ofImage []string      // where parts of the image are mounted by their paths
 }
 
 // newLaunch claims the container's id.
@@ -67,12 +70,13 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Boot:        process.BootID(),
 		Numbering:   process.Numbering(),
 		Launcher:    self,
-		Step:        o.Step,
-		Kept:        o.Keep,
+		Lifetime:    o.Lifetime,
+		Signals:     o.Signals,
+		Cgroup:      o.Cgroup,
 
 		NotifySocket: o.NotifySocket,
 	}
-	if o.Step {
+	if o.Watch == WatchSlurmstepd {
 		r.Daemon = stepDaemon()
 	}
 	c, err := s.claim(r)
@@ -94,35 +98,56 @@ func (l *launch) prepare() error {
 		return err
 	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
-	if err := plan(l.b, l.c.dir, l.o); err != nil {
+	var err error
+	if l.ofImage, err = plan(l.b, l.c.dir(), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := l.check(); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
-	var err error
-	wanted := *l.b.Spec.Process
-	if namespace(l.b.Spec, specs.UserNamespace) == nil {
-		wanted.Capabilities = withoutMissing(l.b.ID, wanted.Capabilities)
-	}
-	if wanted.Env, err = homeAtLaunch(l.b, wanted.Env); err != nil {
+	if err := l.prepareProcess(); err != nil {
 		return err
 	}
-	if l.process, err = newProcess(&wanted); err != nil {
+	l.mounts = l.b.Spec.Mounts
+	if err := enterBundle(l.b); err != nil {
 		return err
-	}
-	l.process.Init = true
-	if err := preserve(l.process, 3, l.o.ListenFDs+l.o.PreserveFDs); err != nil {
-		return err
-	}
-	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
-		return err
-	}
-	if l.o.Step {
-		preservePMI(l.process)
 	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
+}
+
+// prepareProcess makes libcontainer's side of the first process. What others are made after
+// is the process without the edits for this one.
+func (l *launch) prepareProcess() error {
+	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	home, err := homeAtLaunch(l.b)
+	if err != nil {
+		return err
+	}
+	handed := l.o.ListenFDs + l.o.PreserveFDs
+	edits := []bundle.Edit{capabilitiesEdit(l.b), home}
+	var pmi *os.File
+	if l.o.Descriptors == DescriptorsAndPMI {
+		var e bundle.Edit
+		e, pmi = pmiEdit(l.b.Spec.Process.Env, handed)
+		edits = append(edits, e)
+	}
+	if err := amend(l.b, edits...); err != nil {
+		return err
+	}
+	if l.process, err = newProcess(l.b.Spec.Process); err != nil {
+		return err
+	}
+	l.process.Init = true
+	if err := preserve(l.process, 3, handed); err != nil {
+		return err
+	}
+	if pmi != nil {
+		l.process.ExtraFiles = append(l.process.ExtraFiles, pmi)
+	}
+	return nil
 }
 
 // check says what of the planned spec cannot be had.
@@ -165,7 +190,7 @@ func (l *launch) start() error {
 	}
 	defer closeSocket()
 	if err := l.bringUp(); err != nil {
-		return explain(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.b.Spec.Mounts, err))
+		return libcontainerError(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.mounts, err))
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -175,7 +200,7 @@ func (l *launch) start() error {
 	if err != nil {
 		return err
 	}
-	if err := l.checkScaffold(); err != nil {
+	if err := mountpoints.CheckOfImage(pid, l.c.Rootfs, l.ofImage); err != nil {
 		return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 	}
 	if err := l.c.keepEdits(l.b.Applied); err != nil {
@@ -186,13 +211,13 @@ func (l *launch) start() error {
 			return err
 		}
 	}
-	return l.c.Record.write(l.c.dir)
+	return l.c.write()
 }
 
 // bringUp has libcontainer make the container.
 func (l *launch) bringUp() error {
 	if l.o.Restore == nil {
-		return inSequence(func() error { return l.lc.Start(l.process) })
+		return withOneProcessor(func() error { return l.lc.Start(l.process) })
 	}
 	if err := l.lc.Restore(l.process, l.o.Restore); err != nil {
 		return criuError(err, l.o.Restore, "restore.log")
@@ -200,8 +225,8 @@ func (l *launch) bringUp() error {
 	return nil
 }
 
-// abort removes what a failed launch left, the entry included; only a Slurm
-// task leaves a tombstone, for the cleanup that will ask for it.
+// abort removes what a failed launch left, the entry included, unless a tombstone is
+// to stay for a cleanup that will ask for it.
 func (l *launch) abort() {
 	if l.process != nil && l.c.Init.Pid != 0 {
 		_ = l.process.Signal(unix.SIGKILL)
@@ -213,7 +238,7 @@ func (l *launch) abort() {
 	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
 		_ = os.Remove(l.o.PidFile)
 	}
-	if l.o.Step {
+	if l.o.Lifetime.leavesTombstone() {
 		_ = l.c.bury(ExitLaunchFailed)
 		return
 	}
@@ -227,7 +252,7 @@ const ExitLaunchFailed = 125
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {
-		removeTree(filepath.Join(c.dir, name))
+		entry.RemoveTree(c.entry.File(name))
 	}
-	return c.write(c.dir)
+	return c.write()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -32,12 +33,22 @@ func checkInterpreter(b *bundle.Bundle) error {
 	}
 	defer command.Close()
 	interpreter := interpreterOf(command)
-	if !filepath.IsAbs(interpreter) || mountedOver(b.Spec, interpreter) || exists(root, interpreter) {
+	if !filepath.IsAbs(interpreter) || mountedOver(b.Spec, interpreter) || isIn(root, interpreter) {
 		return nil
 	}
 	// With execve's words at the end, by which Docker's exit status is 127.
 	return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image: %s",
 		b.Spec.Process.Args[0], ErrCommandNotFound, interpreter, unix.ENOENT.Error())
+}
+
+// isIn reports whether the path leads to something inside the root.
+func isIn(root *os.File, path string) bool {
+	fd, err := inplace.OpenIn(int(root.Fd()), path)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
 }
 
 // openCommand opens the command's file, nil when it does not lie in the rootfs
@@ -56,7 +67,7 @@ func openCommand(root *os.File, spec *specs.Spec) *os.File {
 		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return nil
 		}
-		file, err := os.OpenFile(descriptorPath(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		file, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // Where config.json has no HOME, libcontainer looks for one in the container's /etc/passwd,
@@ -23,35 +24,32 @@ func hasHome(env []string) bool {
 	return home != ""
 }
 
-// homeAtLaunch is the environment of the container's first process.
-func homeAtLaunch(b *bundle.Bundle, env []string) ([]string, error) {
-	if hasHome(env) {
-		return env, nil
+// homeAtLaunch sets it for the container's first process.
+func homeAtLaunch(b *bundle.Bundle) (bundle.Edit, error) {
+	e := bundle.Edit{From: "home", Rule: "the container's /etc/passwd is not a file"}
+	if hasHome(b.Spec.Process.Env) {
+		return e, nil
 	}
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open rootfs: %w", err)
+		return e, fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
-	if passwdIsFile(root, b.Spec.Mounts) {
-		return env, nil
+	if !passwdIsFile(root, b.Spec.Mounts) {
+		e.Env = []string{homeUnknown}
 	}
-	return append(slices.Clone(env), homeUnknown), nil
+	return e, nil
 }
 
-// passwdIsFile tells whether passwd will be a file, or nothing.
+// passwdIsFile reports whether passwd will be a file, or nothing.
 func passwdIsFile(root *os.File, mounts []specs.Mount) bool {
-	v := newView(root)
-	for _, m := range mounts {
-		v.mount(v.find(m.Destination).path, m)
-	}
-	found := v.find("/etc/passwd")
+	at, kind := mountpoints.Find(root, mounts, "/etc/passwd")
 	for _, kernels := range []string{"/dev/", "/proc/", "/sys/"} {
-		if strings.HasPrefix(found.path, kernels) {
+		if strings.HasPrefix(at, kernels) {
 			return false // not made yet, and not a file
 		}
 	}
-	return found.kind == 0 || found.kind == unix.S_IFREG
+	return kind == 0 || kind == unix.S_IFREG
 }
 
 // homeAtExec is the environment of a process that is added: the container runs, and may have

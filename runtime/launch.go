@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -20,6 +19,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // libcontainerDir is the part of an entry that libcontainer writes.
@@ -50,77 +50,34 @@ type LaunchOptions struct {
 	// first moment.
 	Restore *CheckpointOptions
 
-	// Step marks a task of a Slurm step, see Record.Step. Its unhandled
-	// signals have their default effect, and nothing is written to its image.
-	Step bool
-	// Keep leaves a tombstone after the end, as for a Slurm task.
-	Keep bool
+	Policies
 	// Output is where CreateSupervised puts the output of a Slurm task; the entry's
 	// own file when empty.
 	Output string
 }
 
 // plan applies to the bundle what its launch here needs, as edits; what they
-// refer to is made in dir, the container's entry.
-func plan(b *bundle.Bundle, dir string, o LaunchOptions) error {
-	b.Spec.Mounts = plainMounts(b.Spec.Mounts, b.Dir)
-	uid, gid := os.Geteuid(), os.Getegid()
-	if uid != 0 {
-		if err := b.Apply(rootlessEdit(b.Spec, uid, gid)); err != nil {
-			return err
-		}
-	}
-	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
-		// Slurm 22.05 gives the task a terminal and does not say so.
-		if err := b.Apply(bundle.Edit{From: "terminal", Terminal: true}); err != nil {
-			return err
-		}
-	}
-	if foreign := withoutForeignIDs(b.Spec); len(foreign.Mounts) > 0 {
-		if err := b.Apply(foreign); err != nil {
-			return err
-		}
-	}
-	dirs, err := checkSources(b.Spec.Mounts)
-	if err != nil {
-		return err
-	}
-	if err := unlockable(b.Spec, dirs, true); err != nil {
-		return err
-	}
-	if o.InPlace {
-		b.Spec.Mounts = recursively(b.Spec.Mounts)
+// refer to is made in dir, the container's entry. It returns where parts of the image are
+// mounted by their paths.
+func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err error) {
+	if err := foresee(b, o); err != nil {
+		return nil, err
 	}
 	activation, err := activationEdit(dir, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(activation.Env) > 0 {
-		if err := b.Apply(activation); err != nil {
-			return err
-		}
+	if err := amend(b, activation); err != nil {
+		return nil, err
 	}
 	injected := len(b.Files)+len(b.Links)+len(b.Directories) > 0
-	if err := makeInjected(b, dir, false); err != nil {
-		return err
+	if err := inject(b, dir, false); err != nil {
+		return nil, err
 	}
-	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
-		return applyScaffold(b, dir, true, o.InPlace)
+	if o.Image == ImageReadOnly || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
+		return addMountPoints(b, dir, mountpoints.Options{ByPath: true, Strict: o.InPlace})
 	}
-	return nil
-}
-
-// applyScaffold adds the mount points that the image lacks, made in the entry.
-func applyScaffold(b *bundle.Bundle, entry string, byPath, strict bool) error {
-	edit, err := planScaffold(b, filepath.Join(entry, scaffoldDir), byPath, strict)
-	if err != nil {
-		return err
-	}
-	edit.From = scaffoldEdit
-	if len(edit.MountsFirst) == 0 && edit.RootPath == "" {
-		return nil
-	}
-	return b.Apply(edit)
+	return nil, nil
 }
 
 // isTerminal tells whether the file is a terminal (isatty(3)).
@@ -129,20 +86,49 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// newContainer makes libcontainer's container from the planned bundle.
+// enterBundle makes the bundle our working directory: libcontainer takes that for the
+// bundle, and a task's own may be gone.
+func enterBundle(b *bundle.Bundle) error {
+	if err := os.Chdir(b.Dir); err != nil {
+		return fmt.Errorf("enter bundle: %w", err)
+	}
+	return nil
+}
+
+// newContainer makes libcontainer's container from the planned bundle, in which we are.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
-	name := filepath.Base(c.dir)
-	spec := *b.Spec
-	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
-	spec.Linux = withoutFifoNumbers(spec.Linux)
-	if err := nameable(&spec, c.dir, b.Foreign); err != nil {
+	name := c.entry.Name()
+	names, err := nameable(b, c.dir())
+	if err != nil {
 		return nil, err
 	}
-	// libcontainer takes the working directory for the bundle; a task's own may
-	// be gone.
-	if err := os.Chdir(b.Dir); err != nil {
-		return nil, fmt.Errorf("enter bundle: %w", err)
+	if err := amend(b, names); err != nil {
+		return nil, err
 	}
+	config, err := convert(b, o, name)
+	if err != nil {
+		return nil, err
+	}
+	c.keepPoststart(b.Spec, config)
+	switch {
+	case os.Geteuid() == 0:
+	case o.Cgroup == CallersCgroup:
+		stayInCgroup(config.Cgroups)
+	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
+		goWithoutCgroup(config.Cgroups)
+	}
+	lc, err := libcontainer.Create(c.entry.File(libcontainerDir), name, config)
+	if err != nil {
+		return nil, fmt.Errorf("create container: %w", err)
+	}
+	return lc, c.recordCgroups(lc)
+}
+
+// convert says in libcontainer's words what the container of the planned bundle is, in
+// which we are.
+func convert(b *bundle.Bundle, o LaunchOptions, name string) (*configs.Config, error) {
+	spec := *b.Spec
+	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName:       name,
 		UseSystemdCgroup: o.SystemdCgroup,
@@ -158,35 +144,7 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	for i, label := range config.Labels { // the bundle's path, and annotations
 		config.Labels[i] = bundle.EncodeBytes(label)
 	}
-	c.keepPoststart(&spec, config)
-	switch {
-	case os.Geteuid() == 0:
-	case o.Step:
-		stayInCgroup(config.Cgroups)
-	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
-		goWithoutCgroup(config.Cgroups)
-	}
-	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
-	if err != nil {
-		return nil, fmt.Errorf("create container: %w", err)
-	}
-	return lc, c.recordCgroups(lc)
-}
-
-// withoutFifoNumbers drops the device numbers of fifos: they mean nothing there
-// (config-linux.md, Devices), but libcontainer looks for them in the fifo.
-func withoutFifoNumbers(linux *specs.Linux) *specs.Linux {
-	if linux == nil {
-		return nil
-	}
-	changed := *linux
-	changed.Devices = slices.Clone(linux.Devices)
-	for i := range changed.Devices {
-		if d := &changed.Devices[i]; d.Type == "p" {
-			d.Major, d.Minor = 0, 0
-		}
-	}
-	return &changed
+	return config, nil
 }
 
 // recordCgroups notes which cgroups Start will make, where we may make any.
@@ -199,35 +157,8 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 		return nil
 	}
 	c.Cgroups = state.CgroupPaths
-	return c.write(c.dir)
+	return c.write()
 }
-
-// plainMounts makes sources of binds absolute, which are relative to the bundle, and
-// destinations, which are relative to the root: deprecated, and allowed (config.md,
-// Mounts). Options that change nothing are left out: libcontainer takes them for a file
-// system's own.
-func plainMounts(mounts []specs.Mount, dir string) []specs.Mount {
-	plain := make([]specs.Mount, len(mounts))
-	nothing := func(option string) bool { return option == "" || option == "defaults" }
-	for i, m := range mounts {
-		if m.Type == "bind" && !slices.ContainsFunc(m.Options, isBindOption) {
-			m.Options = append([]string{"bind"}, m.Options...) // libcontainer knows it by this alone
-		}
-		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
-			m.Source = filepath.Join(dir, m.Source)
-		}
-		if !filepath.IsAbs(m.Destination) {
-			m.Destination = filepath.Join("/", m.Destination)
-		}
-		if slices.ContainsFunc(m.Options, nothing) {
-			m.Options = slices.DeleteFunc(slices.Clone(m.Options), nothing)
-		}
-		plain[i] = m
-	}
-	return plain
-}
-
-func isBindOption(option string) bool { return option == "bind" || option == "rbind" }
 
 // newProcess converts the spec's process to libcontainer's.
 func newProcess(p *specs.Process) (*libcontainer.Process, error) {

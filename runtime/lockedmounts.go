@@ -16,6 +16,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
+	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
 // ErrNoSource says that what a bind mount is to show does not exist.
@@ -56,17 +57,16 @@ type locked struct {
 //     that are not the source's.
 //   - a bind without what is mounted below its source becomes one with it, and each of those
 //     mounts is covered by an empty one.
-func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) error {
+func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) (bundle.Edit, error) {
+	e := bundle.Edit{From: "locked mounts", Rule: "a user namespace cannot undo what is mounted on the host"}
 	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
 		return bundle.IsBind(m) && (!isRecursive(m) && dirs[m.Source] || flagsToo && slices.ContainsFunc(m.Options, undoes))
 	}) || !hasLockedMounts(spec) {
-		return nil
+		return e, nil
 	}
 	l := locked{newUserns: namespace(spec, specs.UserNamespace) != nil, dirs: dirs}
-	made := make([]specs.Mount, 0, len(spec.Mounts))
-	for _, m := range spec.Mounts {
+	for i, m := range spec.Mounts {
 		if !bundle.IsBind(m) {
-			made = append(made, m)
 			continue
 		}
 		if flagsToo && slices.ContainsFunc(m.Options, undoes) {
@@ -74,33 +74,39 @@ func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) error {
 		}
 		covers, err := l.cover(&m)
 		if err != nil {
-			return fmt.Errorf("mount at %q: %w", m.Destination, err)
+			return e, fmt.Errorf("mount at %q: %w", m.Destination, err)
 		}
-		made = append(append(made, m), covers...)
+		if len(covers) > 0 || !slices.Equal(m.Options, spec.Mounts[i].Options) {
+			e.MountsAt = append(e.MountsAt, inPlaceOf(i, append([]specs.Mount{m}, covers...)...))
+		}
 	}
-	spec.Mounts = made
-	return nil
+	return e, nil
 }
 
 // recursively gives the flags of binds with all below them to all below them: so it is
 // under the hpc profile, where a directory of the host that is read-only has nothing writable
 // in it. Kernels before 5.12 cannot.
-func recursively(mounts []specs.Mount) []specs.Mount {
+func recursively(mounts []specs.Mount) bundle.Edit {
+	e := bundle.Edit{From: "recursive mounts", Rule: "what forbids something in a mount forbids it in all below"}
 	if !inplace.MayRecurse() {
-		return mounts
+		return e
 	}
-	mounts = slices.Clone(mounts)
 	for i, m := range mounts {
 		if !bundle.IsBind(m) || !isRecursive(m) {
 			continue
 		}
+		changed := slices.Clip(m.Options)
 		for _, word := range []string{"ro", "nosuid", "nodev", "noexec"} {
 			if inEffect(m.Options, word) && !slices.Contains(m.Options, "r"+word) {
-				mounts[i].Options = append(slices.Clone(mounts[i].Options), "r"+word)
+				changed = append(changed, "r"+word)
 			}
 		}
+		if len(changed) > len(m.Options) {
+			m.Options = changed
+			e.MountsAt = append(e.MountsAt, inPlaceOf(i, m))
+		}
 	}
-	return mounts
+	return e
 }
 
 // inEffect reports whether the option is there and none after it undoes it.
@@ -220,7 +226,7 @@ func (l *locked) maybeBelow(dir string) (bool, error) {
 func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	if l.mounts == nil {
 		var err error
-		if l.mounts, err = mountsOf("thread-self"); err != nil {
+		if l.mounts, err = mountpoints.Table("thread-self"); err != nil {
 			return nil, err
 		}
 	}
@@ -231,9 +237,9 @@ func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	var under *mountinfo.Info
 	var found []*mountinfo.Info
 	for _, m := range l.mounts {
-		if rel, ok := below(real, m.Mountpoint); ok && rel != "" {
+		if rel, ok := mountpoints.Below(real, m.Mountpoint); ok && rel != "" {
 			found = append(found, m)
-		} else if _, ok := below(m.Mountpoint, real); ok && (under == nil || len(m.Mountpoint) >= len(under.Mountpoint)) {
+		} else if _, ok := mountpoints.Below(m.Mountpoint, real); ok && (under == nil || len(m.Mountpoint) >= len(under.Mountpoint)) {
 			under = m
 		}
 	}
@@ -291,7 +297,7 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 	}
 	slices.Sort(points)
 	for _, point := range points {
-		rel, _ := below(dir, point)
+		rel, _ := mountpoints.Below(dir, point)
 		above := false
 		for at := filepath.Dir(rel); at != "." && at != "/"; at = filepath.Dir(at) {
 			above = above || hidden[at]

@@ -32,7 +32,7 @@ func failedMount(mounts []specs.Mount, err error) (specs.Mount, bool) {
 
 // reasonOfMount says what is mounted where, and for what the kernel's word stands.
 func reasonOfMount(m specs.Mount, err error) error {
-	what := fmt.Sprintf("mount %s at %s", nameOf(m), m.Destination)
+	what := fmt.Sprintf("mount %s at %s", bundle.NameOf(m), m.Destination)
 	switch text := err.Error(); {
 	case strings.HasSuffix(text, unix.ENODEV.Error()) && !bundle.IsBind(m) && !fileSystems()[m.Type]:
 		return fmt.Errorf("mount at %q: this node's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)

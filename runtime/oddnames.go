@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/opencontainers/runc/libcontainer"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/runtime/inplace"
@@ -68,7 +67,7 @@ func becomeOdd() {
 	for i, entry := range env {
 		env[i] = bundle.DecodeBytes(entry)
 	}
-	inplace.Execute(words[1:], env, words[0])
+	inplace.BecomeCommand(words[1:], env, words[0])
 }
 
 // aliases is the part of an entry with links to what has such a name.
@@ -76,36 +75,37 @@ const aliasesDir = "aliases"
 
 // nameable replaces sources of mounts that libcontainer cannot be told by links to
 // them, made in the entry. What else it cannot be told is refused.
-func nameable(spec *specs.Spec, entry string, foreign bool) error {
-	spec.Mounts = slices.Clone(spec.Mounts)
-	for i := range spec.Mounts {
-		m := &spec.Mounts[i]
+func nameable(b *bundle.Bundle, entry string) (bundle.Edit, error) {
+	e := bundle.Edit{From: "names", Rule: "libcontainer cannot be told a name that is not UTF-8"}
+	for i, m := range b.Spec.Mounts {
 		switch {
 		case !utf8.ValidString(m.Destination):
-			return fmt.Errorf("mount at %q: %w", m.Destination, ErrNotUTF8)
+			return e, fmt.Errorf("mount at %q: %w", m.Destination, ErrNotUTF8)
 		case utf8.ValidString(m.Source):
-		case !bundle.IsBind(*m):
-			return fmt.Errorf("mount at %q: source %q: %w", m.Destination, m.Source, ErrNotUTF8)
+		case !bundle.IsBind(m):
+			return e, fmt.Errorf("mount at %q: source %q: %w", m.Destination, m.Source, ErrNotUTF8)
 		default:
 			alias, err := makeAlias(entry, i, m.Source)
 			if err != nil {
-				return fmt.Errorf("mount at %q: name its source: %w", m.Destination, err)
+				return e, fmt.Errorf("mount at %q: name its source: %w", m.Destination, err)
 			}
 			m.Source = alias
+			e.MountsAt = append(e.MountsAt, inPlaceOf(i, m))
 		}
 	}
-	if !utf8.ValidString(spec.Root.Path) {
-		return fmt.Errorf("root %q: %w", spec.Root.Path, ErrNotUTF8)
+	if !utf8.ValidString(b.Rootfs) {
+		return e, fmt.Errorf("root %q: %w", b.Rootfs, ErrNotUTF8)
 	}
-	if !foreign {
-		return nil
+	if !b.Foreign {
+		return e, nil
 	}
-	rest := *spec
-	rest.Process, rest.Annotations = nil, nil // these travel otherwise
+	rest := *b.Spec
+	rest.Mounts = e.MergeMounts(slices.Clone(rest.Mounts))
+	rest.Process, rest.Annotations, rest.Root = nil, nil, nil // these travel otherwise
 	if odd, found := bundle.FindOdd(&rest); found {
-		return fmt.Errorf("config.json: %q: %w", odd, ErrNotUTF8)
+		return e, fmt.Errorf("config.json: %q: %w", odd, ErrNotUTF8)
 	}
-	return nil
+	return e, nil
 }
 
 func makeAlias(entry string, i int, source string) (string, error) {

@@ -53,7 +53,7 @@ func explainCommand() *cli.Command {
 // explainInstead tells in which form a Slurm task is to be explained instead of
 // being started, by a variable of its container: empty for not at all.
 func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err error) {
-	if !l.options.Step {
+	if !l.slurm {
 		return "", false, nil
 	}
 	form, _ = bundle.Getenv(l.bundle.Spec.Process.Env, request.ExplainVariable)
@@ -85,11 +85,18 @@ type explanation struct {
 
 // explain prints what was planned.
 func (l *launchArgs) explain(form string) error {
-	before, err := bundle.Load(l.bundle.Dir)
+	before, err := bundle.LoadPlain(l.bundle.Dir)
 	if err != nil {
 		return err
 	}
 	before.Spec.Process.Env = l.env
+	launcher := "in place"
+	if why := runtime.WhyNotInPlace(l.bundle, l.options); why != "" {
+		launcher = "by libcontainer, since " + why
+	}
+	if err := runtime.Foresee(l.bundle, l.options); err != nil {
+		l.plan.Warnings = append(l.plan.Warnings, "it cannot be launched: "+err.Error())
+	}
 	switch form {
 	case "diff":
 		text, err := explain.Diff(before.Spec, l.bundle.Spec)
@@ -102,10 +109,6 @@ func (l *launchArgs) explain(form string) error {
 		return l.verify()
 	}
 	changes := explain.List(before.Spec, l.bundle.Applied)
-	launcher := "in place"
-	if why := runtime.WhyNotInPlace(l.bundle, l.options); why != "" {
-		launcher = "by libcontainer, since " + why
-	}
 	if form == "json" {
 		return printJSON(explanation{
 			l.bundle.ID, l.bundle.Dir, launcher, bundle.WithoutContent(l.bundle.Applied),

@@ -80,12 +80,14 @@ type owner struct {
 type list struct {
 	changes    []Change
 	owners     map[string]owner // by kind and name
+	mounts     []specs.Mount    // as they stand now
 	from, rule string
 }
 
 // seed notes what the configuration has by itself.
 func (l *list) seed(s *specs.Spec) {
 	own := func(kind, name, value string) { l.owners[key(kind, name)] = owner{Bundle, value, -1} }
+	l.mounts = slices.Clone(s.Mounts)
 	for _, m := range s.Mounts {
 		own(Mount, m.Destination, source(m))
 	}
@@ -100,9 +102,13 @@ func (l *list) seed(s *specs.Spec) {
 		own(Set, "process.args", strings.Join(p.Args, " "))
 		own(Set, "process.cwd", p.Cwd)
 		own(Set, "process.user", user(p.User))
+		if p.Capabilities != nil {
+			own(Set, "process.capabilities", capabilities(p.Capabilities))
+		}
 	}
 	if s.Root != nil {
 		own(Set, "root.path", s.Root.Path)
+		own(Set, "root.readonly", strconv.FormatBool(s.Root.Readonly))
 	}
 	if s.Linux == nil {
 		return
@@ -127,7 +133,10 @@ func key(kind, name string) string {
 	case EnvPrepend:
 		kind = Env
 	}
-	if strings.HasPrefix(name, "/") && kind != Set {
+	switch {
+	case kind == Mount:
+		name = path.Clean("/" + name)
+	case strings.HasPrefix(name, "/") && kind != Set:
 		name = path.Clean(name)
 	}
 	return kind + " " + name
@@ -171,11 +180,12 @@ func (l *list) edit(e bundle.Edit) {
 	}
 	l.environment(e)
 	l.process(e)
-	for _, m := range slices.Concat(e.MountsFirst, e.Mounts) {
-		l.add(Mount, m.Destination, source(m))
-	}
+	l.mount(e)
 	for _, d := range e.Devices {
 		l.add(Device, d.Path, device(d))
+		if isBound(d) {
+			l.mounts = bundle.Edit{Mounts: []specs.Mount{{Destination: d.Path}}}.MergeMounts(l.mounts)
+		}
 	}
 	for _, dir := range e.Directories {
 		l.add(Directory, dir, "")
@@ -238,6 +248,12 @@ func (l *list) process(e bundle.Edit) {
 	if e.RootPath != "" {
 		l.add(Set, "root.path", e.RootPath)
 	}
+	if e.RootReadonly {
+		l.add(Set, "root.readonly", "true")
+	}
+	if e.Capabilities != nil {
+		l.add(Set, "process.capabilities", capabilities(e.Capabilities))
+	}
 	if len(e.UIDMappings) > 0 {
 		l.add(Set, "linux.uidMappings", mappings(e.UIDMappings))
 	}
@@ -254,32 +270,10 @@ func (l *list) drop(field string) {
 		l.forget(func(k string) bool { return strings.HasPrefix(k, Namespace+" ") })
 	case "linux.devices":
 		l.forget(func(k string) bool { return strings.HasPrefix(k, Device+" ") })
+	case "process.capabilities":
+		l.forget(func(k string) bool { return k == key(Set, "process.capabilities") })
 	case "linux.mappings":
 		l.forget(func(k string) bool { return k == key(Set, "linux.uidMappings") || k == key(Set, "linux.gidMappings") })
-	}
-}
-
-// dropMounts takes out the mounts at and below a directory.
-func (l *list) dropMounts(dir string) {
-	dir = path.Clean(dir)
-	var out []string
-	for k, o := range l.owners {
-		at, ok := strings.CutPrefix(k, Mount+" ")
-		if !ok || at != dir && !strings.HasPrefix(at, strings.TrimSuffix(dir, "/")+"/") {
-			continue
-		}
-		if o.at >= 0 {
-			l.changes[o.at].LostTo = l.from
-		}
-		out = append(out, at)
-	}
-	slices.Sort(out)
-	for _, at := range out {
-		l.changes = append(l.changes, Change{
-			Kind: Drop, Name: "mount " + at, From: l.from, Rule: l.rule,
-			Over: l.owners[Mount+" "+at].who, Was: l.owners[Mount+" "+at].value,
-		})
-		delete(l.owners, Mount+" "+at)
 	}
 }
 
@@ -296,27 +290,24 @@ func device(d bundle.Device) string {
 	if d.Access != "" {
 		value += " " + d.Access
 	}
-	if d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path) {
+	if isBound(d) {
 		value += " of " + d.HostPath
 	}
 	return value
 }
 
+// isBound reports whether the device is a mount of one that lies elsewhere on the host.
+func isBound(d bundle.Device) bool {
+	return d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path)
+}
+
 func numbers(d specs.LinuxDevice) string { return fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor) }
 
-func user(u specs.User) string { return fmt.Sprintf("%d:%d", u.UID, u.GID) }
-
-// source is what is mounted, and how.
-func source(m specs.Mount) string {
-	from := m.Source
-	if !bundle.IsBind(m) {
-		from = m.Type
-	}
-	if len(m.Options) == 0 {
-		return from
-	}
-	return from + " (" + strings.Join(m.Options, ",") + ")"
+func capabilities(c *specs.LinuxCapabilities) string {
+	return strings.Join(c.Bounding, " ")
 }
+
+func user(u specs.User) string { return fmt.Sprintf("%d:%d", u.UID, u.GID) }
 
 func mappings(list []specs.LinuxIDMapping) string {
 	var all []string

@@ -87,6 +87,8 @@ func TestListIsWhatApplyDoes(t *testing.T) {
 		{From: "a", Env: []string{"X=1", "Y=1"}, EnvDefault: []string{"Z=1"}, Mounts: []specs.Mount{bind("/a", "/m")}, Cwd: "/a"},
 		{From: "b", Env: []string{"Y=2"}, EnvDefault: []string{"X=2", "Z=2", "PATH=/b"}, Mounts: []specs.Mount{bind("/b", "/m/")}, Cwd: "/b"},
 		{From: "c", DropMounts: []string{"/m"}, EnvDefault: []string{"W=3"}},
+		{From: "d", MountsAt: []bundle.MountsAt{{Index: 1, Replaced: 1, Mounts: []specs.Mount{bind("/d", "dev/shm"), bind("/e", "/e")}}}},
+		{From: "e", MountsAt: []bundle.MountsAt{{Index: 2, Replaced: 1}}},
 	}
 	spec := config()
 	changes := List(spec, edits)
@@ -118,10 +120,11 @@ func TestEveryFieldOfAnEdit(t *testing.T) {
 		Drop: []string{"hostname"}, DropMounts: []string{"/proc"}, Args: []string{"x"}, Cwd: "/x", NoNewPrivileges: true,
 		Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"}, Namespaces: []specs.LinuxNamespace{{Type: specs.UserNamespace}},
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}, User: &specs.User{UID: 1}, AdditionalGids: []uint32{7},
-		Terminal: true, Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
+		Terminal: true, Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_X"}}, MountsAt: []bundle.MountsAt{{Index: 1, Replaced: 1}},
+		Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
 		Devices: []bundle.Device{{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c"}, HostPath: "/dev/y"}},
 		Links:   []bundle.Link{{Path: "/l", Target: "t"}}, Files: []bundle.File{{Path: "/f"}}, Directories: []string{"/d"},
-		Hooks: &specs.Hooks{StartContainer: []specs.Hook{{Path: "/h"}}}, RootPath: "/r", Annotations: map[string]string{"k": "v"},
+		Hooks: &specs.Hooks{StartContainer: []specs.Hook{{Path: "/h"}}}, RootPath: "/r", RootReadonly: true, Annotations: map[string]string{"k": "v"},
 	}
 	v := reflect.ValueOf(full)
 	for i := range v.NumField() {

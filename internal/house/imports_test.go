@@ -41,6 +41,11 @@ var bans = []ban{
 		"it is there to do without: libcontainer alone costs more than the whole launch may",
 	},
 	{
+		"runtime/mountpoints",
+		[]string{libcontainer, "./internal/process", "./internal/stateroot", cli},
+		"a bundle and a directory of ours decide what is made: whose container it is, and who launches it, does not count",
+	},
+	{
 		"gpu",
 		[]string{"./runtime/...", "os/exec"},
 		"what a node has is read from its files: no host helper runs, and a fake tree is enough for a test",
@@ -51,9 +56,14 @@ var bans = []ban{
 		"a view of the node, for whoever wants one: what is made of it is the providers' business",
 	},
 	{
+		"internal/linker",
+		[]string{"./gpu/...", "./internal/mpi/...", "./internal/explain/...", "os/exec"},
+		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
+	},
+	{
 		"internal/mpi",
 		[]string{"os/exec"},
-		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image",
+		"programs are read, not run: neither on the host nor in an image",
 	},
 	{
 		"internal/slurm",
@@ -64,6 +74,11 @@ var bans = []ban{
 		"internal/scrun",
 		[]string{"./runtime/..."},
 		"its containers run elsewhere: nothing of theirs is on this node",
+	},
+	{
+		"internal/entry",
+		[]string{"./runtime/...", "./internal/scrun/...", libcontainer, cli},
+		"what a directory of a container is, whoever runs the container",
 	},
 	{
 		"internal/image",

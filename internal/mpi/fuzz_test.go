@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // Whatever a script, a module of Python or an environment module says, looking at it ends
@@ -27,13 +29,13 @@ func FuzzCommand(f *testing.F) {
 	}
 	f.Cleanup(tree.Close)
 	f.Fuzz(func(_ *testing.T, text string) {
-		p := &plan{Request: Request{Node: tree, Image: tree, Arch: "amd64", Cwd: "/"}, env: environment{}, seen: newWitnesses()}
+		p := &plan{Request: Request{Scene: scene.Scene{Host: tree, Image: tree, Arch: "amd64", Cwd: "/"}}, env: environment{}, seen: newWitnesses()}
 		defer p.close()
 		p.look()
 		c := p.newCommand()
 		c.shellText(text, []string{"sh", "x y"}, 0)
 		c.moduleText(text)
-		python := &interpreter{object: new(object)}
+		python := &interpreter{Object: new(linker.Object)}
 		m := &imports{command: c, known: map[string]bool{}, dirs: []string{"/", "relative"}}
 		m.text(text, "a.b")
 		m.follow()

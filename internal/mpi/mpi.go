@@ -7,47 +7,24 @@ package mpi
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A Request is what is known of a task.
 type Request struct {
-	Node  *host.Tree // the machine
-	Image *host.Tree // the container's root file system
-	Arch  string     // of both, as in GOARCH
+	scene.Scene
 
 	Program string   // process.args[0]
 	Args    []string // what follows it
-	Cwd     string
-	Env     []string
-	Mounts  []specs.Mount // the container's, as earlier edits leave them
-
-	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none did,
-	// and the image's own counts.
-	LoaderCache []byte
 
 	// Profiles are the site's; the first that fits counts.
 	Profiles []Profile
-
-	// CacheDir keeps decisions from one call to the next: a directory that is the
-	// caller's alone. Empty for none.
-	CacheDir string
-}
-
-// A Result is what the container gets.
-type Result struct {
-	Edits    []bundle.Edit
-	Warnings []string // for the user, a line each
-	Hint     string   // likewise; empty for none
 }
 
 // ErrMismatch says that the site's MPI cannot take the place of the image's.
@@ -81,11 +58,11 @@ type plan struct {
 	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
 	wrapping bool     // the program is linked with none itself, and may execute one that is
 	needs    []string // patterns of devices, of each of which there must be one
-	Result
+	scene.Proposal
 }
 
 // Edits works out what the container gets.
-func Edits(r Request) (Result, error) {
+func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), seen: newWitnesses()}
 	defer p.close()
 	if len(p.Profiles) == 0 {
@@ -93,12 +70,12 @@ func Edits(r Request) (Result, error) {
 	}
 	if !p.recall() {
 		if err := p.findOut(); err != nil {
-			return Result{}, err
+			return scene.Proposal{}, err
 		}
 	}
 	p.Hint = oneLine(hint(p.env, p.speaks))
 	p.warn()
-	return p.Result, nil
+	return p.Proposal, nil
 }
 
 // warn leaves what this task is to say for others: what differs from node to node the
@@ -150,32 +127,33 @@ func (p *plan) findOut() error {
 
 // onlyHint is all there is for a site without profiles: a look at the program, where its
 // ranks may not find each other.
-func (p *plan) onlyHint() (Result, error) {
+func (p *plan) onlyHint() (scene.Proposal, error) {
 	if !Doubtful(p.Env) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	p.look()
 	if o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH")); o != nil && served(p.env, o) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	cache, err := p.loaderCache()
 	if err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
-	p.image.cache = cache
+	p.image.Cache = cache
 	p.findUses()
-	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
+	return scene.Proposal{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
-	image := newView(p.Image, p.seen)
-	image.bind(p.Mounts, p.Node)
-	p.image = newLoader(image, p.Arch, nil).ofLoader(p.env, p.Cwd)
-	p.image.withPreloads(p.Image)
-	p.image.machine = p.Node
-	p.node = newLoader(newView(p.Node, p.seen), p.Arch, nil)
-	p.node.trusted, p.node.machine = true, p.Node
+	image := linker.NewView(p.Image, p.seen)
+	image.Mount(p.Mounts, p.Host)
+	image.Make(p.Links, nil)
+	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
+	p.image.WithPreloads(p.Image)
+	p.image.Machine = p.Host
+	p.node = &loader{linker.New(linker.NewView(p.Host, p.seen), p.Arch, nil)}
+	p.node.Trusted, p.node.Machine = true, p.Host
 }
 
 // readCaches reads those of the loaders.
@@ -184,40 +162,27 @@ func (p *plan) readCaches() error {
 	if err != nil {
 		return err
 	}
-	p.image.cache = cache
-	p.seen.look(p.Node, host.LoaderCache)
-	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
-		p.node.cache = nil // the usual directories are left
+	p.image.Cache = cache
+	p.seen.Look(p.Host, ldcache.Path)
+	if p.node.Cache, err = linker.ReadCache(p.Host); err != nil {
+		p.node.Cache = nil // the usual directories are left
 	}
 	return nil
 }
 
 func (p *plan) close() {
 	if p.image != nil {
-		p.image.close()
-		p.node.close()
+		p.image.Close()
+		p.node.Close()
 	}
 }
 
-// loaderCache is the cache to start from, nil for an image without. The loader ignores
-// a damaged one, too.
+// loaderCache is the cache to start from, nil for an image without.
 func (p *plan) loaderCache() (*ldcache.Cache, error) {
-	if p.LoaderCache != nil {
-		c, err := ldcache.Parse(p.LoaderCache)
-		if err != nil {
-			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
-		}
-		return c, nil
+	if p.LoaderCache == nil {
+		p.seen.Look(p.Image, ldcache.Path)
 	}
-	p.seen.look(p.Image, host.LoaderCache)
-	if !p.Image.IsFile(host.LoaderCache) {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	c, err := p.Image.LoaderCache()
-	if err != nil {
-		return new(ldcache.Cache), nil //nolint:nilerr // see above
-	}
-	return c, nil
+	return linker.CacheToExtend(p.Image, p.LoaderCache)
 }
 
 // names are those by which an MPI that the site has a profile for is asked for.
@@ -234,9 +199,9 @@ func (p *plan) when(profile *Profile) []string {
 	if len(profile.When) > 0 || len(profile.Replace) == 0 {
 		return profile.When
 	}
-	o, err := p.node.open(profile.Replace[0])
+	o, err := p.node.Open(profile.Replace[0])
 	if err != nil {
 		return nil
 	}
-	return []string{o.name()}
+	return []string{o.Name()}
 }
