@@ -35,6 +35,7 @@ type Config struct {
 	GPU     GPU    `json:"gpu"`
 	Users   Users  `json:"users"`
 	MPI     []MPI  `json:"mpi"` // in the order in which they are tried
+	Image   Image  `json:"image"`
 	Scrun   Scrun  `json:"scrun"`
 
 	// Files are the files that were read, in order.
@@ -88,6 +89,7 @@ func Default() *Config {
 		GPU:   defaultGPU(),
 		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},
 		MPI:   []MPI{},
+		Image: defaultImage(),
 		Scrun: defaultScrun(),
 	}
 }

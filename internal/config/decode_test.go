@@ -137,7 +137,7 @@ func TestMessagesAreShort(t *testing.T) {
 		strings.Repeat("hpc.", 10000) + "x = 1", "hpc." + long + " = 1\nhpc." + long + " = 1", "profile = " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
 	} {
 		err := Default().merge("f", []byte(content))
-		if err == nil || len(err.Error()) > 600 {
+		if err == nil || len(err.Error()) > 800 {
 			t.Errorf("%.20q...: %.700v", content, err)
 		}
 	}

@@ -35,7 +35,7 @@ type setting struct {
 var etcNames = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
 
 func (c *Config) settings() []setting {
-	return slices.Concat(c.ownSettings(), c.GPU.settings(), c.Users.settings(), c.Scrun.settings(), c.mpiSettings())
+	return slices.Concat(c.ownSettings(), c.GPU.settings(), c.Users.settings(), c.Image.settings(), c.Scrun.settings(), c.mpiSettings())
 }
 
 func (c *Config) ownSettings() []setting {

@@ -1,0 +1,63 @@
+package config
+
+// The formats in which images are kept.
+const (
+	ImageAuto = "auto"
+	ImageSqfs = "sqfs"
+	ImageTree = "tree"
+)
+
+// Image is what holds for images that are asked for by name.
+type Image struct {
+	Store      string   `json:"store"`
+	Stores     []string `json:"stores"`
+	Format     string   `json:"format"`
+	Registries []string `json:"registries"`
+	Bare       bool     `json:"bare"`
+	Stubs      string   `json:"stubs"`
+}
+
+func defaultImage() Image {
+	return Image{Stores: []string{}, Format: ImageAuto, Registries: []string{"docker.io"}}
+}
+
+func (i *Image) settings() []setting {
+	return []setting{
+		{
+			key: "image.store", value: &i.Store, check: checkPattern,
+			doc: `Directory of the store that a user's images are imported into. It must
+belong to the user; hosts that share it import each image once. %u is the
+user's name, %U the uid. Without it, ocishim/images in $XDG_DATA_HOME
+or ~/.local/share.`,
+		},
+		{
+			key: "image.stores", value: &i.Stores, check: checkPath,
+			doc: `Stores of the site, which are searched first, in this order, and never
+written to by users. They must belong to root, and so must every directory
+above them.`,
+		},
+		{
+			key: "image.format", value: &i.Format, choices: []string{ImageAuto, ImageSqfs, ImageTree},
+			doc: `How images are kept. ` + "`sqfs`" + `: one compressed file, for shared file
+systems. ` + "`tree`" + `: a directory, for local disks. ` + "`auto`" + `: by the file
+system of the store.`,
+		},
+		{
+			key: "image.registries", value: &i.Registries,
+			doc: `Registries that are searched, in this order, for an image whose name has
+none, such as alice/app:1.`,
+		},
+		{
+			key: "image.bare", value: &i.Bare,
+			doc: `Let a single word, such as ubuntu, name an image of these registries.
+Without it a typing error cannot fetch what somebody published under
+that name.`,
+		},
+		{
+			key: "image.stubs", value: &i.Stubs, check: checkPattern,
+			doc: `Directory, seen by submit and compute hosts at the same path, for the
+bundles that stand for images named by srun --container. %u and %U as
+above. Without it, ocishim/stubs beside the user's store.`,
+		},
+	}
+}
