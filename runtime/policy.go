@@ -39,6 +39,14 @@ func ForSlurmTask(keep bool) Policies {
 	return p
 }
 
+// ForCommand returns what a user wants who starts a command in a container, by hand or with
+// srun: it is as if there were no container. Nobody asks for its state or deletes it.
+func ForCommand() Policies {
+	p := ForSlurmTask(false)
+	p.Lifetime, p.Watch = UntilEnd, WatchNobody
+	return p
+}
+
 // Lifetime says when a container's entry goes. It is part of the record.
 type Lifetime string
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err
 	default:
 		return "", false, usageError{fmt.Errorf("%s=%s: choose 1, json, diff or verify", request.ExplainVariable, form)}
 	}
-	if c.Command.Name != "run" {
+	if c.Command.Name != "run" && c.Command.Name != "run-image" {
 		return "", false, usageError{fmt.Errorf("%s: %s has no place for the answer: Slurm must call by RunTimeRun", request.ExplainVariable, c.Command.Name)}
 	}
 	return form, true, nil
@@ -83,9 +84,17 @@ type explanation struct {
 	Hint     string           `json:"hint,omitempty"`
 }
 
+// before is the bundle as it was written.
+func (l *launchArgs) before() (*bundle.Bundle, error) {
+	if l.image != nil && l.bundle.Dir == filepath.Dir(l.image.Path) {
+		return bundleOfImage(l.image, l.bundle.Spec.Process.Args), nil
+	}
+	return bundle.LoadPlain(l.bundle.Dir)
+}
+
 // explain prints what was planned.
 func (l *launchArgs) explain(form string) error {
-	before, err := bundle.LoadPlain(l.bundle.Dir)
+	before, err := l.before()
 	if err != nil {
 		return err
 	}

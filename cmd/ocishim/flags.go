@@ -97,7 +97,7 @@ func deviceFlag() cli.Flag {
 }
 
 // commandVerbs are those whose ID is followed by somebody else's options.
-var commandVerbs = []string{"exec", "ps"}
+var commandVerbs = []string{"exec", "ps", "run-image"}
 
 // permute moves the options of a verb before its arguments, where urfave/cli
 // wants them: Slurm's documentation and the engines write them on both sides.
@@ -109,7 +109,7 @@ func permute(app *cli.App, args []string) []string {
 		return args
 	}
 	command := app.Command(args[at])
-	if command == nil {
+	if command == nil || command.SkipFlagParsing {
 		return args
 	}
 	var options, arguments []string

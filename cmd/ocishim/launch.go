@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
@@ -102,7 +103,8 @@ type launchArgs struct {
 	options runtime.LaunchOptions
 	slurm   bool // Slurm calls, for one of its tasks
 	plan    plan.Result
-	env     []string // the container's, before any edit
+	env     []string     // the container's, before any edit
+	image   *image.Image // that the root file system is of; nil for a bundle's own
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
@@ -172,6 +174,13 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 		return err
 	}
 	defer scene.Host.Close()
+	if l.image == nil && r.Image.Value != "" {
+		if l.image, err = l.findImage(r.Image, scene.Config, t); err != nil {
+			return err
+		}
+		defer l.image.Close() //nolint:errcheck // only looked at
+	}
+	scene.Stored = l.image
 	if l.plan, err = plan.Make(l.bundle, r, scene); err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func newApp(inv *invocation) *cli.App {
 		Before:                    setUp,
 		Commands: []*cli.Command{
 			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
-			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
+			runCommand(inv), runImageCommand(inv), imageCommand(), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
 			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), mpiCommand(),
 		},

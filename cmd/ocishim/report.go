@@ -50,7 +50,7 @@ func (inv *invocation) fail(err error) int {
 		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", inv.inItsVerbs(h))
 	}
 	switch {
-	case inv.verb != "run" && inv.verb != "exec" && inv.verb != "restore":
+	case inv.verb != "run" && inv.verb != "run-image" && inv.verb != "exec" && inv.verb != "restore":
 		return 1
 	case errors.Is(err, runtime.ErrCommandNotFound):
 		return exitNotFound
@@ -83,6 +83,8 @@ func hint(err error) string {
 		{config.ErrUnsafe, "root decides for everybody: `chown root FILE` and `chmod go-w FILE`, the directories included"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may decide: users.may"},
 		{request.ErrUnknownName, "known are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
+		{errNoImageProgram, "`make install` and the packages install both programs; images that are in a store need it only to be pulled"},
+		{errNotHere, "`ocishim image pull IMAGE` imports it, on a host that may use the network"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and what they may be"},
 		{errNoAnswer, "a file system of the user's may not answer: /proc/mounts lists those of type fuse, /sys/fs/fuse/connections/*/abort ends one"},
 		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},

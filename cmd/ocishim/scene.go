@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -63,7 +64,7 @@ func readScene(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir 
 		Scene:  scene.Scene{Host: machine, CacheDir: cacheDir},
 		Config: cfg,
 		Slurm:  step, Root: runtime.BeganAsRoot(),
-		CanBecome: c.Command.Name == "run" || c.Command.Name == "explain",
+		CanBecome: slices.Contains([]string{"run", "run-image", "explain"}, c.Command.Name),
 		UID:       os.Geteuid(), GID: os.Getegid(),
 		Workdir: workdir(b, t), Terminal: terminal(),
 	}, nil

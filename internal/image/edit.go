@@ -33,7 +33,7 @@ func (i *Record) Edit(rootPath string) bundle.Edit {
 	e := bundle.Edit{
 		From: "image", Rule: i.Reference + ", " + string(i.Digest),
 		RootPath: rootPath, EnvUnset: loaders, Cwd: cmp.Or(i.Config.WorkingDir, "/"),
-		Annotations: i.annotations(),
+		RootReadonly: true, Annotations: i.annotations(),
 	}
 	hasPath := false
 	for _, entry := range i.Config.Env {

@@ -96,6 +96,15 @@ func (e *ReferenceError) Error() string {
 // Unwrap returns the reason.
 func (e *ReferenceError) Unwrap() error { return e.Err }
 
+// WithDigest returns the reference of that very image where its tag may have moved: of a
+// kind that has digests.
+func (r Reference) WithDigest(d Digest) Reference {
+	if r.Kind == KindRegistry || r.Kind == KindLayout {
+		r.Digest = d
+	}
+	return r
+}
+
 // Is tells that every ReferenceError is an ErrReference.
 func (e *ReferenceError) Is(target error) bool { return target == ErrReference }
 

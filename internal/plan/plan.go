@@ -5,11 +5,13 @@ package plan
 import (
 	"errors"
 	"fmt"
+
 	goruntime "runtime"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
@@ -27,6 +29,10 @@ type Scene struct {
 
 	// Config is the site's. Make puts the user's settings over it.
 	Config *config.Config
+
+	// Stored is the image of a store that the root file system is of; nil for the
+	// bundle's own.
+	Stored *image.Image
 
 	// Slurm says that a task of Slurm's is launched, as srun starts it. Otherwise an
 	// engine calls, or a user by hand.
@@ -79,9 +85,9 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s): process.cwd counts", choice.By))
 	}
 
-	providers := []func() error{p.gpus}
+	providers := []func() error{p.imageConfig, p.gpus}
 	if p.InPlace {
-		providers = []func() error{func() error { return p.hpc(choice) }, p.gpus}
+		providers = []func() error{p.imageConfig, func() error { return p.hpc(choice) }, p.gpus}
 		if s.Slurm {
 			providers = append(providers, p.torch, p.slurmInside, p.mpi)
 		}

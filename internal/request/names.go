@@ -40,7 +40,7 @@ const optionPrefix = annotationPrefix + "slurm."
 
 // ownAnnotations are the rest: choices, and what ocishim says of a container, which
 // comes back when a state is made a bundle again.
-const ownAnnotations = "profile mpi output job step nodes failure version"
+const ownAnnotations = "profile mpi image output job step nodes failure version"
 
 // CheckAnnotations reports the first annotation with our prefix that is misspelt: it
 // would be a wish that is ignored. All others are somebody else's. The error is an

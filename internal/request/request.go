@@ -27,6 +27,9 @@ type Request struct {
 	// Profile is the profile to launch by, hpc or oci.
 	Profile Choice
 
+	// Image is the name of the image that takes the place of the bundle's root file system.
+	Image Choice
+
 	// MPI says whose MPI a program runs on: MPIOwn or MPISite.
 	MPI Choice
 
@@ -64,6 +67,7 @@ func Read(annotations map[string]string, env []string) (Request, error) {
 		}
 	}
 	r := Request{
+		Image:   annotated(annotations, "image"),
 		Profile: later(annotated(annotations, "profile"), variable(env, ProfileVariable)),
 		MPI:     later(annotated(annotations, "mpi"), variable(env, MPIVariable)),
 	}

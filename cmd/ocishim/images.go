@@ -1,0 +1,312 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/slurm"
+)
+
+// errNoImageProgram says that ocishim was installed without its other half.
+var errNoImageProgram = errors.New("ocishim-image is not installed")
+
+// errNotHere says that --pull=never was given, and no store has the image.
+var errNotHere = errors.New("it is in no store, and is not to be pulled")
+
+func imageCommand() *cli.Command {
+	return &cli.Command{
+		Name:            "image",
+		Usage:           "pull images, list and remove them: executes ocishim-image",
+		ArgsUsage:       "VERB [ARGUMENT]...",
+		Description:     "`ocishim image --help` lists the verbs; see ocishim-image(8).",
+		SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			cfg, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			program, err := imageProgram()
+			if err != nil {
+				return err
+			}
+			args := append([]string{"ocishim-image"}, imageOptions(cfg, os.Environ())...)
+			err = syscall.Exec(program, append(args, c.Args().Slice()...), os.Environ())
+			return fmt.Errorf("execute %s: %w", program, err)
+		},
+	}
+}
+
+// imageProgram finds ocishim-image beside this program, or where packages put programs
+// that people do not call.
+func imageProgram() (string, error) {
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "", fmt.Errorf("find ocishim-image: %w", err)
+	}
+	dir := filepath.Dir(self)
+	for _, path := range []string{filepath.Join(dir, "ocishim-image"), filepath.Join(dir, "../libexec/ocishim/ocishim-image")} {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w beside %s", errNoImageProgram, self)
+}
+
+// imageOptions are what the site decides about images, as ocishim-image is told.
+func imageOptions(cfg *config.Config, env []string) []string {
+	var options []string
+	if store := usersStore(cfg, env); store != "" {
+		options = append(options, "--store", store)
+	}
+	for _, store := range cfg.Image.Stores {
+		options = append(options, "--site-store", store)
+	}
+	for _, registry := range cfg.Image.Registries {
+		options = append(options, "--registry", registry)
+	}
+	if cfg.Image.Bare {
+		options = append(options, "--bare")
+	}
+	return options
+}
+
+// usersStore is the store that the images of the environment's user are imported into;
+// empty where no home is known.
+func usersStore(cfg *config.Config, env []string) string {
+	if cfg.Image.Store != "" {
+		values := slurm.Values{UID: strconv.Itoa(os.Geteuid())}
+		values.User, _ = bundle.Getenv(env, "USER")
+		if u, err := user.LookupId(values.UID); err == nil {
+			values.User = u.Username
+		}
+		store, err := slurm.Expand(cfg.Image.Store, values)
+		if err != nil {
+			logrus.Warnf("image.store: %v", err)
+			return ""
+		}
+		return store
+	}
+	if dir, _ := bundle.Getenv(env, "XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "ocishim", "images")
+	}
+	if home, _ := bundle.Getenv(env, "HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "share", "ocishim", "images")
+	}
+	return ""
+}
+
+// findImage opens the image that a bundle of a Slurm task stands for.
+func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), l.bundle.Spec.Process.Env)
+	if err != nil {
+		return nil, err
+	}
+	return finder.find(wish)
+}
+
+// An imageFinder turns an image's name into an image of a store.
+type imageFinder struct {
+	config *config.Config
+	env    []string // the user's: home, credentials, proxies
+	dir    string   // where relative paths begin
+	job    string   // pins names to digests; empty outside of jobs
+	pull   string   // missing, always or never
+}
+
+func newImageFinder(cfg *config.Config, pull, dir string, env []string) (*imageFinder, error) {
+	f := &imageFinder{config: cfg, env: env, dir: dir, pull: pull}
+	if task := slurm.FromEnv(env); task.InJob() {
+		f.job = task["SLURM_CLUSTER_NAME"] + "." + task["SLURM_JOB_ID"]
+	}
+	switch f.pull {
+	case "":
+		f.pull = "missing"
+	case "missing", "always", "never":
+	default:
+		return nil, usageError{fmt.Errorf("--pull %q: choose missing, always or never", f.pull)}
+	}
+	return f, nil
+}
+
+// find opens the image that the name means for the job, and imports it where no store has
+// it. The caller closes it.
+func (f *imageFinder) find(wish request.Choice) (*image.Image, error) {
+	found, err := f.resolve(wish.Value)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", wish.By, wish.Value, err)
+	}
+	f.note(found)
+	return found, nil
+}
+
+func (f *imageFinder) resolve(name string) (*image.Image, error) {
+	home, _ := bundle.Getenv(f.env, "HOME")
+	rules := image.Rules{Registries: f.config.Image.Registries, Bare: f.config.Image.Bare, Dir: f.dir, Home: home}
+	ref, err := image.ParseReference(name, rules)
+	if err != nil {
+		return nil, err
+	}
+	if ref, err = ref.Decide(); err != nil {
+		return nil, err
+	}
+	name = ref.String()
+	digest := ref.Digest
+	if digest == "" {
+		digest = f.known(name)
+	}
+	if digest == "" {
+		if digest, err = f.pullImage(name); err != nil {
+			return nil, err
+		}
+	}
+	if ref.Digest == "" && f.job != "" {
+		if digest, err = f.pin(name, digest); err != nil {
+			return nil, err
+		}
+	}
+	found, err := f.open(digest)
+	if !errors.Is(err, image.ErrNotFound) {
+		return found, err
+	}
+	// The store has lost it, or another step has pinned an image that it never had.
+	if digest, err = f.pullImage(ref.WithDigest(digest).String()); err != nil {
+		return nil, err
+	}
+	return f.open(digest)
+}
+
+// open opens an image of the site's stores or of the user's.
+func (f *imageFinder) open(digest image.Digest) (*image.Image, error) {
+	stores := f.openStores()
+	defer func() { _ = stores.Close() }()
+	found, reasons, err := stores.Find(digest, image.Tree)
+	for _, reason := range reasons {
+		logrus.Warn(reason)
+	}
+	return found, err
+}
+
+func (f *imageFinder) openStores() image.Stores {
+	var places []image.Place
+	for _, path := range f.config.Image.Stores {
+		places = append(places, image.Place{Path: path})
+	}
+	if own := f.own(); own.Path != "" {
+		places = append(places, own)
+	}
+	stores, reasons := image.OpenStores(places...)
+	for _, reason := range reasons {
+		logrus.Warn(reason)
+	}
+	return stores
+}
+
+// own is where the user's store may be.
+func (f *imageFinder) own() image.Place {
+	return image.Place{Path: usersStore(f.config, f.env), Owners: []int{os.Geteuid()}}
+}
+
+// known is what the name means without asking anybody: to the job, or to a store. It is
+// empty where it means nothing yet, or is to be asked for anew.
+func (f *imageFinder) known(name string) image.Digest {
+	stores := f.openStores()
+	defer func() { _ = stores.Close() }()
+	if f.job != "" {
+		for _, store := range stores {
+			if ref, err := store.Pinned(f.job, name); err == nil {
+				return ref.Digest
+			}
+		}
+	}
+	if f.pull == "always" {
+		return ""
+	}
+	ref, _, err := stores.Lookup(name)
+	if err != nil {
+		return ""
+	}
+	return ref.Digest
+}
+
+// pullImage imports the image with ocishim-image, which shows progress, and returns its
+// digest.
+func (f *imageFinder) pullImage(name string) (image.Digest, error) {
+	if f.pull == "never" {
+		return "", errNotHere
+	}
+	program, err := imageProgram()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command(program, append(imageOptions(f.config, f.env), "pull", "--format", string(image.Tree), "--", name)...)
+	cmd.Dir, cmd.Env, cmd.Stderr = f.dir, f.env, os.Stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return "", exitStatus(exitFailed) // it has said why
+	}
+	if err != nil {
+		return "", fmt.Errorf("pull: %w", err)
+	}
+	return image.Digest(strings.TrimSpace(string(out))), nil
+}
+
+// pin notes which image the name means for the rest of the job, and returns which one
+// that is: another step may have been faster.
+func (f *imageFinder) pin(name string, digest image.Digest) (image.Digest, error) {
+	store, err := image.OpenStore(f.own())
+	if errors.Is(err, os.ErrNotExist) {
+		return digest, nil // it is in a store of the site's, and the user has none
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = store.Close() }()
+	ref, err := store.Pin(f.job, image.Ref{Name: name, Digest: digest, Time: time.Now().UTC()})
+	return ref.Digest, err
+}
+
+// note keeps the image from being evicted while the job runs. Where that cannot be noted
+// the launch goes on.
+func (f *imageFinder) note(found *image.Image) {
+	err := found.Touch()
+	if task, _ := bundle.Getenv(f.env, "SLURM_LOCALID"); err == nil && task == "0" {
+		err = f.mark(found)
+	}
+	if err != nil {
+		logrus.Warn(err)
+	}
+}
+
+// longestJob is for how long an image is taken to be in use by a job of another host.
+const longestJob = 31 * 24 * time.Hour
+
+func (f *imageFinder) mark(found *image.Image) error {
+	self, err := process.Identify(os.Getpid())
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	return found.Mark(image.Use{
+		Host: host, Boot: process.BootID(), Process: self, Pids: process.Numbering(), Job: f.job, Until: time.Now().Add(longestJob),
+	})
+}

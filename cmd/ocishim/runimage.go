@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+func runImageCommand(inv *invocation) *cli.Command {
+	return &cli.Command{
+		Name:      "run-image",
+		Usage:     "run a command in an image, which is pulled where it is missing",
+		ArgsUsage: "IMAGE [--] [COMMAND [ARGUMENT]...]",
+		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout\n" +
+			"or archive. As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
+			"starts becomes the command. Without a COMMAND it is what the image says (ENTRYPOINT and CMD).",
+		Flags: []cli.Flag{
+			profileFlag(), cwdFlag(), deviceFlag(), pullFlag(),
+			&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+		},
+		Action: func(c *cli.Context) error {
+			l, err := planImage(c)
+			if err != nil {
+				return err
+			}
+			form, asked, err := explainInstead(c, l)
+			if err != nil {
+				return err
+			}
+			if asked {
+				return l.explain(form)
+			}
+			printAdvice(l.plan)
+			inv.status, err = runtime.Run(l.store, l.bundle, l.options)
+			return err
+		},
+	}
+}
+
+func pullFlag() cli.Flag {
+	return &cli.StringFlag{Name: "pull", Usage: "pull the image `WHEN` missing, always (once per job) or never", DefaultText: "missing"}
+}
+
+// planImage works out what run-image launches: a bundle that is nowhere but here.
+func planImage(c *cli.Context) (*launchArgs, error) {
+	if !c.Args().Present() {
+		return nil, usageError{fmt.Errorf("run-image takes an image, and a command to run in it")}
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	finder, err := newImageFinder(cfg, c.String("pull"), dir, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	found, err := finder.find(request.Choice{Value: c.Args().First(), By: "image"})
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close() //nolint:errcheck // only looked at
+	command := found.Config.Command(c.Args().Tail(), c.Bool("entrypoint"))
+	if len(command) == 0 {
+		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
+	}
+	b := bundleOfImage(found, command)
+	l := &launchArgs{bundle: b, slurm: true, image: found, env: slices.Clone(b.Spec.Process.Env)}
+	t, err := l.imageTarget(c)
+	if err != nil {
+		return nil, err
+	}
+	b.ID = t.id
+	l.options.Policies = runtime.ForCommand()
+	cacheDir, err := l.openStore(t, true)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.makePlan(c, t, cacheDir)
+}
+
+// bundleOfImage is what a config.json would say that starts the command with the caller's
+// environment.
+func bundleOfImage(found *image.Image, command []string) *bundle.Bundle {
+	spec := runtime.ExampleSpec(os.Geteuid() != 0)
+	spec.Process.Terminal = false // the process has the caller's
+	spec.Process.Args = command
+	spec.Process.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.IndexByte(entry, '=') <= 0 })
+	spec.Root.Path, spec.Root.Readonly = found.Path, true
+	return &bundle.Bundle{Dir: filepath.Dir(found.Path), Rootfs: found.Path, Spec: spec}
+}
+
+// imageTarget makes an id up, and says in which step it is. Of one task there may be
+// several containers, one after the other or at once.
+func (l *launchArgs) imageTarget(c *cli.Context) (*target, error) {
+	env := slurm.FromEnv(os.Environ())
+	own := "image-" + strconv.Itoa(os.Getpid())
+	id, err := slurm.Expand("%n.%u.%j.%s.%t", env.Values())
+	if err != nil || !env.InJob() {
+		return readTargetAsOwner(c, own, env, l.bundle)
+	}
+	t, err := readTargetAsOwner(c, id, env, l.bundle)
+	if err != nil {
+		return nil, err
+	}
+	l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	t.id = id + "." + own
+	return t, nil
+}

@@ -1,0 +1,79 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// PinsDir has what names mean for jobs: pins/JOB/NAME is a Ref. A tag that moves while a
+// job runs is another image for later jobs only.
+const PinsDir = "pins"
+
+// Pinned returns what a name means for a job. The error is os.ErrNotExist where no step of
+// the job has used it yet.
+func (s *Store) Pinned(job, name string) (Ref, error) {
+	dir, err := s.within(PinsDir + "/" + RefFile(job))
+	if err != nil {
+		return Ref{}, fmt.Errorf("look up %s of job %s: %w", text.Printable(name), text.Printable(job), err)
+	}
+	defer dir.Close()
+	ref, err := s.readRef(dir, RefFile(name), name)
+	if err != nil {
+		return Ref{}, fmt.Errorf("look up %s of job %s: %w", text.Printable(name), text.Printable(job), err)
+	}
+	return ref, nil
+}
+
+// Pin notes what a name means for a job, and returns what it means: of two that pin at
+// once one wins, on every host. It works without locks, on NFS too: by link(2), which does
+// not replace what is there.
+func (s *Store) Pin(job string, ref Ref) (Ref, error) {
+	pinned, err := s.pin(job, ref)
+	if err != nil {
+		return Ref{}, fmt.Errorf("pin %s to job %s: %w", text.Printable(ref.Name), text.Printable(job), err)
+	}
+	return pinned, nil
+}
+
+func (s *Store) pin(job string, ref Ref) (Ref, error) {
+	data, err := json.Marshal(ref)
+	if err != nil {
+		return Ref{}, err
+	}
+	store, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(s.dir.Fd())))
+	if err != nil {
+		return Ref{}, err
+	}
+	defer func() { _ = store.Close() }()
+	dir := PinsDir + "/" + RefFile(job)
+	if err := store.MkdirAll(dir, 0o755); err != nil {
+		return Ref{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return Ref{}, err
+	}
+	file := dir + "/" + RefFile(ref.Name)
+	half := fmt.Sprintf("%s/.%s.%d", dir, RefFile(host), os.Getpid())
+	if err := store.WriteFile(half, data, 0o644); err != nil {
+		return Ref{}, err
+	}
+	err = store.Link(half, file)
+	if rerr := store.Remove(half); err == nil {
+		err = rerr
+	}
+	if err == nil {
+		return ref, nil
+	}
+	if !errors.Is(err, unix.EEXIST) {
+		return Ref{}, err
+	}
+	return s.Pinned(job, ref.Name)
+}
