@@ -95,7 +95,7 @@ var scrunRunScenarios = []podmanScenario{
 	}},
 	{name: "update of a limit", run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
-		p.fails(125, "limits of a job that runs cannot be changed", "update", "--memory", "100m", "box")
+		p.fails(125, "limits of a running job cannot be changed", "update", "--memory", "100m", "box")
 		p.throughRuntime(0, "", "update", "--time", "30", p.inspect("box", "Id"))
 		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.theJob())), "30:00")
 	}},
