@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// A ban says what a package may never import, directly or by another package of
-// ours, and why. A name that ends in /... stands for the package and all below
-// it. The package need not exist yet.
+// A ban says what a package may never import, directly or through another package of ours, and why.
+// A name that ends in /... stands for the package and all below it. The package need not exist yet.
 type ban struct {
 	pkg    string
 	never  []string
@@ -23,7 +22,7 @@ const (
 	cli          = "github.com/urfave/cli/..."
 )
 
-// bans has our packages by their directory and all others by import path.
+// bans name our packages by their directory and all others by import path.
 var bans = []ban{
 	{
 		"bundle",
@@ -97,7 +96,7 @@ var bans = []ban{
 	},
 }
 
-// words is banned nowhere: it imports nothing of ours, and makes text fit for messages.
+// words is banned nowhere: it imports no package of ours, and prepares text for messages.
 const words = "./internal/text"
 
 func TestBans(t *testing.T) {
@@ -120,7 +119,7 @@ func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
 	}
 }
 
-// What is made for tests is not part of the program.
+// Test helpers are not part of the program.
 func TestOnlyTestsUsePace(t *testing.T) {
 	for pkg, imported := range importsOf(t, moduleRoot) {
 		if slices.Contains(imported, "./internal/pace") {
@@ -129,7 +128,7 @@ func TestOnlyTestsUsePace(t *testing.T) {
 	}
 }
 
-// broken lists the chains of imports by which the ban is broken.
+// broken lists the chains of imports that break the ban.
 func (b ban) broken(imports map[string][]string) []string {
 	var broken []string
 	seen := map[string]bool{}
@@ -156,8 +155,8 @@ func matches(path, pattern string) bool {
 	return path == parent || all && strings.HasPrefix(path, parent+"/")
 }
 
-// importsOf lists what each package of the module imports, without its tests.
-// Our own packages are named by their directory, as ./runtime.
+// importsOf lists what each package of the module imports, without its tests. Our own packages are
+// named by their directory, as ./runtime.
 func importsOf(t *testing.T, root string) map[string][]string {
 	t.Helper()
 	module := moduleName(t, root)
@@ -194,7 +193,7 @@ func moduleName(t *testing.T, root string) string {
 	return strings.TrimSpace(strings.TrimPrefix(line, "module"))
 }
 
-// A ban holds for a package that does not exist yet, and through another one.
+// A ban applies to a package that does not exist yet, and through another one.
 func TestBansBite(t *testing.T) {
 	imports := map[string][]string{
 		"bundle":        {"os", "./internal/new", words},

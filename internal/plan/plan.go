@@ -1,5 +1,5 @@
-// Package plan composes what is done to a bundle before it is launched: which provider
-// has a say, and in which order. It decides nothing else.
+// Package plan composes the edits of a bundle before it is launched: which providers contribute,
+// and in which order. It decides nothing else.
 package plan
 
 import (
@@ -15,66 +15,64 @@ import (
 	"github.com/ocishim/ocishim/internal/request"
 )
 
-// ErrRoot says that root asked for a launch that is for users.
+// ErrRoot says that root asked for a launch that is for users only.
 var ErrRoot = errors.New("it is for users, not for root")
 
-// A Scene is what a plan depends on beside the bundle and the wish: the host, the site,
-// and who calls.
+// A Scene is what a plan depends on besides the bundle and the request: the host, the site, and the
+// caller.
 type Scene struct {
-	// Config is the site's. Make puts the user's settings over it.
+	// Config is the site's configuration. Make merges the user's settings over it.
 	Config *config.Config
 
-	// Host is the view of this machine. CacheDir keeps what providers find out about
-	// it from one call to the next: a directory that is the caller's alone; empty for
-	// none.
+	// Host is the view of this host. CacheDir keeps what providers find out about it between calls:
+	// a directory of the caller alone, or empty for none.
 	Host     *host.Tree
 	CacheDir string
 
-	// Slurm says that a task of Slurm's is launched, as srun starts it. Otherwise an
-	// engine calls, or a user by hand.
+	// Slurm says that this is a task of Slurm's, started by srun. Otherwise an engine or a user
+	// calls.
 	Slurm bool
 
-	// CanBecome says that the caller's process can become the application, as run's
-	// can and create's cannot.
+	// CanBecome says that the calling process can become the application, which is possible for run
+	// and not for create.
 	CanBecome bool
 
-	// Root says that the caller began as root: hpc is for users.
+	// Root says that the caller started as root: hpc is for users.
 	Root bool
 
 	UID, GID int    // of the caller
-	Workdir  string // of the job or the caller; empty when it is not known
-	Terminal string // path of the one on the caller's stdin, such as /dev/pts/0; empty for none
+	Workdir  string // of the job or the caller; empty if unknown
+	Terminal string // path of the terminal on the caller's stdin, such as /dev/pts/0; empty for none
 }
 
-// A Result is what is to be done to a bundle, and what there is to say about it.
+// A Result lists the changes to a bundle, and the messages about them.
 type Result struct {
 	// Edits are in the order in which they apply.
 	Edits []bundle.Edit
 
-	// Warnings and Hint are for whoever runs the container, a line each. Hint is
-	// empty for none.
+	// Warnings and Hint are for the user who runs the container, one line each. Hint is empty for
+	// none.
 	Warnings []string
 	Hint     string
 
-	// Notes are lines for the log: nothing went wrong, and something was ignored.
+	// Notes are lines for the log: nothing went wrong, but something was ignored.
 	Notes []string
 
-	// InPlace says that the profile is hpc, whose containers can be launched without a
-	// supervisor.
+	// InPlace says that the profile is hpc: its containers can be launched without a supervisor.
 	InPlace bool
 }
 
-// A composition is a Result in the making.
+// A composition is a Result under construction.
 type composition struct {
 	bundle  *bundle.Bundle
 	request request.Request
 	scene   Scene
-	image   *host.Tree // of the bundle's root file system; opened once, where anybody needs it
+	image   *host.Tree // of the bundle's root file system; opened once, by the first provider that needs it
 	Result
 }
 
-// Make composes the launch of b. Each provider sees the bundle as those before it leave
-// it, so b has all edits applied in the end; after an error it is good for nothing.
+// Make composes the launch of b. Each provider sees the bundle as earlier providers have left it,
+// so in the end b has all edits applied. After an error b must not be used.
 func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	p := &composition{bundle: b, request: r, scene: s}
 	defer p.close()
@@ -84,7 +82,7 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	}
 	p.InPlace = choice.Value == config.ProfileHPC
 	if !p.InPlace && r.Workdir != "" {
-		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s): process.cwd counts", choice.By))
+		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s), which uses process.cwd", choice.By))
 	}
 
 	providers := []func() error{p.gpus}
@@ -102,7 +100,7 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	return p.Result, nil
 }
 
-// decide lets the site judge the wish, and returns the profile.
+// decide checks the request against the site's rules, and returns the profile.
 func (p *composition) decide() (request.Choice, error) {
 	s := p.scene
 	if s.Slurm {
@@ -130,7 +128,7 @@ func (p *composition) warn(lines ...string) { p.Warnings = append(p.Warnings, li
 
 func (p *composition) env() []string { return p.bundle.Spec.Process.Env }
 
-// openImage returns the view of the image, the same for every provider.
+// openImage returns the view of the image that all providers share.
 func (p *composition) openImage() (*host.Tree, error) {
 	var err error
 	if p.image == nil {
@@ -145,7 +143,7 @@ func (p *composition) close() {
 	}
 }
 
-// container is what internal/mpi is to know of the container, as earlier edits leave it.
+// container describes the container to internal/mpi, as earlier edits have left it.
 func (p *composition) container() (mpi.Request, error) {
 	image, err := p.openImage()
 	return mpi.Request{
@@ -154,7 +152,7 @@ func (p *composition) container() (mpi.Request, error) {
 	}, err
 }
 
-// loaderCache is the loader's cache as earlier edits leave it; nil for the image's own.
+// loaderCache returns the loader's cache as earlier edits have left it; nil for the image's own.
 func (p *composition) loaderCache() []byte {
 	for _, f := range p.bundle.Files {
 		if f.Path == host.LoaderCache {
