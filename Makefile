@@ -133,10 +133,10 @@ stress: ## tasks of a step that start at once and are killed at random: 100 roun
 fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply FuzzBytes; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	$(GO) test ./internal/config -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 30s
-	$(GO) test ./internal/host/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
+	$(GO) test ./internal/linker/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
 	$(GO) test ./internal/host -run '^$$' -fuzz '^FuzzLibrary$$' -fuzztime 30s
 	for f in FuzzRecall FuzzCommand; do $(GO) test ./internal/mpi -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./gpu -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
+	$(GO) test ./internal/yaml -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./runtime -run '^$$' -fuzz '^FuzzEntryName$$' -fuzztime 30s
 

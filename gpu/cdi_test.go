@@ -8,9 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 	"github.com/ocishim/ocishim/internal/text"
 )
 
@@ -99,7 +98,7 @@ func TestCDIOfNVIDIA(t *testing.T) {
 	wants(t, "link", o.links[private+"/lib/libcuda.so"], "libcuda.so.1")
 	wants(t, "link of a directory", o.links[private+"/lib/gbm/nvidia-drm_gbm.so"], "../libnvidia-allocator.so.1")
 	says(t, o.files["/proc/driver/nvidia/params"], "ModifyDeviceFiles: 0")
-	c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/ocishim/ocishim/internal/text"
+	"github.com/ocishim/ocishim/internal/yaml"
 )
 
 // A cdiSpec is a specification and the file it is from.
@@ -92,7 +93,7 @@ func (r *cdiRegistry) find(name string) (cdiDevice, error) {
 // parseCDI reads a specification of version 0.3 to 1.1.
 func parseCDI(file string, data []byte) (*cdiSpec, error) {
 	if path.Ext(file) == ".yaml" {
-		value, err := parseYAML(string(data))
+		value, err := yaml.Parse(string(data))
 		if err != nil {
 			return nil, err
 		}

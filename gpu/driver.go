@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A driver is NVIDIA's user-space driver as it lies on the node.
@@ -141,7 +142,7 @@ func changed(t *host.Tree, path string) int64 {
 }
 
 func (p *plan) findLibraries(root *host.Tree, d *driver) {
-	d.Changed[host.LoaderCache] = changed(root, host.LoaderCache)
+	d.Changed[ldcache.Path] = changed(root, ldcache.Path)
 	seen := map[string]bool{}
 	for _, dir := range p.driverDirs(root, d.Version) {
 		for _, sub := range []string{"", "vdpau"} {
@@ -183,15 +184,17 @@ func (p *plan) findFiles(root *host.Tree, d *driver) {
 // there may be libraries of other versions elsewhere, or beside them.
 func (p *plan) driverDirs(root *host.Tree, version string) []string {
 	var candidates []string
-	if c, err := root.LoaderCache(); err == nil {
+	if c, err := linker.ReadCache(root); err == nil {
+		loader := linker.New(linker.NewView(root, nil), p.Arch, nil)
+		loader.Cache = c
 		for _, name := range []string{"libcuda.so.1", "libnvidia-ml.so.1"} {
-			for _, file := range c.Lookup(name, ldcache.Flags(p.Arch)) {
+			for _, file := range loader.Cached(name) {
 				candidates = append(candidates, path.Dir(file))
 			}
 		}
 	}
-	candidates = append(candidates, host.LibraryDirs(p.Arch)...)
-	if triplet := host.Triplet(p.Arch); triplet != "" {
+	candidates = append(candidates, linker.LibraryDirs(p.Arch)...)
+	if triplet := linker.Triplet(p.Arch); triplet != "" {
 		candidates = append(candidates, "/usr/lib/"+triplet+"/nvidia/current")
 	}
 	candidates = append(candidates, "/usr/lib64/nvidia", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")

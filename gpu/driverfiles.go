@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // programsOf are the driver's programs by capability.
@@ -32,13 +33,10 @@ func programsOf(caps capabilitySet) []string {
 // mount.
 const mostNeighbours = 64
 
-// driverPrograms is what the edit with them comes from.
-const driverPrograms = "nvidia programs"
-
 // programs gives the driver's programs: over those of the same name that the
 // image has, else in /usr/local/bin, else in a directory of ours in PATH.
 func (p *plan) programs(d driver, caps capabilitySet) {
-	e := bundle.Edit{From: driverPrograms, Rule: driverCapabilities}
+	e := bundle.Edit{From: "nvidia programs", Rule: driverCapabilities}
 	beside := "/usr/local/bin"
 	if !p.Image.IsDir(beside) || len(p.Image.Names(beside)) > mostNeighbours {
 		beside = ""
@@ -59,7 +57,7 @@ func (p *plan) programs(d driver, caps capabilitySet) {
 		}
 		e.Mounts = append(e.Mounts, bindOf(source, target))
 	}
-	p.add(e)
+	p.addForGlibc(e)
 }
 
 // findIn is the path, without links, of a file in the first directory that has it.
@@ -244,7 +242,7 @@ func (p *plan) gbmBackend(e *bundle.Edit) {
 		return
 	}
 	var own []string
-	for _, dir := range host.LibraryDirs(p.Arch) {
+	for _, dir := range linker.LibraryDirs(p.Arch) {
 		if p.Image.IsDir(dir + "/gbm") {
 			own = append(own, dir+"/gbm")
 		}

@@ -11,7 +11,8 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A library is one to be found by the programs of the container.
@@ -36,11 +37,11 @@ func (p *plan) injectLibraries() error {
 	if len(p.libraries) == 0 {
 		return nil
 	}
-	cache, err := p.loaderCache()
+	cache, err := linker.CacheToExtend(p.Image, p.LoaderCache)
 	if err != nil {
 		return err
 	}
-	libc, err := p.Image.Libc(p.Arch, cache)
+	libc, err := linker.LibcOf(p.Image, p.Arch, cache)
 	if err != nil {
 		return fmt.Errorf("give GPU libraries: look at the image's C library: %w", err)
 	}
@@ -69,7 +70,7 @@ func (p *plan) injectLibraries() error {
 
 // withoutPrograms takes the driver's programs back: the image has no loader for them.
 func (p *plan) withoutPrograms() {
-	p.edits = slices.DeleteFunc(p.edits, func(e bundle.Edit) bool { return e.From == driverPrograms })
+	p.edits = slices.DeleteFunc(p.edits, func(e planned) bool { return e.forGlibc })
 }
 
 // placeLibraries says where each library is in the container, and mounts it there: by
@@ -100,7 +101,7 @@ func (p *plan) placeLibraries(dir string) (mounts []specs.Mount) {
 // checkVersions refuses libraries that need a newer glibc than the image's: they
 // would fail when a program has long been running. Those that may be missing
 // are left out.
-func (p *plan) checkVersions(libc host.Libc) error {
+func (p *plan) checkVersions(libc linker.Libc) error {
 	var left []library
 	for _, l := range p.libraries {
 		need := l.needs
@@ -212,28 +213,7 @@ func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 		}
 	}
 	cache.Put(entries...)
-	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
-}
-
-// loaderCache is the cache to start from, nil for an image without.
-func (p *plan) loaderCache() (*ldcache.Cache, error) {
-	if p.LoaderCache != nil {
-		c, err := ldcache.Parse(p.LoaderCache)
-		if err != nil {
-			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
-		}
-		return c, nil
-	}
-	if !p.Image.IsFile(host.LoaderCache) {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	c, err := p.Image.LoaderCache()
-	if err != nil {
-		// The loader ignores a damaged cache, too. What is found without it
-		// is found with ours.
-		return new(ldcache.Cache), nil //nolint:nilerr // see above
-	}
-	return c, nil
+	e.Files = append(e.Files, bundle.File{Path: ldcache.Path, Data: cache.Encode()})
 }
 
 // shadowed binds the libraries over those of other drivers that the image would
@@ -241,18 +221,31 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 // directory for forward compatibility is put there by will, and stays.
 func (p *plan) shadowed() (mounts []specs.Mount) {
 	const mostDirs = 32
-	for i, dir := range strings.Split(p.env["LD_LIBRARY_PATH"], ":") {
-		if i == mostDirs {
-			break
-		}
-		if !path.IsAbs(dir) || strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
+	search := p.env["LD_LIBRARY_PATH"]
+	if search == "" {
+		return nil
+	}
+	view := linker.NewView(p.Image, nil)
+	defer view.Close()
+	view.Mount(p.Mounts, p.Node)
+	loader := linker.New(view, p.Arch, nil).In(linker.Environment{LibraryPath: search, Cwd: p.Cwd})
+	loader.Machine = p.Node
+	dirs := loader.LibraryPath(nil)
+	covered := map[string]bool{}
+	for _, dir := range dirs[:min(len(dirs), mostDirs)] {
+		if strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
 			continue
 		}
-		inImage := p.Image.Names(dir)
-		for _, l := range p.libraries {
-			if slices.Contains(inImage, l.soname) {
-				if resolved, err := p.Image.Resolve(path.Join(dir, l.soname)); err == nil {
-					mounts = append(mounts, bindOf(l.source, resolved))
+		view.List(dir) // which answers what Levels asks
+		for _, dir := range loader.Levels(dir) {
+			names := view.List(dir)
+			for _, l := range p.libraries {
+				if !slices.Contains(names, l.soname) {
+					continue
+				}
+				if o := loader.FittingIn(dir, l.soname); o != nil && o.File != l.source && !covered[o.At] {
+					covered[o.At] = true
+					mounts = append(mounts, bindOf(l.source, o.At))
 				}
 			}
 		}

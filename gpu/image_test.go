@@ -1,14 +1,16 @@
 package gpu
 
 import (
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/ocishim/ocishim/internal/host/fakenode"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 func inImage(t *testing.T, image *fakenode.Node, env ...string) Request {
@@ -24,7 +26,7 @@ func TestImagesWithoutGlibc(t *testing.T) {
 		o := mustGive(t, inImage(t, fakenode.Image(t, kind)))
 		wants(t, "GPUs", o.gpus(), "4")
 		says(t, strings.Join(o.Warnings, "\n"), words)
-		if o.files[host.LoaderCache] != "" || len(o.mounted(private+"/lib")) > 0 {
+		if o.files[ldcache.Path] != "" || len(o.mounted(private+"/lib")) > 0 {
 			t.Errorf("%s: libraries are given", kind)
 		}
 	}
@@ -43,16 +45,16 @@ func TestOldGlibc(t *testing.T) {
 
 func TestImageWithoutLoaderCache(t *testing.T) {
 	image := fakenode.Image(t, "2.36")
-	image.Remove(host.LoaderCache)
+	image.Remove(ldcache.Path)
 	o := mustGive(t, inImage(t, image))
 	says(t, strings.Join(o.prepend, " "), "LD_LIBRARY_PATH="+private+"/lib")
-	if o.files[host.LoaderCache] != "" {
+	if o.files[ldcache.Path] != "" {
 		t.Error("there is a cache")
 	}
 
-	image.File(host.LoaderCache, "damaged")
+	image.File(ldcache.Path, "damaged")
 	o = mustGive(t, inImage(t, image))
-	c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 	if err != nil || len(c.Lookup("libcuda.so.1", ldcache.Flags("amd64"))) != 1 {
 		t.Errorf("cache %v, %v", c, err)
 	}
@@ -75,11 +77,49 @@ func TestOlderDriverInImage(t *testing.T) {
 			t.Errorf("%s is covered", path)
 		}
 	}
-	c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wants(t, "libcuda.so.1", strings.Join(c.Lookup("libcuda.so.1", ldcache.Flags("amd64")), " "), private+"/lib/libcuda.so.1")
+}
+
+// LD_LIBRARY_PATH is read as the loader reads it: ld.so(8). What the loader passes over, or
+// a mount hides, is left alone.
+func TestOlderDriverBySearchPath(t *testing.T) {
+	old := fakenode.ELF{Soname: "libcuda.so.1"}.String()
+	for name, test := range map[string]struct {
+		search, at string
+		covered    bool
+	}{
+		"semicolon":               {"/none;/opt/old", "/opt/old", true},
+		"token":                   {"/opt/$LIB", "/opt/lib64", true},
+		"relative":                {"sub", "/work/sub", true},
+		"empty":                   {":/none", "/work", true},
+		"through a link":          {"/link/old", "/opt/old", true},
+		"for newer processors":    {"/opt/new", "/opt/new/glibc-hwcaps/x86-64-v2", true},
+		"below a tmpfs":           {"/scratch/lib", "/scratch/lib", false},
+		"in a directory, mounted": {"/site", "/site", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image := fakenode.Image(t, "2.36")
+			image.File(test.at+"/libcuda.so.1", old)
+			image.Link("/link", "opt")
+			r := inImage(t, image, "LD_LIBRARY_PATH="+test.search)
+			r.Cwd = "/work"
+			r.Mounts = append(r.Mounts, specs.Mount{Destination: "/scratch", Type: "tmpfs", Source: "tmpfs"},
+				specs.Mount{Destination: "/site", Type: "bind", Source: "/usr/share/nothing", Options: []string{"bind"}})
+			at := test.at + "/libcuda.so.1"
+			if source := mustGive(t, r).mounts[at]; (source != "") != test.covered {
+				t.Errorf("at %s: %q", at, source)
+			}
+		})
+	}
+	image := fakenode.Image(t, "2.36")
+	image.File("/opt/old/libcuda.so.1", fakenode.ELF{Soname: "libcuda.so.1", Machine: elf.EM_AARCH64}.String())
+	if source := mustGive(t, inImage(t, image, "LD_LIBRARY_PATH=/opt/old")).mounts["/opt/old/libcuda.so.1"]; source != "" {
+		t.Errorf("%s is over a library of another architecture", source)
+	}
 }
 
 // An image that mounts its own /dev, or has none, gets the files below /run.
@@ -114,7 +154,7 @@ func TestForwardCompatibility(t *testing.T) {
 			image.Link(dir+"/libcuda.so.1", "libcuda.so."+test.version)
 			image.Link("/usr/local/cuda", "cuda-12")
 			o := mustGive(t, inImage(t, image))
-			c, err := ldcache.Parse([]byte(o.files[host.LoaderCache]))
+			c, err := ldcache.Parse([]byte(o.files[ldcache.Path]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,8 +178,8 @@ func TestHostileImage(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	image.Remove(host.LoaderCache)
-	image.Link(host.LoaderCache, "../../../../../../../.."+secret)
+	image.Remove(ldcache.Path)
+	image.Link(ldcache.Path, "../../../../../../../.."+secret)
 	image.Link("/usr/local/cuda", "/../../../../../..")
 	image.Link("/opt/lib", "/../../../../../../usr/lib/x86_64-linux-gnu")
 	o := mustGive(t, inImage(t, image, "LD_LIBRARY_PATH=/opt/lib:/proc/self/root:/..", "CUDA_VERSION=9.0"))

@@ -9,9 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // What a plain image gets by default: compute and utility.
@@ -53,7 +52,7 @@ func TestNVIDIAByDefault(t *testing.T) {
 // The loader's cache knows what is given, and all that the image had.
 func TestLoaderCacheOfImage(t *testing.T) {
 	r := ask(t, eight(t), "SLURM_STEP_GPUS=0")
-	c, err := ldcache.Parse([]byte(mustGive(t, r).files[host.LoaderCache]))
+	c, err := ldcache.Parse([]byte(mustGive(t, r).files[ldcache.Path]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +67,7 @@ func TestLoaderCacheOfImage(t *testing.T) {
 	// Another provider was there before.
 	earlier := &ldcache.Cache{Entries: []ldcache.Entry{{Name: "libmpi.so.40", Path: "/mpi", Flags: flags}, {Name: "libcuda.so.1", Path: "/old", Flags: flags}, {Name: "libcuda.so.1", Path: "/32", Flags: 3}}}
 	r.LoaderCache = earlier.Encode()
-	c, err = ldcache.Parse([]byte(mustGive(t, r).files[host.LoaderCache]))
+	c, err = ldcache.Parse([]byte(mustGive(t, r).files[ldcache.Path]))
 	if err != nil {
 		t.Fatal(err)
 	}

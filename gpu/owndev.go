@@ -40,7 +40,7 @@ func (p *plan) ownDev() {
 			e.Mounts = append(e.Mounts, m) // the site's, dropped with /dev
 		}
 	}
-	p.edits = slices.Insert(p.edits, 0, e)
+	p.edits = slices.Insert(p.edits, 0, planned{Edit: e})
 }
 
 // fillDev puts what a directory of the node has into the edit, but what is hidden.

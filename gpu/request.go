@@ -25,6 +25,7 @@ type Request struct {
 
 	Env         []string          // the container's environment, with what Slurm put there
 	Annotations map[string]string // the container's; those with CDI's prefix ask for devices
+	Cwd         string            // of its process: relative search paths begin there
 	Mounts      []specs.Mount     // the container's, as earlier edits leave them
 
 	// Slurm says that a task of Slurm's calls: what it was allocated is what it
@@ -154,7 +155,7 @@ func Edits(r Request) (Result, error) {
 	if err := p.finish(); err != nil {
 		return Result{}, err
 	}
-	return Result{Edits: p.edits, Warnings: p.warnings}, nil
+	return p.result(), nil
 }
 
 // enabled tells whether the site lets a vendor's GPUs be given.
@@ -166,7 +167,7 @@ func (p *plan) enabled(vendor string) bool {
 type plan struct {
 	Request
 	env      environment
-	edits    []bundle.Edit
+	edits    []planned
 	warnings []string
 
 	boot    string        // asked once
@@ -183,6 +184,20 @@ type plan struct {
 	compat    []library // the image's own, that go before the driver's
 }
 
+// A planned edit can still be taken back.
+type planned struct {
+	bundle.Edit
+	forGlibc bool
+}
+
+func (p *plan) result() Result {
+	r := Result{Warnings: p.warnings}
+	for _, e := range p.edits {
+		r.Edits = append(r.Edits, e.Edit)
+	}
+	return r
+}
+
 // add appends the edit unless it changes nothing.
 func (p *plan) add(e bundle.Edit) {
 	for _, d := range e.Devices {
@@ -194,7 +209,16 @@ func (p *plan) add(e bundle.Edit) {
 	}
 	if len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.Devices)+len(e.Mounts)+
 		len(e.Links)+len(e.Files)+len(e.AdditionalGids) > 0 || e.Hooks != nil {
-		p.edits = append(p.edits, e)
+		p.edits = append(p.edits, planned{Edit: e})
+	}
+}
+
+// addForGlibc is add of what is of no use in an image without glibc.
+func (p *plan) addForGlibc(e bundle.Edit) {
+	before := len(p.edits)
+	p.add(e)
+	for i := range p.edits[before:] {
+		p.edits[before+i].forGlibc = true
 	}
 }
 

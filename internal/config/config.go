@@ -2,7 +2,11 @@
 // since a key that is misspelt and ignored is a decision that is not carried out.
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/ocishim/ocishim/internal/toml"
+)
 
 // The profiles: what a container shares with its node.
 const (
@@ -110,5 +114,5 @@ func (o Origin) String() string {
 	case o.Line == 0:
 		return o.File
 	}
-	return position(o.File, o.Line, 0)
+	return toml.Position(o.File, o.Line, 0)
 }

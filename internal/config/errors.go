@@ -1,11 +1,6 @@
 package config
 
-import (
-	"errors"
-	"strconv"
-
-	"github.com/ocishim/ocishim/internal/text"
-)
+import "errors"
 
 // What Load can fail with, for errors.Is. Callers use them to find a hint.
 var (
@@ -14,49 +9,15 @@ var (
 	ErrUnsafe = errors.New("unsafe configuration")
 
 	// ErrInvalid says that a file is no TOML, or that a key of it is unknown
-	// or has a wrong value.
+	// or has a wrong value. Where, a *toml.Error says.
 	ErrInvalid = errors.New("invalid configuration")
 )
 
-// Error says what is wrong in a file, and where. It is an ErrInvalid.
-type Error struct {
-	// File is the path of the file.
-	File string
+// invalid is an error that is an ErrInvalid, in its own words.
+type invalid struct{ reason error }
 
-	// Line and Column are where what is wrong begins, both counted from 1,
-	// Column in characters.
-	Line, Column int
+func (e invalid) Error() string { return e.reason.Error() }
 
-	// Key is the key that is wrong, such as hpc.mounts[1].source; empty where
-	// the file is no TOML.
-	Key string
+func (e invalid) Unwrap() error { return e.reason }
 
-	// Err is the reason.
-	Err error
-}
-
-// Error returns one line such as
-//
-//	/etc/ocishim/config.toml:3:8: hpc.home: expected true or false, not "yes"
-func (e *Error) Error() string {
-	text := position(e.File, e.Line, e.Column) + ": "
-	if e.Key != "" {
-		text += e.Key + ": "
-	}
-	return text + e.Err.Error()
-}
-
-// Unwrap returns the reason.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Is tells that every Error is an ErrInvalid.
-func (e *Error) Is(target error) bool { return target == ErrInvalid }
-
-// position is FILE:LINE:COLUMN, without the column where it is 0.
-func position(file string, line, column int) string {
-	text := text.Whole(file) + ":" + strconv.Itoa(line)
-	if column > 0 {
-		text += ":" + strconv.Itoa(column)
-	}
-	return text
-}
+func (e invalid) Is(target error) bool { return target == ErrInvalid }

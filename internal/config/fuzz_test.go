@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
+
+	strict "github.com/ocishim/ocishim/internal/toml"
 )
 
 // FuzzLoad reads arbitrary bytes as a file: no panic, errors of one short line
@@ -55,7 +57,7 @@ func FuzzLoad(f *testing.F) {
 // checkMessage holds for every error about a file with this content.
 func checkMessage(t *testing.T, err error, data []byte) {
 	t.Helper()
-	var bad *Error
+	var bad *strict.Error
 	if !errors.As(err, &bad) {
 		t.Fatalf("%v is no Error", err)
 	}

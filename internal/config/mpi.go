@@ -1,12 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/ocishim/ocishim/internal/text"
 )
@@ -118,37 +114,6 @@ the reason, or it runs with the image's own MPI, and a warning. Programs
 that are not linked with an MPI themselves are not refused.`,
 		},
 	}
-}
-
-// assignMPI reads the tables below [mpi], each over what an earlier file says in the
-// one of the same name.
-func (d *decoder) assignMPI(to *[]MPI, v *value, key string) error {
-	if v.kind != unstable.Table {
-		return d.errorAt(v.offset, key, fmt.Errorf("expected a table of tables, not %s", v))
-	}
-	for _, name := range v.table.names {
-		item, within := v.table.values[name], key+"."+printableKey(name)
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" || name == "" {
-			return d.errorAt(item.key, within, errors.New("expected a name of letters, digits, '-' and '_'"))
-		}
-		if item.table == nil {
-			return d.errorAt(item.offset, within, fmt.Errorf("expected a table, not %s", item))
-		}
-		i := slices.IndexFunc(*to, func(m MPI) bool { return m.Name == name })
-		if i < 0 {
-			i, *to = len(*to), append(*to, newMPI(name))
-		}
-		m := &(*to)[i]
-		if err := d.decode(item.table, within+".", "", m.settings()); err != nil {
-			return err
-		}
-		if len(m.Replace) == 0 {
-			return d.errorAt(item.key, within, errors.New("replace is missing"))
-		}
-		line, _ := d.lineColumn(item.key)
-		d.origins[within] = Origin{File: d.file, Line: line}
-	}
-	return nil
 }
 
 func checkPrefix(path string) error {

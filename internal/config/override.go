@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/text"
+	"github.com/ocishim/ocishim/internal/toml"
 )
 
 // ErrNotAllowed says that the site does not let users decide what they did.
@@ -42,7 +43,7 @@ func (c *Config) Override(key, value, by string) error {
 	settings := c.settings()
 	at := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if at < 0 {
-		return fmt.Errorf("%s: %w", text.Printable(by), unknown(key, settings))
+		return fmt.Errorf("%s: %w", text.Printable(by), toml.Unknown(key, keysOf(settings)))
 	}
 	if err := c.Allow(key, by); err != nil {
 		return err

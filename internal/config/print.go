@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/text"
+	"github.com/ocishim/ocishim/internal/toml"
 )
 
 // TOML writes the configuration as a file that Load reads, with the origin of
@@ -42,7 +43,7 @@ func (c *Config) TOML() string {
 
 func (c *Config) writeMounts(b *strings.Builder, key string, mounts []Mount) {
 	for i := range mounts {
-		fmt.Fprintf(b, "\n[[%s]]  # %s\n", key, c.Origin(element(key, i)))
+		fmt.Fprintf(b, "\n[[%s]]  # %s\n", key, c.Origin(toml.Element(key, i)))
 		for _, s := range mounts[i].settings() {
 			fmt.Fprintf(b, "%s = %s\n", s.key, literal(s.value))
 		}
@@ -61,7 +62,7 @@ func (c *Config) writeMPI(b *strings.Builder, key string, profiles []MPI) {
 
 // tableOf divides a key into the table it is in and its last name.
 func tableOf(key string) (table, name string) {
-	name = lastName(key)
+	name = afterDots(key)
 	return strings.TrimSuffix(strings.TrimSuffix(key, name), "."), name
 }
 
@@ -104,3 +105,6 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Origins map[string]Origin `json:"origins"`
 	}{files, (*values)(c), origins})
 }
+
+// afterDots is the last name of a dotted key.
+func afterDots(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }

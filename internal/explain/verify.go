@@ -5,11 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A Finding is whether the image's loader finds a library that edits put into the
@@ -27,229 +26,95 @@ type Finding struct {
 // Verify looks for every library that the bundle's edits have put into it as the
 // loader of the image would: all edits are applied, and nothing is launched.
 func Verify(b *bundle.Bundle, node, image *host.Tree, arch string) []Finding {
-	v := &view{bundle: b, node: node, image: image, arch: arch}
-	v.readEnvironment()
-	v.readCache()
-	var findings []Finding
-	seen := map[string]bool{}
-	look := func(source, at string) {
-		soname, ok := v.library(source, at)
-		if ok && !seen[soname] {
-			seen[soname] = true
-			findings = append(findings, v.find(soname, at))
-		}
-	}
+	view := linker.NewView(image, nil)
+	defer view.Close()
+	view.Mount(b.Spec.Mounts, node)
+	view.Make(b.Links, b.Files)
+	v := verification{loader: loaderOf(b, view, arch), seen: map[string]bool{}}
+	v.loader.Machine = node
 	for _, e := range b.Applied {
 		for _, m := range slices.Concat(e.MountsFirst, e.Mounts) {
-			if bundle.IsBind(m) {
-				look(m.Source, path.Clean(m.Destination))
+			if source, err := node.Resolve(m.Source); err == nil && bundle.IsBind(m) {
+				v.look(linker.Place{Tree: node, Path: source, At: path.Clean(m.Destination)})
 			}
 		}
 		for _, l := range e.Links {
-			if at := v.follow(path.Clean(l.Path)); at != "" && isLibrary(path.Base(l.Path)) {
-				look(v.source(at), at)
+			if in, err := view.Resolve(l.Path); err == nil && in.Tree != image && isLibrary(path.Base(l.Path)) {
+				v.look(in)
 			}
 		}
 	}
-	return findings
+	return v.findings
 }
 
-// A view is the container as its programs will see it.
-type view struct {
-	bundle      *bundle.Bundle
-	node, image *host.Tree
-	arch        string
-
-	searchPath []string // of LD_LIBRARY_PATH
-	cache      *ldcache.Cache
-	levels     []string // of this processor
-}
-
-func (v *view) readEnvironment() {
-	for _, entry := range v.bundle.Spec.Process.Env {
-		if value, ok := strings.CutPrefix(entry, "LD_LIBRARY_PATH="); ok {
-			v.searchPath = strings.FieldsFunc(value, func(r rune) bool { return r == ':' || r == ';' })
+// loaderOf is the loader of the image, for a program without search paths of its own.
+func loaderOf(b *bundle.Bundle, view *linker.View, arch string) *linker.Loader {
+	var made []byte
+	for _, f := range b.Files {
+		if path.Clean(f.Path) == ldcache.Path {
+			made = f.Data
 		}
 	}
+	cache, err := linker.CacheToExtend(view.Tree, made)
+	if err != nil {
+		cache = nil // the loader ignores a damaged one
+	}
+	p := b.Spec.Process
+	search, _ := bundle.Getenv(p.Env, "LD_LIBRARY_PATH")
+	l := linker.New(view, arch, nil).In(linker.Environment{LibraryPath: search, Cwd: p.Cwd})
+	l.Cache = cache
+	if libc, err := linker.LibcOf(view.Tree, arch, cache); err == nil && libc.Kind == "musl" {
+		return l.Musl()
+	}
+	return l
 }
 
-// readCache takes the loader's cache that edits made, else the image's.
-func (v *view) readCache() {
-	for _, f := range v.bundle.Files {
-		if path.Clean(f.Path) == host.LoaderCache {
-			v.cache, _ = ldcache.Parse(f.Data)
-			return
-		}
+// A verification looks for one library after the other.
+type verification struct {
+	loader   *linker.Loader
+	seen     map[string]bool // by the names that are asked for
+	findings []Finding
+}
+
+// look searches a library of the node that the container is given, as programs ask for it.
+func (v *verification) look(given linker.Place) {
+	if given.Tree == nil || !isLibrary(path.Base(given.At)) {
+		return
 	}
-	if c, err := v.image.LoaderCache(); err == nil {
-		v.cache = c
+	lib, err := given.Tree.Library(given.Path)
+	if err != nil || lib.Machine != host.Machine(v.loader.Arch) {
+		return
+	}
+	name := lib.Soname
+	if name == "" {
+		name = path.Base(given.At)
+	}
+	if !v.seen[name] {
+		v.seen[name] = true
+		v.findings = append(v.findings, v.find(name, given))
 	}
 }
 
-// isLibrary tells whether a file is one by its name.
-func isLibrary(name string) bool {
-	return strings.HasPrefix(name, "lib") && strings.Contains(name, ".so")
-}
-
-// library tells whether the node's file at the source, which the container has at a
-// path, is a library, and the name by which programs ask for it.
-func (v *view) library(source, at string) (soname string, ok bool) {
-	if source == "" || !isLibrary(path.Base(at)) {
-		return "", false
+// find asks the loader.
+func (v *verification) find(name string, given linker.Place) Finding {
+	f := Finding{Library: name, Given: given.At}
+	found := v.loader.Find(name, nil, nil)
+	if found.Object == nil {
+		f.Why = "the loader does not find it"
+		return f
 	}
-	lib, err := v.node.Library(source)
-	if err != nil || lib.Machine != host.Machine(v.arch) {
-		return "", false
+	f.Found, f.By = found.At, string(found.By)
+	if found.By == linker.BySearchPath {
+		f.By = "LD_LIBRARY_PATH"
 	}
-	if lib.Soname == "" {
-		return path.Base(at), true
-	}
-	return lib.Soname, true
-}
-
-// find searches the library in the loader's order (ld.so(8)).
-func (v *view) find(soname, given string) Finding {
-	f := Finding{Library: soname, Given: given}
-	for _, dir := range v.searchPath {
-		if at := v.findIn(dir, soname); at != "" {
-			return v.found(f, at, "LD_LIBRARY_PATH")
-		}
-	}
-	if v.cache != nil {
-		for _, file := range v.cache.Lookup(soname, ldcache.Flags(v.arch)) {
-			if at := v.follow(file); at != "" && v.isUsable(file) {
-				return v.found(f, at, "ld.so.cache")
-			}
-		}
-	}
-	for _, dir := range host.LibraryDirs(v.arch) {
-		if at := v.findIn(dir, soname); at != "" {
-			return v.found(f, at, "standard directories")
-		}
-	}
-	f.Why = "the loader does not find it"
-	return f
-}
-
-// findIn looks in a directory of a search path, and below it first, where libraries for
-// newer processors are.
-func (v *view) findIn(dir, soname string) string {
-	for _, dir := range host.TokensOf(v.arch, "").Expand(dir) {
-		if !path.IsAbs(dir) {
-			continue
-		}
-		for _, level := range v.usableLevels() {
-			if at := v.follow(path.Join(dir, host.HwcapsDir, level, soname)); at != "" {
-				return at
-			}
-		}
-		if at := v.follow(path.Join(dir, soname)); at != "" {
-			return at
-		}
-	}
-	return ""
-}
-
-func (v *view) usableLevels() []string {
-	if v.levels == nil {
-		v.levels = v.node.UsableHwcaps(v.arch)
-	}
-	return v.levels
-}
-
-// isUsable reports whether a file in the cache is for this processor, or for any.
-func (v *view) isUsable(file string) bool {
-	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
-	level, _, _ := strings.Cut(after, "/")
-	return !found || slices.Contains(v.usableLevels(), level)
-}
-
-func (v *view) found(f Finding, at, by string) Finding {
-	f.Found, f.By = at, by
-	f.Right = at == f.Given || v.sameSource(at, f.Given)
+	f.Right = found.File == given.Tree.HostPath(given.Path)
 	if !f.Right {
 		f.Why = "the loader finds another one"
 	}
 	return f
 }
 
-// sameSource tells whether one file of the node is at both places: itself, or in a
-// directory that is mounted there.
-func (v *view) sameSource(a, b string) bool {
-	return v.source(a) != "" && v.source(a) == v.source(b)
-}
-
-// source is the node's file that the container has at a path by a mount; empty for
-// one of the image's own.
-func (v *view) source(at string) string {
-	for _, m := range slices.Backward(v.bundle.Spec.Mounts) {
-		rest, inside := strings.CutPrefix(at+"/", path.Clean(m.Destination)+"/")
-		if !inside {
-			continue
-		}
-		if resolved, err := v.node.Resolve(path.Join(m.Source, rest)); err == nil {
-			return resolved
-		}
-		return ""
-	}
-	return ""
-}
-
-// mostLinks bounds how many links are followed, as the kernel does.
-const mostLinks = 40
-
-// follow is where a path of the container leads, without the links that edits
-// made; empty where nothing is.
-func (v *view) follow(file string) string {
-	for range mostLinks {
-		link := slices.IndexFunc(v.bundle.Links, func(l bundle.Link) bool { return path.Clean(l.Path) == file })
-		if link < 0 {
-			break
-		}
-		target := v.bundle.Links[link].Target
-		if !path.IsAbs(target) {
-			target = path.Join(path.Dir(file), target)
-		}
-		file = path.Clean(target)
-	}
-	return v.resolve(file)
-}
-
-// resolve looks below the deepest mount that the path is in, else in the image.
-func (v *view) resolve(file string) string {
-	var deepest *specs.Mount
-	for i := range v.bundle.Spec.Mounts {
-		m := &v.bundle.Spec.Mounts[i]
-		at := path.Clean(m.Destination)
-		inside := file == at || strings.HasPrefix(file, strings.TrimSuffix(at, "/")+"/")
-		if inside && (deepest == nil || len(at) >= len(path.Clean(deepest.Destination))) {
-			deepest = m
-		}
-	}
-	if deepest == nil {
-		return v.inImage(file)
-	}
-	if !bundle.IsBind(*deepest) {
-		return ""
-	}
-	inside := strings.TrimPrefix(file, path.Clean(deepest.Destination))
-	if v.node.Exists(path.Join(deepest.Source, inside)) {
-		return file
-	}
-	return ""
-}
-
-// inImage is where a path leads in the image, or to what is mounted beside it there.
-func (v *view) inImage(file string) string {
-	if dir, err := v.image.Resolve(path.Dir(file)); err == nil {
-		at := path.Join(dir, path.Base(file))
-		if slices.ContainsFunc(v.bundle.Spec.Mounts, func(m specs.Mount) bool { return path.Clean(m.Destination) == at }) {
-			return at
-		}
-	}
-	resolved, err := v.image.Resolve(file)
-	if err != nil {
-		return ""
-	}
-	return resolved
+// isLibrary reports whether a file is a library by its name.
+func isLibrary(name string) bool {
+	return strings.HasPrefix(name, "lib") && strings.Contains(name, ".so")
 }

@@ -8,8 +8,9 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/gpu"
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // planned is a container with a GPU of a fake node, in an image with a cache of
@@ -19,7 +20,7 @@ func planned(t *testing.T, cache bool) (*bundle.Bundle, *fakenode.Node) {
 	node, image := fakenode.New(t), fakenode.Image(t, "2.36")
 	node.NVIDIA(fakenode.NVIDIA{GPUs: 1, Driver: "550.54.15", LibDir: "/usr/lib64"})
 	if !cache {
-		image.Remove(host.LoaderCache)
+		image.Remove(ldcache.Path)
 	}
 	b := &bundle.Bundle{Spec: config()}
 	b.Spec.Process.Env = []string{"SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=all"}
@@ -126,7 +127,7 @@ func TestVerifyLooksInLevels(t *testing.T) {
 	const first = "/opt/lib64/glibc-hwcaps/x86-64-v2/libcuda.so.1"
 	f := verify(t, b, image)["libcuda.so.1"]
 	machine := (&fakenode.Node{T: t, Root: "/"}).Tree()
-	if usable := slices.Contains(machine.UsableHwcaps("amd64"), "x86-64-v2"); usable && (f.Found != first || f.Right) {
+	if usable := slices.Contains(linker.UsableHwcaps(machine, "amd64"), "x86-64-v2"); usable && (f.Found != first || f.Right) {
 		t.Errorf("got %+v", f)
 	} else if !usable && f.Found == first {
 		t.Errorf("this processor cannot use it: %+v", f)

@@ -102,7 +102,7 @@ func (d *Directory) Names() []string {
 func (d *Directory) FindLibrary(name string) (Found, error) {
 	// What has a version in its name mostly is a link to a file beside it.
 	at, link := name, strings.Contains(name, ".so.")
-	for range mostLinks {
+	for range MostLinks {
 		if at == "." || at == ".." || strings.Contains(at, "/") {
 			break
 		}
@@ -125,8 +125,8 @@ func (d *Directory) FindLibrary(name string) (Found, error) {
 	return d.tree.FindLibrary(d.below(name))
 }
 
-// mostLinks is how many a path may lead through, as for the kernel.
-const mostLinks = 40
+// MostLinks is how many a path may lead through, as for the kernel.
+const MostLinks = 40
 
 // findLibrary reads a library, or says that there is a link of that name.
 func (d *Directory) findLibrary(name string) (found Found, link bool, err error) {

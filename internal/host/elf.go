@@ -272,3 +272,16 @@ func readAt(f io.ReaderAt, data []byte, at int64) int {
 	n, _ := f.ReadAt(data, at)
 	return n
 }
+
+// Machine is the architecture as ELF files name it.
+func Machine(arch string) elf.Machine {
+	switch arch {
+	case "amd64":
+		return elf.EM_X86_64
+	case "arm64":
+		return elf.EM_AARCH64
+	case "ppc64le":
+		return elf.EM_PPC64
+	}
+	return elf.EM_NONE
+}

@@ -16,7 +16,7 @@ import (
 
 // What is read of this machine's libraries is what debug/elf reads.
 func TestLibraryAgainstDebugELF(t *testing.T) {
-	dirs := append(LibraryDirs("amd64"), LibraryDirs("arm64")...)
+	dirs := []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"}
 	tree, err := Open("/", nil)
 	try(t, err)
 	defer tree.Close()

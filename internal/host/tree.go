@@ -291,13 +291,13 @@ func (t *Tree) directory(path string) *os.File {
 // Readlink is what the symbolic link at path holds. Links on the way to it are
 // followed.
 func (t *Tree) Readlink(path string) (string, error) {
-	dir, err := t.handle(filepath.Dir(path))
+	dir, err := t.handleFD(filepath.Dir(path))
 	if err != nil {
 		return "", err
 	}
-	defer dir.Close()
+	defer unix.Close(dir)
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), filepath.Base(path), buf)
+	n, err := unix.Readlinkat(dir, filepath.Base(path), buf)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: path, Err: err}
 	}

@@ -55,9 +55,14 @@ var bans = []ban{
 		"a view of the node, for whoever wants one: what is made of it is the providers' business",
 	},
 	{
+		"internal/linker",
+		[]string{"./gpu/...", "./internal/mpi/...", "./internal/explain/...", "os/exec"},
+		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
+	},
+	{
 		"internal/mpi",
 		[]string{"os/exec"},
-		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image",
+		"programs are read, not run: neither on the host nor in an image",
 	},
 	{
 		"internal/slurm",

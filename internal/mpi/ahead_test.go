@@ -10,18 +10,19 @@ import (
 // Of a hundred plugins each counts, whoever has read it; and when they are not wanted
 // after all, nothing is left of who reads them.
 func TestManyPlugins(t *testing.T) {
+	const plugins = 96 // so many are read ahead
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.40.40.7", openmpi)
 	site := m.node + "/opt/site"
 	m.library(site, "libmpi.so.40.30.4", openmpi)
 	plain, err := os.ReadFile(m.gcc(site+"/openmpi/mca_plain.so", "int x;", "-shared", "-fPIC"))
 	m.check(err)
-	for i := range 4 * fewFiles {
+	for i := range plugins {
 		m.write(fmt.Sprintf("%s/openmpi/mca_%02d.so", site, i), string(plain))
 	}
 	m.write(site+"/openmpi/mca_text.so", "no library")
 	m.check(os.Symlink("nowhere", site+"/openmpi/mca_lost.so"))
-	for _, i := range []int{0, 41, 4*fewFiles - 1} {
+	for _, i := range []int{0, 41, plugins - 1} {
 		extra := m.library(site, fmt.Sprintf("libextra%d.so.1.0", i), "int extra(void) { return 0; }")
 		m.gcc(fmt.Sprintf("%s/openmpi/mca_%02d.so", site, i), "int extra(void); int x(void) { return extra(); }", "-shared", "-fPIC", extra)
 	}
@@ -29,7 +30,7 @@ func TestManyPlugins(t *testing.T) {
 	profile.Replace, profile.Prefix = []string{"/opt/site/libmpi.so.40"}, "/opt/site"
 	before := openFiles(t)
 	got := m.plan()
-	for _, i := range []int{0, 41, 4*fewFiles - 1} {
+	for _, i := range []int{0, 41, plugins - 1} {
 		if link := fmt.Sprintf("/lib/libextra%d.so.1 -> ", i); !strings.Contains(got, link) {
 			t.Errorf("no %q in:\n%s", link, got)
 		}

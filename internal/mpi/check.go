@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // check has the loader's rules run over what the container will have: each library that
@@ -26,13 +27,12 @@ func (r *replacement) check() error {
 }
 
 func (r *replacement) checkUse(u *use) error {
-	result := *u.loader
-	result.instead = r.instead
-	var p *process
+	result := u.loader.With(r.instead)
+	var p *linker.Process
 	if u.program == nil {
-		p = result.load(moved(r.site.object, r.dir+"/lib/"+r.site.object.name()))
+		p = result.Load(moved(r.site.object, r.dir+"/lib/"+r.site.object.Name()))
 	} else {
-		p = result.start(u.program, u.opens...)
+		p = result.Start(u.program, u.opens...)
 	}
 	if err := r.checkNeeded(p, u.process); err != nil {
 		return err
@@ -43,30 +43,30 @@ func (r *replacement) checkUse(u *use) error {
 	if err := r.checkParts(p); err != nil {
 		return err
 	}
-	return r.checkPlugins(&result, p)
+	return r.checkPlugins(result, p)
 }
 
 // readImage has the image's libraries read ahead that go by the names of the node's.
 func (r *replacement) readImage() {
 	dirs := map[string][]string{}
 	for name := range r.given {
-		if files := r.image.cached(name); len(files) > 0 {
-			dir, name := split(files[0])
+		if files := r.image.Cached(name); len(files) > 0 {
+			dir, name := linker.Split(files[0])
 			dirs[dir] = append(dirs[dir], name)
 		}
 	}
 	for dir, names := range dirs {
-		r.image.readAhead(dir, names)
+		r.image.ReadAhead(dir, names)
 	}
 }
 
 // checkNeeded looks for libraries that are nowhere; what was missing before is not our
 // doing.
-func (r *replacement) checkNeeded(p, before *process) error {
-	for _, m := range p.missing {
-		known := before != nil && slices.ContainsFunc(before.missing, func(b missing) bool { return b.name == m.name })
+func (r *replacement) checkNeeded(p, before *linker.Process) error {
+	for _, m := range p.Missing {
+		known := before != nil && slices.ContainsFunc(before.Missing, func(b linker.Missing) bool { return b.Name == m.Name })
 		if !known {
-			return r.mismatch("%s needs %s, which neither the image has nor the node gives", r.whose(m.by.object), m.name)
+			return r.mismatch("%s needs %s, which neither the image has nor the node gives", r.whose(m.By.Object), m.Name)
 		}
 	}
 	return nil
@@ -74,17 +74,17 @@ func (r *replacement) checkNeeded(p, before *process) error {
 
 // checkVersions looks for versions of symbols that a library needs and the one that is
 // loaded does not have: the loader would end the program for each.
-func (r *replacement) checkVersions(p *process) error {
-	for _, o := range p.objects {
+func (r *replacement) checkVersions(p *linker.Process) error {
+	for _, o := range p.Objects {
 		for _, need := range o.Needs {
-			from := p.names[need.File]
+			from := p.Names[need.File]
 			if from == nil || len(from.Defines) == 0 {
 				continue
 			}
 			for _, version := range need.Versions {
 				if !slices.Contains(from.Defines, version) {
 					return r.mismatch("%s needs %s of %s, but %s has %s",
-						r.whose(o.object), version, need.File, r.whose(from.object), greatestLike(version, from.Defines))
+						r.whose(o.Object), version, need.File, r.whose(from.Object), greatestLike(version, from.Defines))
 				}
 			}
 		}
@@ -93,11 +93,11 @@ func (r *replacement) checkVersions(p *process) error {
 }
 
 // whose names a file and where it is from.
-func (r *replacement) whose(o *object) string {
-	if o.in.tree == r.Node {
-		return "the node's " + o.file
+func (r *replacement) whose(o *linker.Object) string {
+	if o.In.Tree == r.Node {
+		return "the node's " + o.File
 	}
-	return "the image's " + o.at
+	return "the image's " + o.At
 }
 
 // greatestLike is the greatest of the versions with the name of another, such as
@@ -112,17 +112,17 @@ func greatestLike(version string, versions []string) string {
 
 // checkParts refuses a program that loads a part of the image's MPI still: what the
 // site's does not have, or what is found where nothing could be put in its place.
-func (r *replacement) checkParts(p *process) error {
-	for _, o := range p.objects {
-		if o.by == nil && p.main != nil && o == p.main || r.isSites(o.object) {
+func (r *replacement) checkParts(p *linker.Process) error {
+	for _, o := range p.Objects {
+		if o.By == nil && p.Main != nil && o == p.Main || r.isSites(o.Object) {
 			continue
 		}
-		if _, ok := identifyMPI(o.object); ok {
-			return r.mismatch("%s would be loaded still", r.whose(o.object))
+		if _, ok := identifyMPI(o.Object); ok {
+			return r.mismatch("%s would be loaded still", r.whose(o.Object))
 		}
-		if isMPIPart(o.name()) && r.given[o.name()] == nil && o.by != nil {
+		if isMPIPart(o.Name()) && r.given[o.Name()] == nil && o.By != nil {
 			return r.mismatch("%s needs %s, which is a part of the image's MPI that the site's %s does not have",
-				o.by.at, o.name(), path.Base(r.site.Path))
+				o.By.At, o.Name(), path.Base(r.site.Path))
 		}
 	}
 	return nil
@@ -130,22 +130,22 @@ func (r *replacement) checkParts(p *process) error {
 
 // isSites reports whether an object is one of the node: by its place, or as a file
 // of the node that the container shows somewhere.
-func (r *replacement) isSites(o *object) bool {
-	return o.in.tree == r.Node || slices.ContainsFunc(r.used, func(site *object) bool { return site.id == o.id })
+func (r *replacement) isSites(o *linker.Object) bool {
+	return o.In.Tree == r.Node || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
 }
 
 // checkPlugins has what is loaded later looked at, too. A plugin that lacks a library
 // will not be loaded, and is none of our business.
-func (r *replacement) checkPlugins(result *loader, before *process) error {
-	var roots []*object
+func (r *replacement) checkPlugins(result *linker.Loader, before *linker.Process) error {
+	var roots []*linker.Object
 	for _, o := range r.fabric.plugins {
-		if before.names[o.name()] == nil {
+		if before.Names[o.Name()] == nil {
 			roots = append(roots, o)
 		}
 	}
 	if len(roots) == 0 {
 		return nil
 	}
-	p := result.load(append(roots, before.objects[0].object)...)
+	p := result.Load(append(roots, before.Objects[0].Object)...)
 	return r.checkVersions(p)
 }

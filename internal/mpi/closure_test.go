@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // Of a library that both have the newer is used, but for those that must fit the node.
@@ -33,8 +35,8 @@ func TestNewerOfTwo(t *testing.T) {
 			t.Errorf("the image's libfabric is used:\n%s", got)
 		}
 	}
-	gcc := func(v ...string) *object {
-		return &object{Library: host.Library{Defines: v}, at: "/libstdc++.so.6.0.30"}
+	gcc := func(v ...string) *linker.Object {
+		return &linker.Object{Library: host.Library{Defines: v}, At: "/libstdc++.so.6.0.30"}
 	}
 	if !newer(gcc("GLIBCXX_3.4.33"), gcc("GLIBCXX_3.4.30", "GLIBCXX_3.4.9")) || newer(gcc("GLIBCXX_3.4.9"), gcc("GLIBCXX_3.4.30")) {
 		t.Error("the older libstdc++ is taken")
@@ -51,11 +53,11 @@ func TestLoaderCache(t *testing.T) {
 		{Name: "libother.so.1", Path: "/opt/libother.so.1", Flags: ldcache.Flags("amd64")},
 		{Name: "libmpi.so.12", Path: debianLib + "/libmpi.so.12", Flags: ldcache.Flags("amd64")},
 	}}
-	m.write(m.image+host.LoaderCache, string(cache.Encode()))
+	m.write(m.image+ldcache.Path, string(cache.Encode()))
 	result, err := Edits(m.request)
 	m.check(err)
 	e := result.Edits[0]
-	if len(e.EnvPrepend) > 0 || len(e.Files) != 1 || e.Files[0].Path != host.LoaderCache {
+	if len(e.EnvPrepend) > 0 || len(e.Files) != 1 || e.Files[0].Path != ldcache.Path {
 		t.Fatalf("got %+v", e)
 	}
 	c, err := ldcache.Parse(e.Files[0].Data)
@@ -75,7 +77,7 @@ func TestLoaderCacheOfEarlierEdit(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
-	m.write(m.image+host.LoaderCache, string((&ldcache.Cache{}).Encode()))
+	m.write(m.image+ldcache.Path, string((&ldcache.Cache{}).Encode()))
 	cuda := ldcache.Entry{Name: "libcuda.so.1", Path: "/run/.ocishim/gpu/lib/libcuda.so.1", Flags: ldcache.Flags("amd64")}
 	m.request.LoaderCache = (&ldcache.Cache{Entries: []ldcache.Entry{cuda}}).Encode()
 	result, err := Edits(m.request)
@@ -114,4 +116,25 @@ func TestRequire(t *testing.T) {
 	m.check(os.Rename(m.node+"/opt/site/libfabric/libcxi-fi.so.1.0", m.node+"/opt/site/libfabric/libcxi-fi.so"))
 	m.expect("/opt/site/libfabric at /run/.ocishim/mpi/libfabric", "FI_PROVIDER_PATH=/run/.ocishim/mpi/libfabric",
 		"/run/.ocishim/mpi/lib/libcxi.so.1 -> ../node/0/libcxi.so.1.5.0")
+}
+
+// A library of the node that an earlier edit gives by a link, as the driver's, is found
+// there, and not given once more.
+func TestLibraryOfEarlierEdit(t *testing.T) {
+	const given = "/run/.ocishim/gpu/lib/libcuda.so.1"
+	m := newMachine(t)
+	m.imageMPI("libmpi.so.12.1.0", mpich)
+	m.siteMPI("libmpi.so.12.4.1", mpich)
+	cuda := m.library(m.node+debianLib, "libcuda.so.1.550", "int cuInit(void) { return 0; }")
+	m.library(m.node+"/opt/site", "libmpi.so.12.4.1", mpich+"int cuInit(void); int x(void) { return cuInit(); }", cuda)
+	cache := &ldcache.Cache{Entries: []ldcache.Entry{{Name: "libcuda.so.1", Path: given, Flags: ldcache.Flags("amd64")}}}
+	m.request.LoaderCache = cache.Encode()
+	m.request.Mounts = append(m.request.Mounts, BindOf(debianLib, "/run/.ocishim/gpu/node/0"))
+	if got := m.plan(); !strings.Contains(got, "/mpi/lib/libcuda.so.1 -> ") {
+		t.Errorf("without the link the library is not given:\n%s", got)
+	}
+	m.request.Links = []bundle.Link{{Path: given, Target: "../node/0/libcuda.so.1.550"}}
+	if got := m.plan(); strings.Contains(got, "libcuda") {
+		t.Errorf("it is given twice:\n%s", got)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A command is followed to the MPIs that it will run with, where its program is linked
@@ -73,8 +75,7 @@ func (c *command) loader() *loader {
 	}
 	key := env[search] + "\x00" + env[preload] + "\x00" + c.cwd
 	if c.loaders[key] == nil {
-		l := *c.p.image
-		c.loaders[key] = l.ofLoader(env, c.cwd)
+		c.loaders[key] = &loader{c.p.image.In(env.ofLoader(c.cwd))}
 	}
 	return c.loaders[key]
 }
@@ -178,7 +179,7 @@ func (c *command) unfound(format string, args ...any) {
 
 // lookUp finds a program, or the path of a file that is none. Interpreters open their
 // scripts from the working directory.
-func (c *command) lookUp(name string) (o *object, file string) {
+func (c *command) lookUp(name string) (o *linker.Object, file string) {
 	c.steps--
 	if c.steps < 0 || name == "" || name[0] == '-' || len(name) > 4096 {
 		return nil, ""
@@ -191,39 +192,39 @@ func (c *command) lookUp(name string) (o *object, file string) {
 }
 
 // hasMPI notes the MPI that a program is linked with, or has inside.
-func (c *command) hasMPI(o *object) bool {
+func (c *command) hasMPI(o *linker.Object) bool {
 	if o.Class != elf.ELFCLASS64 {
 		return false
 	}
 	l := c.loader()
 	p := l.linked(o)
-	u := &use{mpi: p.mpi, loader: l, program: o, process: p.process, who: o.at, certain: true, static: p.kind == Static}
+	u := &use{mpi: p.mpi, loader: l, program: o, process: p.process, who: o.At, certain: true, static: p.kind == Static}
 	if o == c.p.program.object {
 		u.who = ""
 	}
 	switch {
 	case p.kind == Static && p.mpi.Family == "":
-		c.unfound("%s has an MPI of its own, linked statically: it does not run on the site's", o.at)
+		c.unfound("%s has an MPI of its own, linked statically: it does not run on the site's", o.At)
 	case p.kind == Linked, p.kind == Static:
 		c.add(u)
 	case p.lacks != "":
-		c.unfound("%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.at, p.lacks)
+		c.unfound("%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.At, p.lacks)
 	}
 	return p.kind == Linked && !p.preload || p.kind == Static || p.lacks != ""
 }
 
 // open notes the MPI that a program comes to when it opens libraries.
-func (c *command) open(o *object, who string, certain bool, names ...string) bool {
+func (c *command) open(o *linker.Object, who string, certain bool, names ...string) bool {
 	l := c.loader()
-	if last := names[len(names)-1]; path.IsAbs(last) && l.fitting(last) == nil {
+	if last := names[len(names)-1]; path.IsAbs(last) && l.Fitting(last) == nil {
 		return false
 	}
-	p := l.start(o, names...)
+	p := l.Start(o, names...)
 	mpi, at := l.mpiIn(p)
 	if at == nil {
 		return false
 	}
-	if who == o.at && o == c.p.program.object {
+	if who == o.At && o == c.p.program.object {
 		who = ""
 	}
 	c.add(&use{mpi: mpi, loader: l, program: o, opens: names, process: p, who: who, certain: certain})
@@ -264,26 +265,25 @@ func (c *command) script(file string, args []string, depth int) {
 
 // read is a script's text; empty for what is no text.
 func (c *command) read(file string) string {
-	in, err := c.p.image.resolve(file)
+	in, err := c.p.image.Resolve(file)
 	if err != nil {
-		in := c.p.image.within(path.Clean("/" + file))
-		c.p.seen.addNone(in.tree, in.path)
+		c.p.image.Lacks(path.Clean("/" + file))
 		return ""
 	}
-	text, ok := c.texts[in.at]
+	text, ok := c.texts[in.At]
 	if !ok && c.steps > 0 {
 		c.steps--
 		text = readText(in)
-		c.texts[in.at] = text
-		if id, err := in.tree.Identity(in.path); err == nil {
-			c.p.image.saw(file, in, id)
+		c.texts[in.At] = text
+		if id, err := in.Tree.Identity(in.Path); err == nil {
+			c.p.image.Saw(file, in, id)
 		}
 	}
 	return text
 }
 
-func readText(in place) string {
-	f, err := in.tree.OpenFile(in.path)
+func readText(in linker.Place) string {
+	f, err := in.Tree.OpenFile(in.Path)
 	if err != nil {
 		return ""
 	}

@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // An Installed is an MPI of the node, and what a profile for it begins with.
@@ -24,11 +25,11 @@ type Installed struct {
 // loader finds under the name of an MPI: in the search path, as LD_LIBRARY_PATH has it,
 // and in its cache.
 func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, error) {
-	l := newLoader(newView(node, newWitnesses()), arch, search)
-	l.trusted = true
-	defer l.close()
-	if cache, err := node.LoaderCache(); err == nil {
-		l.cache = cache
+	l := loader{linker.New(linker.NewView(node, nil), arch, search)}
+	l.Trusted = true
+	defer l.Close()
+	if cache, err := linker.ReadCache(node); err == nil {
+		l.Cache = cache
 	}
 	given := len(paths) > 0
 	if !given {
@@ -36,7 +37,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 	}
 	var found []Installed
 	for _, file := range paths {
-		o, err := l.open(file)
+		o, err := l.Open(file)
 		if err != nil {
 			if given {
 				return nil, fmt.Errorf("look at %s: %w", file, err)
@@ -61,16 +62,16 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 // candidates are files whose names may be those of an MPI.
 func (l *loader) candidates() []string {
 	var files []string
-	for _, dir := range slices.Concat(l.path, host.LibraryDirs(l.arch)) {
-		for _, name := range l.sorted(dir) {
+	for _, dir := range slices.Concat(l.Path, linker.LibraryDirs(l.Arch)) {
+		for _, name := range l.Sorted(dir) {
 			if isMPICore(name) {
 				files = append(files, path.Join(dir, name))
 			}
 		}
 	}
-	if l.cache != nil {
-		for _, e := range l.cache.Entries {
-			if isMPICore(e.Name) && e.Flags == ldcache.Flags(l.arch) {
+	if l.Cache != nil {
+		for _, e := range l.Cache.Entries {
+			if isMPICore(e.Name) && e.Flags == ldcache.Flags(l.Arch) {
 				files = append(files, e.Path)
 			}
 		}
@@ -87,23 +88,23 @@ func isMPICore(name string) bool {
 
 // describe finds out what a profile needs.
 func (l *loader) describe(mpi Library, dir string) Installed {
-	p := l.load(mpi.object)
+	p := l.Load(mpi.object)
 	mpi.PMI = l.pmiOf(mpi, p)
 	i := Installed{Library: mpi, Replace: []string{dir + "/" + mpi.Soname}}
-	for _, m := range p.missing {
-		i.Missing = append(i.Missing, m.name)
+	for _, m := range p.Missing {
+		i.Missing = append(i.Missing, m.Name)
 	}
-	for _, name := range l.sorted(dir) {
+	for _, name := range l.Sorted(dir) {
 		beside := isMPIPart(name) || strings.HasPrefix(name, "libmpi_mpifh") || strings.HasPrefix(name, "libmpi_use")
 		if !beside || isMPICore(name) || !strings.HasSuffix(name, ".so."+major(mpi.Soname)) {
 			continue
 		}
-		if o := l.fittingIn(dir, name); o != nil {
+		if o := l.FittingIn(dir, name); o != nil {
 			i.Replace = append(i.Replace, dir+"/"+name)
 		}
 	}
 	if mpi.Family == OpenMPI {
-		i.Prefix = l.prefixOf(mpi.object.dir())
+		i.Prefix = l.prefixOf(mpi.object.Dir())
 	}
 	i.Closure = l.unknownDirs(p)
 	i.Fabric = l.fabricsOf(p)
@@ -119,7 +120,7 @@ func major(soname string) string {
 // prefixOf finds the directory that Open MPI was configured with: its texts are below.
 func (l *loader) prefixOf(dir string) string {
 	for ; dir != "/"; dir = path.Dir(dir) {
-		if l.tree.IsDir(dir + "/share/openmpi") {
+		if l.Tree.IsDir(dir + "/share/openmpi") {
 			return dir
 		}
 	}
@@ -128,11 +129,11 @@ func (l *loader) prefixOf(dir string) string {
 
 // unknownDirs lists where libraries of a process are that are found by a search path of
 // the caller's only.
-func (l *loader) unknownDirs(p *process) []string {
+func (l *loader) unknownDirs(p *linker.Process) []string {
 	var dirs []string
-	for _, o := range p.objects[1:] {
-		if l.search(o.name(), nil) != o.object && !slices.Contains(dirs, o.dir()) && o.dir() != p.objects[0].dir() {
-			dirs = append(dirs, o.dir())
+	for _, o := range p.Objects[1:] {
+		if l.Search(o.Name(), nil) != o.Object && !slices.Contains(dirs, o.Dir()) && o.Dir() != p.Objects[0].Dir() {
+			dirs = append(dirs, o.Dir())
 		}
 	}
 	return dirs
@@ -140,14 +141,14 @@ func (l *loader) unknownDirs(p *process) []string {
 
 // fabricsOf lists the fabrics that have devices on the node, or plugins for what the
 // process has loaded.
-func (l *loader) fabricsOf(p *process) []string {
+func (l *loader) fabricsOf(p *linker.Process) []string {
 	var names []string
 	for _, f := range fabrics() {
 		if len(f.devices) == 0 {
 			continue
 		}
-		_, lacks := devicesOf(l.tree, f.devices[0])
-		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.find(name, p.objects[0], p).object == nil })
+		_, lacks := devicesOf(l.Tree, f.devices[0])
+		libraries := !slices.ContainsFunc(f.libraries, func(name string) bool { return l.Find(name, p.Objects[0], p).Object == nil })
 		if lacks == "" && libraries {
 			names = append(names, f.name)
 		}

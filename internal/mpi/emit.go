@@ -10,8 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // emit makes the edits of what was decided.
@@ -46,7 +45,7 @@ func (r *replacement) source(path string) string {
 	if path == "" {
 		return ""
 	}
-	r.seen.look(r.Node, path)
+	r.seen.Look(r.Node, path)
 	resolved, err := r.Node.Resolve(path)
 	if err != nil {
 		return ""
@@ -60,11 +59,11 @@ func (r *replacement) source(path string) string {
 func (r *replacement) emitPrivate(e *bundle.Edit) {
 	for name := range r.given { // what only plugins need, too
 		if r.added[name] == nil {
-			r.instead(name, r.image.search(name, r.image.libraryPath(nil)))
+			r.instead(name, r.image.Search(name, r.image.LibraryPath(nil)))
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(r.over)) {
-		e.Mounts = append(e.Mounts, BindOf(r.over[at].file, at))
+		e.Mounts = append(e.Mounts, BindOf(r.over[at].File, at))
 	}
 	for _, site := range r.used {
 		for _, name := range r.namesOf(site) {
@@ -75,7 +74,7 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 	lib := r.dir + "/lib"
 	var entries []ldcache.Entry
 	for _, name := range slices.Sorted(maps.Keys(r.added)) {
-		file := r.added[name].file
+		file := r.added[name].File
 		from := path.Dir(file)
 		if dirs[from] == "" {
 			dirs[from] = "node/" + strconv.Itoa(len(dirs))
@@ -84,14 +83,14 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 		e.Links = append(e.Links, bundle.Link{Path: lib + "/" + name, Target: "../" + dirs[from] + "/" + path.Base(file)})
 		entries = append(entries, ldcache.Entry{Name: name, Path: lib + "/" + name, Flags: ldcache.Flags(r.Arch)})
 	}
-	if r.image.cache == nil {
+	if r.image.Cache == nil {
 		e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+lib)
 		return
 	}
 	r.emitFirst(e)
-	cache := *r.image.cache
+	cache := *r.image.Cache
 	cache.Put(entries...)
-	e.Files = append(e.Files, bundle.File{Path: host.LoaderCache, Data: cache.Encode()})
+	e.Files = append(e.Files, bundle.File{Path: ldcache.Path, Data: cache.Encode()})
 }
 
 // emitFirst has programs that a command executes, and that are not known before, find the

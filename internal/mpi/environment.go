@@ -1,6 +1,10 @@
 package mpi
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
+)
 
 // An environment is a container's, by name.
 type environment map[string]string
@@ -13,6 +17,11 @@ func newEnvironment(list []string) environment {
 		}
 	}
 	return e
+}
+
+// ofLoader is what it says to the loader of a process.
+func (e environment) ofLoader(cwd string) linker.Environment {
+	return linker.Environment{LibraryPath: e["LD_LIBRARY_PATH"], Preload: e["LD_PRELOAD"], Cwd: cwd}
 }
 
 // list is a variable that holds directories.

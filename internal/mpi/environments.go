@@ -105,8 +105,8 @@ func (c *command) activateNamed(name string) {
 }
 
 func (c *command) isEnvironment(prefix string) bool {
-	d := c.p.image.dir(prefix)
-	return d != nil && d.has("conda-meta")
+	d := c.p.image.Dir(prefix)
+	return d != nil && d.Has("conda-meta")
 }
 
 // modules sets what the files of environment modules set: search paths, as EasyBuild and

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A fabric is what MPI needs of the node for a network or a way through shared memory:
@@ -63,8 +64,8 @@ var ErrNoFabric = errors.New("the fabric that the site requires is not there")
 
 // provision is what fabrics bring.
 type provision struct {
-	libraries []*object
-	plugins   []*object
+	libraries []*linker.Object
+	plugins   []*linker.Object
 	mounts    []specs.Mount
 	devices   []bundle.Device
 	set       []string
@@ -100,11 +101,11 @@ func (r *replacement) findFabric() error {
 func (r *replacement) provideLoaded() {
 	for before := -1; before < len(r.fabric.plugins); {
 		before = len(r.fabric.plugins)
-		all := r.node.load(slices.Concat(r.used, r.fabric.libraries, r.fabric.plugins)...)
+		all := r.node.Load(slices.Concat(r.used, r.fabric.libraries, r.fabric.plugins)...)
 		r.give(all)
 		for _, f := range fabrics() {
-			if len(f.libraries) > 0 && all.names[f.libraries[0]] != nil {
-				r.providePlugins(f, all.names[f.libraries[0]].object)
+			if len(f.libraries) > 0 && all.Names[f.libraries[0]] != nil {
+				r.providePlugins(f, all.Names[f.libraries[0]].Object)
 			}
 		}
 	}
@@ -118,9 +119,9 @@ func (r *replacement) provide(f fabric) (lacks string) {
 			lacks, r.needs = denied, append(r.needs, pattern)
 		}
 	}
-	var first *object
+	var first *linker.Object
 	for _, name := range f.libraries {
-		o := r.node.search(name, r.node.path)
+		o := r.node.Search(name, r.node.Path)
 		if o == nil {
 			if lacks == "" {
 				lacks = "the node has no " + name
@@ -185,19 +186,19 @@ func deviceOf(d host.Device) bundle.Device {
 
 // providePlugins has a library find its plugins, which it looks for at a place of its
 // node: by the variable that it reads.
-func (r *replacement) providePlugins(f fabric, library *object) {
+func (r *replacement) providePlugins(f fabric, library *linker.Object) {
 	at := r.dir + "/" + f.plugins
 	if f.plugins == "" || slices.ContainsFunc(r.fabric.mounts, func(m specs.Mount) bool { return m.Destination == at }) {
 		return
 	}
-	dir := library.dir() + "/" + f.plugins
+	dir := library.Dir() + "/" + f.plugins
 	found := r.addPlugins(dir)
 	if len(found) == 0 {
 		return
 	}
 	source, below := dir, at
 	if r.leadsOut(dir, found) {
-		source, below = library.dir(), at+"/"+f.plugins
+		source, below = library.Dir(), at+"/"+f.plugins
 	}
 	r.fabric.mounts = append(r.fabric.mounts, BindOf(r.source(source), at))
 	switch f.variable {
@@ -212,9 +213,9 @@ func (r *replacement) providePlugins(f fabric, library *object) {
 
 // leadsOut tells of plugins whether some are links out of their directory, as most drivers
 // of verbs are: they lead to the libraries beside it.
-func (r *replacement) leadsOut(dir string, found []*object) bool {
-	in := r.node.dir(dir)
-	return in != nil && slices.ContainsFunc(found, func(o *object) bool { return o.dir() != in.at })
+func (r *replacement) leadsOut(dir string, found []*linker.Object) bool {
+	in := r.node.Dir(dir)
+	return in != nil && slices.ContainsFunc(found, func(o *linker.Object) bool { return o.Dir() != in.At })
 }
 
 // drivers are those of verbs as IBV_DRIVERS has them: libmlx5-rdmav34.so is libmlx5.
@@ -222,7 +223,7 @@ func (r *replacement) drivers(dir, at string) (drivers []string) {
 	names := r.Node.Names(dir)
 	slices.Sort(names)
 	for _, name := range names {
-		if driver, _, ok := strings.Cut(name, "-rdmav"); ok && r.node.fitting(dir+"/"+name) != nil {
+		if driver, _, ok := strings.Cut(name, "-rdmav"); ok && r.node.Fitting(dir+"/"+name) != nil {
 			drivers = append(drivers, at+"/"+driver)
 		}
 	}
@@ -233,11 +234,11 @@ func (r *replacement) drivers(dir, at string) (drivers []string) {
 // prefix that it was built for, and those of another version, which the image may have
 // there, do not fit.
 func (r *replacement) providePMIx() {
-	for name, o := range r.needed.names {
-		if !strings.HasPrefix(name, "libpmix.so") || !r.Node.IsDir(o.dir()+"/pmix") {
+	for name, o := range r.needed.Names {
+		if !strings.HasPrefix(name, "libpmix.so") || !r.Node.IsDir(o.Dir()+"/pmix") {
 			continue
 		}
-		prefix := path.Dir(o.dir())
+		prefix := path.Dir(o.Dir())
 		if r.Node.HostPath(prefix) == r.source(r.profile.Prefix) {
 			r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/prefix")
 			continue
@@ -249,9 +250,9 @@ func (r *replacement) providePMIx() {
 }
 
 // addPlugins reads the libraries of a directory.
-func (r *replacement) addPlugins(dir string) (found []*object) {
-	for _, name := range r.node.plugins(dir) {
-		if o := r.node.fittingIn(dir, name); o != nil && !slices.Contains(found, o) {
+func (r *replacement) addPlugins(dir string) (found []*linker.Object) {
+	for _, name := range r.node.Plugins(dir) {
+		if o := r.node.FittingIn(dir, name); o != nil && !slices.Contains(found, o) {
 			found = append(found, o)
 		}
 	}

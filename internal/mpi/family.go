@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A Family is the makers of an MPI who keep one binary interface.
@@ -26,7 +27,7 @@ type Library struct {
 	Version string // of its interface, as in the name of its file: 12.4.1; empty when that says none
 	PMI     PMI
 
-	object *object
+	object *linker.Object
 }
 
 // String is for people.
@@ -39,34 +40,50 @@ func (l Library) String() string {
 
 // identifyMPI tells whether the object is an MPI, and which. It is asked often of the
 // same object.
-func identifyMPI(o *object) (Library, bool) {
-	if o.identity == nil {
+func identifyMPI(o *linker.Object) (Library, bool) {
+	known := factsOf(o)
+	if known.identity == nil {
 		l := lookForMPI(o)
-		o.identity = &l
+		known.identity = &l
 	}
-	return *o.identity, o.identity.Family != ""
+	return *known.identity, known.identity.Family != ""
+}
+
+// facts are what was found out about an object.
+type facts struct {
+	identity *Library // what identifyMPI has found
+	opens    *bool    // it can open libraries, once that was looked for
+}
+
+func factsOf(o *linker.Object) *facts {
+	known, ok := o.Facts.(*facts)
+	if !ok {
+		known = new(facts)
+		o.Facts = known
+	}
+	return known
 }
 
 // lookForMPI looks at the symbols; no Family is no MPI.
-func lookForMPI(o *object) Library {
-	if !isMPIName(o.name()) || standsBefore(o.name()) {
+func lookForMPI(o *linker.Object) Library {
+	if !isMPIName(o.Name()) || standsBefore(o.Name()) {
 		return Library{}
 	}
 	const init, inner, ofOpenMPI = "MPI_Init", "PMPI_Init", "ompi_mpi_comm_world"
-	found, err := o.in.tree.Symbols(o.in.path, init, inner, ofOpenMPI)
+	found, err := o.In.Tree.Symbols(o.In.Path, init, inner, ofOpenMPI)
 	if err != nil || !found[init] {
 		return Library{}
 	}
 	if !found[inner] { // what takes it from another, as profilers do, is none
-		if takes, err := o.in.tree.Imports(o.in.path, inner); err == nil && takes[inner] {
+		if takes, err := o.In.Tree.Imports(o.In.Path, inner); err == nil && takes[inner] {
 			return Library{}
 		}
 	}
-	l := Library{Family: MPICH, Soname: o.name(), Path: o.at, Version: versionIn(path.Base(o.at)), object: o}
+	l := Library{Family: MPICH, Soname: o.Name(), Path: o.At, Version: versionIn(path.Base(o.At)), object: o}
 	switch {
 	case found[ofOpenMPI]:
 		l.Family = OpenMPI
-	case strings.HasPrefix(plainName(o.name()), "libmpi_abi.so"):
+	case strings.HasPrefix(plainName(o.Name()), "libmpi_abi.so"):
 		l.Family = ABI
 	}
 	return l

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // Whatever a script, a module of Python or an environment module says, looking at it ends
@@ -33,7 +34,7 @@ func FuzzCommand(f *testing.F) {
 		c := p.newCommand()
 		c.shellText(text, []string{"sh", "x y"}, 0)
 		c.moduleText(text)
-		python := &interpreter{object: new(object)}
+		python := &interpreter{Object: new(linker.Object)}
 		m := &imports{command: c, known: map[string]bool{}, dirs: []string{"/", "relative"}}
 		m.text(text, "a.b")
 		m.follow()

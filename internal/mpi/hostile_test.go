@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
@@ -29,7 +29,7 @@ func TestHostileImage(t *testing.T) {
 			m.check(os.Symlink("x86_64-linux-gnu", m.image+debianLib))
 		},
 		"garbage": func(m *machine) {
-			m.write(m.image+host.LoaderCache, strings.Repeat("ld.so-1.7.0", 100))
+			m.write(m.image+ldcache.Path, strings.Repeat("ld.so-1.7.0", 100))
 			m.write(m.image+debianLib+"/libmpi.so.12.1.0", "\x7fELF\x02\x01\x01"+strings.Repeat("\xff", 4096))
 		},
 		"the program is a pipe": func(m *machine) {

@@ -3,11 +3,13 @@ package mpi
 import (
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // julia looks at MPI.jl's libraries: those that it brings, in the places where Julia keeps
 // them, and what is opened by name.
-func (c *command) julia(o *object, args []string) {
+func (c *command) julia(o *linker.Object, args []string) {
 	certain := c.mentions(args, "using MPI", "import MPI")
 	depots := strings.Split(c.get("JULIA_DEPOT_PATH"), ":")
 	if c.get("JULIA_DEPOT_PATH") == "" {
@@ -37,7 +39,7 @@ func (c *command) mentions(args []string, words ...string) bool {
 }
 
 // r looks at R's packages for MPI, where R keeps them.
-func (c *command) r(o *object, args []string) {
+func (c *command) r(o *linker.Object, args []string) {
 	var dirs []string
 	for _, variable := range []string{"R_LIBS", "R_LIBS_USER", "R_LIBS_SITE"} {
 		dirs = append(dirs, strings.Split(c.get(variable), ":")...)

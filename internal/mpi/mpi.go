@@ -7,7 +7,6 @@ package mpi
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 
@@ -16,7 +15,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A Request is what is known of a task.
@@ -30,6 +30,7 @@ type Request struct {
 	Cwd     string
 	Env     []string
 	Mounts  []specs.Mount // the container's, as earlier edits leave them
+	Links   []bundle.Link // that earlier edits make
 
 	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none did,
 	// and the image's own counts.
@@ -162,20 +163,21 @@ func (p *plan) onlyHint() (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	p.image.cache = cache
+	p.image.Cache = cache
 	p.findUses()
 	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
-	image := newView(p.Image, p.seen)
-	image.bind(p.Mounts, p.Node)
-	p.image = newLoader(image, p.Arch, nil).ofLoader(p.env, p.Cwd)
-	p.image.withPreloads(p.Image)
-	p.image.machine = p.Node
-	p.node = newLoader(newView(p.Node, p.seen), p.Arch, nil)
-	p.node.trusted, p.node.machine = true, p.Node
+	image := linker.NewView(p.Image, p.seen)
+	image.Mount(p.Mounts, p.Node)
+	image.Make(p.Links, nil)
+	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
+	p.image.WithPreloads(p.Image)
+	p.image.Machine = p.Node
+	p.node = &loader{linker.New(linker.NewView(p.Node, p.seen), p.Arch, nil)}
+	p.node.Trusted, p.node.Machine = true, p.Node
 }
 
 // readCaches reads those of the loaders.
@@ -184,40 +186,27 @@ func (p *plan) readCaches() error {
 	if err != nil {
 		return err
 	}
-	p.image.cache = cache
-	p.seen.look(p.Node, host.LoaderCache)
-	if p.node.cache, err = p.Node.LoaderCache(); err != nil {
-		p.node.cache = nil // the usual directories are left
+	p.image.Cache = cache
+	p.seen.Look(p.Node, ldcache.Path)
+	if p.node.Cache, err = linker.ReadCache(p.Node); err != nil {
+		p.node.Cache = nil // the usual directories are left
 	}
 	return nil
 }
 
 func (p *plan) close() {
 	if p.image != nil {
-		p.image.close()
-		p.node.close()
+		p.image.Close()
+		p.node.Close()
 	}
 }
 
-// loaderCache is the cache to start from, nil for an image without. The loader ignores
-// a damaged one, too.
+// loaderCache is the cache to start from, nil for an image without.
 func (p *plan) loaderCache() (*ldcache.Cache, error) {
-	if p.LoaderCache != nil {
-		c, err := ldcache.Parse(p.LoaderCache)
-		if err != nil {
-			return nil, fmt.Errorf("read the loader's cache of an earlier edit: %w", err)
-		}
-		return c, nil
+	if p.LoaderCache == nil {
+		p.seen.Look(p.Image, ldcache.Path)
 	}
-	p.seen.look(p.Image, host.LoaderCache)
-	if !p.Image.IsFile(host.LoaderCache) {
-		return nil, nil //nolint:nilnil // there is none
-	}
-	c, err := p.Image.LoaderCache()
-	if err != nil {
-		return new(ldcache.Cache), nil //nolint:nilerr // see above
-	}
-	return c, nil
+	return linker.CacheToExtend(p.Image, p.LoaderCache)
 }
 
 // names are those by which an MPI that the site has a profile for is asked for.
@@ -234,9 +223,9 @@ func (p *plan) when(profile *Profile) []string {
 	if len(profile.When) > 0 || len(profile.Replace) == 0 {
 		return profile.When
 	}
-	o, err := p.node.open(profile.Replace[0])
+	o, err := p.node.Open(profile.Replace[0])
 	if err != nil {
 		return nil
 	}
-	return []string{o.name()}
+	return []string{o.Name()}
 }

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // What programs open while they run, and are not linked with: extensions of Python, and
@@ -24,7 +26,7 @@ func (c *command) mpi4py(python *interpreter, certain bool) {
 			continue
 		}
 		who := "mpi4py in " + dir
-		if c.byABI(python, at, built, who, certain) || c.open(python.object, who, certain, at+"/"+built[0]) {
+		if c.byABI(python, at, built, who, certain) || c.open(python.Object, who, certain, at+"/"+built[0]) {
 			return
 		}
 		// It opens the library by name, and finds what the site gives.
@@ -56,7 +58,7 @@ func (c *command) byABI(python *interpreter, dir string, built []string, who str
 	opened := false
 	for _, name := range c.libmpis(python) {
 		l := c.loader()
-		mpi, at := l.mpiIn(l.start(python.object, name))
+		mpi, at := l.mpiIn(l.Start(python.Object, name))
 		if at == nil {
 			continue
 		}
@@ -64,7 +66,7 @@ func (c *command) byABI(python *interpreter, dir string, built []string, who str
 		if extension := kinds[mpi.Family]; extension != "" {
 			names = append(names, extension)
 		}
-		c.open(python.object, who, certain && !opened, names...)
+		c.open(python.Object, who, certain && !opened, names...)
 		opened = true
 	}
 	return opened
@@ -102,11 +104,11 @@ func (c *command) libmpis(python *interpreter) (files []string) {
 // enough: those in it, and in what petsc4py and its like have for each configuration.
 func (c *command) extensions(python *interpreter, name string) {
 	for _, dir := range append([]string{python.first}, python.dirs...) {
-		if !slices.ContainsFunc(c.p.image.list(dir), func(n string) bool { return n == name || strings.HasPrefix(n, name+".") }) {
+		if !slices.ContainsFunc(c.p.image.List(dir), func(n string) bool { return n == name || strings.HasPrefix(n, name+".") }) {
 			continue
 		}
 		for _, file := range c.extensionFiles(dir, name) {
-			if c.open(python.object, name+" in "+dir, true, file) {
+			if c.open(python.Object, name+" in "+dir, true, file) {
 				return
 			}
 		}
@@ -119,7 +121,7 @@ func (c *command) extensions(python *interpreter, name string) {
 func (c *command) extensionFiles(dir, name string) (files []string) {
 	in := dir + "/" + name
 	files = append(c.libraries(dir, name+".", false), c.libraries(in, "", false)...)
-	below := c.p.image.sorted(in)
+	below := c.p.image.Sorted(in)
 	if slices.Contains(below, "lib") {
 		for _, configuration := range c.names(in + "/lib") {
 			if !strings.Contains(configuration, ".") && len(files) < 2*mostExtensions {
@@ -148,7 +150,7 @@ func (c *command) libraries(dir, begin string, needing bool) (files []string) {
 		}
 		file := dir + "/" + name
 		if needing {
-			if o := c.p.image.fitting(file); o == nil || !slices.ContainsFunc(o.Needed, isMPIName) {
+			if o := c.p.image.Fitting(file); o == nil || !slices.ContainsFunc(o.Needed, isMPIName) {
 				continue
 			}
 		}
@@ -162,21 +164,21 @@ const trampolines = "MPITRAMPOLINE_LIB"
 
 // opened looks at what a program opens: the libraries of an MPI that it, or a library of
 // it, names, and all that it names by path.
-func (c *command) opened(o *object) {
+func (c *command) opened(o *linker.Object) {
 	if len(c.p.Profiles) == 0 {
 		return // the hint goes without
 	}
 	l := c.loader()
-	p := l.start(o)
+	p := l.Start(o)
 	if file := c.get(trampolines); file != "" {
-		c.open(o, o.at, true, file)
+		c.open(o, o.At, true, file)
 	}
 	tried := 0
-	for _, in := range p.objects {
-		if ofLibc(in.name()) || !in.canOpen() {
+	for _, in := range p.Objects {
+		if linker.IsLibc(in.Name()) || !canOpen(in.Object) {
 			continue
 		}
-		for _, text := range in.in.tree.Texts(in.in.path, ".so") {
+		for _, text := range in.In.Tree.Texts(in.In.Path, ".so") {
 			isPath := path.IsAbs(text) && !strings.Contains(text, "%") && !strings.Contains(text, ":")
 			if !isPath && (!isMPIName(text) || strings.ContainsAny(text, "/ %")) {
 				continue
@@ -184,17 +186,18 @@ func (c *command) opened(o *object) {
 			if tried++; tried > mostExtensions {
 				return
 			}
-			c.open(o, o.at, in.object == o, text)
+			c.open(o, o.At, in.Object == o, text)
 		}
 	}
 }
 
 // canOpen reports whether the object takes dlopen from glibc.
-func (o *object) canOpen() bool {
-	if o.opens == nil {
-		imports, err := o.in.tree.Imports(o.in.path, "dlopen", "dlmopen")
+func canOpen(o *linker.Object) bool {
+	known := factsOf(o)
+	if known.opens == nil {
+		imports, err := o.In.Tree.Imports(o.In.Path, "dlopen", "dlmopen")
 		can := err == nil && len(imports) > 0
-		o.opens = &can
+		known.opens = &can
 	}
-	return *o.opens
+	return *known.opens
 }

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // What a program opens is found by what it, or a library of it, names, or by a variable.
@@ -81,7 +80,7 @@ func TestFirst(t *testing.T) {
 	m.imageMPI("libmpi.so.12.1.0", mpich)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
 	cache := &ldcache.Cache{Entries: []ldcache.Entry{{Name: "libmpi.so.12", Path: debianLib + "/libmpi.so.12", Flags: ldcache.Flags("amd64")}}}
-	m.write(m.image+host.LoaderCache, string(cache.Encode()))
+	m.write(m.image+ldcache.Path, string(cache.Encode()))
 	has := func(want bool) {
 		t.Helper()
 		if got := m.plan(); strings.Contains(got, first) != want {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // PMI is how an MPI learns of its ranks.
@@ -53,7 +53,7 @@ func pmixRelease(version string) string {
 
 // pmiOf finds out how the MPI of a process learns of its ranks: by the libraries that
 // it needs, or by Open MPI 4's plugins.
-func (l *loader) pmiOf(mpi Library, p *process) PMI {
+func (l *loader) pmiOf(mpi Library, p *linker.Process) PMI {
 	pmi := pmiByLibraries(p)
 	switch {
 	case mpi.Family == OpenMPI && !pmi.PMIx:
@@ -64,11 +64,11 @@ func (l *loader) pmiOf(mpi Library, p *process) PMI {
 	return pmi
 }
 
-func pmiByLibraries(p *process) (pmi PMI) {
-	for name, o := range p.names {
+func pmiByLibraries(p *linker.Process) (pmi PMI) {
+	for name, o := range p.Names {
 		switch {
 		case strings.HasPrefix(name, "libpmix.so"):
-			pmi.PMIx, pmi.Version = true, versionIn(path.Base(o.at))
+			pmi.PMIx, pmi.Version = true, versionIn(path.Base(o.At))
 		case strings.HasPrefix(name, "libpmi2.so"), strings.HasPrefix(name, "libpmi.so"):
 			pmi.Socket, pmi.By = true, name
 		}
@@ -79,7 +79,7 @@ func pmiByLibraries(p *process) (pmi PMI) {
 // pluginPMI looks at the plugins of Open MPI before 5.0.
 func (l *loader) pluginPMI(mpi Library, pmi *PMI) {
 	for _, dir := range l.pluginDirs(mpi) {
-		for _, name := range l.list(dir) {
+		for _, name := range l.List(dir) {
 			pmi.plugin(name)
 		}
 	}
@@ -88,13 +88,13 @@ func (l *loader) pluginPMI(mpi Library, pmi *PMI) {
 // pluginDirs is where Open MPI may have its plugins: lib/openmpi, or, of Debian,
 // lib/openmpi/lib/openmpi3.
 func (l *loader) pluginDirs(mpi Library) []string {
-	lib := mpi.object.dir()
+	lib := mpi.object.Dir()
 	dirs, parents := []string{lib + "/openmpi"}, []string{lib, lib + "/openmpi/lib"}
-	if slices.Contains(host.LibraryDirs(l.arch), lib) {
+	if slices.Contains(linker.LibraryDirs(l.Arch), lib) {
 		parents = parents[1:] // of a directory for all the system Open MPI has but lib/openmpi
 	}
 	for _, parent := range parents {
-		for _, name := range l.list(parent) {
+		for _, name := range l.List(parent) {
 			if strings.HasPrefix(name, "openmpi") && parent+"/"+name != dirs[0] {
 				dirs = append(dirs, parent+"/"+name)
 			}
@@ -105,15 +105,15 @@ func (l *loader) pluginDirs(mpi Library) []string {
 
 // staticMPI is what a program has in itself, by the names of functions and data that no
 // other MPI has; no Family where they tell nothing. It may have the rest from libraries.
-func staticMPI(o *object, p *process) Library {
+func staticMPI(o *linker.Object, p *linker.Process) Library {
 	const (
 		ofOpenMPI, ofMPICH = "ompi_mpi_comm_world", "MPIR_Process"
 		pmix3, pmixOwn     = "mca_pmix_pmix3x_component", "mca_pmix_ext3x_component"
 		pmi2, pmi1         = "mca_pmix_s2_component", "mca_pmix_s1_component"
 		pmix, libpmix      = "PMIx_Init", "pmix_globals"
 	)
-	has, _ := o.in.tree.Contains(o.in.path, ofOpenMPI, ofMPICH, pmix3, pmixOwn, pmi2, pmi1, pmix, libpmix)
-	l := Library{Path: o.at}
+	has, _ := o.In.Tree.Contains(o.In.Path, ofOpenMPI, ofMPICH, pmix3, pmixOwn, pmi2, pmi1, pmix, libpmix)
+	l := Library{Path: o.At}
 	if p != nil {
 		l.PMI = pmiByLibraries(p)
 	}
@@ -169,7 +169,7 @@ func Doubtful(env []string) bool {
 
 // served tells, by the name of the library that it needs, of an MPI program that there is
 // the PMI that it wants: nothing else need be looked at.
-func served(env environment, program *object) bool {
+func served(env environment, program *linker.Object) bool {
 	has := offeredBy(env)
 	return slices.ContainsFunc(program.Needed, func(name string) bool {
 		if strings.HasSuffix(name, ".so.12") { // as MPICH's, which mostly speaks PMI2

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ocishim/ocishim/internal/linker"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -79,15 +80,15 @@ func TestPluginDirs(t *testing.T) {
 		}
 	}
 	m.write(m.node+"/openmpi/openmpi6/mca_pmix_ext3x.so", "")
-	v := newView(m.request.Image, newWitnesses())
-	defer v.close()
-	v.bind([]specs.Mount{{Source: "/openmpi", Destination: "/opt/mpi/lib/openmpi/lib", Options: []string{"bind"}}}, m.request.Node)
-	l := newLoader(v, "amd64", nil)
+	v := linker.NewView(m.request.Image, newWitnesses())
+	defer v.Close()
+	v.Mount([]specs.Mount{{Source: "/openmpi", Destination: "/opt/mpi/lib/openmpi/lib", Options: []string{"bind"}}}, m.request.Node)
+	l := loader{linker.New(v, "amd64", nil)}
 	for lib, want := range map[string]string{
 		debianLib:      debianLib + "/openmpi " + debianLib + "/openmpi/lib/openmpi3",
 		"/opt/mpi/lib": "/opt/mpi/lib/openmpi /opt/mpi/lib/openmpi5 /opt/mpi/lib/openmpi/lib/openmpi6",
 	} {
-		o, err := l.open(lib + "/libmpi.so.40")
+		o, err := l.Open(lib + "/libmpi.so.40")
 		m.check(err)
 		mpi, _ := identifyMPI(o)
 		if got := strings.Join(l.pluginDirs(mpi), " "); got != want {

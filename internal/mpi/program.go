@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A Kind is how a task's program stands to MPI.
@@ -29,8 +31,8 @@ const (
 // A program is what a task executes.
 type program struct {
 	kind    Kind
-	object  *object
-	process *process
+	object  *linker.Object
+	process *linker.Process
 	mpi     Library // no Family: there is none, or a static one that is not known
 	lacks   string  // an MPI by its name, which it needs and the loader does not find
 	preload bool    // it is linked with an MPI by what is preloaded only
@@ -47,7 +49,7 @@ func executors() []string {
 
 // findProgram is execvp(3) in the container. Of what is no ELF file, such as a script,
 // it returns the path.
-func (l *loader) findProgram(name, cwd string, search []string) (o *object, script string) {
+func (l *loader) findProgram(name, cwd string, search []string) (o *linker.Object, script string) {
 	var candidates []string
 	switch {
 	case path.IsAbs(name):
@@ -62,13 +64,13 @@ func (l *loader) findProgram(name, cwd string, search []string) (o *object, scri
 		}
 	}
 	for _, file := range candidates {
-		o, err := l.open(file)
+		o, err := l.Open(file)
 		if err == nil {
 			return o, ""
 		}
-		if in, err := l.resolve(file); err == nil && in.tree.IsFile(in.path) {
-			if id, err := in.tree.Identity(in.path); err == nil {
-				l.saw(file, in, id)
+		if in, err := l.Resolve(file); err == nil && in.Tree.IsFile(in.Path) {
+			if id, err := in.Tree.Identity(in.Path); err == nil {
+				l.Saw(file, in, id)
 				return nil, file
 			}
 		}
@@ -97,29 +99,29 @@ func (l *loader) examine(name, cwd string, search []string) program {
 }
 
 // linked finds out whether a program has an MPI, by its libraries or in itself.
-func (l *loader) linked(o *object) program {
+func (l *loader) linked(o *linker.Object) program {
 	p := program{kind: Foreign, object: o}
 	if o.Dynamic && (o.Interp != "" || len(o.Needed) > 0) {
-		p.process = l.start(o)
+		p.process = l.Start(o)
 		if mpi, at := l.mpiIn(p.process); at != nil {
-			p.kind, p.mpi, p.preload = Linked, mpi, p.process.isPreload(at)
+			p.kind, p.mpi, p.preload = Linked, mpi, p.process.IsPreload(at)
 			return p
 		}
-		if m := slices.IndexFunc(p.process.missing, func(m missing) bool { return isMPIName(m.name) }); m >= 0 {
-			p.lacks = p.process.missing[m].name
+		if m := slices.IndexFunc(p.process.Missing, func(m linker.Missing) bool { return isMPIName(m.Name) }); m >= 0 {
+			p.lacks = p.process.Missing[m].Name
 			return p // its names of functions are those of what it lacks
 		}
 	}
-	if has, err := o.in.tree.Contains(o.in.path, "MPI_Init"); err == nil && has["MPI_Init"] {
+	if has, err := o.In.Tree.Contains(o.In.Path, "MPI_Init"); err == nil && has["MPI_Init"] {
 		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may have all else linked dynamically
 	}
 	return p
 }
 
 // mpiIn is the first MPI of a process, which is the one whose functions are called.
-func (l *loader) mpiIn(p *process) (Library, *loaded) {
-	for _, o := range p.objects {
-		if mpi, ok := identifyMPI(o.object); ok {
+func (l *loader) mpiIn(p *linker.Process) (Library, *linker.Loaded) {
+	for _, o := range p.Objects {
+		if mpi, ok := identifyMPI(o.Object); ok {
 			mpi.PMI = l.pmiOf(mpi, p)
 			return mpi, o
 		}
@@ -129,12 +131,12 @@ func (l *loader) mpiIn(p *process) (Library, *loaded) {
 
 // executes tells whether what the process is made of can load or execute others; of
 // glibc itself every process has that.
-func (l *loader) executes(p *process) bool {
-	for _, o := range p.objects {
-		if ofLibc(o.name()) {
+func (l *loader) executes(p *linker.Process) bool {
+	for _, o := range p.Objects {
+		if linker.IsLibc(o.Name()) {
 			continue
 		}
-		imports, err := o.in.tree.Imports(o.in.path, executors()...)
+		imports, err := o.In.Tree.Imports(o.In.Path, executors()...)
 		if err == nil && len(imports) > 0 {
 			return true
 		}
@@ -145,7 +147,7 @@ func (l *loader) executes(p *process) bool {
 // ofImage is the MPI that a program without search paths of its own would get.
 func (l *loader) ofImage(names []string) Library {
 	for _, name := range names {
-		o := l.search(name, l.path)
+		o := l.Search(name, l.Path)
 		if o == nil {
 			continue
 		}
@@ -155,3 +157,6 @@ func (l *loader) ofImage(names []string) Library {
 	}
 	return Library{}
 }
+
+// A loader looks at programs as the dynamic loader would, for their MPI.
+type loader struct{ *linker.Loader }

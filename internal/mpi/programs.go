@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // Programs are programs of the node that are to run in a container, such as Slurm's.
@@ -31,7 +32,7 @@ func Provide(request Request, programs Programs) (e bundle.Edit, dir string, err
 	}
 	r := &replacement{
 		plan: p, who: programs.Name, profile: new(Profile), dir: dir,
-		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
+		given: map[string]*linker.Object{}, over: map[string]*linker.Object{}, added: map[string]*linker.Object{},
 	}
 	if err := r.findPrograms(programs); err != nil {
 		return e, "", err
@@ -59,9 +60,9 @@ func (r *replacement) programsEdit(programs Programs) bundle.Edit {
 
 // findPrograms works out what they need, and checks it in the container.
 func (r *replacement) findPrograms(programs Programs) error {
-	var roots []*object
+	var roots []*linker.Object
 	for _, file := range programs.Files {
-		o, err := r.node.open(file)
+		o, err := r.node.Open(file)
 		if err != nil {
 			return err
 		}
@@ -70,16 +71,15 @@ func (r *replacement) findPrograms(programs Programs) error {
 	if programs.Plugins != "" {
 		r.addPlugins(programs.Plugins)
 	}
-	needed := r.node.load(roots...)
-	for _, p := range []*process{needed, r.node.load(slices.Concat(roots, r.fabric.plugins)...)} {
-		p.names = without(p.names, roots)
+	needed := r.node.Load(roots...)
+	for _, p := range []*linker.Process{needed, r.node.Load(slices.Concat(roots, r.fabric.plugins)...)} {
+		p.Names = without(p.Names, roots)
 		r.give(p)
 	}
-	result := *r.image
-	result.instead = r.instead
-	var checked *process
+	result := r.image.With(r.instead)
+	var checked *linker.Process
 	for i, o := range roots {
-		checked = result.load(moved(o, r.dir+"/bin/"+path.Base(programs.Files[i])))
+		checked = result.Load(moved(o, r.dir+"/bin/"+path.Base(programs.Files[i])))
 		if err := r.checkNeeded(checked, needed); err != nil {
 			return err
 		}
@@ -87,14 +87,14 @@ func (r *replacement) findPrograms(programs Programs) error {
 			return err
 		}
 	}
-	return r.checkPlugins(&result, checked)
+	return r.checkPlugins(result, checked)
 }
 
 // without leaves the objects out.
-func without(names map[string]*loaded, objects []*object) map[string]*loaded {
-	left := map[string]*loaded{}
+func without(names map[string]*linker.Loaded, objects []*linker.Object) map[string]*linker.Loaded {
+	left := map[string]*linker.Loaded{}
 	for name, o := range names {
-		if !slices.Contains(objects, o.object) {
+		if !slices.Contains(objects, o.Object) {
 			left[name] = o
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 func isPython(name string) bool {
@@ -11,11 +13,11 @@ func isPython(name string) bool {
 }
 
 // pythonAt is the interpreter of that name, nil for other programs.
-func (c *command) pythonAt(name string, o *object) *interpreter {
-	if !isPython(path.Base(name)) && !isPython(path.Base(o.at)) {
+func (c *command) pythonAt(name string, o *linker.Object) *interpreter {
+	if !isPython(path.Base(name)) && !isPython(path.Base(o.At)) {
 		return nil
 	}
-	python := &interpreter{object: o, called: o.at}
+	python := &interpreter{Object: o, called: o.At}
 	switch {
 	case path.IsAbs(name):
 		python.called = path.Clean(name)
@@ -23,7 +25,7 @@ func (c *command) pythonAt(name string, o *object) *interpreter {
 		python.called = path.Join(c.cwd, name)
 	default:
 		for _, dir := range strings.Split(c.get("PATH"), ":") {
-			if found, err := c.p.image.open(dir + "/" + name); err == nil && found == o {
+			if found, err := c.p.image.Open(dir + "/" + name); err == nil && found == o {
 				python.called = dir + "/" + name
 				break
 			}
@@ -202,11 +204,11 @@ func (m *imports) follow() {
 
 func (m *imports) moduleIn(dir, name string) bool {
 	top, _, _ := strings.Cut(name, ".")
-	d := m.p.image.dir(dir)
+	d := m.p.image.Dir(dir)
 	if !path.IsAbs(dir) || d == nil {
 		return false
 	}
-	names := m.p.image.list(dir)
+	names := m.p.image.List(dir)
 	if slices.Contains(names, top+".py") && top == name {
 		m.text(m.read(dir+"/"+top+".py"), "")
 		return true

@@ -4,12 +4,14 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // An interpreter of Python looks for its modules by where it is itself: as it is called,
 // for so a virtual environment works, and without links.
 type interpreter struct {
-	*object
+	*linker.Object
 	called string
 
 	isolated bool     // -I: neither the environment nor the home counts
@@ -36,7 +38,7 @@ func (c *command) modulesOf(python *interpreter) []string {
 	}
 	bases, alone := c.virtual(python)
 	if bases == nil {
-		bases = []string{path.Dir(path.Dir(python.called)), path.Dir(path.Dir(python.at)), "/usr/local", "/usr"}
+		bases = []string{path.Dir(path.Dir(python.called)), path.Dir(path.Dir(python.At)), "/usr/local", "/usr"}
 		if home := c.get("PYTHONHOME"); home != "" && !python.isolated {
 			bases = append([]string{home}, bases...)
 		}
@@ -115,7 +117,7 @@ func (c *command) sitesOf(prefix string) (dirs []string) {
 			}
 			for _, kind := range []string{"/site-packages", "/dist-packages"} {
 				dir := lib + "/" + version + kind
-				if c.p.image.dir(dir) != nil {
+				if c.p.image.Dir(dir) != nil {
 					dirs = append(dirs, dir)
 					dirs = append(dirs, c.addedBy(dir)...)
 				}
@@ -145,7 +147,7 @@ func (c *command) addedBy(dir string) (added []string) {
 			if line == "" || line[0] == '#' || strings.HasPrefix(line, "import ") || strings.HasPrefix(line, "import\t") {
 				continue
 			}
-			if at := pathIn(dir, line); c.p.image.dir(at) != nil {
+			if at := pathIn(dir, line); c.p.image.Dir(at) != nil {
 				added = append(added, at)
 			}
 		}
@@ -159,7 +161,7 @@ func (c *command) names(dir string) []string {
 	if c.steps < 0 || !path.IsAbs(dir) {
 		return nil
 	}
-	names := slices.Clone(c.p.image.list(dir))
+	names := slices.Clone(c.p.image.List(dir))
 	slices.Sort(names)
 	return names
 }

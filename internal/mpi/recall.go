@@ -19,7 +19,7 @@ import (
 // the identities of those files, and reads none of them.
 
 const (
-	memoryFormat = "ocishim mpi 3" // changes with what is kept, and with the rules
+	memoryFormat = "ocishim mpi 4" // changes with what is kept, and with the rules
 	memoryPrefix = "mpi-"
 	memoryLock   = "mpi.lock"
 	mostMemory   = 4 << 20 // bytes of one
@@ -34,7 +34,10 @@ func (p *plan) memoryName(args []string) string {
 		[]string{p.Program, p.env["PATH"], p.env["LD_LIBRARY_PATH"], p.env["LD_PRELOAD"]})
 	fmt.Fprintf(h, "%d%q\x00", len(args), args)
 	for _, m := range p.Mounts {
-		fmt.Fprintf(h, "%s\x00%s\x00", m.Source, m.Destination)
+		fmt.Fprintf(h, "%s\x00%s\x00%t\x00", m.Source, m.Destination, bundle.IsBind(m))
+	}
+	for _, l := range p.Links {
+		fmt.Fprintf(h, "%s\x00%s\x00", l.Path, l.Target)
 	}
 	for _, profile := range p.Profiles {
 		fmt.Fprintf(h, "%q\x00", profile)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A replacement is the site's MPI going over the image's.
@@ -19,24 +20,24 @@ type replacement struct {
 	site    Library
 	dir     string // in the container, for what has no place in the image
 
-	replace []*object // the site's libraries
-	used    []*object // the MPI, and those of the others that the image has, too
-	needed  *process  // they, with what they need
+	replace []*linker.Object // the site's libraries
+	used    []*linker.Object // the MPI, and those of the others that the image has, too
+	needed  *linker.Process  // they, with what they need
 	fabric  provision
 
 	// given are the libraries that could come from the node, by each name.
-	given map[string]*object
+	given map[string]*linker.Object
 	// over are those that go over a path of the image's.
-	over map[string]*object
+	over map[string]*linker.Object
 	// added are the names that the loader's cache is to know.
-	added map[string]*object
+	added map[string]*linker.Object
 }
 
 // replace puts the site's MPI in place, or says as ErrMismatch why it cannot.
 func (p *plan) replace(profile *Profile, uses []*use) error {
 	r := &replacement{
 		plan: p, uses: uses, who: "mpi." + profile.Name, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
-		given: map[string]*object{}, over: map[string]*object{}, added: map[string]*object{},
+		given: map[string]*linker.Object{}, over: map[string]*linker.Object{}, added: map[string]*linker.Object{},
 	}
 	for _, step := range []func() error{r.openSite, r.compare, r.follow, r.findFabric, r.check} {
 		if err := step(); err != nil {
@@ -57,15 +58,15 @@ func (r *replacement) misfit(u *use, format string, args ...any) error {
 
 // openSite reads the site's libraries.
 func (r *replacement) openSite() error {
-	r.node.path = slices.Clone(r.profile.Closure)
+	r.node.Path = slices.Clone(r.profile.Closure)
 	for _, path := range r.profile.Replace {
-		o, err := r.node.open(path)
+		o, err := r.node.Open(path)
 		if err != nil {
 			return r.mismatch("the node's %s cannot be used: %v", path, err)
 		}
 		r.replace = append(r.replace, o)
-		if dir := o.dir(); !slices.Contains(r.node.path, dir) {
-			r.node.path = append(r.node.path, dir)
+		if dir := o.Dir(); !slices.Contains(r.node.Path, dir) {
+			r.node.Path = append(r.node.Path, dir)
 		}
 		if site, ok := identifyMPI(o); ok && r.site.Family == "" {
 			r.site = site
@@ -78,7 +79,7 @@ func (r *replacement) openSite() error {
 		return r.mismatch("none of its replace defines MPI_Init: %s", strings.Join(r.profile.Replace, ", "))
 	}
 	for _, dir := range r.pluginDirs() {
-		r.node.readAhead(dir, r.node.plugins(dir))
+		r.node.ReadAhead(dir, r.node.Plugins(dir))
 	}
 	return nil
 }
@@ -97,7 +98,7 @@ func (r *replacement) compare() error {
 		if why := compatible(r.profile.ABI, u.mpi, r.site); why != "" {
 			return r.misfit(u, "%s", why)
 		}
-		if u.program != nil && strings.Contains(u.program.Interp, "ld-musl") || slices.ContainsFunc(u.mpi.object.Needed, ofMusl) {
+		if u.program != nil && strings.Contains(u.program.Interp, "ld-musl") || slices.ContainsFunc(u.mpi.object.Needed, linker.IsMusl) {
 			return r.misfit(u, "the program uses musl, and the site's MPI is made for glibc")
 		}
 	}
@@ -108,10 +109,10 @@ func (r *replacement) compare() error {
 // need on the node. What the image has not, such as a Fortran interface, is not given.
 func (r *replacement) follow() error {
 	r.cover()
-	r.needed = r.node.load(r.used...)
-	for _, m := range r.needed.missing {
-		if !ofLibc(m.name) {
-			return r.mismatch("the node has no %s, which its %s needs", m.name, m.by.at)
+	r.needed = r.node.Load(r.used...)
+	for _, m := range r.needed.Missing {
+		if !linker.IsLibc(m.Name) {
+			return r.mismatch("the node has no %s, which its %s needs", m.Name, m.By.At)
 		}
 	}
 	r.give(r.needed)
@@ -121,19 +122,19 @@ func (r *replacement) follow() error {
 
 // give lets what is loaded on the node take part, but for glibc, and for plugins that are
 // nothing else: libmlx5.so.1 is a driver of verbs, and UCX's modules are linked with it.
-func (r *replacement) give(p *process) {
+func (r *replacement) give(p *linker.Process) {
 	needed := map[string]bool{}
 	for _, o := range r.fabric.libraries {
-		needed[o.name()] = true
+		needed[o.Name()] = true
 	}
-	for _, o := range p.objects {
+	for _, o := range p.Objects {
 		for _, name := range o.Needed {
 			needed[name] = true
 		}
 	}
-	for name, o := range p.names {
-		if !ofLibc(name) && !ofLibc(o.name()) && r.given[name] == nil && (needed[name] || !slices.Contains(r.fabric.plugins, o.object)) {
-			r.given[name] = o.object
+	for name, o := range p.Names {
+		if !linker.IsLibc(name) && !linker.IsLibc(o.Name()) && r.given[name] == nil && (needed[name] || !slices.Contains(r.fabric.plugins, o.Object)) {
+			r.given[name] = o.Object
 		}
 	}
 }
@@ -147,7 +148,7 @@ func (r *replacement) cover() {
 		has := site == r.site.object
 		for _, name := range r.namesOf(site) {
 			for _, name := range append([]string{name}, names[name]...) {
-				for _, file := range r.image.cached(name) {
+				for _, file := range r.image.Cached(name) {
 					has = r.coverFile(file, site) || has
 				}
 				for _, dir := range dirs {
@@ -170,14 +171,14 @@ func (r *replacement) cover() {
 
 // coverLoaded puts a library of the site's over those that it takes the place of in a
 // process, wherever they were found.
-func (r *replacement) coverLoaded(u *use, site *object) (has bool) {
+func (r *replacement) coverLoaded(u *use, site *linker.Object) (has bool) {
 	if u.process == nil {
 		return false
 	}
 	replaced := r.namesOf(site)
-	for name, o := range u.process.names {
+	for name, o := range u.process.Names {
 		if slices.Contains(replaced, plainName(name)) || slices.Contains(replaced, name) {
-			r.coverFile(o.at, site)
+			r.coverFile(o.At, site)
 			has = true
 		}
 	}
@@ -191,7 +192,7 @@ func (r *replacement) askedNames() map[string][]string {
 		if u.process == nil {
 			continue
 		}
-		for name := range u.process.names {
+		for name := range u.process.Names {
 			if plain := plainName(name); plain != name && !strings.Contains(name, "/") && !slices.Contains(asked[plain], name) {
 				asked[plain] = append(asked[plain], name)
 			}
@@ -202,31 +203,31 @@ func (r *replacement) askedNames() map[string][]string {
 
 // searched lists the directories in which the libraries of the uses are searched.
 func (r *replacement) searched() []string {
-	dirs := r.image.libraryPath(nil)
+	dirs := r.image.LibraryPath(nil)
 	for _, u := range r.uses {
-		dirs = append(dirs, u.loader.libraryPath(nil)...)
+		dirs = append(dirs, u.loader.LibraryPath(nil)...)
 		if u.process == nil {
 			continue
 		}
-		for _, o := range u.process.objects {
-			dirs = append(dirs, u.loader.dirsFor(o, u.process)...)
+		for _, o := range u.process.Objects {
+			dirs = append(dirs, u.loader.DirsFor(o, u.process)...)
 		}
 	}
-	dirs = append(dirs, host.LibraryDirs(r.Arch)...)
+	dirs = append(dirs, linker.LibraryDirs(r.Arch)...)
 	slices.Sort(dirs)
 	var levels []string
 	for _, dir := range slices.Compact(dirs) {
-		levels = append(levels, r.image.levels(dir)...)
+		levels = append(levels, r.image.Levels(dir)...)
 	}
 	return levels
 }
 
 // namesOf are those under which a library of the site's takes the place of another.
-func (r *replacement) namesOf(site *object) []string {
-	names := []string{site.name()}
+func (r *replacement) namesOf(site *linker.Object) []string {
+	names := []string{site.Name()}
 	if site == r.site.object {
 		for _, name := range r.profile.When {
-			if name != site.name() {
+			if name != site.Name() {
 				names = append(names, name)
 			}
 		}
@@ -235,12 +236,12 @@ func (r *replacement) namesOf(site *object) []string {
 }
 
 // coverFile puts the site's library over a file, if that is one of the same kind.
-func (r *replacement) coverFile(file string, site *object) bool {
-	found := r.image.fitting(file)
+func (r *replacement) coverFile(file string, site *linker.Object) bool {
+	found := r.image.Fitting(file)
 	if found == nil {
 		return false
 	}
-	if found.id == site.id || r.over[found.at] != nil {
+	if found.ID == site.ID || r.over[found.At] != nil {
 		return true
 	}
 	if site == r.site.object {
@@ -249,17 +250,17 @@ func (r *replacement) coverFile(file string, site *object) bool {
 			return false
 		}
 	}
-	r.over[found.at] = site
+	r.over[found.At] = site
 	return true
 }
 
 // instead is the rule by which the loader's findings become the node's.
-func (r *replacement) instead(name string, found *object) *object {
+func (r *replacement) instead(name string, found *linker.Object) *linker.Object {
 	ours := r.given[name]
 	switch {
-	case found != nil && r.over[found.at] != nil:
-		return moved(r.over[found.at], found.at)
-	case ours == nil || found != nil && found.id == ours.id:
+	case found != nil && r.over[found.At] != nil:
+		return moved(r.over[found.At], found.At)
+	case ours == nil || found != nil && found.ID == ours.ID:
 		return found
 	case found == nil:
 		r.added[name] = ours
@@ -267,36 +268,36 @@ func (r *replacement) instead(name string, found *object) *object {
 		return found
 	default:
 		r.added[name] = ours
-		if path := r.image.libraryPath(nil); r.image.search(name, path) != found || slices.Contains(path, found.dir()) {
-			r.over[found.at] = ours // a search path leads there
-			return moved(ours, found.at)
+		if path := r.image.LibraryPath(nil); r.image.Search(name, path) != found || slices.Contains(path, found.Dir()) {
+			r.over[found.At] = ours // a search path leads there
+			return moved(ours, found.At)
 		}
 	}
 	return moved(ours, r.dir+"/lib/"+name)
 }
 
 // moved is the object as found at another path.
-func moved(o *object, at string) *object {
-	m := *o
-	m.at = at
+func moved(o *linker.Object, at string) *linker.Object {
+	m, own := *o, *factsOf(o)
+	m.At, m.Facts = at, &own
 	return &m
 }
 
 // wins tells whether the node's library is to be used where the image has one of that
 // name. What the fabric needs must fit the node; of others the newer one is right for
 // both, for the same DT_SONAME promises that it can do what the older can.
-func (r *replacement) wins(name string, ours, theirs *object) bool {
+func (r *replacement) wins(name string, ours, theirs *linker.Object) bool {
 	return isMPIPart(name) || isFabricLibrary(name) || newer(ours, theirs)
 }
 
 // newer compares two libraries of one name: by the versions of symbols that count them
 // up, else by the names of their files.
-func newer(a, b *object) bool {
+func newer(a, b *linker.Object) bool {
 	for _, prefix := range []string{"GLIBCXX_", "GCC_"} {
 		x, y := host.Greatest(prefix, a.Defines), host.Greatest(prefix, b.Defines)
 		if x != "" && y != "" {
 			return host.CompareVersions(x, y) > 0
 		}
 	}
-	return host.CompareVersions(versionIn(path.Base(a.at)), versionIn(path.Base(b.at))) > 0
+	return host.CompareVersions(versionIn(path.Base(a.At)), versionIn(path.Base(b.At))) > 0
 }

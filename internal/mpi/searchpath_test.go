@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // Wherever the loader's rules lead, the site's library is put there: ld.so(8), and
@@ -65,13 +65,13 @@ func TestInheritedSearchPaths(t *testing.T) {
 	if got := m.plan(); strings.Contains(got, "/opt/a/") {
 		t.Errorf("the DT_RUNPATH of a program is followed for its libraries:\n%s", got)
 	}
-	l := newLoader(newView(m.request.Image, newWitnesses()), "amd64", nil)
-	defer l.close()
+	l := loader{linker.New(linker.NewView(m.request.Image, newWitnesses()), "amd64", nil)}
+	defer l.Close()
 	m.gcc(m.image+"/bin/program", noMPI, "-Wl,--disable-new-dtags,-rpath,/opt/a")
-	o, err := l.open("/bin/program")
+	o, err := l.Open("/bin/program")
 	m.check(err)
-	if p := l.start(o, "/opt/mid/libmid.so.1"); p.names["libmpi.so.12"] == nil {
-		t.Errorf("what is opened misses %v", p.missing)
+	if p := l.Start(o, "/opt/mid/libmid.so.1"); p.Names["libmpi.so.12"] == nil {
+		t.Errorf("what is opened misses %v", p.Missing)
 	}
 }
 
@@ -114,9 +114,9 @@ func TestLegacyLevels(t *testing.T) {
 		m.check(os.MkdirAll(m.image+dir, 0o755))
 	}
 	levels := func() string {
-		l := newLoader(newView(m.request.Image, newWitnesses()), "amd64", nil)
-		defer l.close()
-		return strings.Join(l.levels("/opt/a"), " ")
+		l := loader{linker.New(linker.NewView(m.request.Image, newWitnesses()), "amd64", nil)}
+		defer l.Close()
+		return strings.Join(l.Levels("/opt/a"), " ")
 	}
 	libc := func(version string) {
 		m.write(m.node+"/map", version+" { global: f; };")
@@ -146,7 +146,7 @@ func TestLevelsOfCache(t *testing.T) {
 	for _, dir := range []string{v4, v2, debianLib} {
 		cache.Entries = append(cache.Entries, ldcache.Entry{Name: "libmpi.so.12", Path: dir + "/libmpi.so.12", Flags: ldcache.Flags("amd64")})
 	}
-	m.write(m.image+host.LoaderCache, string(cache.Encode()))
+	m.write(m.image+ldcache.Path, string(cache.Encode()))
 	m.expect("/opt/site/libmpi.so.12.4.1 at "+v2+"/libmpi.so.12.0.0", "/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.1.0")
 	if got := m.plan(); strings.Contains(got, v4) {
 		t.Errorf("a library that this processor cannot use is replaced:\n%s", got)

@@ -8,16 +8,17 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // A use is an MPI that the task comes to: by its program, or by one that the program
 // executes or opens.
 type use struct {
 	mpi     Library
-	loader  *loader // by whose rules it was found
-	program *object // nil for what is known of the image only
+	loader  *loader        // by whose rules it was found
+	program *linker.Object // nil for what is known of the image only
 	opens   []string
-	process *process
+	process *linker.Process
 	who     string // for messages; empty for the task's own program
 
 	// certain is what the command comes to without doubt. Others are put in place as well,
@@ -187,7 +188,7 @@ func (p *plan) matches(profile *Profile, u *use) bool {
 	}
 	// One name may be of two families: Open MPI 1.10 and MPICH both have libmpi.so.12.
 	for _, path := range profile.Replace {
-		if o, err := p.node.open(path); err == nil {
+		if o, err := p.node.Open(path); err == nil {
 			if site, ok := identifyMPI(o); ok {
 				return site.Family == u.mpi.Family
 			}
@@ -202,7 +203,7 @@ func conflicts(profile *Profile, u *use) string {
 		return ""
 	}
 	for _, pattern := range profile.Conflicts {
-		for name := range u.process.names {
+		for name := range u.process.Names {
 			if name == pattern || strings.HasPrefix(plainName(name), pattern+".so") {
 				return name
 			}

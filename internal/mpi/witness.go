@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 )
 
 // witnesses are the files, directories and links on which a decision rests. While each
@@ -63,35 +64,35 @@ func (w *witnesses) note(tree *host.Tree, path, was string) {
 	w.list = append(w.list, witness{tree.HostPath("/"), path, was})
 }
 
-// look notes what lies at a path without links.
-func (w *witnesses) look(tree *host.Tree, path string) {
+// Look notes what lies at a path without links.
+func (w *witnesses) Look(tree *host.Tree, path string) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, identify(tree.PlainIdentity(path)))
 	}
 }
 
-// add is look where the identity is known.
-func (w *witnesses) add(tree *host.Tree, path string, id host.Identity) {
+// Add is Look where the identity is known.
+func (w *witnesses) Add(tree *host.Tree, path string, id host.Identity) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, identify(id, nil))
 	}
 }
 
-// addNone notes that a path leads nowhere of use.
-func (w *witnesses) addNone(tree *host.Tree, path string) {
+// AddNone notes that a path leads nowhere of use.
+func (w *witnesses) AddNone(tree *host.Tree, path string) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, throughMark+identify(tree.Identity(path)))
 	}
 }
 
-// addThrough notes what a path leads to by links.
-func (w *witnesses) addThrough(tree *host.Tree, path string, id host.Identity) {
+// AddThrough notes what a path leads to by links.
+func (w *witnesses) AddThrough(tree *host.Tree, path string, id host.Identity) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, throughMark+identify(id, nil))
 	}
 }
 
-func (w *witnesses) addLink(tree *host.Tree, path, target string) {
+func (w *witnesses) AddLink(tree *host.Tree, path, target string) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, linkMark+target)
 	}
@@ -121,7 +122,7 @@ type lookout struct {
 const severalPaths = 8
 
 func (l *lookout) identity(tree *host.Tree, p string) (host.Identity, error) {
-	dir, name := split(p)
+	dir, name := linker.Split(p)
 	if l.tree != tree || l.path != dir {
 		l.close()
 		*l = lookout{tree: tree, path: dir}

@@ -40,7 +40,7 @@ func (p *composition) gpus() error {
 func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	c, annotations := p.scene.Config, p.bundle.Spec.Annotations
 	r = gpu.Request{
-		Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts,
+		Arch: goruntime.GOARCH, Env: p.env(), Cwd: p.bundle.Spec.Process.Cwd, Mounts: p.bundle.Spec.Mounts,
 		Slurm: p.scene.Slurm, CDI: slices.Clone(p.request.Devices), CacheDir: p.scene.CacheDir, Terminal: p.scene.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {

@@ -10,6 +10,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 	"github.com/ocishim/ocishim/internal/mpi"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
@@ -147,7 +148,7 @@ func (p *composition) close() {
 func (p *composition) container() (mpi.Request, error) {
 	image, err := p.openImage()
 	return mpi.Request{
-		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts,
+		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts, Links: p.bundle.Links,
 		LoaderCache: p.loaderCache(), CacheDir: p.scene.CacheDir,
 	}, err
 }
@@ -155,7 +156,7 @@ func (p *composition) container() (mpi.Request, error) {
 // loaderCache returns the loader's cache as earlier edits have left it; nil for the image's own.
 func (p *composition) loaderCache() []byte {
 	for _, f := range p.bundle.Files {
-		if f.Path == host.LoaderCache {
+		if f.Path == ldcache.Path {
 			return f.Data
 		}
 	}

@@ -52,7 +52,7 @@ func CheckAnnotations(annotations map[string]string) error {
 		if slices.Contains(known, key) {
 			continue
 		}
-		if near := config.Nearest(key, known); near != "" {
+		if near := text.Nearest(key, known); near != "" {
 			return fmt.Errorf("%w %s: did you mean %s?", ErrUnknownName, text.Printable(name), annotationPrefix+near)
 		}
 		return fmt.Errorf("%w %s", ErrUnknownName, text.Printable(name))
@@ -74,7 +74,7 @@ func UnknownVariables(env []string) []string {
 			continue // variables that begin so are settings
 		}
 		line := "unknown variable " + text.Printable(name)
-		if near := config.Nearest(strings.TrimPrefix(name, variablePrefix), suffixes(known)); near != "" {
+		if near := text.Nearest(strings.TrimPrefix(name, variablePrefix), suffixes(known)); near != "" {
 			line += ": did you mean " + variablePrefix + near + "?"
 		}
 		lines = append(lines, line)

@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/mpi"
 )
 
@@ -93,7 +94,7 @@ func find(node *host.Tree, arch string) (s installation, err error) {
 				s.commands = append(s.commands, prefix+"/bin/"+name)
 			}
 		}
-		for _, lib := range append(host.LibraryDirs(arch), prefix+"/lib", prefix+"/lib64") {
+		for _, lib := range append(linker.LibraryDirs(arch), prefix+"/lib", prefix+"/lib64") {
 			for _, dir := range []string{lib + "/slurm", lib + "/slurm-wlm"} {
 				if s.plugins == "" && node.IsFile(dir+"/auth_munge.so") {
 					s.plugins = dir

@@ -162,7 +162,9 @@ func (e *engine) run(sc engineScenario) (string, error) {
 	defer cancel()
 	name := e.containerOf(sc.name)
 	defer e.remove(name)
-	out, err := e.command(ctx, sc.script, []string{"C=" + name}).CombinedOutput()
+	// A scenario that is repeated finds no file of the first time.
+	script := "rm -rf --one-file-system -- $C $C.*\n" + sc.script
+	out, err := e.command(ctx, script, []string{"C=" + name}).CombinedOutput()
 	return string(bytes.ReplaceAll(out, []byte("\r\n"), []byte("\n"))), err
 }
 

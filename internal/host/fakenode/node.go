@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/host"
-	"github.com/ocishim/ocishim/internal/host/ldcache"
+	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
 // A Node is a machine in the making.
@@ -147,7 +147,7 @@ func (n *Node) LoaderCache(libraries ...string) {
 		name, path, _ := strings.Cut(l, " ")
 		c.Entries = append(c.Entries, ldcache.Entry{Name: name, Path: path, Flags: ldcache.Flags("amd64")})
 	}
-	n.File(host.LoaderCache, string(c.Encode()))
+	n.File(ldcache.Path, string(c.Encode()))
 }
 
 // Image is the root file system of a container with glibc of that version; "musl"

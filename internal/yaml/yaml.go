@@ -1,4 +1,6 @@
-package gpu
+// Package yaml reads the part of YAML in which specifications of devices are written,
+// within bounds, for text that anybody may have written.
+package yaml
 
 import (
 	"fmt"
@@ -8,13 +10,13 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// parseYAML reads the part of YAML 1.2 in which CDI specifications are written:
+// Parse reads the part of YAML 1.2 in which CDI specifications are written:
 // block mappings and sequences, flow sequences and mappings on one line, plain
 // and quoted scalars, plain ones over several lines, and comments. Anything else
 // (anchors, tags, block scalars, several documents) is refused with its line.
 // Values are as encoding/json has them.
-func parseYAML(text string) (any, error) {
-	p := &yamlParser{}
+func Parse(text string) (any, error) {
+	p := &parser{}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, " \r")
 		content := strings.TrimLeft(line, " ")
@@ -28,7 +30,7 @@ func parseYAML(text string) (any, error) {
 		case content[0] == '\t':
 			return nil, fmt.Errorf("line %d: a tab is no indentation", i+1)
 		}
-		p.lines = append(p.lines, yamlLine{i + 1, len(line) - len(content), content})
+		p.lines = append(p.lines, sourceLine{i + 1, len(line) - len(content), content})
 	}
 	if len(p.lines) == 0 {
 		return nil, fmt.Errorf("the file is empty")
@@ -46,24 +48,24 @@ func parseYAML(text string) (any, error) {
 // mostNesting bounds how deep blocks lie in each other.
 const mostNesting = 64
 
-type yamlLine struct {
+type sourceLine struct {
 	number, indent int
 	text           string // without indentation
 }
 
-type yamlParser struct {
-	lines []yamlLine
+type parser struct {
+	lines []sourceLine
 	at    int
 	depth int
 }
 
-func (p *yamlParser) fail(why string) error {
+func (p *parser) fail(why string) error {
 	at := min(p.at, len(p.lines)-1)
 	return fmt.Errorf("line %d: %s %s", p.lines[at].number, text.Printable(p.lines[at].text), why)
 }
 
 // block reads the mapping or sequence that begins at the current line.
-func (p *yamlParser) block(indent int) (any, error) {
+func (p *parser) block(indent int) (any, error) {
 	if p.depth++; p.depth > mostNesting {
 		return nil, p.fail("lies too deep")
 	}
@@ -79,7 +81,7 @@ func (p *yamlParser) block(indent int) (any, error) {
 	return value, err
 }
 
-func (p *yamlParser) sequence(indent int) (any, error) {
+func (p *parser) sequence(indent int) (any, error) {
 	list := []any{}
 	for p.at < len(p.lines) && p.lines[p.at].indent == indent {
 		line := &p.lines[p.at]
@@ -106,7 +108,7 @@ func (p *yamlParser) sequence(indent int) (any, error) {
 	return list, nil
 }
 
-func (p *yamlParser) mapping(indent int) (any, error) {
+func (p *parser) mapping(indent int) (any, error) {
 	m := map[string]any{}
 	for p.at < len(p.lines) && p.lines[p.at].indent == indent {
 		key, rest, ok := cutKey(p.lines[p.at].text)
@@ -136,7 +138,7 @@ func (p *yamlParser) mapping(indent int) (any, error) {
 
 // valueBelow is the value of a key whose line ends there. A sequence may begin
 // in the column of the key.
-func (p *yamlParser) valueBelow(indent int) (any, error) {
+func (p *parser) valueBelow(indent int) (any, error) {
 	if next := p.at + 1; next < len(p.lines) && p.lines[next].indent == indent && strings.HasPrefix(p.lines[next].text+" ", "- ") {
 		p.at = next
 		return p.sequence(indent)
@@ -145,7 +147,7 @@ func (p *yamlParser) valueBelow(indent int) (any, error) {
 }
 
 // nested is the block below the current line, nil when there is none.
-func (p *yamlParser) nested(indent int) (any, error) {
+func (p *parser) nested(indent int) (any, error) {
 	p.at++
 	if p.at == len(p.lines) || p.lines[p.at].indent <= indent {
 		return nil, nil //nolint:nilnil // null
@@ -160,7 +162,7 @@ func cutKey(line string) (key, rest string, ok bool) {
 		if end < 0 || end >= len(line) || line[end] != ':' || end+1 < len(line) && line[end+1] != ' ' {
 			return "", "", false
 		}
-		key, err := unquoteYAML(line[:end])
+		key, err := unquote(line[:end])
 		return key, strings.TrimLeft(line[end+1:], " "), err == nil
 	}
 	if strings.ContainsRune("[{&*!|>%@`", rune(line[0])) {
@@ -175,14 +177,14 @@ func cutKey(line string) (key, rest string, ok bool) {
 
 // scalar reads a value that begins on the current line; a plain one goes on in
 // lines that lie further in than indent.
-func (p *yamlParser) scalar(text string, indent int) (any, error) {
+func (p *parser) scalar(text string, indent int) (any, error) {
 	switch text[0] {
 	case '"', '\'':
 		end := quoteEnd(text)
 		if end < 0 || !isComment(text[end:]) {
 			return nil, p.fail("has a quoted text that does not end on its line")
 		}
-		value, err := unquoteYAML(text[:end])
+		value, err := unquote(text[:end])
 		if err != nil {
 			return nil, p.fail("has a quoted text that is wrong")
 		}

@@ -1,4 +1,4 @@
-package mpi
+package linker
 
 import (
 	"path"
@@ -7,7 +7,7 @@ import (
 
 // physical is a path without "..": each leads to what is above the directory that the path
 // before it leads to, by links, as for the kernel. Not ok: there is no such directory.
-func (v *view) physical(p string) (at string, ok bool) {
+func (v *View) physical(p string) (at string, ok bool) {
 	if !strings.Contains(p, "..") {
 		return path.Clean("/" + p), true
 	}
@@ -17,19 +17,24 @@ func (v *view) physical(p string) (at string, ok bool) {
 			at = path.Join(at, name) // "" and "." stay
 			continue
 		}
-		in, err := v.resolve(at)
-		asked := v.within(at)
+		in, err := v.Resolve(at)
 		if err != nil {
-			v.seen.addNone(asked.tree, asked.path)
+			v.Lacks(at)
 			return "", false
 		}
-		id, err := in.tree.Identity(in.path)
-		if err != nil || !in.tree.IsDir(in.path) {
-			v.seen.addNone(asked.tree, asked.path)
+		if in.Tree == nil { // made for the container
+			at = path.Dir(in.At)
+			continue
+		}
+		id, err := in.Tree.Identity(in.Path)
+		if err != nil || !in.Tree.IsDir(in.Path) {
+			v.Lacks(at)
 			return "", false
 		}
-		v.seen.addThrough(asked.tree, asked.path, id)
-		at = path.Dir(in.at)
+		if asked := v.within(at); asked.Tree != nil {
+			v.seen.AddThrough(asked.Tree, asked.Path, id)
+		}
+		at = path.Dir(in.At)
 	}
 	return at, true
 }

@@ -1,4 +1,4 @@
-package config
+package toml
 
 import (
 	"bytes"
@@ -12,23 +12,23 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A document is a TOML file as a tree in which everything has its place.
+// A Document is a TOML file as a tree in which everything has its place.
 //
 // Of go-toml only the parser is used, which lives in its package unstable: its
 // decoder knows the places of errors but not those of values, and it would
 // make the program 0.2 MB larger, which every rootless launch copies. What the
 // parser leaves to the decoder is done here: that nothing is defined twice.
-type document struct {
-	file   string
+type Document struct {
+	File   string
 	data   []byte
 	parser unstable.Parser
-	root   *table
+	Root   *Table
 }
 
-// A table is what [NAME], {...} or a dotted key makes.
-type table struct {
-	names  []string // in the order of the file
-	values map[string]*value
+// A Table is what [NAME], {...} or a dotted key makes.
+type Table struct {
+	Names  []string // in the order of the file
+	Values map[string]*Value
 	made   maker
 }
 
@@ -42,31 +42,20 @@ const (
 	byBraces                 // {...} is complete
 )
 
-// A value is what a key has.
-type value struct {
-	kind   unstable.Kind // Table for every table
-	text   string        // of a string: what it says; else as in the file
-	items  []*value      // of an array
-	grows  bool          // the array is one of [[NAME]]
-	table  *table
-	key    int // offset of the key's last part, for an item that of its array
-	offset int // of the value itself
-}
-
 // A part is one name of a dotted key.
 type part struct {
 	name   string
 	offset int
 }
 
-// parse reads a file's content. The error is an *Error.
-func parse(file string, data []byte) (*document, error) {
-	d := &document{file: file, data: data, root: newTable(byHeader)}
+// Parse reads a file's content. The error is an *Error.
+func Parse(file string, data []byte) (*Document, error) {
+	d := &Document{File: file, data: data, Root: newTable(byHeader)}
 	if at := invalidUTF8(data); at >= 0 {
-		return nil, d.errorAt(at, "", errors.New("not UTF-8"))
+		return nil, d.ErrorAt(at, "", errors.New("not UTF-8"))
 	}
 	d.parser.Reset(data)
-	current := d.root
+	current := d.Root
 	for d.parser.NextExpression() {
 		var err error
 		if n := d.parser.Expression(); n.Kind == unstable.KeyValue {
@@ -81,29 +70,29 @@ func parse(file string, data []byte) (*document, error) {
 	return d, d.syntaxError(d.parser.Error())
 }
 
-func newTable(m maker) *table { return &table{values: map[string]*value{}, made: m} }
+func newTable(m maker) *Table { return &Table{Values: map[string]*Value{}, made: m} }
 
-func (t *table) add(p part, v *value) {
-	v.key = p.offset
-	t.names = append(t.names, p.name)
-	t.values[p.name] = v
+func (t *Table) add(p part, v *Value) {
+	v.Key = p.offset
+	t.Names = append(t.Names, p.name)
+	t.Values[p.name] = v
 }
 
 // header follows [a.b] or [[a.b]], and returns the table that is open then.
-func (d *document) header(n *unstable.Node) (*table, error) {
+func (d *Document) header(n *unstable.Node) (*Table, error) {
 	parts := d.parts(n)
-	t := d.root
+	t := d.Root
 	for _, p := range parts[:len(parts)-1] {
-		v := t.values[p.name]
+		v := t.Values[p.name]
 		switch {
 		case v == nil:
-			v = &value{kind: unstable.Table, table: newTable(byPassing), offset: p.offset}
+			v = &Value{kind: unstable.Table, Table: newTable(byPassing), Offset: p.offset}
 			t.add(p, v)
-			t = v.table
+			t = v.Table
 		case v.grows:
-			t = v.items[len(v.items)-1].table
-		case v.table != nil && v.table.made != byBraces:
-			t = v.table
+			t = v.Items[len(v.Items)-1].Table
+		case v.Table != nil && v.Table.made != byBraces:
+			t = v.Table
 		default:
 			return nil, d.twice(p, v)
 		}
@@ -112,50 +101,50 @@ func (d *document) header(n *unstable.Node) (*table, error) {
 	if n.Kind == unstable.ArrayTable {
 		return d.grow(t, last)
 	}
-	v := t.values[last.name]
+	v := t.Values[last.name]
 	switch {
 	case v == nil:
-		v = &value{kind: unstable.Table, table: newTable(byHeader), offset: last.offset}
+		v = &Value{kind: unstable.Table, Table: newTable(byHeader), Offset: last.offset}
 		t.add(last, v)
-	case v.table != nil && v.table.made == byPassing:
-		v.table.made = byHeader
+	case v.Table != nil && v.Table.made == byPassing:
+		v.Table.made = byHeader
 	default:
 		return nil, d.twice(last, v)
 	}
-	return v.table, nil
+	return v.Table, nil
 }
 
 // grow adds a table to the array of [[NAME]].
-func (d *document) grow(t *table, p part) (*table, error) {
-	v := t.values[p.name]
+func (d *Document) grow(t *Table, p part) (*Table, error) {
+	v := t.Values[p.name]
 	if v == nil {
-		v = &value{kind: unstable.Array, grows: true, offset: p.offset}
+		v = &Value{kind: unstable.Array, grows: true, Offset: p.offset}
 		t.add(p, v)
 	}
 	if !v.grows {
 		return nil, d.twice(p, v)
 	}
-	item := &value{kind: unstable.Table, table: newTable(byHeader), key: p.offset, offset: p.offset}
-	v.items = append(v.items, item)
-	return item.table, nil
+	item := &Value{kind: unstable.Table, Table: newTable(byHeader), Key: p.offset, Offset: p.offset}
+	v.Items = append(v.Items, item)
+	return item.Table, nil
 }
 
 // set follows a.b = value.
-func (d *document) set(t *table, n *unstable.Node) error {
+func (d *Document) set(t *Table, n *unstable.Node) error {
 	parts := d.parts(n)
 	for _, p := range parts[:len(parts)-1] {
-		v := t.values[p.name]
+		v := t.Values[p.name]
 		if v == nil {
-			v = &value{kind: unstable.Table, table: newTable(byDottedKey), offset: p.offset}
+			v = &Value{kind: unstable.Table, Table: newTable(byDottedKey), Offset: p.offset}
 			t.add(p, v)
 		}
-		if v.table == nil || v.table.made != byDottedKey {
+		if v.Table == nil || v.Table.made != byDottedKey {
 			return d.twice(p, v)
 		}
-		t = v.table
+		t = v.Table
 	}
 	last := parts[len(parts)-1]
-	if v := t.values[last.name]; v != nil {
+	if v := t.Values[last.name]; v != nil {
 		return d.twice(last, v)
 	}
 	v, err := d.value(n.Value(), last.offset)
@@ -168,31 +157,31 @@ func (d *document) set(t *table, n *unstable.Node) error {
 
 // value copies a node out of the parser, which forgets it at the next line. The
 // parser has no place for an array: that of its key or outer array is taken.
-func (d *document) value(n *unstable.Node, outer int) (*value, error) {
-	v := &value{kind: n.Kind, text: string(n.Data), key: outer, offset: outer}
+func (d *Document) value(n *unstable.Node, outer int) (*Value, error) {
+	v := &Value{kind: n.Kind, text: string(n.Data), Key: outer, Offset: outer}
 	if n.Raw.Length > 0 {
-		v.offset = int(n.Raw.Offset)
+		v.Offset = int(n.Raw.Offset)
 	}
 	if n.Kind == unstable.InlineTable {
-		v.kind, v.table = unstable.Table, newTable(byBraces)
+		v.kind, v.Table = unstable.Table, newTable(byBraces)
 	}
 	for it := n.Children(); it.Next(); {
-		if v.table != nil {
-			if err := d.set(v.table, it.Node()); err != nil {
+		if v.Table != nil {
+			if err := d.set(v.Table, it.Node()); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		item, err := d.value(it.Node(), v.offset)
+		item, err := d.value(it.Node(), v.Offset)
 		if err != nil {
 			return nil, err
 		}
-		v.items = append(v.items, item)
+		v.Items = append(v.Items, item)
 	}
 	return v, nil
 }
 
-func (d *document) parts(n *unstable.Node) []part {
+func (d *Document) parts(n *unstable.Node) []part {
 	var parts []part
 	for it := n.Key(); it.Next(); {
 		parts = append(parts, part{name: string(it.Node().Data), offset: int(it.Node().Raw.Offset)})
@@ -201,12 +190,11 @@ func (d *document) parts(n *unstable.Node) []part {
 }
 
 // twice is the error of a part that v has taken already.
-func (d *document) twice(p part, v *value) error {
-	line, _ := d.lineColumn(v.key)
-	return d.errorAt(p.offset, printableKey(p.name), fmt.Errorf("set in line %d already", line))
+func (d *Document) twice(p part, v *Value) error {
+	return d.ErrorAt(p.offset, Printable(p.name), fmt.Errorf("set in line %d already", d.Line(v.Key)))
 }
 
-func (d *document) syntaxError(err error) error {
+func (d *Document) syntaxError(err error) error {
 	var bad *unstable.ParserError
 	if !errors.As(err, &bad) {
 		return err
@@ -216,12 +204,12 @@ func (d *document) syntaxError(err error) error {
 	if key != "" {
 		key = text.Printable(key)
 	}
-	return d.errorAt(at, key, errors.New(d.mistake(at, bad.Message)))
+	return d.ErrorAt(at, key, errors.New(d.mistake(at, bad.Message)))
 }
 
 // mistake is the parser's message in the words of whoever wrote the file, where that is
 // about a value: the parser names a character.
-func (d *document) mistake(at int, message string) string {
+func (d *Document) mistake(at int, message string) string {
 	switch {
 	case strings.HasPrefix(message, "expected value, not end of input"):
 		return "there is no value"
@@ -243,14 +231,21 @@ func (d *document) mistake(at int, message string) string {
 	return "expected a value, not " + text.Printable(string(word)) + ": a string has quotes, " + text.Quoted(string(word)) + ", and a switch is true or false"
 }
 
-func (d *document) errorAt(offset int, key string, reason error) error {
+// ErrorAt is what is wrong at a place; the key may be empty.
+func (d *Document) ErrorAt(offset int, key string, reason error) error {
 	line, column := d.lineColumn(offset)
-	return &Error{File: d.file, Line: line, Column: column, Key: key, Err: reason}
+	return &Error{File: d.File, Line: line, Column: column, Key: key, Err: reason}
+}
+
+// Line is the line of a place, counted from 1.
+func (d *Document) Line(offset int) int {
+	line, _ := d.lineColumn(offset)
+	return line
 }
 
 // lineColumn returns the place of a byte, both counted from 1, the column in
 // characters.
-func (d *document) lineColumn(offset int) (line, column int) {
+func (d *Document) lineColumn(offset int) (line, column int) {
 	before := d.data[:offset]
 	begin := bytes.LastIndexByte(before, '\n') + 1
 	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[begin:]) + 1

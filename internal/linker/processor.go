@@ -1,18 +1,20 @@
-package host
+package linker
 
 import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/host"
 )
 
-// HwcapsDir is the directory below each searched one in which glibc's loader looks for
+// hwcapsDir is the directory below each searched one in which glibc's loader looks for
 // libraries that are made for newer processors, since glibc 2.33.
-const HwcapsDir = "glibc-hwcaps"
+const hwcapsDir = "glibc-hwcaps"
 
-// Hwcaps lists the directories below glibc-hwcaps in the loader's order, for every
+// hwcaps lists the directories below glibc-hwcaps in the loader's order, for every
 // processor of the architecture.
-func Hwcaps(arch string) []string {
+func hwcaps(arch string) []string {
 	switch arch {
 	case "amd64":
 		return []string{"x86-64-v4", "x86-64-v3", "x86-64-v2"}
@@ -22,21 +24,21 @@ func Hwcaps(arch string) []string {
 	return nil
 }
 
-// LegacyHwcaps lists the directories in which loaders before glibc 2.37 looked below each
+// legacyHwcaps lists the directories in which loaders before glibc 2.37 looked below each
 // searched one, and below each other in this order, such as tls/haswell/x86_64.
-func LegacyHwcaps(arch string) []string {
+func legacyHwcaps(arch string) []string {
 	if arch == "amd64" {
 		return []string{"tls", "haswell", "xeon_phi", "avx512_1", "x86_64"}
 	}
 	return []string{"tls"}
 }
 
-// UsableHwcaps are those of Hwcaps that the machine's processor can use: all of them where
+// UsableHwcaps lists the levels that the machine's processor can use: all of them where
 // it says nothing that is understood. It reads /proc/cpuinfo, so ask only where such a
 // directory exists.
-func (t *Tree) UsableHwcaps(arch string) []string {
-	all := Hwcaps(arch)
-	flags := t.cpuFlags()
+func UsableHwcaps(machine *host.Tree, arch string) []string {
+	all := hwcaps(arch)
+	flags := cpuFlags(machine)
 	if arch != "amd64" || len(flags) == 0 {
 		return all
 	}
@@ -56,9 +58,9 @@ func (t *Tree) UsableHwcaps(arch string) []string {
 	return all
 }
 
-// cpuFlags are those of the first processor.
-func (t *Tree) cpuFlags() []string {
-	f, err := t.OpenFile("/proc/cpuinfo")
+// cpuFlags lists the flags of the first processor.
+func cpuFlags(machine *host.Tree) []string {
+	f, err := machine.OpenFile("/proc/cpuinfo")
 	if err != nil {
 		return nil
 	}

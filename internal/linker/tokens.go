@@ -1,40 +1,41 @@
-package host
+package linker
 
 import "strings"
 
-// Tokens are what the dynamic loader puts in the place of $ORIGIN, $LIB and $PLATFORM in
+// tokens are what the dynamic loader puts in the place of $ORIGIN, $LIB and $PLATFORM in
 // search paths and in names of libraries. What $LIB and $PLATFORM stand for was decided
 // when glibc was built, or by the processor, so that they may have several readings.
-type Tokens struct {
-	Origin    string // the directory of the object; empty where it is not known
-	Libs      []string
-	Platforms []string
+type tokens struct {
+	origin    string // the directory of the object; empty where it is not known
+	libs      []string
+	platforms []string
 }
 
-// TokensOf are the readings for an architecture, named as in GOARCH.
-func TokensOf(arch, origin string) Tokens {
-	t := Tokens{Origin: origin, Libs: []string{"lib64", "lib"}}
+// tokensOf are the readings for an architecture, named as in GOARCH.
+func tokensOf(arch, origin string) tokens {
+	t := tokens{origin: origin, libs: []string{"lib64", "lib"}}
 	if triplet := Triplet(arch); triplet != "" {
-		t.Libs = append([]string{"lib/" + triplet}, t.Libs...)
+		t.libs = append([]string{"lib/" + triplet}, t.libs...)
 	}
 	switch arch {
 	case "amd64": // glibc 2.26 to 2.36 named the kind of processor
-		t.Platforms = []string{"haswell", "xeon_phi", "x86_64"}
+		t.platforms = []string{"haswell", "xeon_phi", "x86_64"}
 	case "arm64":
-		t.Platforms = []string{"aarch64"}
+		t.platforms = []string{"aarch64"}
 	case "ppc64le":
-		t.Platforms = []string{"power11", "power10", "power9", "power8"}
+		t.platforms = []string{"power11", "power10", "power9", "power8"}
 	}
 	return t
 }
 
-// mostReadings bounds what one path can be expanded to.
-const mostReadings = 32
+// mostReadings bounds what one path can be expanded to, and maxPath how long that is,
+// in bytes.
+const mostReadings, maxPath = 32, 4096
 
-// Expand lists what a text with tokens may become, in the order of their readings. One
+// expand lists what a text with tokens may become, in the order of their readings. One
 // with a token that nothing is known for becomes nothing, as for the loader; a token that
 // the loader does not know is left as it is.
-func (t Tokens) Expand(text string) []string {
+func (t tokens) expand(text string) []string {
 	before, rest, found := strings.Cut(text, "$")
 	if !found {
 		return []string{text}
@@ -43,14 +44,14 @@ func (t Tokens) Expand(text string) []string {
 	for _, token := range []struct {
 		name     string
 		readings []string
-	}{{"ORIGIN", t.origins()}, {"PLATFORM", t.Platforms}, {"LIB", t.Libs}} {
+	}{{"ORIGIN", t.origins()}, {"PLATFORM", t.platforms}, {"LIB", t.libs}} {
 		if length = tokenLength(rest, token.name); length > 0 {
 			readings = token.readings
 			break
 		}
 	}
 	var expanded []string
-	for _, end := range t.Expand(rest[length:]) {
+	for _, end := range t.expand(rest[length:]) {
 		for _, reading := range readings {
 			if length := len(before) + len(reading) + len(end); length <= maxPath && len(expanded) < mostReadings {
 				expanded = append(expanded, before+reading+end)
@@ -60,11 +61,11 @@ func (t Tokens) Expand(text string) []string {
 	return expanded
 }
 
-func (t Tokens) origins() []string {
-	if t.Origin == "" {
+func (t tokens) origins() []string {
+	if t.origin == "" {
 		return nil
 	}
-	return []string{t.Origin}
+	return []string{t.origin}
 }
 
 // tokenLength is how much of what follows a $ is the token of that name, in braces or

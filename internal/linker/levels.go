@@ -1,4 +1,4 @@
-package mpi
+package linker
 
 import (
 	"slices"
@@ -7,11 +7,11 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// levels lists the directories below one in which libraries for newer processors are, as
+// Levels lists the directories below one in which libraries for newer processors are, as
 // far as there are any, and then itself: in the order of glibc's loader. One that appears
 // later changes the directory, which is witnessed.
-func (l *loader) levels(dir string) []string {
-	d := l.dir(dir)
+func (l *Loader) Levels(dir string) []string {
+	d := l.Dir(dir)
 	switch {
 	case d == nil:
 		return nil
@@ -32,16 +32,16 @@ func (l *loader) levels(dir string) []string {
 }
 
 // levelsOf looks for them, relative to their directory.
-func (l *loader) levelsOf(dir string, d *directory) (levels []string) {
-	if all := host.Hwcaps(l.arch); len(all) > 0 && d.has(host.HwcapsDir) {
-		in := l.dir(below(dir, host.HwcapsDir))
+func (l *Loader) levelsOf(dir string, d *Directory) (levels []string) {
+	if all := hwcaps(l.Arch); len(all) > 0 && d.Has(hwcapsDir) {
+		in := l.Dir(below(dir, hwcapsDir))
 		for _, level := range l.usable(all) {
-			if in != nil && in.has(level) {
-				levels = append(levels, host.HwcapsDir+"/"+level)
+			if in != nil && in.Has(level) {
+				levels = append(levels, hwcapsDir+"/"+level)
 			}
 		}
 	}
-	legacy := l.legacyLevels(dir, host.LegacyHwcaps(l.arch))
+	legacy := l.legacyLevels(dir, legacyHwcaps(l.Arch))
 	if len(legacy) == 0 || !l.looksInLegacy() {
 		return levels
 	}
@@ -49,33 +49,33 @@ func (l *loader) levelsOf(dir string, d *directory) (levels []string) {
 }
 
 // usable are the levels of this machine's processor.
-func (l *loader) usable(all []string) []string {
-	if l.machine == nil {
+func (l *Loader) usable(all []string) []string {
+	if l.Machine == nil {
 		return all
 	}
 	if l.usableLevels == nil {
-		l.usableLevels = l.machine.UsableHwcaps(l.arch)
+		l.usableLevels = UsableHwcaps(l.Machine, l.Arch)
 	}
 	return l.usableLevels
 }
 
 // isUsable reports whether a file in the cache is for this machine's processor, or for any.
-func (l *loader) isUsable(file string) bool {
-	_, after, found := strings.Cut(file, "/"+host.HwcapsDir+"/")
+func (l *Loader) isUsable(file string) bool {
+	_, after, found := strings.Cut(file, "/"+hwcapsDir+"/")
 	level, _, _ := strings.Cut(after, "/")
-	return !found || slices.Contains(l.usable(host.Hwcaps(l.arch)), level)
+	return !found || slices.Contains(l.usable(hwcaps(l.Arch)), level)
 }
 
-// legacyLevels are those of a glibc before 2.37: any of them, in each other in that order.
+// legacyLevels lists the levels of a glibc before 2.37: any of them, in each other in that order.
 // Which of them the processor can use is not asked: a library that is there is meant for
 // some, and so all are looked at.
-func (l *loader) legacyLevels(dir string, names []string) (levels []string) {
-	d := l.dir(dir)
+func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
+	d := l.Dir(dir)
 	if d == nil {
 		return nil
 	}
 	for i, name := range names {
-		if !d.has(name) {
+		if !d.Has(name) {
 			continue
 		}
 		for _, deeper := range l.legacyLevels(below(dir, name), names[i+1:]) {
@@ -86,28 +86,17 @@ func (l *loader) legacyLevels(dir string, names []string) (levels []string) {
 	return levels
 }
 
-// looksInLegacy tells by glibc's version whether its loader looks there.
-func (l *loader) looksInLegacy() bool {
-	files := l.cached("libc.so.6")
-	for _, dir := range host.LibraryDirs(l.arch) {
+// looksInLegacy reports, by glibc's version, whether its loader looks there.
+func (l *Loader) looksInLegacy() bool {
+	files := l.Cached("libc.so.6")
+	for _, dir := range LibraryDirs(l.Arch) {
 		files = append(files, dir+"/libc.so.6")
 	}
 	for _, file := range files {
-		if o := l.fitting(file); o != nil {
+		if o := l.Fitting(file); o != nil {
 			const without = "2.37"
 			return host.CompareVersions(host.Greatest("GLIBC_", o.Defines), without) < 0
 		}
 	}
 	return true
-}
-
-// has reports whether the directory holds another of that name.
-func (d *directory) has(name string) bool {
-	if d.open != nil {
-		return d.open.HasDirectory(name)
-	}
-	if !d.listed {
-		d.listed, d.names = true, d.tree.Names(d.path)
-	}
-	return slices.Contains(d.names, name)
 }

@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// Path is where glibc's loader has its cache.
+const Path = "/etc/ld.so.cache"
+
 // An Entry says where a library is.
 type Entry struct {
 	Name  string // by which it is asked for, mostly its DT_SONAME

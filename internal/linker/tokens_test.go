@@ -1,17 +1,16 @@
-package host_test
+package linker
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
 // What the loader puts in the place of tokens, and what it takes for none.
 func TestTokens(t *testing.T) {
-	tokens := host.Tokens{Origin: "/opt/app/bin", Libs: []string{"lib/x86_64-linux-gnu", "lib64"}, Platforms: []string{"x86_64"}}
+	all := tokens{origin: "/opt/app/bin", libs: []string{"lib/x86_64-linux-gnu", "lib64"}, platforms: []string{"x86_64"}}
 	for text, want := range map[string]string{
 		"/opt/lib":                    "/opt/lib",
 		"$ORIGIN/../lib":              "/opt/app/bin/../lib",
@@ -29,15 +28,15 @@ func TestTokens(t *testing.T) {
 		"/a/$$LIB":                    "/a/$lib/x86_64-linux-gnu /a/$lib64",
 		"":                            "",
 	} {
-		if got := strings.Join(tokens.Expand(text), " "); got != want {
+		if got := strings.Join(all.expand(text), " "); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
 		}
 	}
-	if got := (host.Tokens{Libs: []string{"lib"}}).Expand("$ORIGIN/$LIB"); len(got) > 0 {
+	if got := (tokens{libs: []string{"lib"}}).expand("$ORIGIN/$LIB"); len(got) > 0 {
 		t.Errorf("without a place: %q", got)
 	}
 	for _, hostile := range []string{strings.Repeat("$LIB/", 800), strings.Repeat("$ORIGIN", 500), strings.Repeat("$", 4000)} {
-		for _, text := range tokens.Expand(hostile) {
+		for _, text := range all.expand(hostile) {
 			if len(text) > 4096 {
 				t.Errorf("%.20s... becomes a text of %d bytes", hostile, len(text))
 			}
@@ -55,16 +54,16 @@ func TestUsableHwcaps(t *testing.T) {
 	} {
 		node := fakenode.New(t)
 		node.File("/proc/cpuinfo", "processor\t: 0\nmodel name\t: x\nflags\t\t: "+flags+"\nbugs\t: y\n\nprocessor\t: 1\n")
-		levels := host.Hwcaps("amd64")
-		if got := node.Tree().UsableHwcaps("amd64"); !slices.Equal(got, levels[len(levels)-want:]) {
+		levels := hwcaps("amd64")
+		if got := UsableHwcaps(node.Tree(), "amd64"); !slices.Equal(got, levels[len(levels)-want:]) {
 			t.Errorf("%s: %v, want %d levels", flags, got, want)
 		}
 	}
 	node := fakenode.New(t)
-	if got := node.Tree().UsableHwcaps("amd64"); len(got) != 3 {
+	if got := UsableHwcaps(node.Tree(), "amd64"); len(got) != 3 {
 		t.Errorf("of a processor that nothing is known of: %v", got)
 	}
-	if got := node.Tree().UsableHwcaps("arm64"); len(got) != 0 {
+	if got := UsableHwcaps(node.Tree(), "arm64"); len(got) != 0 {
 		t.Errorf("arm64 has %v", got)
 	}
 }

@@ -1,4 +1,4 @@
-package mpi
+package linker
 
 import (
 	"runtime"
@@ -29,9 +29,9 @@ type reading struct {
 // mostReaders bounds how many processors are at it; few files are done sooner by one.
 const mostReaders, fewFiles = 4, 24
 
-// readAhead has libraries of a directory read ahead, of which all will be asked for.
-func (v *view) readAhead(p string, names []string) {
-	d := v.dir(p)
+// ReadAhead begins to read libraries of a directory of which all will be asked for.
+func (v *View) ReadAhead(p string, names []string) {
+	d := v.Dir(p)
 	if d == nil || d.open == nil || d.ahead != nil {
 		return
 	}

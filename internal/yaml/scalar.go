@@ -1,4 +1,4 @@
-package gpu
+package yaml
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-var errYAML = errors.New("not understood")
+var errUnknown = errors.New("not understood")
 
 // quoteEnd is the index after the quoted text that s begins with, -1 where it
 // does not end.
@@ -25,8 +25,8 @@ func quoteEnd(s string) int {
 	return -1
 }
 
-// unquoteYAML is the text within quotes.
-func unquoteYAML(s string) (string, error) {
+// unquote is the text within quotes.
+func unquote(s string) (string, error) {
 	if s[0] == '\'' {
 		return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), nil
 	}
@@ -53,7 +53,7 @@ func unquoteYAML(s string) (string, error) {
 	return strconv.Unquote(b.String())
 }
 
-// isComment tells whether nothing but a comment follows a value.
+// isComment reports whether nothing but a comment follows a value.
 func isComment(s string) bool {
 	trimmed := strings.TrimLeft(s, " ")
 	return trimmed == "" || trimmed[0] == '#' && len(trimmed) < len(s)
@@ -85,7 +85,7 @@ func (f *flow) take(c byte) bool {
 func (f *flow) value(depth int) (any, error) {
 	switch {
 	case depth > mostNesting:
-		return nil, errYAML
+		return nil, errUnknown
 	case f.take('['):
 		return f.sequence(depth)
 	case f.take('{'):
@@ -110,7 +110,7 @@ func (f *flow) sequence(depth int) (any, error) {
 			if f.take(']') {
 				break
 			}
-			return nil, errYAML
+			return nil, errUnknown
 		}
 	}
 	return list, nil
@@ -121,21 +121,21 @@ func (f *flow) mapping(depth int) (any, error) {
 	for !f.take('}') {
 		key, _, err := f.scalar()
 		if err != nil || !f.take(':') {
-			return nil, errYAML
+			return nil, errUnknown
 		}
 		value, err := f.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		if _, twice := m[key]; twice {
-			return nil, errYAML
+			return nil, errUnknown
 		}
 		m[key] = value
 		if !f.take(',') {
 			if f.take('}') {
 				break
 			}
-			return nil, errYAML
+			return nil, errUnknown
 		}
 	}
 	return m, nil
@@ -145,14 +145,14 @@ func (f *flow) mapping(depth int) (any, error) {
 func (f *flow) scalar() (text string, quoted bool, err error) {
 	f.skip()
 	if f.text == "" {
-		return "", false, errYAML
+		return "", false, errUnknown
 	}
 	if f.text[0] == '"' || f.text[0] == '\'' {
 		end := quoteEnd(f.text)
 		if end < 0 {
-			return "", false, errYAML
+			return "", false, errUnknown
 		}
-		text, err = unquoteYAML(f.text[:end])
+		text, err = unquote(f.text[:end])
 		f.text = f.text[end:]
 		return text, true, err
 	}
@@ -163,7 +163,7 @@ func (f *flow) scalar() (text string, quoted bool, err error) {
 	text = strings.TrimSpace(f.text[:end])
 	f.text = f.text[end:]
 	if text == "" || strings.ContainsRune("&*!|>%@`#", rune(text[0])) {
-		return "", false, errYAML
+		return "", false, errUnknown
 	}
 	return text, false, nil
 }
