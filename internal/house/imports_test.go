@@ -27,37 +27,37 @@ var bans = []ban{
 	{
 		"bundle",
 		[]string{"./...", "os/exec"},
-		"the domain: it knows the spec as data and nothing of who calls, so that every edit can be printed and compared",
+		"the domain: it knows the spec as data and not the caller, so that every edit can be printed and compared",
 	},
 	{
 		"runtime",
 		[]string{"./gpu/...", "./internal/slurm/...", cli},
-		"the life of a container does not depend on what is put into it, nor on who calls or how the command line is spelt",
+		"the lifecycle of a container depends neither on its contents, nor on the caller or the spelling of the command line",
 	},
 	{
 		"runtime/inplace",
 		[]string{libcontainer},
-		"it is there to do without: libcontainer alone costs more than the whole launch may",
+		"it exists to avoid libcontainer, which alone costs more than the whole launch may",
 	},
 	{
 		"runtime/mountpoints",
 		[]string{libcontainer, "./internal/process", "./internal/stateroot", cli},
-		"a bundle and a directory of ours decide what is made: whose container it is, and who launches it, does not count",
+		"only a bundle and a directory of ours decide what is made, not who owns or launches the container",
 	},
 	{
 		"gpu",
 		[]string{"./runtime/...", "os/exec"},
-		"what a node has is read from its files: no host helper runs, and a fake tree is enough for a test",
+		"it finds out what a host has from files: no helper of the host runs, and a fake tree is enough for a test",
 	},
 	{
 		"internal/host",
 		[]string{"./bundle/..."},
-		"a view of the node, for whoever wants one: what is made of it is the providers' business",
+		"a view of the host for any package: providers decide what to do with it",
 	},
 	{
 		"internal/linker",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/explain/...", "os/exec"},
-		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
+		"it reads libraries itself: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
 	},
 	{
 		"internal/mpi",
@@ -67,12 +67,12 @@ var bans = []ban{
 	{
 		"internal/slurm",
 		[]string{"os/exec"},
-		"it reads what it is given, so that root can use it on a user's job",
+		"it reads only its arguments, so that root can use it on a user's job",
 	},
 	{
 		"internal/scrun",
 		[]string{"./runtime/..."},
-		"its containers run elsewhere: nothing of theirs is on this node",
+		"its containers run on other hosts, and have no files on this one",
 	},
 	{
 		"internal/image",
@@ -82,17 +82,17 @@ var bans = []ban{
 	{
 		"internal/config",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/slurm/..."},
-		"policy judges edits, whoever made them",
+		"policy checks edits, whichever package made them",
 	},
 	{
 		"internal/explain",
 		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/slurm/...", "os/exec", cli},
-		"it explains edits, whoever made them",
+		"it explains edits, whichever package made them",
 	},
 	{
 		"internal/request",
 		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/plan/...", cli},
-		"a wish is data: it knows neither how it is spelt on a command line nor what comes of it",
+		"a request is data: it knows neither the spelling on a command line nor the consequences",
 	},
 	{
 		"internal/plan",
