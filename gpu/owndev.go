@@ -50,14 +50,14 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 		switch {
 		case hidden[at] || p.terminals(e, at, entry):
 		case entry.Type() == fs.ModeSymlink:
-			if target, err := p.Node.Readlink(at); err == nil && target != "" {
+			if target, err := p.Host.Readlink(at); err == nil && target != "" {
 				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
 			}
 		case entry.IsDir() && hidden.below(at):
-			p.fillDev(e, at, inNameOrder(p.Node.Entries(at)), hidden)
+			p.fillDev(e, at, inNameOrder(p.Host.Entries(at)), hidden)
 		case entry.IsDir():
 			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
-		case p.Node.Readable(at):
+		case p.Host.Readable(at):
 			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
 		}
 	}
@@ -69,7 +69,7 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 // /dev/pts: then terminals are the container's own, and the one that it is started
 // at is its console.
 func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
-	own := func() bool { return p.Node.Exists("/dev/ptmx") && !p.Node.Readable("/dev/pts/ptmx") }
+	own := func() bool { return p.Host.Exists("/dev/ptmx") && !p.Host.Readable("/dev/pts/ptmx") }
 	switch {
 	case at == "/dev/ptmx" && entry.Type() != fs.ModeSymlink:
 		e.Links = append(e.Links, bundle.Link{Path: at, Target: "pts/ptmx"})
@@ -90,7 +90,7 @@ func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
 // devEntries are those of /dev, in the order of their names.
 func (p *plan) devEntries() []fs.DirEntry {
 	if p.dev == nil {
-		p.dev = inNameOrder(p.Node.Entries("/dev"))
+		p.dev = inNameOrder(p.Host.Entries("/dev"))
 	}
 	return p.dev
 }
@@ -134,8 +134,8 @@ func (p *plan) otherGPUs() set {
 		p.otherIntel(others)
 	}
 	if others.below("/dev/dri") {
-		for _, name := range p.Node.Names(driLinks) {
-			target, err := p.Node.Readlink(driLinks + "/" + name)
+		for _, name := range p.Host.Names(driLinks) {
+			target, err := p.Host.Readlink(driLinks + "/" + name)
 			if err == nil && others[path.Join(driLinks, target)] {
 				others[driLinks+"/"+name] = true
 			}
@@ -159,8 +159,8 @@ func (p *plan) otherNVIDIA(others set) {
 				others["/dev/"+entry.Name()] = true
 			}
 		}
-		for _, name := range p.Node.Names("/dev/dri") {
-			if p.Node.ReadLine("/sys/class/drm/"+name+"/device/vendor") == nvidiaVendor {
+		for _, name := range p.Host.Names("/dev/dri") {
+			if p.Host.ReadLine("/sys/class/drm/"+name+"/device/vendor") == nvidiaVendor {
 				others["/dev/dri/"+name] = true
 			}
 		}
@@ -179,7 +179,7 @@ func (p *plan) otherNVIDIA(others set) {
 // instance there are two nodes, to change and to watch them.
 func (p *plan) otherParts(others set) {
 	const dir, prefix = "/dev/nvidia-caps", "nvidia-cap"
-	names := p.Node.Names(dir)
+	names := p.Host.Names(dir)
 	if len(names) <= 2 {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 // bootID changes when the machine starts anew.
 func (p *plan) bootID() string {
 	if p.boot == "" {
-		p.boot = p.Node.ReadLine("/proc/sys/kernel/random/boot_id")
+		p.boot = p.Host.ReadLine("/proc/sys/kernel/random/boot_id")
 	}
 	return p.boot
 }

@@ -13,20 +13,15 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
-	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/scene"
 	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A Request is what is known of a container that may get GPUs.
 type Request struct {
-	Node  *host.Tree // the machine
-	Image *host.Tree // the container's root file system
-	Arch  string     // of both, as in GOARCH
+	scene.Scene
 
-	Env         []string          // the container's environment, with what Slurm put there
 	Annotations map[string]string // the container's; those with CDI's prefix ask for devices
-	Cwd         string            // of its process: relative search paths begin there
-	Mounts      []specs.Mount     // the container's, as earlier edits leave them
 
 	// Slurm says that a task of Slurm's calls: what it was allocated is what it
 	// gets. Otherwise an engine calls, and the variables of the container ask.
@@ -43,15 +38,6 @@ type Request struct {
 	// Terminal is the node's path of the one that the container is started at,
 	// such as /dev/pts/0; empty for none.
 	Terminal string
-
-	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none
-	// did, and the image's own counts.
-	LoaderCache []byte
-
-	// CacheDir keeps what was found out about the driver from one call to the
-	// next: a directory, made when need be, in one where only the caller can
-	// write. Empty for none.
-	CacheDir string
 
 	Site Site
 }
@@ -79,12 +65,6 @@ type Site struct {
 
 	CDIDirs     []string // of specifications, the last wins; default /etc/cdi and /var/run/cdi
 	RepairStale bool     // find libraries that a specification of NVIDIA's names and that are gone
-}
-
-// A Result is what is to be done.
-type Result struct {
-	Edits    []bundle.Edit
-	Warnings []string // one line each, for whoever runs the container
 }
 
 // Asked tells at little cost whether a task of Slurm's can be meant to have GPUs:
@@ -123,7 +103,7 @@ func CDIAnnotation(annotations map[string]string) string {
 
 // Edits works out what the container gets. Its error is for the user: it says
 // what was asked for and why it cannot be had.
-func Edits(r Request) (Result, error) {
+func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}, kept: set{}}
 	vendors := []struct {
 		name string
@@ -135,10 +115,10 @@ func Edits(r Request) (Result, error) {
 	}
 	asked, err := p.cdiNames()
 	if err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	if err := p.cdi(asked); err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	for _, v := range vendors {
 		// Who names a vendor's GPUs one by one gets those and no others.
@@ -146,14 +126,14 @@ func Edits(r Request) (Result, error) {
 			continue
 		}
 		if err := v.give(p); err != nil {
-			return Result{}, err
+			return scene.Proposal{}, err
 		}
 	}
 	if _, list, ok := p.env.slurmGPUs(); r.Slurm && ok && p.given == 0 && len(asked) == 0 && !p.declined {
 		p.warn("Slurm gave this task GPUs" + inParentheses(list) + ", but no device of a GPU is to be found on this node")
 	}
 	if err := p.finish(); err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	return p.result(), nil
 }
@@ -190,8 +170,8 @@ type planned struct {
 	forGlibc bool
 }
 
-func (p *plan) result() Result {
-	r := Result{Warnings: p.warnings}
+func (p *plan) result() scene.Proposal {
+	r := scene.Proposal{Warnings: p.warnings}
 	for _, e := range p.edits {
 		r.Edits = append(r.Edits, e.Edit)
 	}
@@ -243,7 +223,7 @@ func (p *plan) finish() error {
 func (p *plan) siteExtras() error {
 	e := bundle.Edit{From: "gpu", Rule: "the site's devices and files for any GPU"}
 	for _, path := range p.Site.Devices {
-		d, err := p.Node.Device(path)
+		d, err := p.Host.Device(path)
 		if err != nil || d.Denied != nil {
 			continue // not on every node, not for every job
 		}
@@ -260,11 +240,11 @@ func (p *plan) siteExtras() error {
 
 // bind is a read-only mount of the node's file or directory, if it is there.
 func (p *plan) bind(path, destination string) (specs.Mount, bool) {
-	resolved, err := p.Node.Resolve(path)
+	resolved, err := p.Host.Resolve(path)
 	if err != nil {
 		return specs.Mount{}, false
 	}
-	return bindOf(p.Node.HostPath(resolved), destination), true
+	return bindOf(p.Host.HostPath(resolved), destination), true
 }
 
 // bindOf is the mount that every file of a driver gets.

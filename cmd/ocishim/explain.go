@@ -53,7 +53,7 @@ func explainCommand() *cli.Command {
 // explainInstead returns the form in which a Slurm task is to be explained instead of started, by a
 // variable of its container. asked is false if it is to be started.
 func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err error) {
-	if !l.options.Step {
+	if !l.slurm {
 		return "", false, nil
 	}
 	form, _ = bundle.Getenv(l.bundle.Spec.Process.Env, request.ExplainVariable)

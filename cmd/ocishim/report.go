@@ -4,17 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/scrun"
 	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
@@ -44,7 +47,7 @@ func (inv *invocation) fail(err error) int {
 	}
 	fmt.Fprintf(os.Stderr, "ocishim: error: %v\n", err)
 	if h := hint(err); h != "" {
-		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", h)
+		fmt.Fprintf(os.Stderr, "ocishim: hint: %s\n", inv.inItsVerbs(h))
 	}
 	switch {
 	case inv.verb != "run" && inv.verb != "exec" && inv.verb != "restore":
@@ -55,6 +58,17 @@ func (inv *invocation) fail(err error) int {
 		return exitNotExecutable
 	}
 	return exitFailed
+}
+
+// inItsVerbs replaces ocishim's verbs in the hint by those of scrun, if it was called as scrun.
+func (inv *invocation) inItsVerbs(hint string) string {
+	if inv.scrun == "" {
+		return hint
+	}
+	for _, verb := range []string{"state", "delete", "list", "resume"} {
+		hint = strings.ReplaceAll(hint, "`ocishim "+verb, "`"+inv.scrun+" "+verb)
+	}
+	return hint
 }
 
 // hint says what to do about the error, if we know.
@@ -71,18 +85,18 @@ func hint(err error) string {
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and their possible values"},
 		{errNoAnswer, "a FUSE file system of the user may not respond: find it in /proc/mounts, and end it by writing to /sys/fs/fuse/connections/*/abort"},
 		{runtime.ErrElsewhere, "call ocishim in that pid namespace, or in one above it"},
-		{runtime.ErrUnsafeRoot, "the state directory must be yours, with mode 0700, and not a link: remove it, or choose another with --root"},
-		{runtime.ErrNoRoot, "ask the administrator to install ocishim's tmpfiles.d file or to enable lingering (loginctl enable-linger), or pass --root"},
+		{stateroot.ErrUnsafe, "the state directory must be yours, with mode 0700, and not a link: remove it, or choose another with --root"},
+		{stateroot.ErrNone, "ask the administrator to install ocishim's tmpfiles.d file or to enable lingering (loginctl enable-linger), or pass --root"},
 		{runtime.ErrNoSource, "a config.json written by an engine names the engine's own files, which may be gone: remove such mounts, or create their sources"},
 		{runtime.ErrMasked, "ocishim itself runs in a container: start the outer one with an unmasked /proc and /sys (Docker: --security-opt systempaths=unconfined, Podman: --security-opt unmask=ALL), or remove the pid and network namespaces from config.json"},
 		{mountpoints.ErrHostsDirectory, "create it there, or mount elsewhere: ocishim never follows a link of the image to create something outside the container"},
-		{runtime.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
-		{runtime.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
+		{entry.ErrExists, "choose another id, or remove the old container with `ocishim delete ID`"},
+		{entry.ErrStillRunning, "`ocishim delete --force ID` kills it first"},
 		{runtime.ErrStuck, "thaw its cgroup, or resolve what it waits for, such as a file server, then delete the container again"},
 		{runtime.ErrInPlace, "a container of `run --profile oci` can do that; for a Slurm task, srun --overlap starts another task beside it"},
 		{runtime.ErrNodesMounts, `add {"type": "mount"} to linux.namespaces in config.json`},
-		{runtime.ErrNotFound, "`ocishim list` shows your containers; for other users or other state directories, pass their --root"},
-		{runtime.ErrNotRunning, "`ocishim state ID` shows its state"},
+		{entry.ErrNotFound, "`ocishim list` shows your containers; for other users or other state directories, pass their --root"},
+		{entry.ErrNotRunning, "`ocishim state ID` shows its state"},
 		{runtime.ErrPaused, "`ocishim resume ID` lets it continue; `ocishim exec --ignore-paused` adds a process that waits until then"},
 		{runtime.ErrNoCgroup, "a Slurm task is in Slurm's cgroup: use sstat(1), or `scontrol suspend` to stop its job; without root, a container has a cgroup only if the caller may make one (systemd's Delegate=yes)"},
 		{runtime.ErrNoSuchID, "a container has the ids in linux.uidMappings and gidMappings of config.json; without mappings, root's containers have all ids, and a user's has only 0"},
@@ -95,7 +109,7 @@ func hint(err error) string {
 		{runtime.ErrNoCriu, "checkpoint and restore need criu(8): install the package criu on this host"},
 		{scrun.ErrVolume, "put it below a directory that all compute nodes share; the site lists them in scrun.shared"},
 		{scrun.ErrOption, "docs/scrun.md lists the options of Slurm that can be set, and by whom"},
-		{runtime.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
+		{entry.ErrInvalidID, "an id is a plain name of printable characters, such as %n.%u.%j.%s.%t in oci.conf"},
 		{slurm.ErrUnknownPattern, "the patterns are %n %u %U %j %s %t %b %r %Z and %%"},
 		{slurm.ErrNoValue, "patterns are replaced from SLURM_* variables: is this a Slurm job?"},
 	}

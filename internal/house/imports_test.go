@@ -57,12 +57,12 @@ var bans = []ban{
 	{
 		"internal/linker",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/explain/...", "os/exec"},
-		"it reads libraries itself: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
+		"it reads libraries itself: no ldd and no ldconfig runs on the host or in an image; whose libraries they are is for other packages",
 	},
 	{
 		"internal/mpi",
 		[]string{"os/exec"},
-		"programs are read, not run: neither on the host nor in an image",
+		"it reads programs, and runs none: neither of the host nor of an image",
 	},
 	{
 		"internal/slurm",
@@ -73,6 +73,11 @@ var bans = []ban{
 		"internal/scrun",
 		[]string{"./runtime/..."},
 		"its containers run on other hosts, and have no files on this one",
+	},
+	{
+		"internal/entry",
+		[]string{"./runtime/...", "./internal/scrun/...", libcontainer, cli},
+		"it defines a container's directory, for any package that runs containers",
 	},
 	{
 		"internal/image",

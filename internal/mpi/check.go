@@ -94,7 +94,7 @@ func (r *replacement) checkVersions(p *linker.Process) error {
 
 // whose names a file and where it is from.
 func (r *replacement) whose(o *linker.Object) string {
-	if o.In.Tree == r.Node {
+	if o.In.Tree == r.Host {
 		return "the node's " + o.File
 	}
 	return "the image's " + o.At
@@ -131,7 +131,7 @@ func (r *replacement) checkParts(p *linker.Process) error {
 // isSites reports whether an object is one of the node: by its place, or as a file
 // of the node that the container shows somewhere.
 func (r *replacement) isSites(o *linker.Object) bool {
-	return o.In.Tree == r.Node || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
+	return o.In.Tree == r.Host || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
 }
 
 // checkPlugins has what is loaded later looked at, too. A plugin that lacks a library

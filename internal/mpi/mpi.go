@@ -10,45 +10,21 @@ import (
 	"strings"
 	"unicode"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A Request is what is known of a task.
 type Request struct {
-	Node  *host.Tree // the machine
-	Image *host.Tree // the container's root file system
-	Arch  string     // of both, as in GOARCH
+	scene.Scene
 
 	Program string   // process.args[0]
 	Args    []string // what follows it
-	Cwd     string
-	Env     []string
-	Mounts  []specs.Mount // the container's, as earlier edits leave them
-	Links   []bundle.Link // that earlier edits make
-
-	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil when none did,
-	// and the image's own counts.
-	LoaderCache []byte
 
 	// Profiles are the site's; the first that fits counts.
 	Profiles []Profile
-
-	// CacheDir keeps decisions from one call to the next: a directory that is the
-	// caller's alone. Empty for none.
-	CacheDir string
-}
-
-// A Result is what the container gets.
-type Result struct {
-	Edits    []bundle.Edit
-	Warnings []string // for the user, a line each
-	Hint     string   // likewise; empty for none
 }
 
 // ErrMismatch says that the site's MPI cannot take the place of the image's.
@@ -82,11 +58,11 @@ type plan struct {
 	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
 	wrapping bool     // the program is linked with none itself, and may execute one that is
 	needs    []string // patterns of devices, of each of which there must be one
-	Result
+	scene.Proposal
 }
 
 // Edits works out what the container gets.
-func Edits(r Request) (Result, error) {
+func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), seen: newWitnesses()}
 	defer p.close()
 	if len(p.Profiles) == 0 {
@@ -94,12 +70,12 @@ func Edits(r Request) (Result, error) {
 	}
 	if !p.recall() {
 		if err := p.findOut(); err != nil {
-			return Result{}, err
+			return scene.Proposal{}, err
 		}
 	}
 	p.Hint = oneLine(hint(p.env, p.speaks))
 	p.warn()
-	return p.Result, nil
+	return p.Proposal, nil
 }
 
 // warn leaves what this task is to say for others: what differs from node to node the
@@ -151,33 +127,33 @@ func (p *plan) findOut() error {
 
 // onlyHint is all there is for a site without profiles: a look at the program, where its
 // ranks may not find each other.
-func (p *plan) onlyHint() (Result, error) {
+func (p *plan) onlyHint() (scene.Proposal, error) {
 	if !Doubtful(p.Env) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	p.look()
 	if o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH")); o != nil && served(p.env, o) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	cache, err := p.loaderCache()
 	if err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	p.image.Cache = cache
 	p.findUses()
-	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
+	return scene.Proposal{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
 	image := linker.NewView(p.Image, p.seen)
-	image.Mount(p.Mounts, p.Node)
+	image.Mount(p.Mounts, p.Host)
 	image.Make(p.Links, nil)
 	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
 	p.image.WithPreloads(p.Image)
-	p.image.Machine = p.Node
-	p.node = &loader{linker.New(linker.NewView(p.Node, p.seen), p.Arch, nil)}
-	p.node.Trusted, p.node.Machine = true, p.Node
+	p.image.Machine = p.Host
+	p.node = &loader{linker.New(linker.NewView(p.Host, p.seen), p.Arch, nil)}
+	p.node.Trusted, p.node.Machine = true, p.Host
 }
 
 // readCaches reads those of the loaders.
@@ -187,8 +163,8 @@ func (p *plan) readCaches() error {
 		return err
 	}
 	p.image.Cache = cache
-	p.seen.Look(p.Node, ldcache.Path)
-	if p.node.Cache, err = linker.ReadCache(p.Node); err != nil {
+	p.seen.Look(p.Host, ldcache.Path)
+	if p.node.Cache, err = linker.ReadCache(p.Host); err != nil {
 		p.node.Cache = nil // the usual directories are left
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/pace"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A decision is taken over as long as all files are what they were, and says the same.
@@ -96,7 +97,7 @@ func TestFindOutOnce(t *testing.T) {
 	m.check(os.Rename(memory, memory+".away"))
 
 	first := cache.Alone(m.request.CacheDir, memoryLock)
-	others := make(chan Result)
+	others := make(chan scene.Proposal)
 	const waiting = 2 // no longer than one of them has patience
 	for range waiting {
 		go func() {

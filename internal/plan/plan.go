@@ -11,24 +11,22 @@ import (
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
-	"github.com/ocishim/ocishim/internal/mpi"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // ErrRoot says that root asked for a launch that is for users only.
 var ErrRoot = errors.New("it is for users, not for root")
 
 // A Scene is what a plan depends on besides the bundle and the request: the host, the site, and the
-// caller.
+// caller. Of the scene that providers see, the caller fills in Host and CacheDir; Make adds the
+// image and the container.
 type Scene struct {
+	scene.Scene
+
 	// Config is the site's configuration. Make merges the user's settings over it.
 	Config *config.Config
-
-	// Host is the view of this host. CacheDir keeps what providers find out about it between calls:
-	// a directory of the caller alone, or empty for none.
-	Host     *host.Tree
-	CacheDir string
 
 	// Slurm says that this is a task of Slurm's, started by srun. Otherwise an engine or a user
 	// calls.
@@ -48,13 +46,8 @@ type Scene struct {
 
 // A Result lists the changes to a bundle, and the messages about them.
 type Result struct {
-	// Edits are in the order in which they apply.
-	Edits []bundle.Edit
-
-	// Warnings and Hint are for the user who runs the container, one line each. Hint is empty for
-	// none.
-	Warnings []string
-	Hint     string
+	// Proposal has the edits of all providers, in the order in which they apply.
+	scene.Proposal
 
 	// Notes are lines for the log: nothing went wrong, but something was ignored.
 	Notes []string
@@ -67,8 +60,7 @@ type Result struct {
 type composition struct {
 	bundle  *bundle.Bundle
 	request request.Request
-	scene   Scene
-	image   *host.Tree // of the bundle's root file system; opened once, by the first provider that needs it
+	scene   Scene // its image is opened once, by the first provider that needs it
 	Result
 }
 
@@ -129,36 +121,45 @@ func (p *composition) warn(lines ...string) { p.Warnings = append(p.Warnings, li
 
 func (p *composition) env() []string { return p.bundle.Spec.Process.Env }
 
-// openImage returns the view of the image that all providers share.
-func (p *composition) openImage() (*host.Tree, error) {
+// image returns the view of the image that all providers share.
+func (p *composition) image() (*host.Tree, error) {
 	var err error
-	if p.image == nil {
-		p.image, err = host.Open(p.bundle.Rootfs, host.Kernel{})
+	if p.scene.Image == nil {
+		p.scene.Image, err = host.Open(p.bundle.Rootfs, host.Kernel{})
 	}
-	return p.image, err
+	return p.scene.Image, err
 }
 
 func (p *composition) close() {
-	if p.image != nil {
-		p.image.Close()
+	if p.scene.Image != nil {
+		p.scene.Image.Close()
 	}
 }
 
-// container describes the container to internal/mpi, as earlier edits have left it.
-func (p *composition) container() (mpi.Request, error) {
-	image, err := p.openImage()
-	return mpi.Request{
-		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts, Links: p.bundle.Links,
-		LoaderCache: p.loaderCache(), CacheDir: p.scene.CacheDir,
-	}, err
-}
-
-// loaderCache returns the loader's cache as earlier edits have left it; nil for the image's own.
-func (p *composition) loaderCache() []byte {
+// look returns the scene as a provider should see it now. It does not open the image.
+func (p *composition) look() scene.Scene {
+	s := p.scene.Scene
+	s.Arch = goruntime.GOARCH
+	s.Env, s.Cwd, s.Mounts, s.Links = p.env(), p.bundle.Spec.Process.Cwd, p.bundle.Spec.Mounts, p.bundle.Links
 	for _, f := range p.bundle.Files {
 		if f.Path == ldcache.Path {
-			return f.Data
+			s.LoaderCache = f.Data
 		}
 	}
-	return nil
+	return s
+}
+
+// lookInside returns the scene with the image opened.
+func (p *composition) lookInside() (scene.Scene, error) {
+	_, err := p.image()
+	return p.look(), err
+}
+
+// accept adds what a provider proposes.
+func (p *composition) accept(proposed scene.Proposal) error {
+	p.Warnings = append(p.Warnings, proposed.Warnings...)
+	if proposed.Hint != "" {
+		p.Hint = proposed.Hint
+	}
+	return p.apply(proposed.Edits...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/mpi"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // MungeDir is where libmunge looks for the socket of munged.
@@ -56,19 +57,19 @@ func findMunge(node *host.Tree) (string, error) {
 }
 
 // Commands returns the edit that makes the host's Slurm commands run in the container, with munge's
-// socket if there is one. The request needs no program. The error is an ErrNoSlurm if the host
-// lacks something, and an mpi.ErrMismatch if the image's libraries do not fit.
-func Commands(r mpi.Request) (bundle.Edit, error) {
-	found, err := find(r.Node, r.Arch)
+// socket if there is one. The error is an ErrNoSlurm if the host lacks something, and an
+// mpi.ErrMismatch if the image's libraries do not fit.
+func Commands(s scene.Scene) (bundle.Edit, error) {
+	found, err := find(s.Host, s.Arch)
 	if err != nil {
 		return bundle.Edit{}, err
 	}
-	e, dir, err := mpi.Provide(r, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
+	e, dir, err := mpi.Provide(s, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
 	if err != nil {
 		return e, err
 	}
 	e.Rule = "hpc.edits: " + path.Dir(found.commands[0])
-	found.configure(r.Node, &e, dir)
+	found.configure(s.Host, &e, dir)
 	return e, nil
 }
 

@@ -70,10 +70,10 @@ func keepOpen(f *os.File) error {
 	return err
 }
 
-// Resume is the entry point of the second half of Become, and then does not return. In any other
+// FinishBecoming is the second half of Become, and ends the process if it fails. In any other
 // process it does nothing. It must be called on the main thread, from an init function. filter
 // installs a seccomp filter on that thread.
-func Resume(filter func(*specs.LinuxSeccomp) error) {
+func FinishBecoming(filter func(*specs.LinuxSeccomp) error) {
 	order := os.Getenv(orderVariable)
 	if order == "" {
 		return

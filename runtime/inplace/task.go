@@ -46,6 +46,8 @@ type Task struct {
 	// Entry is the directory of the container's state, if this process must remove it when the
 	// launch fails.
 	Entry string `json:"entry,omitempty"`
+	// Gone is the name, beside the entry, of the directory in which it is removed.
+	Gone string `json:"gone,omitempty"`
 
 	// Parent is the process whose end also ends the application; 0 for none.
 	Parent int `json:"parent,omitempty"`
