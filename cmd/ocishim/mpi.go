@@ -23,7 +23,7 @@ func mpiCommand() *cli.Command {
 			"of /etc/ocishim/conf.d.",
 		Action: func(c *cli.Context) error {
 			if c.Args().First() != "detect" {
-				return usageError{errors.New("mpi has one verb: mpi detect [LIBRARY]...")}
+				return usageError{errors.New("mpi has one verb: mpi detect [LIBRARY]")}
 			}
 			return detectMPI(c.Args().Tail())
 		},

@@ -51,7 +51,7 @@ func TestSwappedImage(t *testing.T) {
 					host.mustBeUntouched(out)
 					switch {
 					case strings.Contains(out, "it ran"):
-					case strings.Contains(out, "exchanged meanwhile"), strings.Contains(out, "without writing to the image"),
+					case strings.Contains(out, "it was exchanged for something outside"), strings.Contains(out, "without writing to the image"),
 						strings.Contains(out, "no such file or directory"): // within the image the link leads nowhere
 						refused++
 					default:

@@ -23,7 +23,7 @@ func TestSlurmOfHostWithout(t *testing.T) {
 	scene.Config.HPC.Edits = []string{config.EditTorch, config.EditSlurm}
 	result, err = Make(task(t, "SLURM_PROCID=1"), request.Request{}, scene)
 	if err != nil || len(result.Edits) != 2 || result.Edits[1].EnvDefault[0] != "RANK=1" ||
-		len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "Slurm is incomplete on this host: no srun") {
+		len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "the host lacks a part of Slurm: no srun") {
 		t.Errorf("asked for: %v, %v, %v", result.Edits, result.Warnings, err)
 	}
 }

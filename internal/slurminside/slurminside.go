@@ -27,7 +27,7 @@ var (
 	ErrNoMunge = errors.New("the host has no munged")
 
 	// ErrNoSlurm says that the host lacks a part of Slurm that the commands need.
-	ErrNoSlurm = errors.New("Slurm is incomplete on this host")
+	ErrNoSlurm = errors.New("the host lacks a part of Slurm")
 )
 
 // Munge returns the edit that lets the image's own munge use the host's munged. If the host has
