@@ -27,8 +27,8 @@ func configCommand() *cli.Command {
 
 // describeConfig is the part of the help that is generated from the keys.
 func describeConfig() string {
-	return "The files are " + config.Dir + "/config.toml and " + config.Dir + "/conf.d/*.toml, in TOML. If\n" +
-		"several files set a key, the last one wins, also for a list as a whole. The keys:\n\n" + strings.TrimSuffix(config.Reference(), "\n")
+	return "The files are " + config.Dir + "/config.toml and " + config.Dir + "/conf.d/*.toml, in TOML. If several\n" +
+		"files set a key, the last one wins; a list is replaced as a whole. The keys:\n\n" + strings.TrimSuffix(config.Reference(), "\n")
 }
 
 func showConfig(c *cli.Context) error {

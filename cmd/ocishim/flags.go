@@ -25,7 +25,7 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "run without a cgroup if none can be made: true, false or auto"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make cgroups"},
 		&cli.BoolFlag{Name: "slurm", Usage: "carry out the verbs through Slurm, as if called scrun: see --slurm --help"},
-		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's names for the two options above: cgroupfs, systemd or disabled"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's name for --systemd-cgroup and --rootless: cgroupfs, systemd or disabled"},
 	}
 }
 

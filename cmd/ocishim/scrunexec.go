@@ -16,7 +16,7 @@ import (
 func scrunExecCommand(inv *invocation) *cli.Command {
 	command := execCommand(inv)
 	command.Usage = "run a further process in a container, or beside it with its root and mounts"
-	command.Description = "The process runs as an overlapping step of the container's job; scrun.enter puts it into the container. " + command.Description
+	command.Description = "The process runs as an overlapping step of the container's job; scrun.enter puts it into the container.\n" + command.Description
 	command.Action = func(c *cli.Context) error {
 		container, err := scrunContainer(c, 0)
 		if err != nil {
