@@ -11,7 +11,7 @@ func TestRead(t *testing.T) {
 		"org.ocishim.gpu.isolate": "true", "org.ocishim.gpu.capabilities": "video", "com.example.gpu.order": "x",
 	}
 	bundles := Request{
-		Profile: Choice{"oci", "annotation org.ocishim.profile"}, MPI: Choice{"own", "annotation org.ocishim.mpi"},
+		Profile: Choice{"oci", "annotation org.ocishim.profile"}, Image: Choice{By: "annotation org.ocishim.image"}, MPI: Choice{"own", "annotation org.ocishim.mpi"},
 		Settings: []Setting{
 			{"gpu.capabilities", "video", "annotation org.ocishim.gpu.capabilities"},
 			{"gpu.isolate", "true", "annotation org.ocishim.gpu.isolate"},
