@@ -122,7 +122,7 @@ func isSelector(s *ast.SelectorExpr, pkg string, names ...string) bool {
 // The environment belongs to the command line; these packages get what they
 // need of it as an argument, so that root can work on a user's job.
 func TestEnvironmentIsAnArgument(t *testing.T) {
-	packages := []string{"bundle", "internal/slurm", "internal/plan", "internal/request", "internal/slurminside", "internal/explain", "internal/config", "internal/host", "internal/linker", "internal/mpi", "gpu"}
+	packages := []string{"bundle", "internal/slurm", "internal/plan", "internal/request", "internal/slurminside", "internal/explain", "internal/config", "internal/host", "internal/linker", "internal/mpi", "gpu", "internal/image/squashfs", "internal/image/serve"}
 	for _, f := range parseAll(t, moduleRoot) {
 		if f.test || !slices.Contains(packages, f.dir) {
 			continue

@@ -86,6 +86,11 @@ var bans = []ban{
 		"an image becomes a bundle; what runs it, and on what, comes later",
 	},
 	{
+		"internal/image/serve",
+		[]string{"./runtime/...", "./gpu/...", "./internal/plan/...", "net/http", "net", "os/exec", cli},
+		"it has a device and an image, and nothing else to do with anybody",
+	},
+	{
 		"internal/config",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/slurm/..."},
 		"policy judges edits, whoever made them",
