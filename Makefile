@@ -144,6 +144,7 @@ fuzz: ## fuzz the code that reads hostile input, 30 s each
 	$(GO) test ./internal/yaml -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done
 	$(GO) test ./internal/entry -run '^$$' -fuzz '^FuzzName$$' -fuzztime 30s
+	$(GO) test ./internal/image/serve -run '^$$' -fuzz '^FuzzServe$$' -fuzztime 30s -fuzzminimizetime 10x
 
 .PHONY: lint
 lint: ## gofumpt, golangci-lint, shellcheck where installed

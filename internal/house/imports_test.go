@@ -85,6 +85,11 @@ var bans = []ban{
 		"it is part of every launch: an image is found and opened; what makes it is another program's, what runs it comes later",
 	},
 	{
+		"internal/image/serve",
+		[]string{"./runtime/...", "./gpu/...", "./internal/plan/...", "net/http", "net", "os/exec", cli},
+		"it has a device and an image, and nothing else to do with anybody",
+	},
+	{
 		"internal/config",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/slurm/..."},
 		"policy checks edits, whichever package made them",

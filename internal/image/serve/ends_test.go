@@ -95,7 +95,7 @@ func TestServerIsKilled(t *testing.T) {
 // Many read a file at once.
 func TestReaders(t *testing.T) {
 	tree := readable(t)
-	data := content(1, 8<<20)
+	data := content(1, 3<<20)
 	if err := os.WriteFile(filepath.Join(tree, "file"), data, 0o644); err != nil {
 		t.Fatal(err)
 	}

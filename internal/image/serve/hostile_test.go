@@ -102,9 +102,9 @@ func TestChangedImages(t *testing.T) {
 			if whole < 15 {
 				t.Fatalf("%d files", whole)
 			}
-			step := max(1, len(image)/300)
+			step := max(1, len(image)/120)
 			for at := 0; at < len(image); at += step {
-				for _, value := range []byte{0, 1, 0x7f, 0x80, 0xff} {
+				for _, value := range []byte{0, 1, 0x80, 0xff} {
 					changed := bytes.Clone(image)
 					changed[at] = value
 					explore(t, changed, uint64(at))

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 	}
 	role, found := roles[os.Getenv(roleVariable)]
 	if !found {
-		os.Exit(m.Run())
+		status := m.Run()
+		if programDir != "" {
+			_ = os.RemoveAll(programDir)
+		}
+		os.Exit(status)
 	}
 	if err := role(); err != nil {
 		fmt.Fprintln(os.Stderr, os.Getenv(roleVariable)+":", err)
@@ -106,7 +110,9 @@ func launch() error {
 	}
 	fmt.Println("server", cmd.Process.Pid)
 	if task[0] != "/bin/sh" {
-		os.Setenv(roleVariable, task[0])
+		if err := os.Setenv(roleVariable, task[0]); err != nil {
+			return err
+		}
 		task[0] = os.Args[0]
 	}
 	// The signal is a thread's, and execve makes this one the process.
@@ -207,7 +213,7 @@ func survivor() error {
 	_, one := f.ReadAt(make([]byte, 1), 1<<20)
 	_, two := os.Stat(filepath.Join(os.Args[1], "soft"))
 	if !errors.Is(one, unix.ENOTCONN) || !errors.Is(two, unix.ENOTCONN) {
-		return fmt.Errorf("%v, %v", one, two)
+		return fmt.Errorf("what was open and what was not: %w", errors.Join(one, two))
 	}
 	return nil
 }

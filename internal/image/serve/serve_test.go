@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,16 +44,29 @@ func readable(t testing.TB) string {
 // program is this one, where any user may execute it.
 func program(t testing.TB) string {
 	t.Helper()
-	data, err := os.ReadFile("/proc/self/exe")
+	path, err := copied()
 	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(readable(t), "tests")
-	if err := os.WriteFile(path, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
+
+// copied copies this program once; TestMain removes it.
+var copied = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "serve")
+	if err != nil {
+		return "", err
+	}
+	programDir = dir
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "tests")
+	return path, errors.Join(os.Chmod(dir, 0o755), os.WriteFile(path, data, 0o755))
+})
+
+var programDir string
 
 const mountOptions = ",default_permissions"
 
