@@ -83,7 +83,7 @@ func pmiDescriptor(entry string) (fd int, ok bool) {
 // libcontainer numbers what it passes on, so the process is told another number. The file is nil
 // where there is no such descriptor.
 func pmiEdit(env []string, handed int) (bundle.Edit, *os.File) {
-	e := bundle.Edit{From: "PMI2", Rule: "its descriptor gets another number"}
+	e := bundle.Edit{From: "PMI2", Rule: "its descriptor is renumbered"}
 	for _, entry := range slices.Backward(env) {
 		if fd, ok := pmiDescriptor(entry); ok {
 			e.Env = []string{pmiVariable + strconv.Itoa(3+handed)}

@@ -14,7 +14,7 @@ import (
 
 // capabilitiesEdit leaves out those that cannot be granted to the first process.
 func capabilitiesEdit(b *bundle.Bundle) bundle.Edit {
-	e := bundle.Edit{From: "capabilities", Rule: "those that ocishim's caller does not have cannot be granted"}
+	e := bundle.Edit{From: "capabilities", Rule: "the caller of ocishim can grant only its own"}
 	if wanted := b.Spec.Process.Capabilities; namespace(b.Spec, specs.UserNamespace) == nil {
 		if granted := withoutMissing(b.ID, wanted); granted != wanted {
 			e.Capabilities = granted

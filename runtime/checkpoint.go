@@ -24,7 +24,7 @@ type CheckpointServer = libcontainer.CriuPageServerInfo
 var (
 	// ErrNoCriu says that criu(8), which does the work, is not installed.
 	ErrNoCriu = errors.New("criu is not installed")
-	errNoRoot = errors.New("only root can: criu needs it")
+	errNoRoot = errors.New("only root can do this: criu needs root")
 )
 
 // supervisedFile marks, beside criu's images, a container that lives only as long
@@ -143,7 +143,7 @@ func (l *launch) checkRestore() error {
 	}
 	if _, err := os.Lstat(filepath.Join(images, supervisedFile)); err == nil && !l.c.Supervised {
 		// Its processes ask the kernel to end with their parent.
-		return fmt.Errorf("restore container %q: its checkpoint is of one that `run` supervised: it cannot be detached", l.b.ID)
+		return fmt.Errorf("restore container %q: the checkpoint is of a container that `run` supervised, so it cannot be detached", l.b.ID)
 	}
 	return nil
 }

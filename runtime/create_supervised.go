@@ -34,7 +34,7 @@ const outputFile = "output"
 // process is to exit with it.
 func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	if o.PreserveFDs > 0 {
-		return 0, errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave --preserve-fds away, or use run")
+		return 0, errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave out --preserve-fds, or use run")
 	}
 	if inBackground() {
 		return superviseInBackground(s, b, o), nil

@@ -57,7 +57,7 @@ func (c *Container) Events(interval time.Duration, emit func(*Event) error) erro
 	}
 	killed, err := lc.NotifyOOM()
 	if err != nil {
-		logrus.Warnf("container %q: no events of memory: %v", c.ID, err)
+		logrus.Warnf("container %q: no out-of-memory events: %v", c.ID, err)
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

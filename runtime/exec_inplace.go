@@ -91,7 +91,7 @@ func needsSupervisor(p *specs.Process, o ExecOptions) string {
 	case len(o.Cgroups) > 0:
 		return "--cgroup"
 	case p.Terminal && !isTerminal(os.Stdin):
-		return "a terminal, and stdin is none"
+		return "a terminal, while stdin is not one"
 	}
 	return ""
 }
@@ -145,5 +145,5 @@ func (c *Container) awaitApplication() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return fmt.Errorf("%w: its launch takes long", entry.ErrNotRunning)
+	return fmt.Errorf("%w: it is still being launched", entry.ErrNotRunning)
 }

@@ -55,10 +55,10 @@ func ignoredLimits(r *specs.LinuxResources) []string {
 	}
 	var ignored []string
 	if r.Memory.Kernel != nil { //nolint:staticcheck // that is why
-		ignored = append(ignored, "linux.resources.memory.kernel (gone from the kernel)")
+		ignored = append(ignored, "linux.resources.memory.kernel (removed from the kernel)")
 	}
 	if r.Memory.KernelTCP != nil {
-		ignored = append(ignored, "linux.resources.memory.kernelTCP (gone from the kernel)")
+		ignored = append(ignored, "linux.resources.memory.kernelTCP (removed from the kernel)")
 	}
 	if h := r.Memory.UseHierarchy; h != nil && !*h {
 		ignored = append(ignored, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
@@ -78,7 +78,7 @@ func ignoredListener(s *specs.LinuxSeccomp) []string {
 // ignoredUser names those of the process's ids that rootlessEdit replaces by the
 // caller's, uid and gid.
 func ignoredUser(spec *specs.Spec, uid, gid int) []string {
-	const why = " (without root there is one id, the caller's, and it is 0 in the container)"
+	const why = " (without root the container has one id, the caller's, which is 0 inside)"
 	var ignored []string
 	u := spec.Process.User
 	if u.UID != 0 && int(u.UID) != uid {

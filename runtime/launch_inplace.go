@@ -35,7 +35,7 @@ func WhyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
 	case o.NotifySocket != "":
 		return "NOTIFY_SOCKET"
 	case b.Spec.Process.Terminal && !isTerminal(os.Stdin):
-		return "it wants a terminal, and stdin is none"
+		return "it asks for a terminal, but stdin is not one"
 	}
 	return inplace.Supports(b.Spec)
 }

@@ -70,7 +70,7 @@ func ofMount(mounts []specs.Mount, err error) error {
 	known := fileSystems()
 	for _, m := range mounts {
 		if !bundle.IsBind(m) && m.Type != "bind" && m.Type != "cgroup" && len(known) > 0 && !known[m.Type] {
-			return fmt.Errorf("mount at %q: this node's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
+			return fmt.Errorf("mount at %q: the host's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
 		}
 	}
 	return err

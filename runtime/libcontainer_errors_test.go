@@ -37,7 +37,7 @@ func TestOfMount(t *testing.T) {
 		{Destination: "/bound", Type: "nosuchfs", Options: []string{"rbind"}},
 		{Destination: "/b", Type: "nosuchfs"},
 	}
-	if err := ofMount(mounts, failed); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), `mount at "/b": this node's kernel has no file system "nosuchfs"`) {
+	if err := ofMount(mounts, failed); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), `mount at "/b": the host's kernel has no file system "nosuchfs"`) {
 		t.Error(err)
 	}
 	if err := ofMount(mounts[:2], failed); !errors.Is(err, failed) {

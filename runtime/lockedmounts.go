@@ -58,7 +58,7 @@ type locked struct {
 //   - a bind without what is mounted below its source becomes one with it, and each of those
 //     mounts is covered by an empty one.
 func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) (bundle.Edit, error) {
-	e := bundle.Edit{From: "locked mounts", Rule: "a user namespace cannot undo what is mounted on the host"}
+	e := bundle.Edit{From: "locked mounts", Rule: "a user namespace cannot undo the host's mounts"}
 	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
 		return bundle.IsBind(m) && (!isRecursive(m) && dirs[m.Source] || flagsToo && slices.ContainsFunc(m.Options, undoes))
 	}) || !hasLockedMounts(spec) {
@@ -87,7 +87,7 @@ func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) (bundle.E
 // under the hpc profile, where a directory of the host that is read-only has nothing writable
 // in it. Kernels before 5.12 cannot.
 func recursively(mounts []specs.Mount) bundle.Edit {
-	e := bundle.Edit{From: "recursive mounts", Rule: "what forbids something in a mount forbids it in all below"}
+	e := bundle.Edit{From: "recursive mounts", Rule: "restrictions of a recursive bind apply to every mount below it"}
 	if !inplace.MayRecurse() {
 		return e
 	}

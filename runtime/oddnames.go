@@ -26,7 +26,7 @@ const (
 )
 
 // ErrNotUTF8 says that libcontainer cannot be told a name.
-var ErrNotUTF8 = errors.New("not UTF-8: libcontainer cannot be told such a name")
+var ErrNotUTF8 = errors.New("not UTF-8: libcontainer takes no other names")
 
 // oddProcess reports whether the process has words that are not text.
 func oddProcess(args, env []string, cwd string) bool {
@@ -76,7 +76,7 @@ const aliasesDir = "aliases"
 // nameable replaces sources of mounts that libcontainer cannot be told by links to
 // them, made in the entry. What else it cannot be told is refused.
 func nameable(b *bundle.Bundle, entry string) (bundle.Edit, error) {
-	e := bundle.Edit{From: "names", Rule: "libcontainer cannot be told a name that is not UTF-8"}
+	e := bundle.Edit{From: "names", Rule: "libcontainer takes only names in UTF-8"}
 	for i, m := range b.Spec.Mounts {
 		switch {
 		case !utf8.ValidString(m.Destination):

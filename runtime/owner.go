@@ -45,9 +45,9 @@ func (p *spot) close() {
 func (p *spot) mustBeRoots(path string) error {
 	switch {
 	case p.uid != 0:
-		return fmt.Errorf("%s lies where uid %d decides what it is, and root does not write there", path, p.uid)
+		return fmt.Errorf("%s: uid %d decides what lies there, so root does not write to it", path, p.uid)
 	case p.open != "":
-		return fmt.Errorf("%s lies below %s, where everybody may write, and root does not write there", path, p.open)
+		return fmt.Errorf("%s is below %s, which everybody may write to, so root does not write there", path, p.open)
 	case p.dir == nil:
 		return &os.PathError{Op: "find directory of", Path: path, Err: unix.ENOENT}
 	}
@@ -70,7 +70,7 @@ func PathOwner(path string) (uid, gid int, err error) {
 	}
 	defer p.close()
 	if p.uid == 0 && p.open != "" {
-		return 0, 0, fmt.Errorf("%w %s: everybody may write in %s", stateroot.ErrUnsafe, path, p.open)
+		return 0, 0, fmt.Errorf("%w %s: everybody may write to %s", stateroot.ErrUnsafe, path, p.open)
 	}
 	return p.uid, p.gid, nil
 }
@@ -121,7 +121,7 @@ func OpenLog(path string) (*os.File, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Uid != 0 { // somebody made it in a directory like /tmp
 		f.Close()
-		return nil, fmt.Errorf("%s belongs to uid %d, and root does not write there", path, st.Uid)
+		return nil, fmt.Errorf("%s belongs to uid %d, so root does not write to it", path, st.Uid)
 	}
 	return f, nil
 }

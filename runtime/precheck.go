@@ -58,7 +58,7 @@ func checkMounts(mounts []specs.Mount) error {
 		}
 		for _, option := range m.Options {
 			if !slices.Contains(known, option) {
-				return fmt.Errorf("mount at %q: option %q: a bind mount has none of a file system's own", m.Destination, option)
+				return fmt.Errorf("mount at %q: option %q: a bind mount takes no file system options", m.Destination, option)
 			}
 		}
 	}
@@ -82,7 +82,7 @@ func checkIDMapping(m specs.Mount) error {
 }
 
 // ErrLimit says that a limit is beyond what the caller may set.
-var ErrLimit = errors.New("a hard limit can be raised by root alone")
+var ErrLimit = errors.New("only root can raise a hard limit")
 
 // checkRlimits says which limit this process could not set, for itself or a child.
 func checkRlimits(limits []specs.POSIXRlimit) error {

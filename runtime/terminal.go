@@ -214,7 +214,7 @@ func receiveFile(socket *os.File) (*os.File, error) {
 		return nil, err
 	}
 	if len(messages) != 1 {
-		return nil, errors.New("no descriptor came")
+		return nil, errors.New("no descriptor received")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {

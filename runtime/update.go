@@ -18,11 +18,11 @@ import (
 // errFixed says that a limit of a running container cannot be changed.
 var errFixed = errors.New("cannot be changed while the container runs")
 
-// errNoRdt says that a limit cannot be had of this node, or container.
-var errNoRdt = errors.New("no Intel RDT for it: not on this node, or not in its config.json")
+// errNoRdt says that the host, or the container, has no Intel RDT.
+var errNoRdt = errors.New("this container has no Intel RDT: the host lacks it, or config.json does not ask for it")
 
-// errIdle says that a container cannot be given a weight.
-var errIdle = errors.New("shares of the processors: it runs only when nothing else does, without any; set cpu.idle to 0 first, or with them")
+// errIdle says that an idle container takes no cpu shares.
+var errIdle = errors.New("cpu shares cannot be set while cpu.idle is 1: set cpu.idle to 0 first, or in the same call")
 
 // Update changes limits of a running container: those that r and rdt have, and no
 // others. A limit that libcontainer cannot change is an error before any is

@@ -58,7 +58,7 @@ func TestUpdateOptions(t *testing.T) {
 		t.Errorf("--cpuset-mems=99: %q", err)
 	}
 	for _, option := range []string{"--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=50"} {
-		if err := update(option); !strings.Contains(err, "no Intel RDT for it: not on this node, or not in its config.json") {
+		if err := update(option); !strings.Contains(err, "this container has no Intel RDT: the host lacks it, or config.json does not ask for it") {
 			t.Errorf("%s: %q", option, err)
 		}
 	}

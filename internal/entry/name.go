@@ -25,7 +25,7 @@ func Name(id string) (string, error) {
 	case "":
 		return "", fmt.Errorf("%w: it is empty", ErrInvalidID)
 	case ".", "..":
-		return "", fmt.Errorf("%w %q: it is a directory of the file system", ErrInvalidID, id)
+		return "", fmt.Errorf("%w %q: it names a directory", ErrInvalidID, id)
 	}
 	var name strings.Builder
 	for i := 0; i < len(id); i++ {
@@ -33,9 +33,9 @@ func Name(id string) (string, error) {
 		case plain(c) && (c != '.' || i > 0):
 			name.WriteByte(c)
 		case c == '/':
-			return "", fmt.Errorf("%w %q: it holds a '/'", ErrInvalidID, id)
+			return "", fmt.Errorf("%w %q: it contains a '/'", ErrInvalidID, id)
 		case c <= ' ' || c == 0x7f:
-			return "", fmt.Errorf("%w %q: it holds a blank or control character", ErrInvalidID, id)
+			return "", fmt.Errorf("%w %q: it contains a blank or control character", ErrInvalidID, id)
 		default:
 			fmt.Fprintf(&name, "+%02x", c)
 		}

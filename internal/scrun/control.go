@@ -39,7 +39,7 @@ func (a *anchor) listen() error {
 	return a.c.throughDir(controlSocket, func(path string) error {
 		listener, err := net.Listen("unix", path)
 		if err != nil {
-			return fmt.Errorf("listen to start: %w", err)
+			return fmt.Errorf("listen for start: %w", err)
 		}
 		listener.(*net.UnixListener).SetUnlinkOnClose(false)
 		go func() {

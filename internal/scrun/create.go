@@ -282,7 +282,7 @@ func checkStaging(b *bundle.Bundle, s Site) error {
 		return nil
 	}
 	if st.Type == unix.OVERLAYFS_SUPER_MAGIC && st.Fsid != parent.Fsid {
-		return fmt.Errorf("%s is an overlay that only this machine has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
+		return fmt.Errorf("%s is an overlay that only this host has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
 	}
 	return nil
 }

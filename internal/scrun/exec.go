@@ -135,7 +135,7 @@ func (c *Container) writeSibling(dir string, spec *specs.Spec, process *specs.Pr
 		return err
 	}
 	if err := os.Symlink(c.Rootfs, filepath.Join(dir, remoteRoot)); err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	return nil
 }

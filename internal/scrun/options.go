@@ -135,7 +135,7 @@ func (r request) add(setting string) error {
 	name, value, hasValue := strings.Cut(strings.TrimPrefix(setting, "--"), "=")
 	i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 	if !strings.HasPrefix(setting, "--") || i < 0 {
-		return fmt.Errorf("%w: %q is none that can be set", ErrOption, setting)
+		return fmt.Errorf("%w: unknown or unsupported option %q", ErrOption, setting)
 	}
 	if !hasValue && options[i].target&flag == 0 {
 		return fmt.Errorf("%w: --%s needs a value", ErrOption, name)
@@ -148,7 +148,7 @@ func (r request) add(setting string) error {
 
 func (r request) set(o option, from, value string) error {
 	if strings.ContainsAny(value, "\x00\n") {
-		return fmt.Errorf("%w: %s has a line break or NUL in its value", ErrOption, from)
+		return fmt.Errorf("%w: the value of %s has a line break or NUL in it", ErrOption, from)
 	}
 	if value == "" {
 		return fmt.Errorf("%w: %s is empty", ErrOption, from)
@@ -169,9 +169,9 @@ func (r request) addVariables(env []string, ofContainer bool) error {
 		i := slices.IndexFunc(options, func(o option) bool { return o.variable == variable })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%w: %s is not known", ErrOption, name)
+			return fmt.Errorf("%w: unknown variable %s", ErrOption, name)
 		case ofContainer && options[i].target&host != 0:
-			return fmt.Errorf("%w: %s runs on the host, and so cannot come from the container's environment", ErrOption, name)
+			return fmt.Errorf("%w: %s acts on the host, so the container's environment cannot set it", ErrOption, name)
 		}
 		if err := r.set(options[i], name, value); err != nil {
 			return err
@@ -190,9 +190,9 @@ func (r request) addAnnotations(annotations map[string]string) error {
 		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%w: annotation %s is not known", ErrOption, key)
+			return fmt.Errorf("%w: unknown annotation %s", ErrOption, key)
 		case options[i].target&host != 0:
-			return fmt.Errorf("%w: annotation %s runs on the host, and so cannot come from a container", ErrOption, key)
+			return fmt.Errorf("%w: annotation %s acts on the host, so a container cannot set it", ErrOption, key)
 		}
 		if err := r.set(options[i], key, value); err != nil {
 			return err

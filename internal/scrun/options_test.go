@@ -118,16 +118,16 @@ func TestRequestErrors(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"unknown variable":             {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_NODES=1"} }, Options{}, "SCRUN_NODES is not known"},
+		"unknown variable":             {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_NODES=1"} }, Options{}, "unknown variable SCRUN_NODES"},
 		"empty":                        {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_QOS="} }, Options{}, "SCRUN_QOS is empty"},
 		"two lines":                    {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_QOS=a\nb"} }, Options{}, "line break"},
-		"program of the host":          {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_TASK_PROLOG=/x"} }, Options{}, "runs on the host"},
-		"program by annotation":        {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "prolog": "/x"} }, Options{}, "runs on the host"},
-		"unknown annotation":           {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "x": "1"} }, Options{}, "is not known"},
-		"unknown option of the site":   {nil, Options{Site: Site{Options: []string{"--x=1"}}}, `"--x=1" is none`},
+		"program of the host":          {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_TASK_PROLOG=/x"} }, Options{}, "acts on the host"},
+		"program by annotation":        {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "prolog": "/x"} }, Options{}, "acts on the host"},
+		"unknown annotation":           {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "x": "1"} }, Options{}, "unknown annotation"},
+		"unknown option of the site":   {nil, Options{Site: Site{Options: []string{"--x=1"}}}, `unsupported option "--x=1"`},
 		"without value":                {nil, Options{Site: Site{Options: []string{"--partition"}}}, "needs a value"},
-		"not an option":                {nil, Options{Site: Site{Options: []string{"partition=x"}}}, "is none"},
-		"command by option":            {nil, Options{Site: Site{Options: []string{"--comment=x"}}}, "is none"},
+		"not an option":                {nil, Options{Site: Site{Options: []string{"partition=x"}}}, "unsupported option"},
+		"command by option":            {nil, Options{Site: Site{Options: []string{"--comment=x"}}}, "unsupported option"},
 		"all GPUs, which nobody knows": {allGPUs, Options{}, "--gpus all"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,7 +18,7 @@ var jobEnds = map[string]string{
 	"TIMEOUT":       "reached its time limit",
 	"DEADLINE":      "reached its deadline",
 	"PREEMPTED":     "was preempted by another job",
-	"NODE_FAIL":     "lost a node",
+	"NODE_FAIL":     "lost one of its nodes",
 	"BOOT_FAIL":     "could not boot its nodes",
 	"OUT_OF_MEMORY": "ran out of memory",
 	"REVOKED":       "was revoked",
@@ -81,7 +81,7 @@ func (a *anchor) whyNotRun() string {
 	case a.launch.IsZero():
 		return "the process that holds the allocation ended"
 	case said == "" && a.c.Started:
-		return fmt.Sprintf("job %s: srun ended and the container's end is not known", a.c.Job)
+		return fmt.Sprintf("job %s: srun ended without a report of how the container ended", a.c.Job)
 	case said == "":
 		return fmt.Sprintf("job %s: srun did not start the container", a.c.Job)
 	}

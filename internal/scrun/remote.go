@@ -71,7 +71,7 @@ func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mou
 			continue
 		}
 		if !ofEveryNode(m.Source) && !isShared(m.Source, shared) {
-			return nil, fmt.Errorf("mount %s at %s: %w: it is below none of %s", m.Source, m.Destination, ErrVolume, strings.Join(shared, ", "))
+			return nil, fmt.Errorf("mount %s at %s: %w: it is not below any of %s", m.Source, m.Destination, ErrVolume, strings.Join(shared, ", "))
 		}
 		kept = append(kept, m)
 	}
@@ -135,7 +135,7 @@ const configFile = "config.json"
 // writeConfig writes what the nodes read, and makes the directory.
 func writeConfig(dir string, content any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	data, err := bundle.Marshal(content)
 	if err == nil {
@@ -143,7 +143,7 @@ func writeConfig(dir string, content any) error {
 		err = writeFile(filepath.Join(dir, configFile), []byte(bundle.DecodeBytes(string(data))), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	return nil
 }

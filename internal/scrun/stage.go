@@ -72,7 +72,7 @@ const sbcastScript = `umask 077 && cd "$1" && mkdir -p rootfs && tar -x -f bundl
 // container's own on every node.
 func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	if c.Nodes == "" {
-		return errors.New("sbcast needs a job whose nodes are known")
+		return errors.New("sbcast needs the list of the job's nodes, and Slurm gave none")
 	}
 	local := c.localDir(b.Dir)
 	node := filepath.Join(c.Host.expand(s.NodeDir), "ocishim-"+c.Token)
@@ -101,7 +101,7 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 		_, err = c.onNodes("/bin/sh", "-c", sbcastScript, "sh", node)
 	}
 	if err != nil { // sbcast does not say that a disk is full
-		return fmt.Errorf("bring the bundle to %s on %s (is there space?): %w", node, c.Nodes, err)
+		return fmt.Errorf("copy the bundle to %s on %s (is the disk full?): %w", node, c.Nodes, err)
 	}
 	return os.Remove(archive)
 }
@@ -138,7 +138,7 @@ const stagePatience = 30 * time.Minute
 // by variables what there is, and prints where it is to be found.
 func (c *Container) stageByCommand(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	if len(s.StageIn) == 0 {
-		return errors.New("scrun.staging is command, and scrun.stage_in is empty")
+		return errors.New("scrun.staging is command, but scrun.stage_in is empty")
 	}
 	local := c.localDir(b.Dir)
 	if err := c.update(func(r *Record) { r.LocalDir, r.StageOut = local, s.StageOut }); err != nil {
@@ -155,7 +155,7 @@ func (c *Container) stageByCommand(b *bundle.Bundle, spec *specs.Spec, s Site) e
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	remote := lines[len(lines)-1]
 	if !filepath.IsAbs(remote) {
-		return fmt.Errorf("%s printed %q last, not the bundle's path on the nodes", s.StageIn[0], remote)
+		return fmt.Errorf("the last line from %s is %q, not the bundle's absolute path on the compute nodes", s.StageIn[0], remote)
 	}
 	return c.update(func(r *Record) { r.Remote = remote })
 }

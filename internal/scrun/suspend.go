@@ -113,7 +113,7 @@ func linesOf(out string) string {
 // writes it.
 func (c *Container) SetTimeLimit(limit string) error {
 	if c.Foreign {
-		return fmt.Errorf("update container %q: %w: the job was there before it", c.ID, ErrUnsupported)
+		return fmt.Errorf("update container %q: %w: the job existed before the container", c.ID, ErrUnsupported)
 	}
 	if _, err := c.Host.output("scontrol", "update", "JobId="+c.Job, "TimeLimit="+limit); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
