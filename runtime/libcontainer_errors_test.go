@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What engines look for in an error is still there, and its causes can be asked for.
+// The words that engines look for in an error are still there, and its cause is wrapped.
 func TestExplain(t *testing.T) {
 	const stages = "unable to start container process: error during container init: "
 	for text, want := range map[string]string{

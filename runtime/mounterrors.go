@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// ErrMasked says that a file system of the kernel may not be mounted, since the caller
-// does not see all of it either.
+// ErrMasked means that proc or sysfs may not be mounted, because the caller itself sees only
+// a part of it.
 var ErrMasked = errors.New("part of the caller's own is covered, so the kernel refuses a new one")
 
 // failedMount finds the mount that libcontainer's text is about.
@@ -30,7 +30,8 @@ func failedMount(mounts []specs.Mount, err error) (specs.Mount, bool) {
 	return specs.Mount{}, false
 }
 
-// reasonOfMount says what is mounted where, and for what the kernel's word stands.
+// reasonOfMount adds what is mounted where to the error, and what the kernel's error means
+// here.
 func reasonOfMount(m specs.Mount, err error) error {
 	what := fmt.Sprintf("mount %s at %s", bundle.NameOf(m), m.Destination)
 	switch text := err.Error(); {

@@ -85,7 +85,7 @@ func TestUpdateIdle(t *testing.T) {
 		{[]string{"--cpu-share=512"}, "0", "", ""},
 		{[]string{"--cpu-idle=1"}, "1", "", ""},
 		{[]string{"--pids-limit=17"}, "1", "", ""},
-		{[]string{"--cpu-share=512"}, "1", "", "it runs only when nothing else does"},
+		{[]string{"--cpu-share=512"}, "1", "", "cpu shares cannot be set while cpu.idle is 1"},
 		{[]string{"--pids-limit=18"}, "1", "", ""},
 		{[]string{"--cpu-idle=0"}, "0", usual, ""},
 		{[]string{"--cpu-idle=1"}, "1", "", ""},

@@ -80,7 +80,7 @@ var scrunJobScenarios = []podmanScenario{
 		defer func() { _, _ = p.asRoot("umount", "-l", "/var/full") }()
 		p.site("[scrun]\nstaging = 'sbcast'\nnode_dir = '/var/full'\n")
 		defer p.site("")
-		p.fails(126, "stage in: bring the bundle to /var/full", "run", "--rm", "mini", "true")
+		p.fails(126, "stage in: copy the bundle to /var/full", "run", "--rm", "mini", "true")
 		p.equal("left there", strings.TrimSpace(p.admin("ls", "/var/full")), "")
 	}},
 	{name: "staging by sbcast", run: func(p *podman) {
