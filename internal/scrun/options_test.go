@@ -11,7 +11,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// newBundle is one as an engine makes it, as far as requests look at it.
+// newBundle returns a bundle as an engine makes it, with what requests look at.
 func newBundle() *bundle.Bundle {
 	return &bundle.Bundle{ID: "0123456789abcdef", Spec: &specs.Spec{
 		Process: &specs.Process{Args: []string{"true"}},
@@ -148,7 +148,7 @@ func allGPUs(b *bundle.Bundle) {
 	b.Spec.Hooks = &specs.Hooks{Prestart: []specs.Hook{{Path: "/usr/bin/nvidia-container-runtime-hook"}}} //nolint:staticcheck // Docker uses it
 }
 
-// What the caller's programs may be is the caller's business.
+// The caller may name programs of the host.
 func TestHostProgramsOfTheCaller(t *testing.T) {
 	req, err := newRequest(newBundle(), Options{Env: []string{"SCRUN_TASK_PROLOG=/x"}})
 	if err != nil {
@@ -159,7 +159,7 @@ func TestHostProgramsOfTheCaller(t *testing.T) {
 	}
 }
 
-// The table has each variable once, and is in the order of the options.
+// The table has each variable once, and is sorted by option.
 func TestOptionsTable(t *testing.T) {
 	seen := map[string]bool{}
 	for i, o := range options {
