@@ -131,7 +131,7 @@ func glibcOf(lib host.Library) string {
 }
 
 // libraryLinks returns the links for the other names of libraries: libcuda.so.1 for
-// libcuda.so.550.54.15, and libcuda.so for programs that link with it or open it by
+// libcuda.so.550.54.15, and libcuda.so for programs that link with it or open it under
 // that name.
 func (p *plan) libraryLinks(dir string) []bundle.Link {
 	var links []bundle.Link

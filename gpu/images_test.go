@@ -11,7 +11,7 @@ import (
 )
 
 // images lists images of distributions' own packages, made by hack/images, with the
-// greatest symbol version of their glibc: 2.19 added none of its own.
+// greatest symbol version of their glibc: 2.19 added no new ones.
 var images = map[string]string{"ubuntu-14.04": "2.18", "ubuntu-16.04": "2.23", "ubuntu-24.04": "2.39"}
 
 // inImage makes the bundle's root file system a copy of such an image, with a program
