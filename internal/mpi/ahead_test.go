@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Each of a hundred plugins counts, whoever reads it; and if they are not wanted after
-// all, no reader is left running.
+// Each of a hundred plugins counts, whichever processor reads it. If they are not wanted
+// after all, no reader is left running.
 func TestManyPlugins(t *testing.T) {
 	const plugins = 96 // this many are read ahead
 	m := newMachine(t)

@@ -79,7 +79,7 @@ func (l *loader) candidates() []string {
 	return files
 }
 
-// isMPICore reports whether a program may load its MPI by that name.
+// isMPICore reports whether a program may load its MPI under that name.
 func isMPICore(name string) bool {
 	base, version, ok := strings.Cut(name, ".so.")
 	return ok && version != "" && !strings.Contains(version, ".") &&

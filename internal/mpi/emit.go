@@ -41,7 +41,7 @@ func (r *replacement) emit() error {
 }
 
 // source returns the path of a file or directory on the host, without symbolic links;
-// empty if there is none.
+// empty if it does not exist.
 func (r *replacement) source(path string) string {
 	if path == "" {
 		return ""

@@ -33,7 +33,7 @@ type program struct {
 	kind    Kind
 	object  *linker.Object
 	process *linker.Process
-	mpi     Library // without Family: there is none, or an unknown static one
+	mpi     Library // without Family: it has no MPI, or an unknown static one
 	lacks   string  // the name of an MPI that it needs and the loader does not find
 	preload bool    // it is linked with an MPI only through LD_PRELOAD
 }

@@ -27,7 +27,7 @@ type replacement struct {
 
 	// given are the libraries that may come from the host, by each of their names.
 	given map[string]*linker.Object
-	// over are the libraries that go over a path of the image, by that path.
+	// over are the libraries that go over a path of the image, by path.
 	over map[string]*linker.Object
 	// added are the names to add to the loader's cache.
 	added map[string]*linker.Object
