@@ -109,7 +109,7 @@ func TestBindAndVariables(t *testing.T) {
 	profile.Set, profile.Prepend = []string{"FI_PROVIDER=cxi", "B=2"}, []string{"LIST=/first", "LIST=/second"}
 	m.has("/etc/libibverbs.d at /etc/libibverbs.d", "/opt/cray/pe.conf at /etc/pe.conf", "FI_PROVIDER=cxi", "B=2", "LIST=/first", "LIST=/second")
 	if got := m.plan(); strings.Contains(got, "/etc/none") {
-		t.Errorf("what the node lacks is bound:\n%s", got)
+		t.Errorf("a file that the host lacks is mounted:\n%s", got)
 	}
 	// env.set overrides the container's variables, env.prepend goes before their
 	// values.

@@ -177,7 +177,7 @@ func TestSaysWhoseMPI(t *testing.T) {
 	m.expect(said) // the kept decision says the same
 	m.request.Env = append(m.request.Env, "SLURM_LOCALID=1")
 	if got := m.plan(); strings.Contains(got, "warning") {
-		t.Errorf("the second task of a node says it again:\n%s", got)
+		t.Errorf("the second task of a host repeats the warning:\n%s", got)
 	}
 	m.request.Env = m.request.Env[:len(m.request.Env)-1]
 	m.request.CacheDir, m.request.Profiles[0].ABI = "", ABIMajor
@@ -186,7 +186,7 @@ func TestSaysWhoseMPI(t *testing.T) {
 		"/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.0.0")
 	m.request.Env = append(m.request.Env, "SLURM_PROCID=2", "SLURM_LOCALID=0")
 	if got := m.plan(); strings.Contains(got, "warning") {
-		t.Errorf("the first task of another node says what is so on all:\n%s", got)
+		t.Errorf("the first task of another host repeats a warning that holds for all hosts:\n%s", got)
 	}
 	m.request.Env = m.request.Env[:len(m.request.Env)-2]
 	if got := m.plan(); strings.Contains(got, "LD_LIBRARY_PATH=/run/.ocishim/mpi/first") {
