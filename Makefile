@@ -138,7 +138,7 @@ fuzz: ## fuzz what reads hostile input, 30 s each
 	for f in FuzzRecall FuzzCommand; do $(GO) test ./internal/mpi -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	$(GO) test ./internal/yaml -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done
-	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./runtime -run '^$$' -fuzz '^FuzzEntryName$$' -fuzztime 30s
+	$(GO) test ./internal/entry -run '^$$' -fuzz '^FuzzName$$' -fuzztime 30s
 
 .PHONY: lint
 lint: ## gofumpt, golangci-lint, shellcheck where installed

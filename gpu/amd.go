@@ -123,14 +123,14 @@ func ranges(list []string) ([]string, error) {
 func (p *plan) amdCards() []card {
 	const dir = "/sys/class/kfd/kfd/topology/nodes"
 	var cards []card
-	for _, number := range sorted(p.Node.Names(dir)) {
+	for _, number := range sorted(p.Host.Names(dir)) {
 		properties := p.properties(dir + "/" + number + "/properties")
 		minor, err := strconv.Atoi(properties["drm_render_minor"])
 		if err != nil || minor <= 0 {
 			continue // a CPU
 		}
 		render := "renderD" + strconv.Itoa(minor)
-		d, err := p.Node.Device("/dev/dri/" + render)
+		d, err := p.Host.Device("/dev/dri/" + render)
 		if err != nil {
 			continue
 		}
@@ -155,7 +155,7 @@ func (p *plan) amdCards() []card {
 
 // properties reads a file with a name and a value on each line.
 func (p *plan) properties(file string) map[string]string {
-	data, err := p.Node.ReadFile(file)
+	data, err := p.Host.ReadFile(file)
 	if err != nil {
 		return nil
 	}

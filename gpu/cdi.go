@@ -183,7 +183,7 @@ func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 	if source == "" {
 		source = n.Path
 	}
-	d, err := p.Node.Device(source)
+	d, err := p.Host.Device(source)
 	if err != nil {
 		return bundle.Device{}, fmt.Errorf("%w: there is no device %s; generate the specification again", ErrStale, source)
 	}
@@ -259,7 +259,7 @@ func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.M
 	if !bundle.IsBind(mount) && mount.Type != "bind" {
 		return &mount, nil
 	}
-	resolved, err := p.Node.Resolve(m.HostPath)
+	resolved, err := p.Host.Resolve(m.HostPath)
 	if err != nil {
 		repaired, ok := p.repair(m.HostPath)
 		if !ok {
@@ -269,7 +269,7 @@ func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.M
 		p.addCDILibrary(repaired, path.Base(repaired), folders, m.ContainerPath, spec)
 		return nil, nil //nolint:nilnil // it is a library now
 	}
-	mount.Source = p.Node.HostPath(resolved)
+	mount.Source = p.Host.HostPath(resolved)
 	if p.addCDILibrary(mount.Source, path.Base(m.ContainerPath), folders, m.ContainerPath, spec) {
 		return nil, nil //nolint:nilnil // it is a library now
 	}

@@ -42,12 +42,12 @@ func (p *plan) cdiSpecs() cdiRegistry {
 		r.dirs = []string{"/etc/cdi", "/var/run/cdi"}
 	}
 	for priority, dir := range r.dirs {
-		for _, name := range sorted(p.Node.Names(dir)) {
+		for _, name := range sorted(p.Host.Names(dir)) {
 			file := path.Join(dir, name)
 			if ext := path.Ext(name); ext != ".json" && ext != ".yaml" {
 				continue
 			}
-			data, err := p.Node.ReadFile(file)
+			data, err := p.Host.ReadFile(file)
 			if err == nil {
 				err = r.add(file, data, priority)
 			}

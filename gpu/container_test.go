@@ -19,6 +19,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/profile"
+	"github.com/ocishim/ocishim/internal/scene"
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
@@ -28,8 +29,8 @@ import (
 // nothing but the edits is tested.
 
 func init() {
-	runtime.InitProcess()
-	inplace.Resume(nil)
+	runtime.BecomeInit()
+	inplace.FinishBecoming(nil)
 }
 
 // launchVariable makes the test program launch the container of a job file.
@@ -85,7 +86,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Step: true, InPlace: j.HPC && !j.Supervised})
+	return runtime.Run(store, b, runtime.LaunchOptions{RootlessCgroups: true, Policies: runtime.ForSlurmTask(false), InPlace: j.HPC && !j.Supervised})
 }
 
 func hpcEdit(b *bundle.Bundle) (bundle.Edit, error) {
@@ -185,8 +186,11 @@ func (m *machine) request(t *testing.T, env ...string) gpu.Request {
 		}
 	}
 	return gpu.Request{
-		Node: m.node.Tree(), Image: image, Arch: goruntime.GOARCH, Slurm: true, Mounts: b.Spec.Mounts,
-		Env: append(append([]string{"SLURM_STEP_GPUS=0", "CUDA_VISIBLE_DEVICES=0"}, b.Spec.Process.Env...), env...),
+		Scene: scene.Scene{
+			Host: m.node.Tree(), Image: image, Arch: goruntime.GOARCH, Mounts: b.Spec.Mounts,
+			Env: append(append([]string{"SLURM_STEP_GPUS=0", "CUDA_VISIBLE_DEVICES=0"}, b.Spec.Process.Env...), env...),
+		},
+		Slurm: true,
 	}
 }
 

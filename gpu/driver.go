@@ -44,12 +44,12 @@ func (p *plan) driverVersion() string {
 }
 
 func (p *plan) askVersion() string {
-	if v := p.Node.ReadLine("/sys/module/nvidia/version"); v != "" {
+	if v := p.Host.ReadLine("/sys/module/nvidia/version"); v != "" {
 		return v
 	}
 	// NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar ...
 	// NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build ...
-	for _, field := range strings.Fields(p.Node.ReadLine("/proc/driver/nvidia/version")) {
+	for _, field := range strings.Fields(p.Host.ReadLine("/proc/driver/nvidia/version")) {
 		if strings.Count(field, ".") >= 1 && strings.Trim(field, "0123456789.") == "" {
 			return field
 		}
@@ -61,11 +61,11 @@ func (p *plan) askVersion() string {
 // driver's container.
 func (p *plan) driverRoot() (*host.Tree, func()) {
 	if p.Site.DriverRoot != "" {
-		if t, err := p.Node.Sub(p.Site.DriverRoot); err == nil {
+		if t, err := p.Host.Sub(p.Site.DriverRoot); err == nil {
 			return t, t.Close
 		}
 	}
-	return p.Node, func() {}
+	return p.Host, func() {}
 }
 
 // driver finds the driver's files. The result is kept until the host reboots, the
@@ -244,10 +244,10 @@ func (p *plan) driverLibrary(root *host.Tree, file, base string) (driverLibrary,
 // libraryHeaders reads the headers of a library, given its path on the host.
 func (p *plan) libraryHeaders(source string) (host.Library, bool) {
 	inside := source
-	if root := p.Node.HostPath("/"); root != "/" {
+	if root := p.Host.HostPath("/"); root != "/" {
 		inside = strings.TrimPrefix(source, root)
 	}
-	lib, err := p.Node.Library(inside)
+	lib, err := p.Host.Library(inside)
 	return lib, err == nil && lib.Machine == host.Machine(p.Arch)
 }
 

@@ -87,12 +87,12 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 		dir := "/tmp/nvidia-mps"
 		if p.Site.MPSDir != "" {
 			dir = p.Site.MPSDir
-			if p.Node.IsDir(dir) {
+			if p.Host.IsDir(dir) {
 				e.Env = append(e.Env, "CUDA_MPS_PIPE_DIRECTORY="+dir)
 			}
 		}
-		if owner := p.Node.Owner(dir); owner <= 0 || owner == os.Geteuid() {
-			give(p.Node, dir)
+		if owner := p.Host.Owner(dir); owner <= 0 || owner == os.Geteuid() {
+			give(p.Host, dir)
 		} else { // anyone can make a directory in /tmp
 			p.warn(fmt.Sprintf("NVIDIA's MPS is not available in the container: its directory %s belongs to uid %d", dir, owner))
 		}
@@ -104,7 +104,7 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 // libraries must not create device nodes.
 func (p *plan) kernelParameters() {
 	const params = "/proc/driver/nvidia/params"
-	data, err := p.Node.ReadFile(params)
+	data, err := p.Host.ReadFile(params)
 	if err != nil {
 		return
 	}
@@ -126,10 +126,10 @@ func (p *plan) firmware(root *host.Tree, version string) {
 	}
 	e := bundle.Edit{From: "nvidia firmware", Rule: "the site's configuration"}
 	dirs := []string{"/lib/firmware/updates", "/lib/firmware"}
-	if release := p.Node.ReadLine("/proc/sys/kernel/osrelease"); release != "" {
+	if release := p.Host.ReadLine("/proc/sys/kernel/osrelease"); release != "" {
 		dirs = []string{"/lib/firmware/updates/" + release, "/lib/firmware/updates", "/lib/firmware/" + release, "/lib/firmware"}
 	}
-	if own := p.Node.ReadLine("/sys/module/firmware_class/parameters/path"); path.IsAbs(own) {
+	if own := p.Host.ReadLine("/sys/module/firmware_class/parameters/path"); path.IsAbs(own) {
 		dirs = append([]string{own}, dirs...)
 	}
 	given := map[string]bool{}

@@ -44,7 +44,7 @@ func (p *plan) features() error {
 		if bySite {
 			e.Rule = "the site's features"
 		}
-		for _, name := range sorted(p.Node.Names(f.dir)) {
+		for _, name := range sorted(p.Host.Names(f.dir)) {
 			if !slices.ContainsFunc(f.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 				continue
 			}

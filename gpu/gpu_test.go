@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 const version = "550.54.15"
@@ -25,14 +26,17 @@ func eight(t testing.TB) *fakenode.Node {
 // ask returns the request of a Slurm task on that host, in an image with glibc 2.36.
 func ask(t testing.TB, n *fakenode.Node, env ...string) Request {
 	return Request{
-		Node: n.Tree(), Image: fakenode.Image(t, "2.36").Tree(), Arch: "amd64", Slurm: true, Env: env,
-		Mounts: []specs.Mount{{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}},
+		Scene: scene.Scene{
+			Host: n.Tree(), Image: fakenode.Image(t, "2.36").Tree(), Arch: "amd64", Env: env,
+			Mounts: []specs.Mount{{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}},
+		},
+		Slurm: true,
 	}
 }
 
 // An outcome is a result in a form that tests can query.
 type outcome struct {
-	Result
+	scene.Proposal
 	t       testing.TB
 	devices []string // without /dev/
 	rules   map[string]string
@@ -52,9 +56,9 @@ func mustGive(t testing.TB, r Request) outcome {
 	return look(t, result)
 }
 
-func look(t testing.TB, result Result) outcome {
+func look(t testing.TB, result scene.Proposal) outcome {
 	o := outcome{
-		Result: result, t: t, rules: map[string]string{}, env: map[string]string{}, mounts: map[string]string{},
+		Proposal: result, t: t, rules: map[string]string{}, env: map[string]string{}, mounts: map[string]string{},
 		links: map[string]string{}, files: map[string]string{},
 	}
 	for _, e := range result.Edits {

@@ -227,9 +227,9 @@ func (p *plan) shadowed() (mounts []specs.Mount) {
 	}
 	view := linker.NewView(p.Image, nil)
 	defer view.Close()
-	view.Mount(p.Mounts, p.Node)
+	view.Mount(p.Mounts, p.Host)
 	loader := linker.New(view, p.Arch, nil).In(linker.Environment{LibraryPath: search, Cwd: p.Cwd})
-	loader.Machine = p.Node
+	loader.Machine = p.Host
 	dirs := loader.LibraryPath(nil)
 	covered := map[string]bool{}
 	for _, dir := range dirs[:min(len(dirs), mostDirs)] {

@@ -57,15 +57,15 @@ func (c card) integrated() bool { return strings.HasSuffix(c.bus, ":00:02.0") }
 // Level Zero also uses.
 func (p *plan) intelCards() []card {
 	var cards []card
-	for _, name := range sorted(p.Node.Names("/sys/class/drm")) {
+	for _, name := range sorted(p.Host.Names("/sys/class/drm")) {
 		if !strings.HasPrefix(name, "renderD") {
 			continue
 		}
-		device, err := p.Node.Resolve("/sys/class/drm/" + name + "/device")
-		if err != nil || p.Node.ReadLine(device+"/vendor") != intelVendor {
+		device, err := p.Host.Resolve("/sys/class/drm/" + name + "/device")
+		if err != nil || p.Host.ReadLine(device+"/vendor") != intelVendor {
 			continue
 		}
-		d, err := p.Node.Device("/dev/dri/" + name)
+		d, err := p.Host.Device("/dev/dri/" + name)
 		if err != nil {
 			continue
 		}

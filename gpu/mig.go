@@ -37,7 +37,7 @@ const (
 // migMinorNumbers reads the device number of each capability, from lines such as
 // "gpu0/gi1/ci0/access 13" and "config 1".
 func (p *plan) migMinorNumbers() map[string]string {
-	data, err := p.Node.ReadFile(migMinors)
+	data, err := p.Host.ReadFile(migMinors)
 	if err != nil {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (p *plan) addParts(cards []card) {
 	minors := map[string]string(nil)
 	for i, c := range cards {
 		base := fmt.Sprintf("%s/gpu%d/mig", migCaps, c.minor)
-		instances := sorted(p.Node.Names(base))
+		instances := sorted(p.Host.Names(base))
 		if len(instances) == 0 {
 			continue
 		}
@@ -66,7 +66,7 @@ func (p *plan) addParts(cards []card) {
 		}
 		var denied error
 		for _, gi := range instances {
-			for _, ci := range sorted(p.Node.Names(base + "/" + gi)) {
+			for _, ci := range sorted(p.Host.Names(base + "/" + gi)) {
 				m, err := p.part(c, gi, ci, minors)
 				switch {
 				case errors.Is(err, unix.EPERM):
@@ -102,7 +102,7 @@ func (p *plan) part(c card, gi, ci string, minors map[string]string) (part, erro
 		{fmt.Sprintf("gpu%d/%s/access", c.minor, gi), &m.gi},
 		{fmt.Sprintf("gpu%d/%s/%s/access", c.minor, gi, ci), &m.ci},
 	} {
-		d, err := p.Node.ReadOnlyDevice(capDevices + minors[capability.name])
+		d, err := p.Host.ReadOnlyDevice(capDevices + minors[capability.name])
 		if err != nil {
 			return m, err
 		}
@@ -217,7 +217,7 @@ func (p *plan) migControl() {
 			continue
 		}
 		minor := p.migMinorNumbers()[control.name]
-		d, err := p.Node.ReadOnlyDevice(capDevices + minor)
+		d, err := p.Host.ReadOnlyDevice(capDevices + minor)
 		if minor == "" || err != nil || d.Denied != nil {
 			p.warn(control.variable + " is set, but the task may not use this capability")
 			continue
@@ -238,7 +238,7 @@ func (p *plan) imexChannels() {
 		return
 	}
 	e := bundle.Edit{From: "nvidia IMEX channels", Rule: "NVIDIA_IMEX_CHANNELS, or all that a Slurm task may use"}
-	for _, name := range sorted(p.Node.Names(dir)) {
+	for _, name := range sorted(p.Host.Names(dir)) {
 		number, ok := strings.CutPrefix(name, "channel")
 		if !ok || !all && !slices.Contains(asked, number) {
 			continue

@@ -96,7 +96,7 @@ func TestMIGByVisibleDevices(t *testing.T) {
 	o := mustGive(t, r)
 	wants(t, "GPUs with instances", o.gpus(), "4 5")
 	says(t, strings.Join(o.Warnings, "\n"), "but only the driver knows which of 5 MIG instances that is")
-	r.Node = eight(t).Tree()
+	r.Host = eight(t).Tree()
 	says(t, refused(t, r), "no MIG instance is in the allocation")
 }
 

@@ -37,7 +37,7 @@ func readOnly(d host.Device) bundle.Device {
 
 // device returns a device node that the container gets if the task may use it.
 func (p *plan) device(path string) (bundle.Device, bool) {
-	d, err := p.Node.Device(path)
+	d, err := p.Host.Device(path)
 	if err != nil || d.Denied != nil {
 		return bundle.Device{}, false
 	}
@@ -46,7 +46,7 @@ func (p *plan) device(path string) (bundle.Device, bool) {
 
 // required returns a device node that the GPUs cannot do without.
 func (p *plan) required(path string) (bundle.Device, error) {
-	d, err := p.Node.Device(path)
+	d, err := p.Host.Device(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return bundle.Device{}, fmt.Errorf("give GPUs: there is no %s on this host", path)
@@ -69,7 +69,7 @@ func (p *plan) missingGroup(nodes []host.Device) error {
 		}
 		gid := strconv.FormatUint(uint64(d.GID), 10)
 		group := "group " + gid
-		if name := p.Node.GroupName(gid); name != "" {
+		if name := p.Host.GroupName(gid); name != "" {
 			group = "group " + name
 		}
 		return fmt.Errorf("give GPUs: no permission for %s: it is for %s (mode %04o), and the task is not a member", d.Path, group, d.Perm)
@@ -81,11 +81,11 @@ func (p *plan) missingGroup(nodes []host.Device) error {
 // nodes.
 func (p *plan) driNodes(sysfs string) []host.Device {
 	var nodes []host.Device
-	for _, name := range sorted(p.Node.Names(sysfs + "/drm")) {
+	for _, name := range sorted(p.Host.Names(sysfs + "/drm")) {
 		if !strings.HasPrefix(name, "card") && !strings.HasPrefix(name, "renderD") || strings.Contains(name, "-") {
 			continue // connectors have names such as card0-DP-1
 		}
-		if d, err := p.Node.Device("/dev/dri/" + name); err == nil {
+		if d, err := p.Host.Device("/dev/dri/" + name); err == nil {
 			nodes = append(nodes, d)
 		}
 	}
@@ -105,8 +105,8 @@ func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
 		return nil
 	}
 	var links []bundle.Link
-	for _, name := range sorted(p.Node.Names(driLinks)) {
-		target, err := p.Node.Readlink(driLinks + "/" + name)
+	for _, name := range sorted(p.Host.Names(driLinks)) {
+		target, err := p.Host.Readlink(driLinks + "/" + name)
 		if err == nil && given[path.Join(driLinks, target)] {
 			links = append(links, bundle.Link{Path: driLinks + "/" + name, Target: target})
 		}
@@ -120,5 +120,5 @@ const driLinks = "/dev/dri/by-path"
 // asIs returns a mount of a path of the host at the same path. The flags are those of
 // the host's /dev.
 func (p *plan) asIs(at, option string) specs.Mount {
-	return bundle.Bind(p.Node.HostPath(at), at, option)
+	return bundle.Bind(p.Host.HostPath(at), at, option)
 }

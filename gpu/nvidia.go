@@ -108,7 +108,7 @@ func (p *plan) findNVIDIA() []card {
 	var cards []card
 	seen := map[int]bool{}
 	for _, info := range p.nvidiaInformation() {
-		d, err := p.Node.Device("/dev/nvidia" + strconv.Itoa(info.Minor))
+		d, err := p.Host.Device("/dev/nvidia" + strconv.Itoa(info.Minor))
 		if err != nil || seen[info.Minor] {
 			continue
 		}
@@ -125,7 +125,7 @@ func (p *plan) findNVIDIA() []card {
 		if !ok || seen[minor] {
 			continue
 		}
-		if d, err := p.Node.Device("/dev/" + entry.Name()); err == nil {
+		if d, err := p.Host.Device("/dev/" + entry.Name()); err == nil {
 			cards = append(cards, card{nodes: []host.Device{d}, label: d.Path, minor: minor})
 		}
 	}
@@ -150,7 +150,7 @@ type information struct {
 // are kept until the next boot.
 func (p *plan) nvidiaInformation() []information {
 	const dir = "/proc/driver/nvidia/gpus"
-	buses := sorted(p.Node.Names(dir))
+	buses := sorted(p.Host.Names(dir))
 	key := p.bootID() + " " + p.driverVersion() + " " + strings.Join(buses, " ")
 	if len(buses) == 0 {
 		return nil
@@ -162,7 +162,7 @@ func (p *plan) nvidiaInformation() []information {
 	}
 	var all []information
 	for _, bus := range buses {
-		data, err := p.Node.ReadFile(dir + "/" + bus + "/information")
+		data, err := p.Host.ReadFile(dir + "/" + bus + "/information")
 		if err != nil {
 			continue
 		}

@@ -49,14 +49,14 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 		switch {
 		case hidden[at] || p.terminals(e, at, entry):
 		case entry.Type() == fs.ModeSymlink:
-			if target, err := p.Node.Readlink(at); err == nil && target != "" {
+			if target, err := p.Host.Readlink(at); err == nil && target != "" {
 				e.Links = append(e.Links, bundle.Link{Path: at, Target: target})
 			}
 		case entry.IsDir() && hidden.below(at):
-			p.fillDev(e, at, inNameOrder(p.Node.Entries(at)), hidden)
+			p.fillDev(e, at, inNameOrder(p.Host.Entries(at)), hidden)
 		case entry.IsDir():
 			e.Mounts = append(e.Mounts, p.asIs(at, "rbind"))
-		case p.Node.Readable(at):
+		case p.Host.Readable(at):
 			e.Mounts = append(e.Mounts, p.asIs(at, "bind"))
 		}
 	}
@@ -68,7 +68,7 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 // /dev/pts: then the container has terminals of its own, and the one that it is started
 // at is its console.
 func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
-	own := func() bool { return p.Node.Exists("/dev/ptmx") && !p.Node.Readable("/dev/pts/ptmx") }
+	own := func() bool { return p.Host.Exists("/dev/ptmx") && !p.Host.Readable("/dev/pts/ptmx") }
 	switch {
 	case at == "/dev/ptmx" && entry.Type() != fs.ModeSymlink:
 		e.Links = append(e.Links, bundle.Link{Path: at, Target: "pts/ptmx"})
@@ -89,7 +89,7 @@ func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
 // devEntries returns the entries of /dev, in the order of their names.
 func (p *plan) devEntries() []fs.DirEntry {
 	if p.dev == nil {
-		p.dev = inNameOrder(p.Node.Entries("/dev"))
+		p.dev = inNameOrder(p.Host.Entries("/dev"))
 	}
 	return p.dev
 }
@@ -133,8 +133,8 @@ func (p *plan) otherGPUs() set {
 		p.otherIntel(others)
 	}
 	if others.below("/dev/dri") {
-		for _, name := range p.Node.Names(driLinks) {
-			target, err := p.Node.Readlink(driLinks + "/" + name)
+		for _, name := range p.Host.Names(driLinks) {
+			target, err := p.Host.Readlink(driLinks + "/" + name)
 			if err == nil && others[path.Join(driLinks, target)] {
 				others[driLinks+"/"+name] = true
 			}
@@ -158,8 +158,8 @@ func (p *plan) otherNVIDIA(others set) {
 				others["/dev/"+entry.Name()] = true
 			}
 		}
-		for _, name := range p.Node.Names("/dev/dri") {
-			if p.Node.ReadLine("/sys/class/drm/"+name+"/device/vendor") == nvidiaVendor {
+		for _, name := range p.Host.Names("/dev/dri") {
+			if p.Host.ReadLine("/sys/class/drm/"+name+"/device/vendor") == nvidiaVendor {
 				others["/dev/dri/"+name] = true
 			}
 		}
@@ -178,7 +178,7 @@ func (p *plan) otherNVIDIA(others set) {
 // any instance there are two device nodes, to configure and to monitor MIG.
 func (p *plan) otherParts(others set) {
 	const dir, prefix = "/dev/nvidia-caps", "nvidia-cap"
-	names := p.Node.Names(dir)
+	names := p.Host.Names(dir)
 	if len(names) <= 2 {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 // bootID returns an identifier that changes at every boot of the host.
 func (p *plan) bootID() string {
 	if p.boot == "" {
-		p.boot = p.Node.ReadLine("/proc/sys/kernel/random/boot_id")
+		p.boot = p.Host.ReadLine("/proc/sys/kernel/random/boot_id")
 	}
 	return p.boot
 }

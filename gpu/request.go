@@ -13,20 +13,15 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
-	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/scene"
 	"github.com/ocishim/ocishim/internal/text"
 )
 
 // A Request describes a container that may get GPUs.
 type Request struct {
-	Node  *host.Tree // the host
-	Image *host.Tree // the container's root file system
-	Arch  string     // of both, as in GOARCH
+	scene.Scene
 
-	Env         []string          // the container's, with Slurm's variables
 	Annotations map[string]string // the container's; those with the prefix of CDI request devices
-	Cwd         string            // the working directory, for relative search paths
-	Mounts      []specs.Mount     // the container's, as earlier edits leave them
 
 	// Slurm means that the container is a Slurm task and gets its allocation. Otherwise
 	// an engine is the caller, and the container's variables decide.
@@ -43,15 +38,6 @@ type Request struct {
 	// Terminal is the host's path of the terminal that the container is started at,
 	// such as /dev/pts/0; empty for none.
 	Terminal string
-
-	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil if none did, and
-	// the image's own counts.
-	LoaderCache []byte
-
-	// CacheDir is a directory that keeps what is known about the driver for the next
-	// call. It is created if missing, and its parent must be writable by the caller
-	// only. Empty for none.
-	CacheDir string
 
 	Site Site
 }
@@ -79,12 +65,6 @@ type Site struct {
 
 	CDIDirs     []string // directories of specifications, later ones override; default /etc/cdi and /var/run/cdi
 	RepairStale bool     // replace missing libraries that a specification of NVIDIA's names
-}
-
-// A Result holds the edits to apply.
-type Result struct {
-	Edits    []bundle.Edit
-	Warnings []string // one line each, for the user
 }
 
 // Asked reports cheaply whether a Slurm task may have GPUs. If not, Edits has nothing
@@ -123,7 +103,7 @@ func CDIAnnotation(annotations map[string]string) string {
 
 // Edits works out what the container gets. Its error is for the user: it says what was
 // requested and why it is not available.
-func Edits(r Request) (Result, error) {
+func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}, kept: set{}}
 	vendors := []struct {
 		name string
@@ -135,10 +115,10 @@ func Edits(r Request) (Result, error) {
 	}
 	asked, err := p.cdiNames()
 	if err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	if err := p.cdi(asked); err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	for _, v := range vendors {
 		// A request for individual GPUs of a vendor gets only those.
@@ -146,14 +126,14 @@ func Edits(r Request) (Result, error) {
 			continue
 		}
 		if err := v.give(p); err != nil {
-			return Result{}, err
+			return scene.Proposal{}, err
 		}
 	}
 	if _, list, ok := p.env.slurmGPUs(); r.Slurm && ok && p.given == 0 && len(asked) == 0 && !p.declined {
 		p.warn("Slurm gave this task GPUs" + inParentheses(list) + ", but this host has no device node of a GPU")
 	}
 	if err := p.finish(); err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	return p.result(), nil
 }
@@ -190,8 +170,8 @@ type planned struct {
 	forGlibc bool
 }
 
-func (p *plan) result() Result {
-	r := Result{Warnings: p.warnings}
+func (p *plan) result() scene.Proposal {
+	r := scene.Proposal{Warnings: p.warnings}
 	for _, e := range p.edits {
 		r.Edits = append(r.Edits, e.Edit)
 	}
@@ -243,7 +223,7 @@ func (p *plan) finish() error {
 func (p *plan) siteExtras() error {
 	e := bundle.Edit{From: "gpu", Rule: "the site's devices and files for any GPU"}
 	for _, path := range p.Site.Devices {
-		d, err := p.Node.Device(path)
+		d, err := p.Host.Device(path)
 		if err != nil || d.Denied != nil {
 			continue // not on every host, not for every job
 		}
@@ -260,11 +240,11 @@ func (p *plan) siteExtras() error {
 
 // bind returns a read-only mount of a file or directory of the host, if it exists.
 func (p *plan) bind(path, destination string) (specs.Mount, bool) {
-	resolved, err := p.Node.Resolve(path)
+	resolved, err := p.Host.Resolve(path)
 	if err != nil {
 		return specs.Mount{}, false
 	}
-	return bindOf(p.Node.HostPath(resolved), destination), true
+	return bindOf(p.Host.HostPath(resolved), destination), true
 }
 
 // bindOf returns the mount for a file of a driver.

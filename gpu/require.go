@@ -221,7 +221,7 @@ func (p *plan) archOf(bus string) string {
 	if bus == "" {
 		return ""
 	}
-	id, err := strconv.ParseUint(strings.TrimPrefix(p.Node.ReadLine("/sys/bus/pci/devices/"+bus+"/device"), "0x"), 16, 16)
+	id, err := strconv.ParseUint(strings.TrimPrefix(p.Host.ReadLine("/sys/bus/pci/devices/"+bus+"/device"), "0x"), 16, 16)
 	if err != nil {
 		return ""
 	}

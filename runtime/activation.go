@@ -79,8 +79,8 @@ func pmiDescriptor(entry string) (fd int, ok bool) {
 	return fd, err == nil && fd > 2 && passed(fd)
 }
 
-// pmiEdit makes a Slurm task keep PMI2's descriptor, after those that it is handed anyway.
-// libcontainer numbers what it passes on, so the task is told another number. The file is nil
+// pmiEdit makes the process keep PMI2's descriptor, after those that it is handed anyway.
+// libcontainer numbers what it passes on, so the process is told another number. The file is nil
 // where there is no such descriptor.
 func pmiEdit(env []string, handed int) (bundle.Edit, *os.File) {
 	e := bundle.Edit{From: "PMI2", Rule: "its descriptor gets another number"}

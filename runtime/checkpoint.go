@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/runc/libcontainer"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // CheckpointOptions says what criu(8) is to do, in libcontainer's words: where
@@ -54,12 +56,12 @@ func (c *Container) checkpoint(o *CheckpointOptions) error {
 	if err := canCheckpoint(); err != nil {
 		return err
 	}
-	if err := c.lockPatiently(); err != nil {
+	if err := c.lock(); err != nil {
 		return err
 	}
-	defer c.unlock()
-	if status := c.Status(); status != Running && status != Paused {
-		return fmt.Errorf("%w: it is %s", ErrNotRunning, status)
+	defer c.entry.Unlock()
+	if status := c.Status(); status != entry.Running && status != entry.Paused {
+		return fmt.Errorf("%w: it is %s", entry.ErrNotRunning, status)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {
@@ -109,7 +111,7 @@ func criuError(err error, o *CheckpointOptions, log string) error {
 		dir = o.ImagesDirectory
 	}
 	path := filepath.Join(dir, log)
-	data, rerr := readRegular(path, maxCriuLog)
+	data, rerr := entry.ReadFile(path, maxCriuLog)
 	if rerr != nil {
 		return err
 	}

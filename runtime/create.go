@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
@@ -26,12 +26,12 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if !b.Spec.Process.Terminal && o.ConsoleSocket != "" {
 		return nil, errors.New("create container: --console-socket is given, but process.terminal is not set")
 	}
-	ignoreNothing()
+	stopIgnoringSignals()
 	l, err := newLaunch(s, b, o)
 	if err != nil {
 		return nil, err
 	}
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	if err := l.create(); err != nil {
 		l.abort()
 		return nil, err
@@ -70,12 +70,13 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 		Boot:        process.BootID(),
 		Numbering:   process.Numbering(),
 		Launcher:    self,
-		Step:        o.Step,
-		Kept:        o.Keep,
+		Lifetime:    o.Lifetime,
+		Signals:     o.Signals,
+		Cgroup:      o.Cgroup,
 
 		NotifySocket: o.NotifySocket,
 	}
-	if o.Step {
+	if o.Watch == WatchSlurmstepd {
 		r.Daemon = stepDaemon()
 	}
 	c, err := s.claim(r)
@@ -98,7 +99,7 @@ func (l *launch) prepare() error {
 	}
 	warnOfIgnored(l.b.ID, l.b.Spec)
 	var err error
-	if l.ofImage, err = plan(l.b, l.c.dir, l.o); err != nil {
+	if l.ofImage, err = plan(l.b, l.c.dir(), l.o); err != nil {
 		return fmt.Errorf("plan container %q: %w", l.b.ID, err)
 	}
 	if err := l.check(); err != nil {
@@ -108,6 +109,9 @@ func (l *launch) prepare() error {
 		return err
 	}
 	l.mounts = l.b.Spec.Mounts
+	if err := enterBundle(l.b); err != nil {
+		return err
+	}
 	l.lc, err = l.c.newContainer(l.b, l.o)
 	return err
 }
@@ -125,7 +129,7 @@ func (l *launch) prepareProcess() error {
 	handed := l.o.ListenFDs + l.o.PreserveFDs
 	edits := []bundle.Edit{capabilitiesEdit(l.b), home}
 	var pmi *os.File
-	if l.o.Step {
+	if l.o.Descriptors == DescriptorsAndPMI {
 		var e bundle.Edit
 		e, pmi = pmiEdit(l.b.Spec.Process.Env, handed)
 		edits = append(edits, e)
@@ -186,7 +190,7 @@ func (l *launch) start() error {
 	}
 	defer closeSocket()
 	if err := l.bringUp(); err != nil {
-		return explain(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.mounts, err))
+		return libcontainerError(fmt.Sprintf("launch container %q", l.b.ID), l.process.Args[0], ofMount(l.mounts, err))
 	}
 	pid, err := l.process.Pid()
 	if err != nil {
@@ -207,13 +211,13 @@ func (l *launch) start() error {
 			return err
 		}
 	}
-	return l.c.Record.write(l.c.dir)
+	return l.c.write()
 }
 
 // bringUp has libcontainer make the container.
 func (l *launch) bringUp() error {
 	if l.o.Restore == nil {
-		return inSequence(func() error { return l.lc.Start(l.process) })
+		return withOneProcessor(func() error { return l.lc.Start(l.process) })
 	}
 	if err := l.lc.Restore(l.process, l.o.Restore); err != nil {
 		return criuError(err, l.o.Restore, "restore.log")
@@ -221,8 +225,8 @@ func (l *launch) bringUp() error {
 	return nil
 }
 
-// abort removes what a failed launch left, the entry included; only a Slurm
-// task leaves a tombstone, for the cleanup that will ask for it.
+// abort removes what a failed launch left, the entry included, unless a tombstone is
+// to stay for a cleanup that will ask for it.
 func (l *launch) abort() {
 	if l.process != nil && l.c.Init.Pid != 0 {
 		_ = l.process.Signal(unix.SIGKILL)
@@ -234,7 +238,7 @@ func (l *launch) abort() {
 	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
 		_ = os.Remove(l.o.PidFile)
 	}
-	if l.o.Step {
+	if l.o.Lifetime.leavesTombstone() {
 		_ = l.c.bury(ExitLaunchFailed)
 		return
 	}
@@ -248,7 +252,7 @@ const ExitLaunchFailed = 125
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {
-		removeTree(filepath.Join(c.dir, name))
+		entry.RemoveTree(c.entry.File(name))
 	}
-	return c.write(c.dir)
+	return c.write()
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // editsFile is the part of an entry that says what was changed in the bundle's
@@ -21,7 +21,7 @@ func (c *Container) keepEdits(edits []bundle.Edit) error {
 	}
 	data, err := bundle.Marshal(bundle.WithoutContent(edits))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(c.dir, editsFile), data, 0o600)
+		err = os.WriteFile(c.entry.File(editsFile), data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("keep edits of container %q: %w", c.ID, err)
@@ -32,12 +32,12 @@ func (c *Container) keepEdits(edits []bundle.Edit) error {
 // Edits is what was changed in the bundle's spec, a JSON array of bundle.Edit, for
 // as long as the container's state is there.
 func (c *Container) Edits() (json.RawMessage, error) {
-	data, err := readRegular(filepath.Join(c.dir, editsFile), maxRecord)
+	data, err := entry.ReadFile(c.entry.File(editsFile), entry.MaxRecord)
 	if errors.Is(err, os.ErrNotExist) {
 		return json.RawMessage("[]"), nil
 	}
 	if err == nil && !json.Valid(data) {
-		err = errGarbage
+		err = entry.ErrGarbage
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read edits of container %q: %w", c.ID, err)

@@ -7,6 +7,8 @@ import (
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/types"
 	"github.com/sirupsen/logrus"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // An Event is a line of `events`, in the words of runc: of type "stats", with
@@ -25,9 +27,9 @@ func (c *Container) Stats() (*Event, error) {
 // measurable loads a container that runs and has a cgroup.
 func (c *Container) measurable() (*libcontainer.Container, error) {
 	if !c.alive() {
-		return nil, ErrNotRunning
+		return nil, entry.ErrNotRunning
 	}
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return nil, ErrNoCgroup
 	}
 	lc, err := c.libcontainer()

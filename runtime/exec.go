@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -26,7 +26,7 @@ func (c *Container) keepProcess(p *specs.Process) error {
 	if err != nil {
 		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, processFile), data, 0o600); err != nil {
+	if err := os.WriteFile(c.entry.File(processFile), data, 0o600); err != nil {
 		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
 	}
 	return nil
@@ -41,7 +41,7 @@ func (c *Container) Process() (*specs.Process, error) {
 		}
 		return t.Process(), nil
 	}
-	data, err := readRegular(filepath.Join(c.dir, processFile), maxProcess)
+	data, err := entry.ReadFile(c.entry.File(processFile), maxProcess)
 	if err != nil {
 		return nil, fmt.Errorf("read process of container %q: %w", c.ID, err)
 	}
@@ -71,9 +71,9 @@ type ExecOptions struct {
 // container that was launched in place it is the caller: Exec does not return then.
 func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	switch status := c.Status(); {
-	case status == Stopped || status == Creating:
-		return 0, fmt.Errorf("add process to container %q: %w: it is %s", c.ID, ErrNotRunning, status)
-	case status == Paused && !o.IgnorePaused:
+	case status == entry.Stopped || status == entry.Creating:
+		return 0, fmt.Errorf("add process to container %q: %w: it is %s", c.ID, entry.ErrNotRunning, status)
+	case status == entry.Paused && !o.IgnorePaused:
 		return 0, fmt.Errorf("add process to container %q: %w", c.ID, ErrPaused)
 	case o.ConsoleSocket != "" && (!o.Detach || !p.Terminal):
 		return 0, fmt.Errorf("add process to container %q: a console socket is for a detached process with a terminal", c.ID)
@@ -115,16 +115,16 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	if o.Detach {
 		return 0, c.execDetached(lc, process, p.Terminal, o)
 	}
-	sup := newSupervisor()
+	sup := becomeSupervisor()
 	defer sup.release()
-	sup.process, sup.step, sup.listens = process, c.Step, true
+	sup.process, sup.policy, sup.listens = process, c.Signals, true
 	sup.catch()
 	<-sup.caught
 	if err := sup.hear(); err != nil {
 		return 0, err
 	}
 	err = sup.start(p.Terminal, os.Stdin, os.Stdout, os.Stderr, func() error {
-		sup.target, err = c.add(lc, process, o.PidFile)
+		sup.app, err = c.add(lc, process, o.PidFile)
 		sup.words.leave()
 		return err
 	})
@@ -168,15 +168,15 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 	} else {
 		inheritStdio(p)
 	}
-	ignoreNothing()
+	stopIgnoringSignals()
 	_, err := c.add(lc, p, o.PidFile)
 	return err
 }
 
 // add starts the process; one whose pid cannot be told to the caller is ended.
 func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (process.ID, error) {
-	if err := inSequence(func() error { return lc.Run(p) }); err != nil {
-		return process.ID{}, explain(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
+	if err := withOneProcessor(func() error { return lc.Run(p) }); err != nil {
+		return process.ID{}, libcontainerError(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
 	}
 	pid, err := p.Pid()
 	if err != nil {

@@ -42,8 +42,7 @@ func foresee(b *bundle.Bundle, o LaunchOptions) error {
 			return err
 		}
 	}
-	if o.Step && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
-		// Slurm 22.05 gives the task a terminal and does not say so.
+	if o.Terminal == TerminalOfCaller && !b.Spec.Process.Terminal && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		if err := amend(b, bundle.Edit{From: "terminal", Terminal: true}); err != nil {
 			return err
 		}

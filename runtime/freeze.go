@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -20,12 +21,12 @@ func (c *Container) Pause() error { return c.freeze("pause", (*libcontainer.Cont
 func (c *Container) Resume() error { return c.freeze("resume", (*libcontainer.Container).Resume) }
 
 func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) error {
-	if err := c.lockPatiently(); err != nil {
+	if err := c.lock(); err != nil {
 		return fmt.Errorf("%s container %q: %w", verb, c.ID, err)
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if !c.alive() {
-		return fmt.Errorf("%s container %q: %w", verb, c.ID, ErrNotRunning)
+		return fmt.Errorf("%s container %q: %w", verb, c.ID, entry.ErrNotRunning)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {
@@ -40,10 +41,10 @@ func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) 
 	return nil
 }
 
-// paused tells whether the container's cgroup is frozen. A Slurm task has none:
-// Slurm suspends it by its own.
+// paused reports whether the container's cgroup is frozen. The caller's is not the
+// container's: Slurm suspends a task by its own.
 func (c *Container) paused() bool {
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return false
 	}
 	lc, err := c.libcontainer()
@@ -58,7 +59,7 @@ func (c *Container) paused() bool {
 // frozen process does not even die of SIGKILL. The same holds for the cgroups below,
 // which another runtime in the container may have made and frozen.
 func (c *Container) thaw() {
-	if c.Step {
+	if c.Cgroup == CallersCgroup {
 		return
 	}
 	lc, err := c.libcontainer()

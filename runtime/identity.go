@@ -27,11 +27,11 @@ const nobodysGroup = 65534
 // safePath is where the host's own programs are looked for in root's place.
 const safePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Become gives up root for good: all ids become the user's, no other group and no
+// GiveUpRoot makes this process the user's for good: all ids become the user's, no other group and no
 // capability is kept, no open file is passed on, and nothing of root's environment, signal
 // mask and session keyring. It is an error when any of that did not take effect; that the
 // keyring did not is one for what starts a program, see mayLaunch.
-func Become(uid, gid int) error {
+func GiveUpRoot(uid, gid int) error {
 	if uid <= 0 || gid < 0 {
 		return fmt.Errorf("become uid %d gid %d: both must be an ordinary user's", uid, gid)
 	}

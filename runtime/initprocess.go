@@ -18,10 +18,10 @@ const supervisedName = "ocishim-supervised"
 // libcontainer hands on ours to what it starts, which keeps it from the application.
 const processorsVariable = "GOMAXPROCS"
 
-// inSequence has what libcontainer starts work in one thread at a time until it
-// becomes the application. It has one thing to do after the other; more threads
+// withOneProcessor calls start while our environment has what libcontainer starts work in
+// one thread at a time until it becomes the application. It has one thing to do after the other; more threads
 // would only look for work, which 64 tasks of a node feel.
-func inSequence(start func() error) error {
+func withOneProcessor(start func() error) error {
 	if os.Getenv(processorsVariable) == "" {
 		_ = os.Setenv(processorsVariable, "1") // it fails for odd names only
 		defer func() { _ = os.Unsetenv(processorsVariable) }()
@@ -29,15 +29,14 @@ func inSequence(start func() error) error {
 	return start()
 }
 
-// InitProcess is the entry point of a container's first process, which
-// libcontainer starts as `ocishim init`. It must run before main: by then the
-// C constructor has entered the namespaces. It returns only in any other
-// process.
+// BecomeInit makes this process the first one of a container, where it is the one that
+// libcontainer started for that as `ocishim init`: it returns only in any other process. It
+// must run before main: by then the C constructor has entered the namespaces.
 //
 // The first process of a supervised container dies with its supervisor, and
 // its pid namespace with it: that way nothing outlives a supervisor that got
 // SIGKILL. libcontainer's own setting does not survive its clones.
-func InitProcess() {
+func BecomeInit() {
 	becomeOdd()
 	if len(os.Args) != 2 || os.Args[1] != "init" || os.Getenv("_LIBCONTAINER_INITPIPE") == "" {
 		return

@@ -28,9 +28,10 @@ type lastWords struct {
 	said   chan string // one value, when the process has ended or executed
 }
 
-// listen gives the process a place for its last words, behind the descriptors that the
-// application gets. The process finds its number in our name, see InitProcess.
-func listen(p *libcontainer.Process) (*lastWords, error) {
+// listenByName gives the process a place for its last words, behind the descriptors that the
+// application gets. The process finds its number in our name, os.Args[0]; see
+// BecomeInit.
+func listenByName(p *libcontainer.Process) (*lastWords, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make pipe for errors of a launch: %w", err)

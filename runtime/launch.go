@@ -50,11 +50,7 @@ type LaunchOptions struct {
 	// first moment.
 	Restore *CheckpointOptions
 
-	// Step marks a task of a Slurm step, see Record.Step. Its unhandled
-	// signals have their default effect, and nothing is written to its image.
-	Step bool
-	// Keep leaves a tombstone after the end, as for a Slurm task.
-	Keep bool
+	Policies
 	// Output is where CreateSupervised puts the output of a Slurm task; the entry's
 	// own file when empty.
 	Output string
@@ -78,7 +74,7 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err 
 	if err := inject(b, dir, false); err != nil {
 		return nil, err
 	}
-	if o.Step || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
+	if o.Image == ImageReadOnly || o.InPlace || injected || !utf8.ValidString(b.Rootfs) || unix.Access(b.Rootfs, unix.W_OK) != nil {
 		return addMountPoints(b, dir, mountpoints.Options{ByPath: true, Strict: o.InPlace})
 	}
 	return nil, nil
@@ -90,10 +86,19 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// newContainer makes libcontainer's container from the planned bundle.
+// enterBundle makes the bundle our working directory: libcontainer takes that for the
+// bundle, and a task's own may be gone.
+func enterBundle(b *bundle.Bundle) error {
+	if err := os.Chdir(b.Dir); err != nil {
+		return fmt.Errorf("enter bundle: %w", err)
+	}
+	return nil
+}
+
+// newContainer makes libcontainer's container from the planned bundle, in which we are.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
-	name := filepath.Base(c.dir)
-	names, err := nameable(b, c.dir)
+	name := c.entry.Name()
+	names, err := nameable(b, c.dir())
 	if err != nil {
 		return nil, err
 	}
@@ -107,27 +112,23 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	c.keepPoststart(b.Spec, config)
 	switch {
 	case os.Geteuid() == 0:
-	case o.Step:
+	case o.Cgroup == CallersCgroup:
 		stayInCgroup(config.Cgroups)
 	case o.RootlessCgroups && !o.SystemdCgroup && config.Cgroups.Path == "" && !mayMakeCgroup():
 		goWithoutCgroup(config.Cgroups)
 	}
-	lc, err := libcontainer.Create(filepath.Join(c.dir, libcontainerDir), name, config)
+	lc, err := libcontainer.Create(c.entry.File(libcontainerDir), name, config)
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)
 	}
 	return lc, c.recordCgroups(lc)
 }
 
-// convert says in libcontainer's words what the planned bundle's container is.
+// convert says in libcontainer's words what the container of the planned bundle is, in
+// which we are.
 func convert(b *bundle.Bundle, o LaunchOptions, name string) (*configs.Config, error) {
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
-	// libcontainer takes the working directory for the bundle; a task's own may
-	// be gone.
-	if err := os.Chdir(b.Dir); err != nil {
-		return nil, fmt.Errorf("enter bundle: %w", err)
-	}
 	config, err := specconv.CreateLibcontainerConfig(&specconv.CreateOpts{
 		CgroupName:       name,
 		UseSystemdCgroup: o.SystemdCgroup,
@@ -156,7 +157,7 @@ func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 		return nil
 	}
 	c.Cgroups = state.CgroupPaths
-	return c.write(c.dir)
+	return c.write()
 }
 
 // newProcess converts the spec's process to libcontainer's.

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -58,15 +59,15 @@ func (c *Container) undo() error {
 // execute has the first process execute the application, under the lock. The relay
 // is nil when nobody wants to hear of its readiness.
 func (c *Container) execute() (*relay, error) {
-	if err := c.lockPatiently(); err != nil {
+	if err := c.lock(); err != nil {
 		return nil, err
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if err := c.here(); err != nil {
 		return nil, err
 	}
-	if status := c.Status(); status != Created {
-		return nil, fmt.Errorf("%w: it is %s", ErrNotCreated, status)
+	if status := c.Status(); status != entry.Created {
+		return nil, fmt.Errorf("%w: it is %s", entry.ErrNotCreated, status)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {
@@ -84,7 +85,7 @@ const maxLibcontainerState = 64 << 20
 
 // libcontainerState is the directory that libcontainer makes for the container.
 func (c *Container) libcontainerState() string {
-	return filepath.Join(c.dir, libcontainerDir, filepath.Base(c.dir))
+	return filepath.Join(c.entry.File(libcontainerDir), c.entry.Name())
 }
 
 // libcontainer loads libcontainer's container. Its state is checked before: it
@@ -93,10 +94,10 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 	if c.InPlace {
 		return nil, ErrInPlace
 	}
-	if _, err := readRegular(filepath.Join(c.libcontainerState(), "state.json"), maxLibcontainerState); err != nil {
+	if _, err := entry.ReadFile(filepath.Join(c.libcontainerState(), "state.json"), maxLibcontainerState); err != nil {
 		return nil, err
 	}
-	return libcontainer.Load(filepath.Join(c.dir, libcontainerDir), filepath.Base(c.dir))
+	return libcontainer.Load(c.entry.File(libcontainerDir), c.entry.Name())
 }
 
 // Kill sends the signal to the container's first process; to every process of
@@ -104,7 +105,7 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 // process would not end the others. The first one gets it first: otherwise a shell that
 // waits for the others may have ended by itself. What a first process that has ended left
 // in the cgroup can still be reached in these two ways. A container of which nothing runs
-// is ErrNotRunning. Signal 0 changes nothing: there is an error or there is none.
+// is entry.ErrNotRunning. Signal 0 changes nothing: there is an error or there is none.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if err := c.here(); err != nil {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
@@ -113,7 +114,7 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 		if (all || sig == unix.SIGKILL) && c.killRest(sig) {
 			return nil
 		}
-		return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+		return fmt.Errorf("kill container %q: %w", c.ID, entry.ErrNotRunning)
 	}
 	var others []process.ID
 	if own := hasOwnPidNamespace(c.Init.Pid); all || sig == unix.SIGKILL && !own {
@@ -169,7 +170,7 @@ func (c *Container) signal(sig unix.Signal) error {
 	if !c.waiting() {
 		awaitExec(c.Init)
 	}
-	if !c.Step {
+	if c.Signals == SignalsAsSent {
 		return c.Init.Signal(sig)
 	}
 	sent := effective(c.Init, sig)
@@ -186,12 +187,12 @@ const imposedFile = "imposed"
 // noteImposed lets the supervisor give the status that the signal would have
 // given; without the note it is that of SIGKILL.
 func (c *Container) noteImposed(sig unix.Signal) {
-	_ = os.WriteFile(filepath.Join(c.dir, imposedFile), []byte(strconv.Itoa(int(sig))), 0o600)
+	_ = os.WriteFile(c.entry.File(imposedFile), []byte(strconv.Itoa(int(sig))), 0o600)
 }
 
 // imposed is the signal that another process noted, 0 when none did.
 func (c *Container) imposed() unix.Signal {
-	data, err := readRegular(filepath.Join(c.dir, imposedFile), 8)
+	data, err := entry.ReadFile(c.entry.File(imposedFile), 8)
 	if err != nil {
 		return 0
 	}
@@ -227,7 +228,7 @@ func (c *Container) others(ownNamespace bool) []process.ID {
 // an uninterruptible call of a dead file server may take longer.
 const endPatience = 10 * time.Second
 
-// Delete removes the container. One that runs is ErrStillRunning, unless force
+// Delete removes the container. One that runs is entry.ErrStillRunning, unless force
 // kills it first. One that is only created is killed either way, as runc does.
 func (c *Container) Delete(force bool) error { return c.delete(force, c.discard) }
 
@@ -249,25 +250,25 @@ func (c *Container) DeleteTask(force bool) error {
 // delete kills the container where it may, takes down what the launch made,
 // and leaves the entry to finish.
 func (c *Container) delete(force bool, finish func() error) error {
-	err := c.lockPatiently()
-	if errors.Is(err, ErrBusy) && force {
+	err := c.lock()
+	if errors.Is(err, entry.ErrBusy) && force {
 		// Its launcher hangs, on a dead file server for example.
 		_ = c.Launcher.Signal(unix.SIGKILL)
-		err = c.lockPatiently()
+		err = c.lock()
 	}
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, entry.ErrNotFound) {
 		return nil // another delete was faster
 	}
 	if err != nil {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if err := c.here(); err != nil {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
 	}
 	if c.alive() {
 		if !force && !c.waiting() {
-			return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)
+			return fmt.Errorf("delete container %q: %w", c.ID, entry.ErrStillRunning)
 		}
 		if err := c.end(); err != nil {
 			return fmt.Errorf("delete container %q: %w", c.ID, err)
@@ -282,7 +283,7 @@ func (c *Container) delete(force bool, finish func() error) error {
 // end kills the container and waits until its first process is gone.
 func (c *Container) end() error {
 	for deadline := time.Now().Add(endPatience); ; time.Sleep(time.Millisecond) {
-		if err := c.Kill(unix.SIGKILL, false); err != nil && !errors.Is(err, ErrNotRunning) {
+		if err := c.Kill(unix.SIGKILL, false); err != nil && !errors.Is(err, entry.ErrNotRunning) {
 			return err
 		}
 		if !c.alive() {

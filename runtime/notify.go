@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -33,7 +32,7 @@ func (c *Container) newRelay() (*relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect notify socket: %w", err)
 	}
-	inner, err := listenNotify(filepath.Join(c.dir, notifyDir))
+	inner, err := listenNotify(c.entry.File(notifyDir))
 	if err != nil {
 		_ = outer.Close()
 		return nil, fmt.Errorf("make notify socket: %w", err)

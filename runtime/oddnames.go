@@ -67,7 +67,7 @@ func becomeOdd() {
 	for i, entry := range env {
 		env[i] = bundle.DecodeBytes(entry)
 	}
-	inplace.Execute(words[1:], env, words[0])
+	inplace.BecomeCommand(words[1:], env, words[0])
 }
 
 // aliases is the part of an entry with links to what has such a name.

@@ -1,22 +1,13 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
-
-// recordFile is the name of the record within an entry.
-const recordFile = "record.json"
 
 // A Record is what we keep of a container, from before anything is created
 // until delete. It is written by rename: a reader sees all of it or the last
@@ -28,11 +19,9 @@ type Record struct {
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// Step marks a task of a Slurm step: it stays as a tombstone after its end,
-	// since Slurm's cleanup asks for its state before it deletes it.
-	Step bool `json:"step,omitempty"`
-	// Kept makes any other container stay after its end, until delete.
-	Kept bool `json:"kept,omitempty"`
+	Lifetime Lifetime `json:"lifetime,omitempty"`
+	Signals  Signals  `json:"signals,omitempty"`
+	Cgroup   Cgroup   `json:"cgroup,omitempty"`
 	// Output is the file that takes the output of a container for which the
 	// caller of create has no place.
 	Output string `json:"output,omitempty"`
@@ -74,77 +63,56 @@ type Record struct {
 	elsewhere bool
 }
 
-// maxRecord bounds what is read of a record, in bytes: root reads it, and a user
-// may have written it.
-const maxRecord = 8 << 20
-
-// readRecord reads the record of an entry, and says how many bytes it has.
-func readRecord(dir string, limit int64) (*Record, int64, error) {
-	data, err := readRegular(filepath.Join(dir, recordFile), limit)
+// read reads the record and notes how many bytes it has.
+func (c *Container) read(limit int64) error {
+	f := new(recordOnDisk)
+	size, err := c.entry.Read(f, limit)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	r := new(Record)
-	if err := bundle.Unmarshal(data, r); err != nil {
-		return nil, 0, fmt.Errorf("read %s: %w: %w", filepath.Join(dir, recordFile), errGarbage, err)
-	}
-	return r, int64(len(data)), nil
-}
-
-// errGarbage says that a record is no record: what a crash of the machine, or
-// somebody's hand, made of it.
-var errGarbage = errors.New("not a record")
-
-// readRegular reads a file that may be hostile: no link is followed, nothing
-// that could block is opened, and no more than limit bytes are taken.
-func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-		return nil, fmt.Errorf("read %s: %w: %w", path, errGarbage, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("read %s: %w: %v of %d bytes", path, errGarbage, info.Mode().Type(), info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-// writeFirst writes the record of an entry that nobody else knows yet.
-func (r *Record) writeFirst(dir string) error {
-	data, err := bundle.Marshal(r)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, recordFile), data, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
-	}
+	c.Record, c.size = *f.record(), size
 	return nil
 }
 
-// write replaces the record in dir. That dir is gone is not an error: delete
-// ran in the meantime and has the last word.
-func (r *Record) write(dir string) error {
-	data, err := bundle.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
+// A recordOnDisk is a Record with what earlier versions have in place of policies. They
+// are still written: an earlier version may be asked about a container of ours, after a
+// downgrade or by a supervisor that outlived an upgrade.
+type recordOnDisk struct {
+	Record
+	Buried bool `json:"step,omitempty"` // of a Slurm task
+	Kept   bool `json:"kept,omitempty"` // of `run --keep`
+}
+
+// onDisk returns what is written of the record.
+func (r *Record) onDisk() *recordOnDisk {
+	return &recordOnDisk{
+		Record: *r, Buried: r.Lifetime.leavesTombstone(), Kept: r.Lifetime == UntilDelete || r.Lifetime == Tombstone,
 	}
-	name := filepath.Join(dir, recordFile)
-	next := name + ".new"
-	if err := os.WriteFile(next, data, 0o600); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
+}
+
+// record returns what was written, with the policies of an earlier version's.
+func (f *recordOnDisk) record() *Record {
+	r := f.Record
+	if r.Lifetime != UntilEnd {
+		return &r
 	}
-	if err := os.Rename(next, name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("write record of %s: %w", r.ID, err)
+	var p Policies
+	switch {
+	case f.Buried:
+		p = ForSlurmTask(f.Kept)
+	case f.Kept:
+		p = ForEngine(f.Kept)
+	default:
+		return &r
+	}
+	r.Lifetime, r.Signals, r.Cgroup = p.Lifetime, p.Signals, p.Cgroup
+	return &r
+}
+
+// write replaces the record; see entry.Write.
+func (c *Container) write() error {
+	if err := c.entry.Write(c.onDisk()); err != nil {
+		return fmt.Errorf("write record of %s: %w", c.ID, err)
 	}
 	return nil
 }
@@ -190,7 +158,7 @@ func (r *Record) supervised() bool {
 	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && (r.elsewhere || r.Launcher.Alive())
 }
 
-// abandoned tells whether nobody will ask for or remove the entry any more:
+// abandoned reports whether nobody will ask for or remove the entry any more:
 // its launcher was killed before it could clean up, or the Slurm step that
 // would have deleted its tombstone is gone.
 func (r *Record) abandoned() bool {
@@ -201,10 +169,12 @@ func (r *Record) abandoned() bool {
 		// Its supervisor was killed, and it lives on: a program that gains
 		// capabilities by execve loses the signal that would end it (prctl(2)).
 		return r.Supervised
-	case r.Kept:
-		return false
-	case r.Step:
+	}
+	switch r.Lifetime {
+	case UntilEnd:
+		return r.Init.Pid == 0 || r.Supervised || r.InPlace
+	case TombstoneOfStep:
 		return !r.sameBoot() || !r.Daemon.Alive()
 	}
-	return r.Init.Pid == 0 || r.Supervised || r.InPlace
+	return false // UntilDelete, Tombstone, and what a later version may add
 }

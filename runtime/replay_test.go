@@ -51,8 +51,8 @@ func launchedBundles() map[string]launched {
 			}},
 			want: "injected files,injected directories,mount points",
 		},
-		"dots":          {process: `,"cwd":"/none/../tmp"`, mounts: `{"destination":"/none/../opt","type":"tmpfs","source":"tmpfs"}`, options: LaunchOptions{Step: true}, want: "mount points"},
-		"missing":       {mounts: `{"destination":"/var/a/b","source":"HOST","options":["rbind"]},{"destination":"/tmp/x","type":"tmpfs","source":"tmpfs"}`, options: LaunchOptions{Step: true}, want: "mount points"},
+		"dots":          {process: `,"cwd":"/none/../tmp"`, mounts: `{"destination":"/none/../opt","type":"tmpfs","source":"tmpfs"}`, options: LaunchOptions{Policies: ForSlurmTask(false)}, want: "mount points"},
+		"missing":       {mounts: `{"destination":"/var/a/b","source":"HOST","options":["rbind"]},{"destination":"/tmp/x","type":"tmpfs","source":"tmpfs"}`, options: LaunchOptions{Policies: ForSlurmTask(false)}, want: "mount points"},
 		"fifo":          {linux: `,"devices":[{"path":"/dev/fifo","type":"p","major":3,"minor":4}]`, byLibcontainer: "plain devices"},
 		"no home":       {image: []string{"etc/passwd"}, byLibcontainer: "home"},
 		"no such right": {process: `,"capabilities":{"bounding":["CAP_CHOWN","CAP_MAC_ADMIN","CAP_SYS_MODULE"],"effective":["CAP_MAC_ADMIN"]}`},
@@ -60,7 +60,7 @@ func launchedBundles() map[string]launched {
 		"listening":     {options: LaunchOptions{ListenFDs: 1}, want: "systemd"},
 		"notifying":     {options: LaunchOptions{NotifySocket: "/nowhere"}, want: "systemd"},
 		"flags below":   {mounts: `{"destination":"/data","source":"HOST","options":["rbind","ro","nosuid"]}`, options: LaunchOptions{InPlace: true, NoPivot: true}},
-		"PMI2":          {process: `,"env":["PMI_FD=NUMBER"]`, options: LaunchOptions{Step: true}, byLibcontainer: "PMI2"},
+		"PMI2":          {process: `,"env":["PMI_FD=NUMBER"]`, options: LaunchOptions{Policies: ForSlurmTask(false)}, byLibcontainer: "PMI2"},
 		"of the kernel": {mounts: `{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/sys","type":"sysfs","source":"sysfs","options":["ro"]}`},
 		"odd name":      {mounts: "{\"destination\":\"/data\",\"source\":\"HOST/\xff\",\"options\":[\"bind\"]}", byLibcontainer: "names"},
 	}
@@ -187,7 +187,7 @@ func (l launched) check(t *testing.T, dir string, inPlace bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer made.c.unlock()
+	defer made.c.entry.Unlock()
 	defer made.abort()
 	var task *inplace.Task
 	if inPlace {
@@ -262,7 +262,7 @@ func compareTasks(t *testing.T, task *inplace.Task, again *bundle.Bundle, image 
 	if err != nil {
 		t.Fatal(err)
 	}
-	task.Entry, task.Parent, task.State = "", 0, nil
+	task.Entry, task.Gone, task.Parent, task.State = "", "", 0, nil
 	if got, want := marshalled(t, task), marshalled(t, want); !bytes.Equal(got, want) {
 		t.Errorf("launched is\n%s\nwant\n%s", got, want)
 	}
@@ -271,7 +271,7 @@ func compareTasks(t *testing.T, task *inplace.Task, again *bundle.Bundle, image 
 // compareContainers compares what is handed to libcontainer.
 func compareContainers(t *testing.T, made *launch, again *bundle.Bundle) {
 	t.Helper()
-	config, err := convert(again, made.o, filepath.Base(made.c.dir))
+	config, err := convert(again, made.o, made.c.entry.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 		return 0, runInPlace(s, b, o)
 	}
 	logrus.Debugf("container %q: launched by libcontainer: %s", b.ID, why)
-	sup := newSupervisor()
+	sup := becomeSupervisor()
 	defer sup.release()
 	sup.listens = true
 	if err := sup.launch(s, b, o, os.Stdin, os.Stdout, os.Stderr); err != nil {
@@ -62,9 +62,10 @@ func (sup *supervisor) begin() error {
 	return sup.l.lc.Exec()
 }
 
-// newSupervisor readies the process to be a container's parent. The thread that
-// forks must live on, so it is locked: the container dies with it.
-func newSupervisor() *supervisor {
+// becomeSupervisor makes this process a container's parent: it changes os.Args[0], see
+// BecomeInit, and locks the thread. That forks, and must live on: the container dies with
+// it.
+func becomeSupervisor() *supervisor {
 	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
 	goruntime.LockOSThread()
 	os.Args[0] = supervisedName
@@ -90,7 +91,7 @@ func (sup *supervisor) launch(s *Store, b *bundle.Bundle, o LaunchOptions, stdin
 	}
 	sup.l = l
 	l.c.Supervised = true
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	if err := sup.create(stdin, stdout, stderr); err != nil {
 		l.abort()
 		return err
@@ -103,8 +104,8 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	if err := l.prepare(); err != nil {
 		return err
 	}
-	sup.adoptLeftovers()
-	sup.process, sup.step = l.process, l.o.Step
+	sup.becomeReaper()
+	sup.process, sup.policy = l.process, l.o.Signals
 	sup.catch()
 	if l.o.Restore != nil {
 		<-sup.caught // the application runs as soon as it is there
@@ -115,7 +116,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	err := sup.start(l.b.Spec.Process.Terminal, stdin, stdout, stderr, func() error {
 		err := l.start()
 		sup.words.leave()
-		sup.target = l.c.Init
+		sup.app = l.c.Init
 		return err
 	})
 	<-sup.caught
@@ -126,7 +127,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 // What criu restores has none.
 func (sup *supervisor) hear() (err error) {
 	if sup.listens && (sup.l == nil || sup.l.o.Restore == nil) {
-		sup.words, err = listen(sup.process)
+		sup.words, err = listenByName(sup.process)
 	}
 	return err
 }
@@ -156,34 +157,34 @@ func (sup *supervisor) stop() {
 	sup.finish(ExitLaunchFailed)
 }
 
-// finish removes what is left of the container that has ended; a Slurm task
-// leaves a tombstone, unless nobody is left to ask for it, and one that is kept
-// leaves all but its processes to delete, as with runc. Delete may have been faster.
+// finish removes what is left of the container that has ended, as far as its lifetime
+// says so. A tombstone stays only while somebody is left to ask for it. Delete may have
+// been faster.
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
-	err := c.lockPatiently()
-	defer c.unlock()
+	err := c.lock()
+	defer c.entry.Unlock()
 	if err != nil || c.Launcher != self {
 		// Somebody deleted the entry, and with it our right to it; what
 		// libcontainer has in memory is still ours to remove.
 		_ = c.destroy(sup.l.lc)
 		return
 	}
-	if c.Kept && !c.Step {
+	if c.Lifetime == UntilDelete {
 		// Its cgroup stays: what it has used is to be read there.
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
-		_ = c.write(c.dir)
+		_ = c.write()
 		return
 	}
 	if err := c.destroy(sup.l.lc); err != nil {
 		// What is left, a busy cgroup, can be removed by delete.
 		logrus.Debugf("container %q: %v", c.ID, err)
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
-		_ = c.write(c.dir)
+		_ = c.write()
 		return
 	}
-	if c.Step && !sup.orphaned {
+	if c.Lifetime.leavesTombstone() && !sup.orphaned {
 		_ = c.bury(status)
 		return
 	}

@@ -4,10 +4,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -15,35 +15,9 @@ import (
 // one for which create's caller had no place.
 const OutputAnnotation = "org.ocishim.output"
 
-// Status is the state of a container as the runtime specification names it
-// (runtime.md, State).
-type Status string
-
-// The states of runtime.md.
-const (
-	Creating Status = "creating"
-	Created  Status = "created"
-	Running  Status = "running"
-	Stopped  Status = "stopped"
-	Paused   Status = "paused" // runc's, and every engine's
-)
-
-// State is runtime.md's state, with what runc adds to it.
-type State struct {
-	Version     string            `json:"ociVersion"`
-	ID          string            `json:"id"`
-	Pid         int               `json:"pid"` // 0 when there is no process
-	Status      Status            `json:"status"`
-	Bundle      string            `json:"bundle"`
-	Rootfs      string            `json:"rootfs"`
-	Created     time.Time         `json:"created"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-	Owner       string            `json:"owner"` // user name, set by who prints it
-}
-
 // State is the container's state at this moment.
-func (c *Container) State() State {
-	s := State{
+func (c *Container) State() entry.State {
+	s := entry.State{
 		Version:     specs.Version,
 		ID:          c.ID,
 		Status:      c.Status(),
@@ -52,7 +26,7 @@ func (c *Container) State() State {
 		Created:     c.Created,
 		Annotations: maps.Clone(c.Annotations),
 	}
-	if s.Status != Creating && s.Status != Stopped && !c.elsewhere {
+	if s.Status != entry.Creating && s.Status != entry.Stopped && !c.elsewhere {
 		s.Pid = c.Init.Pid
 	}
 	if c.Output != "" {
@@ -65,18 +39,18 @@ func (c *Container) State() State {
 }
 
 // Status works out the state from the record and the processes it names.
-func (c *Container) Status() Status {
+func (c *Container) Status() entry.Status {
 	switch {
 	case c.launching():
-		return Creating
+		return entry.Creating
 	case !c.alive():
-		return Stopped
+		return entry.Stopped
 	case c.paused():
-		return Paused
+		return entry.Paused
 	case c.waiting():
-		return Created
+		return entry.Created
 	}
-	return Running
+	return entry.Running
 }
 
 // waiting tells whether the first process still waits for start: libcontainer

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
@@ -47,11 +47,11 @@ func (s *Store) namespaceOf(step string, self process.ID) (inplace.Namespace, er
 }
 
 func (s *Store) stepFile(step string) (string, error) {
-	name, err := entryName(step)
+	name, err := entry.Name(step)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(s.dir, stepPrefix+name), nil
+	return s.root.File(stepPrefix + name), nil
 }
 
 // leaveStep removes the step's file when the last task of it is deleted.
@@ -94,21 +94,11 @@ func lockFile(path string) (*os.File, error) {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		if hasName(f, path) {
+		if entry.HasName(f, path) {
 			return f, nil
 		}
 		f.Close()
 	}
-}
-
-// hasName tells whether the open file is what the path leads to.
-func hasName(f *os.File, path string) bool {
-	open, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(path)
-	return err == nil && os.SameFile(open, named)
 }
 
 // maxStep bounds what is read of a step's file, in bytes.
@@ -198,7 +188,7 @@ func sweepStep(path string) {
 		return
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !hasName(f, path) {
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !entry.HasName(f, path) {
 		return
 	}
 	_, members, elsewhere := readStep(f)

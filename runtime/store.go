@@ -3,43 +3,44 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
-	"github.com/ocishim/ocishim/runtime/inplace"
 )
-
-// Names of what is being made or removed; no container's entry begins so,
-// since ids are escaped, not prefixed, and a root may hold files of others. What is
-// made has its maker in its name: pid namespace, pid and start time, with dots between
-// them and a dash behind.
-const (
-	newPrefix  = ".ocishim-new-"
-	gonePrefix = inplace.GonePrefix
-)
-
-// sweepAge is how long an abandoned entry is left alone: Slurm's cleanup may
-// still be on its way, and a young entry need not be read at all.
-const sweepAge = time.Minute
-
-// lockPatience is how long a verb waits for another one to finish its work on
-// the same container.
-const lockPatience = 5 * time.Second
 
 // A Store is a state root: a directory with an entry per container.
-type Store struct{ dir string }
+type Store struct{ root entry.Root }
+
+// MakeStore opens the first of the state roots that exists or can be made; see entry.Make.
+func MakeStore(roots ...string) (*Store, error) {
+	root, err := entry.Make(roots...)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{root: root}, nil
+}
+
+// OpenStores opens those of the state roots that can be used; see entry.Open.
+func OpenStores(roots ...string) ([]*Store, error) {
+	usable, err := entry.Open(roots...)
+	if err != nil {
+		return nil, err
+	}
+	var stores []*Store
+	for _, root := range usable {
+		stores = append(stores, &Store{root: root})
+	}
+	return stores, nil
+}
 
 // NodeDir is where what is found out about the node can be kept from one call to
 // the next: a directory that need not exist yet, in one that is the caller's.
-func (s *Store) NodeDir() string { return filepath.Join(s.dir, ".ocishim-node") }
+func (s *Store) NodeDir() string { return s.root.File(".ocishim-node") }
 
 // A Container is a handle on an entry of a Store. Its Record is what the entry
 // held when it was read.
@@ -47,20 +48,22 @@ type Container struct {
 	Record
 
 	store *Store
-	dir   string   // the entry
-	lock  *os.File // the locked entry, nil when not locked
-	size  int64    // of the record as it was read, in bytes
+	entry *entry.Entry
+	size  int64 // of the record as it was read, in bytes
 }
 
-// Get returns the container with the id, or ErrNotFound.
+// dir is the path of the entry.
+func (c *Container) dir() string { return c.entry.Dir() }
+
+// Get returns the container with the id, or entry.ErrNotFound.
 func (s *Store) Get(id string) (*Container, error) {
-	name, err := entryName(id)
+	name, err := entry.Name(id)
 	if err != nil {
 		return nil, err
 	}
 	c, err := s.load(name)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || err == nil && c.Deleted {
-		return nil, fmt.Errorf("find container %q in %s: %w", id, s.dir, ErrNotFound)
+		return nil, fmt.Errorf("find container %q in %s: %w", id, s.root.Dir(), entry.ErrNotFound)
 	}
 	return c, err
 }
@@ -71,21 +74,16 @@ const maxStepRecords = 16 << 20
 
 // WithPrefix returns the containers whose id is prefix followed by a number:
 // the tasks of a Slurm step, those included that were deleted one by one. None
-// is ErrNotFound. Of what else lies in the store only the names are looked at, and some
+// is entry.ErrNotFound. Of what else lies in the store only the names are looked at, and some
 // halves that a killed launch left are removed.
 func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
-	begin, err := entryName(prefix)
+	begin, err := entry.Name(prefix)
 	if err != nil {
 		return nil, err
 	}
 	var found []*Container
-	budget, halves := int64(maxStepRecords), 0
-	err = s.eachName(func(name string) {
-		if strings.HasPrefix(name, newPrefix) && halves < sweepAtOnce {
-			halves++
-			s.sweepHalf(name)
-			return
-		}
+	budget := int64(maxStepRecords)
+	err = s.root.EachName(func(name string) {
 		rest, ok := strings.CutPrefix(name, begin)
 		if !ok || rest == "" || strings.Trim(rest, "0123456789") != "" {
 			return
@@ -99,55 +97,22 @@ func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("find containers %s* in %s: %w", prefix, s.dir, ErrNotFound)
+		return nil, fmt.Errorf("find containers %s* in %s: %w", prefix, s.root.Dir(), entry.ErrNotFound)
 	}
-	slices.SortFunc(found, func(a, b *Container) int { return strings.Compare(a.dir, b.dir) })
+	slices.SortFunc(found, func(a, b *Container) int { return strings.Compare(a.dir(), b.dir()) })
 	return found, nil
 }
 
-// eachName calls visit for what lies in the store, in no order, without a list of it all.
-func (s *Store) eachName(visit func(name string)) error {
-	dir, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	for {
-		names, err := dir.Readdirnames(1024)
-		for _, name := range names {
-			visit(name)
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// All returns every container of the store, by name.
+// All returns every container of the store, by name. Other directories that lie there are
+// none of ours and are passed over.
 func (s *Store) All() ([]*Container, error) {
-	all, err := s.loadAll()
-	return slices.DeleteFunc(all, func(c *Container) bool { return c.Deleted }), err
-}
-
-// loadAll reads every entry. Other files that lie in the directory are none of
-// ours and are passed over.
-func (s *Store) loadAll() ([]*Container, error) {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.root.Names()
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var all []*Container
-	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), newPrefix) {
-			s.sweepHalf(e.Name())
-		}
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		if c, err := s.load(e.Name()); err == nil {
+	for _, name := range names {
+		if c, err := s.load(name); err == nil && !c.Deleted {
 			all = append(all, c)
 		}
 	}
@@ -157,92 +122,63 @@ func (s *Store) loadAll() ([]*Container, error) {
 // load reads the entry; what is no entry of ours is os.ErrNotExist. An entry
 // whose record is garbage is one of which nothing is known but that it is to
 // be deleted.
-func (s *Store) load(name string) (*Container, error) { return s.loadWithin(name, maxRecord) }
+func (s *Store) load(name string) (*Container, error) { return s.loadWithin(name, entry.MaxRecord) }
 
 // loadWithin takes a record of more bytes than the limit for garbage.
 func (s *Store) loadWithin(name string, limit int64) (*Container, error) {
-	dir := filepath.Join(s.dir, name)
-	r, size, err := readRecord(dir, min(limit, maxRecord))
-	if errors.Is(err, errGarbage) {
-		return &Container{Record: Record{ID: entryID(name), Boot: process.BootID()}, store: s, dir: dir}, nil
+	c := &Container{store: s, entry: s.root.Named(name)}
+	err := c.read(limit)
+	if errors.Is(err, entry.ErrGarbage) {
+		c.Record = Record{ID: entry.ID(name), Boot: process.BootID()}
+		return c, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if own, err := entryName(r.ID); err != nil || own != name {
-		return nil, fmt.Errorf("read %s: it is the record of %q", dir, r.ID)
+	if own, err := entry.Name(c.ID); err != nil || own != name {
+		return nil, fmt.Errorf("read %s: it is the record of %q", c.dir(), c.ID)
 	}
-	r.locate()
-	return &Container{Record: *r, store: s, dir: dir, size: size}, nil
+	c.locate()
+	return c, nil
 }
 
 // claim makes the entry of r, complete from its first moment, and locks it.
 // An entry that nobody needs any more gives way: a requeued Slurm job comes
 // back with the same id.
 func (s *Store) claim(r Record) (*Container, error) {
-	name, err := entryName(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	fresh, err := os.MkdirTemp(s.dir, fmt.Sprintf("%s%d.%d.%d-", newPrefix, r.Numbering, r.Launcher.Pid, r.Launcher.Start))
-	if err != nil {
-		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
-	}
-	c := &Container{Record: r, store: s, dir: fresh}
-	if err := c.settle(name); err != nil {
-		c.unlock()
-		_ = os.RemoveAll(fresh)
-		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
-	}
-	return c, nil
-}
-
-// settle writes the record and moves the new entry to its name.
-func (c *Container) settle(name string) error {
-	if err := c.writeFirst(c.dir); err != nil {
-		return err
-	}
-	if err := c.tryLock(); err != nil {
-		return err
-	}
-	dir := filepath.Join(c.store.dir, name)
-	err := unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EEXIST) {
-		old, lerr := c.store.load(name)
-		if lerr != nil || old.removeIf(func(r *Record) bool { return r.replaceableBy(&c.Record) }) != nil {
-			return fmt.Errorf("%w in %s", ErrExists, c.store.dir)
+	by := entry.Maker{ID: r.Launcher, Numbering: r.Numbering}
+	e, err := s.root.Claim(r.ID, by, r.onDisk(), func(old *entry.Entry) error {
+		c, err := s.load(old.Name())
+		if err != nil {
+			return err
 		}
-		err = unix.Renameat2(unix.AT_FDCWD, c.dir, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
-	}
-	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%w in %s", ErrExists, c.store.dir)
-	}
+		return c.removeIf(func(old *Record) bool { return old.replaceableBy(&r) })
+	})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("claim container %q: %w", r.ID, err)
 	}
-	c.dir = dir
-	return nil
+	return &Container{Record: r, store: s, entry: e}, nil
 }
 
-// replaceableBy tells whether the entry gives way to a new one of its id: when
+// replaceableBy reports whether the entry gives way to a new one of its id: when
 // nobody needs it, and when a requeued Slurm task finds its own tombstone.
 func (r *Record) replaceableBy(next *Record) bool {
-	tombstone := r.Step && next.Step && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
+	tombstone := r.Lifetime.leavesTombstone() && next.Lifetime.leavesTombstone() && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
 	return tombstone || r.abandoned()
 }
 
 // removeIf removes the entry when the condition holds of what its record says
 // under the lock. It waits for nobody: who holds the lock needs the entry.
 func (c *Container) removeIf(condition func(*Record) bool) error {
-	if err := c.tryLock(); err != nil {
+	if err := c.entry.TryLock(); err != nil {
 		return err
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if err := c.reload(); err != nil {
 		return err
 	}
 	if !condition(&c.Record) {
-		return ErrBusy
+		return entry.ErrBusy
 	}
 	if c.alive() {
 		if err := c.end(); err != nil {
@@ -255,43 +191,11 @@ func (c *Container) removeIf(condition func(*Record) bool) error {
 	return c.discard()
 }
 
-// tryLock takes the entry's lock without waiting: a flock on the directory
-// itself, which the kernel drops with its holder.
-func (c *Container) tryLock() error {
-	f, err := os.Open(c.dir)
-	if err != nil {
-		return err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return ErrBusy
-		}
-		return fmt.Errorf("lock %s: %w", c.dir, err)
-	}
-	c.lock = f
-	if !c.lockedEntry() {
-		c.unlock()
-		return os.ErrNotExist // removed, and perhaps made anew, before we had the lock
-	}
-	return nil
-}
-
-// lockedEntry tells whether what we locked still has the entry's name.
-func (c *Container) lockedEntry() bool {
-	locked, err := c.lock.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(c.dir)
-	return err == nil && os.SameFile(locked, named)
-}
-
 // reload reads the record again, under the lock.
 func (c *Container) reload() error {
-	again, err := c.store.load(filepath.Base(c.dir))
+	again, err := c.store.load(c.entry.Name())
 	if errors.Is(err, os.ErrNotExist) {
-		return ErrNotFound
+		return entry.ErrNotFound
 	}
 	if err != nil {
 		return err
@@ -300,67 +204,25 @@ func (c *Container) reload() error {
 	return nil
 }
 
-// lockPatiently takes the entry's lock and reads its record again. It gives
-// ErrBusy after a while, and ErrNotFound when the entry is removed meanwhile.
-func (c *Container) lockPatiently() error {
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(2 * time.Millisecond) {
-		err := c.tryLock()
-		if err == nil {
-			break
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			return ErrNotFound
-		}
-		if !errors.Is(err, ErrBusy) || time.Now().After(deadline) {
-			return err
-		}
+// lock takes the entry's lock and reads its record again; see entry.Lock.
+func (c *Container) lock() error {
+	if err := c.entry.Lock(); err != nil {
+		return err
 	}
 	if err := c.reload(); err != nil {
-		c.unlock()
+		c.entry.Unlock()
 		return err
 	}
 	return nil
 }
 
-func (c *Container) unlock() {
-	if c.lock != nil {
-		c.lock.Close()
-		c.lock = nil
-	}
-}
-
-// discard removes the entry: it is gone from the store at once, its files soon.
+// discard removes the entry, and what is known of a step when it was the last of it.
 func (c *Container) discard() error {
-	gone, err := os.MkdirTemp(c.store.dir, gonePrefix)
-	if err != nil {
+	if err := c.entry.Discard(); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.ID, err)
 	}
-	err = os.Rename(c.dir, filepath.Join(gone, "entry"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		_ = os.Remove(gone)
-		return fmt.Errorf("remove container %q: %w", c.ID, err)
-	}
-	removeTree(gone)
 	if c.SharedBy != "" {
 		c.store.leaveStep(c.SharedBy)
 	}
 	return nil
-}
-
-// removeTree removes what it can of a directory that a container may have
-// written in: directories without permissions for their owner included. What
-// stays behind (files of subordinate ids) is tried again by Sweep.
-func removeTree(dir string) {
-	if os.RemoveAll(dir) == nil {
-		return
-	}
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	if err := os.RemoveAll(dir); err != nil {
-		logrus.Debugf("remove %s: %v", dir, err)
-	}
 }

@@ -17,7 +17,7 @@ func TestWithPrefixIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.unlock()
+		c.entry.Unlock()
 	}
 	put("n1.alice.1.0.0", "")
 	huge := strings.Repeat("x", 6<<20)

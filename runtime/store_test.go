@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -78,14 +79,14 @@ func TestStatus(t *testing.T) {
 	live, dead := liveProcess(t), deadProcess(t)
 	for name, test := range map[string]struct {
 		record Record
-		want   Status
+		want   entry.Status
 	}{
-		"creator at work":             {Record{Boot: boot, Launcher: live}, Creating},
-		"creator killed":              {Record{Boot: boot, Launcher: dead}, Stopped},
-		"first process runs":          {Record{Boot: boot, Launcher: dead, Init: live}, Running},
-		"first process ended":         {Record{Boot: boot, Launcher: live, Init: dead}, Stopped},
-		"tombstone, pid reused by us": {Record{Boot: boot, Launcher: live, Init: live, Ended: time.Now()}, Stopped},
-		"before the reboot":           {Record{Boot: "other", Launcher: live, Init: live}, Stopped},
+		"creator at work":             {Record{Boot: boot, Launcher: live}, entry.Creating},
+		"creator killed":              {Record{Boot: boot, Launcher: dead}, entry.Stopped},
+		"first process runs":          {Record{Boot: boot, Launcher: dead, Init: live}, entry.Running},
+		"first process ended":         {Record{Boot: boot, Launcher: live, Init: dead}, entry.Stopped},
+		"tombstone, pid reused by us": {Record{Boot: boot, Launcher: live, Init: live, Ended: time.Now()}, entry.Stopped},
+		"before the reboot":           {Record{Boot: "other", Launcher: live, Init: live}, entry.Stopped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testStore(t)
@@ -94,7 +95,7 @@ func TestStatus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.unlock()
+			c.entry.Unlock()
 			got, err := s.Get("c")
 			if err != nil {
 				t.Fatal(err)
@@ -121,7 +122,7 @@ func TestClaimOnce(t *testing.T) {
 			defer mu.Unlock()
 			if err == nil {
 				won++
-			} else if !errors.Is(err, ErrExists) {
+			} else if !errors.Is(err, entry.ErrExists) {
 				t.Error(err)
 			}
 		}()
@@ -141,12 +142,12 @@ func TestClaimAgain(t *testing.T) {
 		old, next Record
 		want      error
 	}{
-		"requeued task":      {Record{Boot: boot, Step: true, Ended: time.Now()}, Record{Step: true}, nil},
+		"requeued task":      {Record{Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now()}, Record{Lifetime: TombstoneOfStep}, nil},
 		"killed in creation": {Record{Boot: boot, Launcher: dead}, Record{}, nil},
 		"killed supervisor":  {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true}, Record{}, nil},
-		"engine's stopped":   {Record{Boot: boot, Launcher: dead, Init: dead}, Record{}, ErrExists},
-		"kept":               {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true, Ended: time.Now()}, Record{}, ErrExists},
-		"running task":       {Record{Boot: boot, Step: true, Init: self(t)}, Record{Step: true}, ErrExists},
+		"engine's stopped":   {Record{Boot: boot, Launcher: dead, Init: dead}, Record{}, entry.ErrExists},
+		"kept":               {Record{Boot: boot, Launcher: dead, Init: dead, Supervised: true, Lifetime: UntilDelete, Ended: time.Now()}, Record{}, entry.ErrExists},
+		"running task":       {Record{Boot: boot, Lifetime: TombstoneOfStep, Init: self(t)}, Record{Lifetime: TombstoneOfStep}, entry.ErrExists},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testStore(t)
@@ -155,7 +156,7 @@ func TestClaimAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			old.unlock()
+			old.entry.Unlock()
 			if _, err := s.claim(test.next); !errors.Is(err, test.want) {
 				t.Errorf("second claim: %v, want %v", err, test.want)
 			}
@@ -166,22 +167,22 @@ func TestClaimAgain(t *testing.T) {
 
 // halfMade is the name of an entry that the process of the pid namespace is making.
 func halfMade(numbering uint64, pid int, start uint64) string {
-	return fmt.Sprintf("%s%d.%d.%d-1", newPrefix, numbering, pid, start)
+	return fmt.Sprintf(".ocishim-new-%d.%d.%d-1", numbering, pid, start)
 }
 
 func TestSweep(t *testing.T) {
 	s := testStore(t)
 	boot, dead, live := process.BootID(), deadProcess(t), liveProcess(t)
 	for id, r := range map[string]Record{
-		"gone-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: dead},
-		"live-step":     {Boot: boot, Step: true, Ended: time.Now(), Daemon: live},
+		"gone-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: dead},
+		"live-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: live},
 		"debris":        {Boot: boot, Launcher: dead},
 		"orphan":        {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"engine":        {Boot: boot, Launcher: dead, Init: dead},
-		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Kept: true},
+		"kept":          {Boot: boot, Launcher: dead, Init: dead, Supervised: true, Lifetime: UntilDelete},
 		"running":       {Boot: boot, Launcher: live, Init: live, Supervised: true},
 		"creating":      {Boot: boot, Launcher: live},
-		"other-boot":    {Boot: "x", Step: true, Daemon: live},
+		"other-boot":    {Boot: "x", Lifetime: TombstoneOfStep, Daemon: live},
 		"young-orphan":  {Boot: boot, Launcher: dead, Init: dead, Supervised: true},
 		"young-running": {Boot: boot, Launcher: live, Init: live},
 	} {
@@ -190,13 +191,13 @@ func TestSweep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.unlock()
+		c.entry.Unlock()
 		if id != "young-orphan" && id != "young-running" {
-			age(t, c.dir)
+			age(t, c.dir())
 		}
 	}
-	for _, name := range []string{newPrefix + "1", gonePrefix + "2", "not-ours"} {
-		dir := filepath.Join(s.dir, name)
+	for _, name := range []string{".ocishim-new-1", ".ocishim-gone-2", "not-ours"} {
+		dir := filepath.Join(s.root.Dir(), name)
 		if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func TestSweep(t *testing.T) {
 	}
 	maker := liveProcess(t)
 	for _, name := range []string{halfMade(process.Numbering(), maker.Pid, maker.Start+1), halfMade(process.Numbering(), maker.Pid, maker.Start), halfMade(7, maker.Pid, maker.Start+1)} {
-		if err := os.MkdirAll(filepath.Join(s.dir, name, "sub"), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.root.Dir(), name, "sub"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,7 +216,7 @@ func TestSweep(t *testing.T) {
 // age makes the directory older than Sweep leaves alone.
 func age(t *testing.T, dir string) {
 	t.Helper()
-	old := time.Now().Add(-2 * sweepAge)
+	old := time.Now().Add(-2 * entry.SweepAge)
 	if err := os.Chtimes(dir, old, old); err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +224,7 @@ func age(t *testing.T, dir string) {
 
 func assertNames(t *testing.T, s *Store, want ...string) {
 	t.Helper()
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.root.Dir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,18 +245,18 @@ func assertNames(t *testing.T, s *Store, want ...string) {
 func TestWithPrefix(t *testing.T) {
 	s := testStore(t)
 	for _, id := range []string{"n1.alice.5.0.0", "n1.alice.5.0.1", "n1.alice.5.0.10", "n1.alice.5.1.0", "n1.alice.50.0.0", "n2.alice.5.0.0", "n1.alice.5.0.0.x"} {
-		c, err := s.claim(Record{ID: id, Step: true})
+		c, err := s.claim(Record{ID: id, Lifetime: TombstoneOfStep})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.unlock()
+		c.entry.Unlock()
 	}
 	tasks, err := s.WithPrefix("n1.alice.5.0.")
 	if err != nil || len(tasks) != 3 {
 		t.Errorf("WithPrefix gives %d containers, %v, want 3", len(tasks), err)
 	}
-	if _, err := s.WithPrefix("n3."); !errors.Is(err, ErrNotFound) {
-		t.Errorf("WithPrefix of nothing: %v, want ErrNotFound", err)
+	if _, err := s.WithPrefix("n3."); !errors.Is(err, entry.ErrNotFound) {
+		t.Errorf("WithPrefix of nothing: %v, want entry.ErrNotFound", err)
 	}
 }
 
@@ -266,8 +267,8 @@ func TestForeignRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.unlock()
-	if err := os.Rename(c.dir, filepath.Join(s.dir, "other")); err != nil {
+	c.entry.Unlock()
+	if err := os.Rename(c.dir(), filepath.Join(s.root.Dir(), "other")); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := s.Get("other"); err == nil {
@@ -293,7 +294,7 @@ func TestDeleteOfLocked(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		_ = holder.Wait() // the lock goes with its holder, as flock does
-		c.unlock()
+		c.entry.Unlock()
 		close(ended)
 	}()
 	other, err := s.Get("c")
@@ -313,7 +314,7 @@ func TestGarbage(t *testing.T) {
 		"truncated": func(p string) error { return os.Truncate(p, 3) },
 		"a link":    func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/dev/zero", p)) },
 		"a pipe":    func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o600)) },
-		"huge":      func(p string) error { return os.Truncate(p, maxRecord+1) },
+		"huge":      func(p string) error { return os.Truncate(p, entry.MaxRecord+1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testStore(t)
@@ -321,41 +322,23 @@ func TestGarbage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.unlock()
-			if err := spoil(filepath.Join(c.dir, recordFile)); err != nil {
+			c.entry.Unlock()
+			if err := spoil(c.entry.File(entry.RecordFile)); err != nil {
 				t.Fatal(err)
 			}
 			got, err := s.Get("a@b")
-			if err != nil || got.ID != "a@b" || got.Status() != Stopped {
+			if err != nil || got.ID != "a@b" || got.Status() != entry.Stopped {
 				t.Fatalf("Get: %+v, %v, want a stopped container", got, err)
 			}
 			again, err := s.claim(Record{ID: "a@b"})
 			if err != nil {
 				t.Fatalf("claim: %v", err)
 			}
-			again.unlock()
+			again.entry.Unlock()
 			if err := again.Delete(false); err != nil {
 				t.Fatal(err)
 			}
 			assertNames(t, s)
 		})
-	}
-}
-
-// A tree that its container closed to its owner is removed all the same.
-func TestRemoveTree(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "tree")
-	deep := filepath.Join(dir, "a", "b")
-	if err := os.MkdirAll(deep, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range []string{deep, filepath.Dir(deep)} {
-		if err := os.Chmod(d, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	removeTree(dir)
-	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the tree is still there: %v", err)
 	}
 }

@@ -22,8 +22,8 @@ import (
 type supervisor struct {
 	l        *launch // nil when a process was added to a container that is another's
 	process  *libcontainer.Process
-	target   process.ID // the same, as the kernel knows it
-	step     bool       // of a Slurm task: its signals have their usual effect
+	app      process.ID // the same, as the kernel knows it
+	policy   Signals    // the effect of signals
 	terminal *terminal  // nil without
 	relay    *relay     // nil without
 	signals  chan os.Signal
@@ -55,12 +55,12 @@ func catchSignals(signals chan<- os.Signal) {
 	}
 }
 
-// ignoreNothing makes the signals that our caller ignores usual ones for what we start from
+// stopIgnoringSignals makes the signals that our caller ignores usual ones for what we start from
 // now on, while they go on to have no effect on us. It is for what runs in the background: a
 // caller that was started by nohup(1), or by a shell's &, is an engine then, or a part of
 // it, and does not speak for the application, which could not even trap them in a shell.
 // runc does the same. Go itself ignores no other signals than these for its caller.
-func ignoreNothing() {
+func stopIgnoringSignals() {
 	for _, n := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
 		if signal.Ignored(n) {
 			signal.Notify(make(chan os.Signal, 1), n)
@@ -87,10 +87,10 @@ func (sup *supervisor) release() {
 	}
 }
 
-// adoptLeftovers has processes come to us that the application leaves behind,
+// becomeReaper makes this process the parent of what the application leaves behind,
 // where its end is not theirs, and remembers which children are none of it: a
 // shell that became us by exec may have had some.
-func (sup *supervisor) adoptLeftovers() {
+func (sup *supervisor) becomeReaper() {
 	if ns := namespace(sup.l.b.Spec, specs.PIDNamespace); ns != nil && ns.Path == "" {
 		return
 	}
@@ -101,8 +101,8 @@ func (sup *supervisor) adoptLeftovers() {
 	}
 }
 
-// supervise runs until the application has ended, cleans up, and returns its
-// status.
+// supervise leaves the working directory, runs until the application has ended, cleans
+// up, and returns its status.
 func (sup *supervisor) supervise() int {
 	_ = os.Chdir("/") // all paths are absolute by now; keep no directory busy
 	var orphaned <-chan struct{}
@@ -126,7 +126,7 @@ func (sup *supervisor) supervise() int {
 		case <-orphaned:
 			orphaned = nil
 			sup.orphaned = true
-			_ = sup.target.Signal(unix.SIGKILL)
+			_ = sup.app.Signal(unix.SIGKILL)
 		}
 	}
 	_, _ = sup.process.Wait() // only frees what os/exec holds
@@ -154,7 +154,7 @@ func (sup *supervisor) pass(sig syscall.Signal) {
 
 // typed carries out a signal of the terminal that the kernel will drop.
 func (sup *supervisor) typed(sig unix.Signal) {
-	if sup.step && sup.terminal.inForeground(sup.target) && effective(sup.target, sig) != sig {
+	if sup.policy == SignalsWithEffect && sup.terminal.inForeground(sup.app) && effective(sup.app, sig) != sig {
 		sup.forward(sig)
 	}
 }
@@ -171,14 +171,14 @@ func (sup *supervisor) windowChanged() {
 // forward passes the signal on to the application, once it is one.
 func (sup *supervisor) forward(sig unix.Signal) {
 	sent := sig
-	awaitExec(sup.target)
-	if sup.step {
-		sent = effective(sup.target, sig)
+	awaitExec(sup.app)
+	if sup.policy == SignalsWithEffect {
+		sent = effective(sup.app, sig)
 	}
 	if sent == unix.SIGKILL && sup.imposed == 0 {
 		sup.imposed = sig
 	}
-	if err := sup.target.Signal(sent); err != nil && !gone(err) {
+	if err := sup.app.Signal(sent); err != nil && !gone(err) {
 		logrus.Errorf("forward signal %d: %v", sig, err)
 	}
 }
@@ -187,7 +187,7 @@ func (sup *supervisor) forward(sig unix.Signal) {
 // Where nothing comes to us that the application leaves behind, it is the only
 // one that matters.
 func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
-	target := sup.target.Pid
+	target := sup.app.Pid
 	if sup.adopting {
 		for _, p := range children() {
 			if p.Pid != target {

@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/runc/libcontainer/intelrdt"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // errFixed says that a limit of a running container cannot be changed.
@@ -26,12 +28,12 @@ var errIdle = errors.New("shares of the processors: it runs only when nothing el
 // others. A limit that libcontainer cannot change is an error before any is
 // changed.
 func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) error {
-	if err := c.lockPatiently(); err != nil {
+	if err := c.lock(); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
-	defer c.unlock()
+	defer c.entry.Unlock()
 	if !c.alive() {
-		return fmt.Errorf("update container %q: %w", c.ID, ErrNotRunning)
+		return fmt.Errorf("update container %q: %w", c.ID, entry.ErrNotRunning)
 	}
 	lc, err := c.libcontainer()
 	if err != nil {

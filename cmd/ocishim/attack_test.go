@@ -188,7 +188,7 @@ func TestForgedRecord(t *testing.T) {
 	for name, changes := range map[string]func(v *victim) map[string]any{
 		"init": func(v *victim) map[string]any { return map[string]any{"init": v.process(t)} },
 		"init of an engine's": func(v *victim) map[string]any {
-			return map[string]any{"init": v.process(t), "step": false, "supervised": false}
+			return map[string]any{"init": v.process(t), "lifetime": "", "signals": "", "cgroup": "", "step": false, "supervised": false}
 		},
 		"launcher": func(v *victim) map[string]any {
 			return map[string]any{"launcher": v.process(t), "init": map[string]any{"pid": 0, "start": 0}}

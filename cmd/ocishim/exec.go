@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -89,7 +90,7 @@ const stepPatience = 5 * time.Second
 func findStarted(c *cli.Context) (*runtime.Container, error) {
 	for deadline := time.Now().Add(stepPatience); ; time.Sleep(10 * time.Millisecond) {
 		container, err := findOneAsOwner(c)
-		if err == nil && container.Status() != runtime.Creating || !c.Bool("in-step") || time.Now().After(deadline) {
+		if err == nil && container.Status() != entry.Creating || !c.Bool("in-step") || time.Now().After(deadline) {
 			return container, err
 		}
 	}

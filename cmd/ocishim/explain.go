@@ -53,7 +53,7 @@ func explainCommand() *cli.Command {
 // explainInstead tells in which form a Slurm task is to be explained instead of
 // being started, by a variable of its container: empty for not at all.
 func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err error) {
-	if !l.options.Step {
+	if !l.slurm {
 		return "", false, nil
 	}
 	form, _ = bundle.Getenv(l.bundle.Spec.Process.Env, request.ExplainVariable)

@@ -19,7 +19,7 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-func createCommand() *cli.Command {
+func createCommand(inv *invocation) *cli.Command {
 	return &cli.Command{
 		Name:      "create",
 		Usage:     "create a container that waits for start",
@@ -29,7 +29,7 @@ func createCommand() *cli.Command {
 		Flags: launchFlags(
 			&cli.StringFlag{Name: "output", Usage: "`FILE` for the output of a Slurm task, patterns allowed (default: kept beside the state until delete)"},
 		),
-		Action: create,
+		Action: func(c *cli.Context) error { return create(c, inv) },
 	}
 }
 
@@ -46,7 +46,7 @@ func runCommand(inv *invocation) *cli.Command {
 	}
 }
 
-func create(c *cli.Context) error {
+func create(c *cli.Context, inv *invocation) error {
 	l, err := readLaunch(c)
 	if err != nil {
 		return err
@@ -54,8 +54,9 @@ func create(c *cli.Context) error {
 	if _, _, err := explainInstead(c, l); err != nil {
 		return err
 	}
-	if l.options.Step && l.options.ConsoleSocket == "" {
-		return runtime.CreateSupervised(l.store, l.bundle, l.options)
+	if l.slurm && l.options.ConsoleSocket == "" {
+		inv.status, err = runtime.CreateSupervised(l.store, l.bundle, l.options)
+		return err
 	}
 	_, err = runtime.Create(l.store, l.bundle, l.options)
 	return err
@@ -99,6 +100,7 @@ type launchArgs struct {
 	store   *runtime.Store
 	bundle  *bundle.Bundle
 	options runtime.LaunchOptions
+	slurm   bool // Slurm calls, for one of its tasks
 	plan    plan.Result
 	env     []string // the container's, before any edit
 }
@@ -137,7 +139,10 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if l.options, err = launchOptions(c, t); err != nil {
 		return nil, err
 	}
-	l.options.Step = t.isStep && t.step.Task != slurm.AllTasks && env.InJob()
+	l.options.Policies = runtime.ForEngine(c.Bool("keep"))
+	if l.slurm = t.isStep && t.step.Task != slurm.AllTasks && env.InJob(); l.slurm {
+		l.options.Policies = runtime.ForSlurmTask(c.Bool("keep"))
+	}
 	nodeDir, err := l.openStore(t, launch)
 	if err != nil {
 		return nil, err
@@ -145,7 +150,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if err := l.makePlan(c, t, nodeDir); err != nil {
 		return nil, err
 	}
-	if l.options.Step {
+	if l.slurm {
 		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
 	} else {
 		l.options.NotifySocket, l.options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
@@ -158,11 +163,11 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 
 // makePlan composes the launch.
 func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
-	r, err := readRequest(c, l.bundle, t, l.options.Step)
+	r, err := readRequest(c, l.bundle, t, l.slurm)
 	if err != nil {
 		return err
 	}
-	scene, err := readScene(c, l.bundle, t, l.options.Step, nodeDir)
+	scene, err := readScene(c, l.bundle, t, l.slurm, nodeDir)
 	if err != nil {
 		return err
 	}
@@ -224,7 +229,6 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 		NoPivot:      c.Bool("no-pivot"),
 		NoNewKeyring: c.Bool("no-new-keyring"),
 		PreserveFDs:  c.Int("preserve-fds"),
-		Keep:         c.Bool("keep"),
 	}
 	if o.PreserveFDs < 0 {
 		return o, usageError{fmt.Errorf("--preserve-fds %d: it cannot be negative", o.PreserveFDs)}

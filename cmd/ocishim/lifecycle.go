@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -66,7 +67,7 @@ func killAll(t *target, found []*runtime.Container, sig unix.Signal, all bool) e
 	var failures []error
 	for _, container := range found {
 		err := container.Kill(sig, all)
-		if errors.Is(err, runtime.ErrNotRunning) && (all || t.everyTask()) {
+		if errors.Is(err, entry.ErrNotRunning) && (all || t.everyTask()) {
 			err = nil
 		}
 		failures = append(failures, err)
@@ -89,7 +90,7 @@ func deleteCommand() *cli.Command {
 func remove(c *cli.Context) error {
 	force := c.Bool("force")
 	t, found, err := findAsOwner(c, 1)
-	if force && errors.Is(err, runtime.ErrNotFound) {
+	if force && errors.Is(err, entry.ErrNotFound) {
 		return nil
 	}
 	if err != nil {

@@ -14,7 +14,7 @@
 //   - what becomes the application of a launch in place, or a further process of such a
 //     container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
 //   - the first process of a container of libcontainer's, or a further one: `init`
-//     (runtime, InitProcess);
+//     (runtime, BecomeInit);
 //   - in such a container, the last step for words that are not UTF-8: `ocishim-bytes`
 //     (runtime, becomeOdd);
 //   - the supervisor of a container that `create` made for Slurm: the same call again
@@ -27,6 +27,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,8 +48,8 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 func init() {
 	threads.StayOnMain()
-	inplace.Resume(runtime.SetSeccomp)
-	runtime.InitProcess()
+	inplace.FinishBecoming(runtime.SetSeccomp)
+	runtime.BecomeInit()
 }
 
 func main() {
@@ -65,6 +66,9 @@ func run(args []string) int {
 	app := newApp(inv)
 	if calledAsScrun(app, args) {
 		makeScrun(app, inv)
+		if inv.scrun = "scrun"; filepath.Base(args[0]) != inv.scrun {
+			inv.scrun = "ocishim --slurm"
+		}
 	}
 	args = optionalValue(app, args, "rootless")
 	if at := verbIndex(app, args); at > 0 {
@@ -82,7 +86,8 @@ func run(args []string) int {
 // An invocation is one call of the program.
 type invocation struct {
 	verb   string
-	status int // of the application, for run
+	status int    // of the application, for run
+	scrun  string // how scrun's verbs are called; empty for those of ocishim itself
 }
 
 func newApp(inv *invocation) *cli.App {
@@ -99,7 +104,7 @@ func newApp(inv *invocation) *cli.App {
 		DisableSliceFlagSeparator: true, // a comma may be part of a value
 		Before:                    setUp,
 		Commands: []*cli.Command{
-			createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(),
+			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
 			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), mpiCommand(),

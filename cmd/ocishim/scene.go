@@ -12,6 +12,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/scene"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -59,8 +60,9 @@ func readScene(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir 
 		return plan.Scene{}, err
 	}
 	return plan.Scene{
-		Config: cfg, Host: machine, CacheDir: cacheDir,
-		Slurm: step, Root: runtime.BeganAsRoot(),
+		Scene:  scene.Scene{Host: machine, CacheDir: cacheDir},
+		Config: cfg,
+		Slurm:  step, Root: runtime.BeganAsRoot(),
 		CanBecome: c.Command.Name == "run" || c.Command.Name == "explain",
 		UID:       os.Geteuid(), GID: os.Getegid(),
 		Workdir: workdir(b, t), Terminal: terminal(),

@@ -13,8 +13,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/scrun"
+	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -22,9 +24,9 @@ import (
 func becomeScrun(args []string) {
 	switch {
 	case len(args) == 3 && args[1] == scrun.AnchorVerb:
-		os.Exit(scrun.RunAnchor(args[2]))
+		os.Exit(scrun.BecomeAnchor(args[2]))
 	case len(args) == 2 && args[1] == scrun.LauncherVerb:
-		os.Exit(scrun.RunLauncher())
+		os.Exit(scrun.BecomeLauncher())
 	}
 }
 
@@ -135,7 +137,7 @@ func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Option
 		return nil, nil, options, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
 	}
 	id := c.Args().First()
-	if err := runtime.CheckID(id); err != nil {
+	if err := entry.CheckID(id); err != nil {
 		return nil, nil, options, err
 	}
 	b, err := bundle.Load(c.String("bundle"))
@@ -152,7 +154,7 @@ func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Option
 	if options, err = scrunOptions(c); err != nil {
 		return nil, nil, options, err
 	}
-	store, err := scrun.Open(true, scrunRoots(c, options.Host)...)
+	store, err := scrun.MakeStore(scrunRoots(c, options.Host)...)
 	if err != nil {
 		return nil, nil, options, err
 	}
@@ -228,7 +230,7 @@ func scrunRoots(c *cli.Context, h scrun.Host) []string {
 		return []string{root}
 	}
 	var roots []string
-	for _, root := range runtime.DefaultRoots(h.UID, runtimeDir()) {
+	for _, root := range stateroot.ForUser(h.UID, runtimeDir()) {
 		roots = append(roots, root+"-scrun")
 	}
 	return roots
@@ -239,18 +241,14 @@ func scrunContainer(c *cli.Context, most int) (*scrun.Container, error) {
 	if n := c.Args().Len(); n == 0 || most > 0 && n > most {
 		return nil, usageError{fmt.Errorf("%s takes %s, not %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
 	}
-	if err := runtime.CheckID(c.Args().First()); err != nil {
+	if err := entry.CheckID(c.Args().First()); err != nil {
 		return nil, err
 	}
 	h, err := scrunHost(c)
 	if err != nil {
 		return nil, err
 	}
-	store, err := scrun.Open(false, scrunRoots(c, h)...)
-	if err != nil {
-		return nil, fmt.Errorf("find container %q: %w", c.Args().First(), err)
-	}
-	return store.Get(c.Args().First())
+	return scrun.Find(c.Args().First(), scrunRoots(c, h)...)
 }
 
 func scrunState(_ *cli.Context, c *scrun.Container) error {
@@ -282,7 +280,7 @@ func scrunKillCommand() *cli.Command {
 				return err
 			}
 			err = container.Kill(sig)
-			if c.Bool("all") && errors.Is(err, scrun.ErrNotRunning) {
+			if c.Bool("all") && errors.Is(err, entry.ErrNotRunning) {
 				return nil
 			}
 			return err
@@ -298,7 +296,7 @@ func scrunDeleteCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			container, err := scrunContainer(c, 1)
-			if c.Bool("force") && errors.Is(err, scrun.ErrNotFound) {
+			if c.Bool("force") && errors.Is(err, entry.ErrNotFound) {
 				return nil
 			}
 			if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/scrun"
-	"github.com/ocishim/ocishim/runtime"
 )
 
 func scrunListCommand() *cli.Command {
@@ -18,29 +18,29 @@ func scrunListCommand() *cli.Command {
 	return command
 }
 
-func scrunStates(c *cli.Context) ([]runtime.State, error) {
-	states := []runtime.State{}
+func scrunStates(c *cli.Context) ([]entry.State, error) {
+	states := []entry.State{}
 	h, err := scrunHost(c)
 	if err != nil {
 		return nil, err
 	}
-	store, err := scrun.Open(false, scrunRoots(c, h)...)
-	if errors.Is(err, scrun.ErrNotFound) {
+	stores, err := scrun.OpenStores(scrunRoots(c, h)...)
+	if errors.Is(err, entry.ErrNotFound) {
 		return states, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	all, err := store.All()
-	if err != nil {
-		return nil, err
-	}
-	for _, container := range all {
-		s := container.State()
-		states = append(states, runtime.State{
-			Version: s.Version, ID: s.ID, Pid: s.Pid, Status: runtime.Status(s.Status), Bundle: s.Bundle,
-			Rootfs: s.Rootfs, Created: s.Created, Annotations: s.Annotations, Owner: userName(),
-		})
+	for _, store := range stores {
+		all, err := store.All()
+		if err != nil {
+			return nil, err
+		}
+		for _, container := range all {
+			state := container.State()
+			state.Owner = userName()
+			states = append(states, state)
+		}
 	}
 	return states, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -42,7 +43,7 @@ func showState(c *cli.Context) error {
 	// Slurm prints what it cannot read as a state into the job's output, after the error
 	// of the run that left none. From an object without a status it concludes the same,
 	// that there is nothing to kill or to delete, and is silent.
-	case c.Bool("missing-ok") && errors.Is(err, runtime.ErrNotFound):
+	case c.Bool("missing-ok") && errors.Is(err, entry.ErrNotFound):
 		return printJSON(struct{}{})
 	case err != nil:
 		return err
@@ -54,8 +55,8 @@ func showState(c *cli.Context) error {
 
 // stateOf is the state of the one container, or the common one of all tasks of
 // a step: running while any runs, stopped when all are.
-func stateOf(t *target, found []*runtime.Container) runtime.State {
-	rank := map[runtime.Status]int{runtime.Stopped: 0, runtime.Creating: 1, runtime.Created: 2, runtime.Paused: 3, runtime.Running: 4}
+func stateOf(t *target, found []*runtime.Container) entry.State {
+	rank := map[entry.Status]int{entry.Stopped: 0, entry.Creating: 1, entry.Created: 2, entry.Paused: 3, entry.Running: 4}
 	state := found[0].State()
 	for _, c := range found[1:] {
 		if other := c.State(); rank[other.Status] > rank[state.Status] {
@@ -127,7 +128,7 @@ func listCommand() *cli.Command {
 }
 
 // list prints the containers that find finds.
-func list(find func(*cli.Context) ([]runtime.State, error)) cli.ActionFunc {
+func list(find func(*cli.Context) ([]entry.State, error)) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {
 			return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
@@ -152,14 +153,14 @@ func list(find func(*cli.Context) ([]runtime.State, error)) cli.ActionFunc {
 	}
 }
 
-func allStates(c *cli.Context) ([]runtime.State, error) {
+func allStates(c *cli.Context) ([]entry.State, error) {
 	t := &target{values: slurm.FromEnv(os.Environ()).Values()}
 	if err := t.becomeOwner(c); err != nil {
 		return nil, err
 	}
-	states := []runtime.State{}
+	states := []entry.State{}
 	stores, err := runtime.OpenStores(t.roots...)
-	if errors.Is(err, runtime.ErrNotFound) {
+	if errors.Is(err, entry.ErrNotFound) {
 		return states, nil
 	}
 	if err != nil {
@@ -179,7 +180,7 @@ func allStates(c *cli.Context) ([]runtime.State, error) {
 	return states, nil
 }
 
-func printTable(states []runtime.State) error {
+func printTable(states []entry.State) error {
 	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
 	fmt.Fprintln(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	for _, s := range states {

@@ -12,7 +12,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -38,7 +40,7 @@ func readTargetAsOwner(c *cli.Context, given string, env slurm.Environment, b *b
 	if err != nil {
 		return nil, err
 	}
-	if err := runtime.CheckID(id); err != nil {
+	if err := entry.CheckID(id); err != nil {
 		return nil, err
 	}
 	t := &target{id: id, values: values}
@@ -84,7 +86,7 @@ func (t *target) becomeOwner(c *cli.Context) error {
 	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
 		gid, _ = strconv.Atoi(u.Gid)
 	}
-	return runtime.Become(uid, gid)
+	return runtime.GiveUpRoot(uid, gid)
 }
 
 func (t *target) becomeDefaultOwner() error {
@@ -93,12 +95,12 @@ func (t *target) becomeDefaultOwner() error {
 		return err
 	}
 	if t.isStep {
-		t.roots = runtime.StepRoots(uid)
+		t.roots = stateroot.ForSteps(uid)
 	} else {
-		t.roots = runtime.DefaultRoots(uid, runtimeDir())
+		t.roots = stateroot.ForUser(uid, runtimeDir())
 	}
 	if runtime.IsRoot() && uid != 0 {
-		return runtime.Become(uid, gid)
+		return runtime.GiveUpRoot(uid, gid)
 	}
 	return nil
 }
@@ -128,7 +130,7 @@ func (t *target) makeStore() (*runtime.Store, error) { return runtime.MakeStore(
 // a Slurm step on this node.
 func (t *target) containers() ([]*runtime.Container, error) {
 	stores, err := runtime.OpenStores(t.roots...)
-	if errors.Is(err, runtime.ErrNotFound) {
+	if errors.Is(err, entry.ErrNotFound) {
 		return nil, fmt.Errorf("find container %q: %w", t.id, err)
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // planned is a container with a GPU of a fake host, in an image with or without a
@@ -25,7 +26,8 @@ func planned(t *testing.T, cache bool) (*bundle.Bundle, *fakenode.Node) {
 	b := &bundle.Bundle{Spec: config()}
 	b.Spec.Process.Env = []string{"SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=all"}
 	result, err := gpu.Edits(gpu.Request{
-		Node: node.Tree(), Image: image.Tree(), Arch: "amd64", Slurm: true, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
+		Scene: scene.Scene{Host: node.Tree(), Image: image.Tree(), Arch: "amd64", Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts},
+		Slurm: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +108,8 @@ func TestVerifyCovered(t *testing.T) {
 	b := &bundle.Bundle{Spec: config()}
 	b.Spec.Process.Env = []string{"SLURM_STEP_GPUS=0", "LD_LIBRARY_PATH=/opt/old"}
 	result, err := gpu.Edits(gpu.Request{
-		Node: node.Tree(), Image: image.Tree(), Arch: "amd64", Slurm: true, Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts,
+		Scene: scene.Scene{Host: node.Tree(), Image: image.Tree(), Arch: "amd64", Env: b.Spec.Process.Env, Mounts: b.Spec.Mounts},
+		Slurm: true,
 	})
 	if err == nil {
 		err = b.Apply(result.Edits...)

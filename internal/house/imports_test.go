@@ -76,6 +76,11 @@ var bans = []ban{
 		"its containers run elsewhere: nothing of theirs is on this node",
 	},
 	{
+		"internal/entry",
+		[]string{"./runtime/...", "./internal/scrun/...", libcontainer, cli},
+		"what a directory of a container is, whoever runs the container",
+	},
+	{
 		"internal/image",
 		[]string{"./runtime/...", "./gpu/..."},
 		"an image becomes a bundle; what runs it, and on what, comes later",

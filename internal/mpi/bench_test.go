@@ -8,6 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/internal/host"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // BenchmarkEdits uses Debian's own roots, which hack/cluster root --mpi makes, and
@@ -65,8 +66,11 @@ func debian(b *testing.B, mpi string) Request {
 		return tree
 	}
 	r := Request{
-		Node: open("bookworm"), Image: open("trixie"), Arch: "amd64", Program: "/bin/sh", Cwd: "/",
-		Mounts:   []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}},
+		Scene: scene.Scene{
+			Host: open("bookworm"), Image: open("trixie"), Arch: "amd64", Cwd: "/",
+			Mounts: []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}},
+		},
+		Program:  "/bin/sh",
 		Profiles: []Profile{{Name: "site", Replace: []string{debianLib + "/libmpich.so.12"}}},
 	}
 	if mpi == "openmpi" {

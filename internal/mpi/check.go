@@ -93,7 +93,7 @@ func (r *replacement) checkVersions(p *linker.Process) error {
 
 // whose names a file and says whether it is the host's or the image's.
 func (r *replacement) whose(o *linker.Object) string {
-	if o.In.Tree == r.Node {
+	if o.In.Tree == r.Host {
 		return "the host's " + o.File
 	}
 	return "the image's " + o.At
@@ -130,7 +130,7 @@ func (r *replacement) checkParts(p *linker.Process) error {
 // isSites reports whether an object is a file of the host, given by us or mounted
 // otherwise.
 func (r *replacement) isSites(o *linker.Object) bool {
-	return o.In.Tree == r.Node || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
+	return o.In.Tree == r.Host || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
 }
 
 // checkPlugins checks what is loaded later. A plugin that lacks a library will not be

@@ -15,7 +15,7 @@ func TestDetect(t *testing.T) {
 	m.library(m.node+"/usr/lib", "libmpich.so.12.4.1", mpich)
 	m.library(m.node+"/usr/lib", "libmpi_other.so.12.4.1", mpich)
 	m.write(m.node+"/usr/lib/libmpi.so.12", "not ELF")
-	found, err := Detect(m.request.Node, "amd64", []string{"/opt/openmpi/lib", "/opt/fabric"}, nil)
+	found, err := Detect(m.request.Host, "amd64", []string{"/opt/openmpi/lib", "/opt/fabric"}, nil)
 	m.check(err)
 	var text strings.Builder
 	for _, i := range found {
@@ -39,11 +39,11 @@ mismatch = "refuse"  # or "own": the image's, with a warning
 	if text.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &text, want)
 	}
-	if found, err = Detect(m.request.Node, "amd64", nil, []string{"/opt/openmpi/lib/libmpi.so.40"}); err != nil || len(found) != 1 || len(found[0].Missing) != 1 {
+	if found, err = Detect(m.request.Host, "amd64", nil, []string{"/opt/openmpi/lib/libmpi.so.40"}); err != nil || len(found) != 1 || len(found[0].Missing) != 1 {
 		t.Errorf("by its path: %+v, %v", found, err)
 	}
 	for _, path := range []string{"/none", "/usr/lib/libmpi.so.12", "/opt/fabric/libfabric.so.1"} {
-		if _, err := Detect(m.request.Node, "amd64", nil, []string{path}); err == nil || !strings.Contains(err.Error(), "look at "+path) {
+		if _, err := Detect(m.request.Host, "amd64", nil, []string{path}); err == nil || !strings.Contains(err.Error(), "look at "+path) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestDetectFabric(t *testing.T) {
 	m.siteMPI("libmpi.so.12.4.1", mpich)
 	profile := func() string {
 		t.Helper()
-		found, err := Detect(m.request.Node, "amd64", []string{"/opt/site"}, []string{"/opt/site/libmpi.so.12"})
+		found, err := Detect(m.request.Host, "amd64", []string{"/opt/site"}, []string{"/opt/site/libmpi.so.12"})
 		m.check(err)
 		_, after, _ := strings.Cut(found[0].Profile("x"), "mismatch = \"refuse\"  # or \"own\": the image's, with a warning\n")
 		return after

@@ -46,12 +46,12 @@ func (r *replacement) source(path string) string {
 	if path == "" {
 		return ""
 	}
-	r.seen.Look(r.Node, path)
-	resolved, err := r.Node.Resolve(path)
+	r.seen.Look(r.Host, path)
+	resolved, err := r.Host.Resolve(path)
 	if err != nil {
 		return ""
 	}
-	return r.Node.HostPath(resolved)
+	return r.Host.HostPath(resolved)
 }
 
 // emitPrivate puts libraries over the image's, and makes the directory of libraries

@@ -141,7 +141,7 @@ func (r *replacement) provide(f fabric) (lacks string) {
 
 // device adds the device nodes of a pattern, or returns why none can be used.
 func (r *replacement) device(pattern string) (lacks string) {
-	found, lacks := devicesOf(r.Node, pattern)
+	found, lacks := devicesOf(r.Host, pattern)
 	for _, d := range found {
 		if !bundle.HasDevice(r.Mounts, d.Path) {
 			r.fabric.devices = append(r.fabric.devices, deviceOf(d))
@@ -221,7 +221,7 @@ func (r *replacement) leadsOut(dir string, found []*linker.Object) bool {
 // drivers returns the verbs drivers in the form of IBV_DRIVERS: libmlx5 for
 // libmlx5-rdmav34.so.
 func (r *replacement) drivers(dir, at string) (drivers []string) {
-	names := r.Node.Names(dir)
+	names := r.Host.Names(dir)
 	slices.Sort(names)
 	for _, name := range names {
 		if driver, _, ok := strings.Cut(name, "-rdmav"); ok && r.node.Fitting(dir+"/"+name) != nil {
@@ -236,11 +236,11 @@ func (r *replacement) drivers(dir, at string) (drivers []string) {
 // which do not fit.
 func (r *replacement) providePMIx() {
 	for name, o := range r.needed.Names {
-		if !strings.HasPrefix(name, "libpmix.so") || !r.Node.IsDir(o.Dir()+"/pmix") {
+		if !strings.HasPrefix(name, "libpmix.so") || !r.Host.IsDir(o.Dir()+"/pmix") {
 			continue
 		}
 		prefix := path.Dir(o.Dir())
-		if r.Node.HostPath(prefix) == r.source(r.profile.Prefix) {
+		if r.Host.HostPath(prefix) == r.source(r.profile.Prefix) {
 			r.fabric.set = append(r.fabric.set, "PMIX_INSTALL_PREFIX="+r.dir+"/prefix")
 			continue
 		}

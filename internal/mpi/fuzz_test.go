@@ -6,6 +6,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // Reading a script, a Python module or an environment module ends without a crash,
@@ -28,7 +29,7 @@ func FuzzCommand(f *testing.F) {
 	}
 	f.Cleanup(tree.Close)
 	f.Fuzz(func(_ *testing.T, text string) {
-		p := &plan{Request: Request{Node: tree, Image: tree, Arch: "amd64", Cwd: "/"}, env: environment{}, seen: newWitnesses()}
+		p := &plan{Request: Request{Scene: scene.Scene{Host: tree, Image: tree, Arch: "amd64", Cwd: "/"}}, env: environment{}, seen: newWitnesses()}
 		defer p.close()
 		p.look()
 		c := p.newCommand()

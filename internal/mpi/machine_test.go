@@ -14,6 +14,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/host/fakenode"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A machine is a host and an image in directories of the test, with libraries and
@@ -43,8 +44,11 @@ func newMachine(t *testing.T) *machine {
 	m.check(err)
 	t.Cleanup(func() { node.Close(); image.Close() })
 	m.request = Request{
-		Node: node, Image: image, Arch: "amd64", Program: "/bin/program", Cwd: "/", Env: []string{"PATH=/bin"},
-		Mounts:   []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}},
+		Scene: scene.Scene{
+			Host: node, Image: image, Arch: "amd64", Cwd: "/", Env: []string{"PATH=/bin"},
+			Mounts: []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}},
+		},
+		Program:  "/bin/program",
 		Profiles: []Profile{{Name: "site", Replace: []string{"/opt/site/libmpi.so.12"}, ABI: ABIMajor, Mismatch: MismatchRefuse}},
 	}
 	return m

@@ -10,45 +10,21 @@ import (
 	"strings"
 	"unicode"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
-	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A Request describes a task.
 type Request struct {
-	Node  *host.Tree // the host
-	Image *host.Tree // the container's root file system
-	Arch  string     // of both, as in GOARCH
+	scene.Scene
 
 	Program string   // process.args[0]
 	Args    []string // the other arguments
-	Cwd     string
-	Env     []string
-	Mounts  []specs.Mount // the container's, as earlier edits leave them
-	Links   []bundle.Link // made by earlier edits
-
-	// LoaderCache is /etc/ld.so.cache as an earlier edit left it; nil if none did, and
-	// the image's own counts.
-	LoaderCache []byte
 
 	// Profiles are the site's; the first that fits is used.
 	Profiles []Profile
-
-	// CacheDir is a directory, private to the caller, that keeps decisions for later
-	// calls. Empty for none.
-	CacheDir string
-}
-
-// A Result is what the container gets.
-type Result struct {
-	Edits    []bundle.Edit
-	Warnings []string // for the user, one line each
-	Hint     string   // for the user, one line; empty for none
 }
 
 // ErrMismatch means that the site's MPI cannot replace the image's.
@@ -82,11 +58,11 @@ type plan struct {
 	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family if unknown
 	wrapping bool     // the program is not linked with an MPI, and may execute one that is
 	needs    []string // patterns of devices: one device of each must exist
-	Result
+	scene.Proposal
 }
 
 // Edits works out what the container gets.
-func Edits(r Request) (Result, error) {
+func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), seen: newWitnesses()}
 	defer p.close()
 	if len(p.Profiles) == 0 {
@@ -94,12 +70,12 @@ func Edits(r Request) (Result, error) {
 	}
 	if !p.recall() {
 		if err := p.findOut(); err != nil {
-			return Result{}, err
+			return scene.Proposal{}, err
 		}
 	}
 	p.Hint = oneLine(hint(p.env, p.speaks))
 	p.warn()
-	return p.Result, nil
+	return p.Proposal, nil
 }
 
 // warn drops the warnings that another task prints: the first task of a host prints
@@ -151,33 +127,33 @@ func (p *plan) findOut() error {
 
 // onlyHint is for a site without profiles: it only looks at the program if its ranks
 // may not find each other.
-func (p *plan) onlyHint() (Result, error) {
+func (p *plan) onlyHint() (scene.Proposal, error) {
 	if !Doubtful(p.Env) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	p.look()
 	if o, _ := p.image.findProgram(p.Program, p.Cwd, p.env.list("PATH")); o != nil && served(p.env, o) {
-		return Result{}, nil
+		return scene.Proposal{}, nil
 	}
 	cache, err := p.loaderCache()
 	if err != nil {
-		return Result{}, err
+		return scene.Proposal{}, err
 	}
 	p.image.Cache = cache
 	p.findUses()
-	return Result{Hint: oneLine(hint(p.env, p.speaks))}, nil
+	return scene.Proposal{Hint: oneLine(hint(p.env, p.speaks))}, nil
 }
 
 // look opens the views.
 func (p *plan) look() {
 	image := linker.NewView(p.Image, p.seen)
-	image.Mount(p.Mounts, p.Node)
+	image.Mount(p.Mounts, p.Host)
 	image.Make(p.Links, nil)
 	p.image = &loader{linker.New(image, p.Arch, nil).In(p.env.ofLoader(p.Cwd))}
 	p.image.WithPreloads(p.Image)
-	p.image.Machine = p.Node
-	p.node = &loader{linker.New(linker.NewView(p.Node, p.seen), p.Arch, nil)}
-	p.node.Trusted, p.node.Machine = true, p.Node
+	p.image.Machine = p.Host
+	p.node = &loader{linker.New(linker.NewView(p.Host, p.seen), p.Arch, nil)}
+	p.node.Trusted, p.node.Machine = true, p.Host
 }
 
 // readCaches reads the loaders' caches.
@@ -187,8 +163,8 @@ func (p *plan) readCaches() error {
 		return err
 	}
 	p.image.Cache = cache
-	p.seen.Look(p.Node, ldcache.Path)
-	if p.node.Cache, err = linker.ReadCache(p.Node); err != nil {
+	p.seen.Look(p.Host, ldcache.Path)
+	if p.node.Cache, err = linker.ReadCache(p.Host); err != nil {
 		p.node.Cache = nil // only the usual directories remain
 	}
 	return nil

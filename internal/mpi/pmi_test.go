@@ -82,7 +82,7 @@ func TestPluginDirs(t *testing.T) {
 	m.write(m.node+"/openmpi/openmpi6/mca_pmix_ext3x.so", "")
 	v := linker.NewView(m.request.Image, newWitnesses())
 	defer v.Close()
-	v.Mount([]specs.Mount{{Source: "/openmpi", Destination: "/opt/mpi/lib/openmpi/lib", Options: []string{"bind"}}}, m.request.Node)
+	v.Mount([]specs.Mount{{Source: "/openmpi", Destination: "/opt/mpi/lib/openmpi/lib", Options: []string{"bind"}}}, m.request.Host)
 	l := loader{linker.New(v, "amd64", nil)}
 	for lib, want := range map[string]string{
 		debianLib:      debianLib + "/openmpi " + debianLib + "/openmpi/lib/openmpi3",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/linker"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // Programs are programs of the host that must run in a container, such as Slurm's.
@@ -19,8 +20,8 @@ type Programs struct {
 // MPI: with the libraries that they need, checked against the image's. The programs are
 // in bin of the returned directory, first in PATH, and their plugins in plugins beside
 // it. If they do not fit, the error is ErrMismatch.
-func Provide(request Request, programs Programs) (e bundle.Edit, dir string, err error) {
-	p := &plan{Request: request, env: newEnvironment(request.Env), seen: newWitnesses(), programs: programs}
+func Provide(s scene.Scene, programs Programs) (e bundle.Edit, dir string, err error) {
+	p := &plan{Request: Request{Scene: s}, env: newEnvironment(s.Env), seen: newWitnesses(), programs: programs}
 	defer p.close()
 	dir = bundle.PrivateDir(p.Mounts, programs.Name)
 	if p.recall() && len(p.Edits) == 1 {

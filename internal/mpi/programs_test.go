@@ -18,9 +18,9 @@ func TestProvide(t *testing.T) {
 	m.gcc(m.node+"/usr/bin/srun", "int slurm(void); int main(void) { return slurm(); }", full, "-Wl,-rpath,"+plugins)
 	programs := Programs{Name: "slurm", Files: []string{"/usr/bin/srun"}, Plugins: plugins}
 	m.request.CacheDir = t.TempDir()
-	e, dir, err := Provide(m.request, programs)
+	e, dir, err := Provide(m.request.Scene, programs)
 	m.check(err)
-	if again, _, err := Provide(m.request, programs); err != nil || !reflect.DeepEqual(again, e) || len(m.kept()) != 1 {
+	if again, _, err := Provide(m.request.Scene, programs); err != nil || !reflect.DeepEqual(again, e) || len(m.kept()) != 1 {
 		t.Errorf("found out again: %+v, %v", again, err)
 	}
 	var links []string
@@ -50,7 +50,7 @@ func TestProvide(t *testing.T) {
 	m.write(m.node+"/map", "GLIBC_2.99 { global: future; };")
 	libc := m.gcc(m.node+"/future/libc.so.6", "int future(void) { return 0; }", "-shared", "-fPIC", "-Wl,-soname,libc.so.6", "-Wl,--version-script,"+m.node+"/map")
 	m.library(m.node+plugins, "libslurmfull.so.1.0", "int future(void); int slurm(void) { return future(); }", "-nostdlib", libc)
-	_, _, err = Provide(m.request, programs)
+	_, _, err = Provide(m.request.Scene, programs)
 	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "slurm: the host's") || !strings.Contains(err.Error(), "needs GLIBC_2.99 of libc.so.6") {
 		t.Errorf("got %v", err)
 	}

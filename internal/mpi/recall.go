@@ -12,6 +12,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/cache"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A decision for one task of a program holds for the next until a file changes, so it
@@ -69,11 +70,11 @@ func (p *plan) recallFrom(name string) bool {
 	}
 	var look lookout
 	defer look.close()
-	node, image := strings.TrimSuffix(p.Node.HostPath("/"), "/"), p.Image.HostPath("/")
+	node, image := strings.TrimSuffix(p.Host.HostPath("/"), "/"), p.Image.HostPath("/")
 	for range r.count() {
 		w, tree := witness{r.text(), r.text(), r.text()}, p.Image
 		if w.root != image {
-			tree = p.Node
+			tree = p.Host
 			below, ok := strings.CutPrefix(w.root, node)
 			if !ok {
 				return false
@@ -85,7 +86,7 @@ func (p *plan) recallFrom(name string) bool {
 		}
 	}
 	needs := r.list()
-	result := Result{}
+	result := scene.Proposal{}
 	said := Library{Family: Family(r.text()), Path: r.text(), Version: r.text()}
 	said.PMI = PMI{PMIx: r.text() != "", Version: r.text(), Socket: r.text() != "", By: r.text()}
 	result.Warnings = r.list()
@@ -94,14 +95,14 @@ func (p *plan) recallFrom(name string) bool {
 		result.Edits = append(result.Edits, r.edit())
 	}
 	for _, pattern := range needs {
-		if _, lacks := devicesOf(p.Node, pattern); lacks != "" {
+		if _, lacks := devicesOf(p.Host, pattern); lacks != "" {
 			return false
 		}
 	}
 	if r.bad {
 		return false
 	}
-	p.Result, p.speaks, p.ofStep = result, said, ofStep
+	p.Proposal, p.speaks, p.ofStep = result, said, ofStep
 	return true
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/cache"
 	"github.com/ocishim/ocishim/internal/pace"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A decision is used again as long as all files are unchanged, and its messages are the
@@ -98,7 +99,7 @@ func TestFindOutOnce(t *testing.T) {
 	m.check(os.Rename(memory, memory+".away"))
 
 	first := cache.Alone(m.request.CacheDir, memoryLock)
-	others := make(chan Result)
+	others := make(chan scene.Proposal)
 	const waiting = 2 // no longer than the limit on waiting
 	for range waiting {
 		go func() {

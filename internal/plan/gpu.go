@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	goruntime "runtime"
 	"slices"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -23,16 +22,14 @@ func (p *composition) gpus() error {
 	if !asked && !gpu.Present(p.scene.Host) {
 		return nil // there are none to be kept from
 	}
-	r.Node = p.scene.Host
-	if r.Image, err = p.openImage(); err != nil {
+	if r.Image, err = p.image(); err != nil {
 		return fmt.Errorf("plan GPUs: %w", err)
 	}
-	result, err := gpu.Edits(r)
+	proposed, err := gpu.Edits(r)
 	if err != nil {
 		return fmt.Errorf("plan GPUs: %w", err)
 	}
-	p.warn(result.Warnings...)
-	return p.apply(result.Edits...)
+	return p.accept(proposed)
 }
 
 // gpuRequest is all of gpu's request that needs nothing to be opened. asked reports
@@ -40,8 +37,8 @@ func (p *composition) gpus() error {
 func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	c, annotations := p.scene.Config, p.bundle.Spec.Annotations
 	r = gpu.Request{
-		Arch: goruntime.GOARCH, Env: p.env(), Cwd: p.bundle.Spec.Process.Cwd, Mounts: p.bundle.Spec.Mounts,
-		Slurm: p.scene.Slurm, CDI: slices.Clone(p.request.Devices), CacheDir: p.scene.CacheDir, Terminal: p.scene.Terminal, Site: site(c),
+		Scene: p.look(),
+		Slurm: p.scene.Slurm, CDI: slices.Clone(p.request.Devices), Terminal: p.scene.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {
 		r.Capabilities = c.GPU.Capabilities

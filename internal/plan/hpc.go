@@ -47,6 +47,6 @@ func (p *composition) home() string {
 }
 
 func (p *composition) isDirectoryInImage(path string) bool {
-	image, err := p.openImage()
+	image, err := p.image()
 	return err == nil && filepath.IsAbs(path) && image.IsDir(path)
 }

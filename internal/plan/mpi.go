@@ -16,26 +16,24 @@ func (p *composition) mpi() error {
 	if len(profiles) == 0 && !mpi.Doubtful(p.env()) {
 		return nil
 	}
-	r, err := p.container()
+	seen, err := p.lookInside()
 	if err != nil {
 		return fmt.Errorf("plan MPI: %w", err)
 	}
-	process := p.bundle.Spec.Process
-	r.Program, r.Args, r.Cwd = process.Args[0], process.Args[1:], process.Cwd
+	args := p.bundle.Spec.Process.Args
+	r := mpi.Request{Scene: seen, Program: args[0], Args: args[1:]}
 	own := p.request.MPI.Value == request.MPIOwn
 	if !own { // otherwise the hint is left
 		r.Profiles = mpiProfiles(profiles)
 	}
-	result, err := mpi.Edits(r)
+	proposed, err := mpi.Edits(r)
 	if err != nil {
 		return fmt.Errorf("plan MPI: %w", err)
 	}
-	p.warn(result.Warnings...)
-	p.Hint = result.Hint
 	if own {
-		result.Edits = append(result.Edits, bundle.Edit{From: "mpi", Rule: "the image's own: " + p.request.MPI.By})
+		proposed.Edits = append(proposed.Edits, bundle.Edit{From: "mpi", Rule: "the image's own: " + p.request.MPI.By})
 	}
-	return p.apply(result.Edits...)
+	return p.accept(proposed)
 }
 
 func mpiProfiles(site []config.MPI) []mpi.Profile {

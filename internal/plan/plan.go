@@ -11,25 +11,22 @@ import (
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
-	"github.com/ocishim/ocishim/internal/mpi"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // ErrRoot says that root asked for a launch that is for users.
 var ErrRoot = errors.New("it is for users, not for root")
 
 // A Scene is what a plan depends on beside the bundle and the wish: the host, the site,
-// and who calls.
+// and who calls. Of the scene that providers see, Host and CacheDir are the caller's to
+// fill in; Make adds the image and the container.
 type Scene struct {
+	scene.Scene
+
 	// Config is the site's. Make puts the user's settings over it.
 	Config *config.Config
-
-	// Host is the view of this machine. CacheDir keeps what providers find out about
-	// it from one call to the next: a directory that is the caller's alone; empty for
-	// none.
-	Host     *host.Tree
-	CacheDir string
 
 	// Slurm says that a task of Slurm's is launched, as srun starts it. Otherwise an
 	// engine calls, or a user by hand.
@@ -49,13 +46,8 @@ type Scene struct {
 
 // A Result is what is to be done to a bundle, and what there is to say about it.
 type Result struct {
-	// Edits are in the order in which they apply.
-	Edits []bundle.Edit
-
-	// Warnings and Hint are for whoever runs the container, a line each. Hint is
-	// empty for none.
-	Warnings []string
-	Hint     string
+	// Proposal has the edits of all providers, in the order in which they apply.
+	scene.Proposal
 
 	// Notes are lines for the log: nothing went wrong, and something was ignored.
 	Notes []string
@@ -69,8 +61,7 @@ type Result struct {
 type composition struct {
 	bundle  *bundle.Bundle
 	request request.Request
-	scene   Scene
-	image   *host.Tree // of the bundle's root file system; opened once, where anybody needs it
+	scene   Scene // its image is opened once, where a provider needs it
 	Result
 }
 
@@ -131,36 +122,45 @@ func (p *composition) warn(lines ...string) { p.Warnings = append(p.Warnings, li
 
 func (p *composition) env() []string { return p.bundle.Spec.Process.Env }
 
-// openImage returns the view of the image, the same for every provider.
-func (p *composition) openImage() (*host.Tree, error) {
+// image returns the view of the image, the same for every provider.
+func (p *composition) image() (*host.Tree, error) {
 	var err error
-	if p.image == nil {
-		p.image, err = host.Open(p.bundle.Rootfs, host.Kernel{})
+	if p.scene.Image == nil {
+		p.scene.Image, err = host.Open(p.bundle.Rootfs, host.Kernel{})
 	}
-	return p.image, err
+	return p.scene.Image, err
 }
 
 func (p *composition) close() {
-	if p.image != nil {
-		p.image.Close()
+	if p.scene.Image != nil {
+		p.scene.Image.Close()
 	}
 }
 
-// container is what internal/mpi is to know of the container, as earlier edits leave it.
-func (p *composition) container() (mpi.Request, error) {
-	image, err := p.openImage()
-	return mpi.Request{
-		Node: p.scene.Host, Image: image, Arch: goruntime.GOARCH, Env: p.env(), Mounts: p.bundle.Spec.Mounts, Links: p.bundle.Links,
-		LoaderCache: p.loaderCache(), CacheDir: p.scene.CacheDir,
-	}, err
-}
-
-// loaderCache is the loader's cache as earlier edits leave it; nil for the image's own.
-func (p *composition) loaderCache() []byte {
+// look returns the scene as a provider is to see it now. The image is not opened for it.
+func (p *composition) look() scene.Scene {
+	s := p.scene.Scene
+	s.Arch = goruntime.GOARCH
+	s.Env, s.Cwd, s.Mounts, s.Links = p.env(), p.bundle.Spec.Process.Cwd, p.bundle.Spec.Mounts, p.bundle.Links
 	for _, f := range p.bundle.Files {
 		if f.Path == ldcache.Path {
-			return f.Data
+			s.LoaderCache = f.Data
 		}
 	}
-	return nil
+	return s
+}
+
+// lookInside returns the scene with the image.
+func (p *composition) lookInside() (scene.Scene, error) {
+	_, err := p.image()
+	return p.look(), err
+}
+
+// accept takes over what a provider proposes.
+func (p *composition) accept(proposed scene.Proposal) error {
+	p.Warnings = append(p.Warnings, proposed.Warnings...)
+	if proposed.Hint != "" {
+		p.Hint = proposed.Hint
+	}
+	return p.apply(proposed.Edits...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 func task(t *testing.T, env ...string) *bundle.Bundle {
@@ -28,7 +29,7 @@ func nowhere(t *testing.T) Scene {
 		t.Fatal(err)
 	}
 	t.Cleanup(empty.Close)
-	return Scene{Config: config.Default(), Host: empty, Slurm: true, CanBecome: true, UID: 1, GID: 1}
+	return Scene{Config: config.Default(), Scene: scene.Scene{Host: empty}, Slurm: true, CanBecome: true, UID: 1, GID: 1}
 }
 
 // composed is the beginning of a plan, to look at single providers.

@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 	"github.com/ocishim/ocishim/internal/mpi"
 	"github.com/ocishim/ocishim/internal/request"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // A cluster is a node as a file of mpi.d expects it, and an image with a program. Libraries
@@ -118,7 +119,8 @@ func (s *cluster) plan(file string) string {
 		s.T.Fatal(err)
 	}
 	result, err := mpi.Edits(mpi.Request{
-		Node: s.Tree(), Image: s.tree, Arch: "amd64", Program: "/bin/program", Cwd: "/", Env: []string{"PATH=/bin"}, Profiles: mpiProfiles(cfg.MPI),
+		Scene:   scene.Scene{Host: s.Tree(), Image: s.tree, Arch: "amd64", Cwd: "/", Env: []string{"PATH=/bin"}},
+		Program: "/bin/program", Profiles: mpiProfiles(cfg.MPI),
 	})
 	if err != nil {
 		return "error: " + err.Error() + "\n"

@@ -24,11 +24,11 @@ func (p *composition) torch() error {
 func (p *composition) slurmInside() error {
 	hasMunge := false
 	if p.siteWants(config.EditSlurm) {
-		container, err := p.container()
+		seen, err := p.lookInside()
 		if err != nil {
 			return fmt.Errorf("plan Slurm's commands: %w", err)
 		}
-		e, err := slurminside.Commands(container)
+		e, err := slurminside.Commands(seen)
 		switch {
 		case errors.Is(err, mpi.ErrMismatch), errors.Is(err, slurminside.ErrNoSlurm):
 			p.warn(fmt.Sprintf("Slurm's commands are not in the container: %v", err))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // streams are the pipes between the anchor and what it starts: ours and theirs
@@ -103,7 +105,7 @@ func (a *anchor) granted(job, nodes string) {
 		a.end(exitLost)
 		return
 	}
-	if a.c.Phase == Created { // of exec: there is nothing to wait for
+	if a.c.Phase == entry.Created { // of exec: there is nothing to wait for
 		if err := a.startStep(); err != nil {
 			a.send(report{Error: err.Error()})
 			a.end(exitLost)

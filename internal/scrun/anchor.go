@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	goruntime "runtime"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -59,21 +59,20 @@ type anchor struct {
 	unwanted bool // the engine has forgotten the container
 }
 
-// RunAnchor is the life of an anchor; dir is the container's entry. It returns
-// the exit status. The calling goroutine must be that of the first thread.
-func RunAnchor(dir string) int {
+// BecomeAnchor makes this process an anchor, in a network namespace of its own where the
+// engine looks for one, and returns its exit status; dir is the container's entry. The calling goroutine must be that of the first thread.
+func BecomeAnchor(dir string) int {
 	goruntime.LockOSThread() // before the namespace: no other thread gets it
 	unix.CloseOnExec(syncFile)
 	a := &anchor{
 		parent: os.NewFile(syncFile, "parent"), events: make(chan func(), 16), over: make(chan struct{}),
 	}
-	r, err := readRecord(dir)
-	if err != nil {
+	a.c = &Container{entry: entry.At(dir)}
+	if err := a.c.read(); err != nil {
 		a.send(report{Error: err.Error()})
 		return exitLost
 	}
-	a.c = &Container{Record: *r, store: &Store{dir: filepath.Dir(dir)}, dir: dir}
-	if r.Network && unix.Gettid() == unix.Getpid() {
+	if a.c.Network && unix.Gettid() == unix.Getpid() {
 		_ = unix.Unshare(unix.CLONE_NEWNET) // for engines that look for it at /proc/PID/ns/net
 	}
 	status := make(chan int)
@@ -201,9 +200,9 @@ func (a *anchor) end(status int) {
 // startStep has the launcher execute srun.
 func (a *anchor) startStep() error {
 	if !a.launch.IsZero() || a.ended {
-		return ErrNotCreated
+		return entry.ErrNotCreated
 	}
-	if err := a.c.update(func(r *Record) { r.Phase = Running }); err != nil {
+	if err := a.c.update(func(r *Record) { r.Phase = entry.Running }); err != nil {
 		return err
 	}
 	o := order{

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // controlSocket is where an anchor takes requests, in the container's entry.
@@ -20,7 +22,7 @@ const controlSocket = "control"
 // throughDir calls use with a short path of a file in the entry: the address of a
 // socket has 108 bytes at most.
 func (c *Container) throughDir(name string, use func(path string) error) error {
-	dir, err := os.OpenFile(c.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	dir, err := os.OpenFile(c.entry.Dir(), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -111,8 +113,8 @@ func (c *Container) ask(request string) error {
 	switch text := strings.TrimSpace(answer); {
 	case err != nil:
 		return fmt.Errorf("ask the anchor: %w", err)
-	case text == ErrNotCreated.Error():
-		return ErrNotCreated
+	case text == entry.ErrNotCreated.Error():
+		return entry.ErrNotCreated
 	case text != "":
 		return errors.New(text)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -87,7 +88,7 @@ func create(s *Store, b *bundle.Bundle, o Options) (*exec.Cmd, error) {
 	}
 	cmd, err := c.create(b, spec, o)
 	if err != nil {
-		if derr := c.Delete(true); derr != nil && !errors.Is(derr, ErrNotFound) {
+		if derr := c.Delete(true); derr != nil && !errors.Is(derr, entry.ErrNotFound) {
 			err = fmt.Errorf("%w; and clean up: %w", err, derr)
 		}
 		return nil, fmt.Errorf("create container %q: %w", b.ID, err)
@@ -111,7 +112,7 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	}
 	r := &Record{
 		ID: b.ID, Bundle: b.Dir, Rootfs: b.Rootfs, Created: time.Now(), Annotations: b.Spec.Annotations,
-		Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: Creating, Token: hex.EncodeToString(token), Host: o.Host,
+		Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: entry.Creating, Token: hex.EncodeToString(token), Host: o.Host,
 		Args: absoluteCommand(b.Rootfs, b.Spec.Mounts, b.Spec.Process, b.Spec.Process.Args), Terminal: b.Spec.Process.Terminal, Network: hasNetwork(b.Spec), Log: o.Log,
 		Job: lookUp(o.Env, "SLURM_JOB_ID"), Nodes: lookUp(o.Env, "SLURM_JOB_NODELIST"),
 	}
@@ -195,7 +196,7 @@ func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec
 		_ = c.stageOut()
 		return nil, err
 	}
-	if err := c.update(func(r *Record) { r.Phase = Created }); err != nil {
+	if err := c.update(func(r *Record) { r.Phase = entry.Created }); err != nil {
 		return nil, err
 	}
 	if err := writePidFile(o.PidFile, cmd.Process.Pid); err != nil {
@@ -226,7 +227,7 @@ func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "anchor"), os.NewFile(uintptr(fds[1]), "parent")
 	defer theirs.Close()
-	cmd := exec.Command("/proc/self/exe", AnchorVerb, c.dir)
+	cmd := exec.Command("/proc/self/exe", AnchorVerb, c.entry.Dir())
 	cmd.Args[0] = "ocishim"
 	cmd.Env, cmd.Dir = c.Host.environment("GOMAXPROCS=1", "GODEBUG=madvdontneed=1"), "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

@@ -6,22 +6,11 @@
 // of ours: nothing of the image's reaches a program of the host.
 package scrun
 
-import (
-	"errors"
+import "errors"
 
-	"github.com/ocishim/ocishim/internal/stateroot"
-)
-
-// Errors of the verbs. They come wrapped with the container's id.
+// Errors of the verbs, beside those of internal/entry and internal/stateroot. They come
+// wrapped with the container's id.
 var (
-	ErrNotFound     = errors.New("container does not exist")
-	ErrExists       = errors.New("container exists")
-	ErrNotCreated   = errors.New("container is not in the state created")
-	ErrNotRunning   = errors.New("container not running")
-	ErrStillRunning = errors.New("container is still running")
-	ErrUnsafeRoot   = stateroot.ErrUnsafe
-	ErrNoRoot       = stateroot.ErrNone
-
 	// ErrRefused means that Slurm grants no allocation.
 	ErrRefused = errors.New("allocation refused")
 	// ErrCancelled means that the job was cancelled while it was pending.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -59,8 +60,8 @@ func (c *Container) remoteConfig() (*specs.Spec, error) {
 // anchor of its own, whose exit status is the process's; unless detached, Exec
 // waits for it.
 func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
-	if status := c.Status(); status != Running {
-		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, ErrNotRunning, status)
+	if status := c.Status(); status != entry.Running {
+		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, entry.ErrNotRunning, status)
 	}
 	added, err := c.addProcess(process, o)
 	if added == nil {
@@ -95,7 +96,7 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 	}
 	token := execPrefix + hex.EncodeToString(random)
 	r := Record{
-		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: Created, Token: token,
+		ID: c.ID + "-" + token, Bundle: c.Bundle, Rootfs: c.Rootfs, Boot: process.BootID(), Numbering: process.Numbering(), Creator: self, Phase: entry.Created, Token: token,
 		Foreign: true, Job: c.Job, Nodes: c.Nodes, Host: c.Host, Args: absoluteCommand(c.Rootfs, spec.Mounts, p, p.Args), Terminal: p.Terminal, Log: o.Log,
 		OwnTerminal: p.Terminal && o.ConsoleSocket == "",
 		LocalDir:    filepath.Join(c.LocalDir, token), Remote: filepath.Join(c.Remote, token),
@@ -117,7 +118,7 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 	if err != nil {
 		return nil, err
 	}
-	added, err := (&Store{dir: c.dir}).claim(r)
+	added, err := (&Store{root: c.entry.Within()}).claim(r)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +202,7 @@ func passSignals(to *os.Process) {
 // endAdded ends what exec has added: it does not outlive the container. The
 // steps of those whose anchor is gone end with the job.
 func (c *Container) endAdded() {
-	all, err := (&Store{dir: c.dir}).All()
+	all, err := (&Store{root: c.entry.Within()}).All()
 	if err != nil {
 		return
 	}

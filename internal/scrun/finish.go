@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // finish notes how it ended, after salloc has: by then the job is given back.
@@ -20,7 +22,7 @@ func (a *anchor) finish(waited error) int {
 	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
 		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
 	}
-	if failure != "" && a.c.Phase != Creating { // else create says so
+	if failure != "" && a.c.Phase != entry.Creating { // else create says so
 		a.log("error", failure)
 		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
 	}
@@ -34,12 +36,12 @@ func (a *anchor) finish(waited error) int {
 // leave tells who waits how it ended, and leaves the state as it is to be found.
 func (a *anchor) leave(status int, failure string) {
 	switch {
-	case a.unwanted && a.parent == nil, a.c.Phase == Creating && a.parent == nil: // create was killed
+	case a.unwanted && a.parent == nil, a.c.Phase == entry.Creating && a.parent == nil: // create was killed
 		_ = a.c.unstage()
 		_ = a.c.discard()
-	case a.c.Phase == Creating && a.unwanted:
+	case a.c.Phase == entry.Creating && a.unwanted:
 		a.send(report{Error: "its bundle is gone"})
-	case a.c.Phase == Creating:
+	case a.c.Phase == entry.Creating:
 		a.send(report{Error: failureOr(failure, "the container was ended"), Kind: a.refusal(failure)})
 	case a.c.isAdded():
 		a.send(report{Error: failureOr(failure, "the process ended before it ran")})
@@ -47,7 +49,7 @@ func (a *anchor) leave(status int, failure string) {
 		_ = a.c.discard()
 	default:
 		_ = a.c.update(func(r *Record) {
-			r.Phase, r.ExitStatus, r.Failure, r.Released = Stopped, status, failure, true
+			r.Phase, r.ExitStatus, r.Failure, r.Released = entry.Stopped, status, failure, true
 		})
 	}
 }

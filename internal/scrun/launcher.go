@@ -63,10 +63,10 @@ func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return slices.Contains(frugal, entry) })
 }
 
-// RunLauncher is the command of salloc: it tells which job it is in, waits for
+// BecomeLauncher makes this process the command of salloc: it tells which job it is in, waits for
 // the order of start, and becomes srun. It returns the exit status where it does
 // not. Without an order it ends, and the allocation with it.
-func RunLauncher() int {
+func BecomeLauncher() int {
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
 	for fd := launcherOrders; fd <= launcherFile; fd++ {
 		unix.CloseOnExec(fd)

@@ -3,6 +3,8 @@ package scrun
 import (
 	"os/exec"
 	"testing"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // What srun -v says, word by word as Slurm 24.11 and 22.05 do.
@@ -34,7 +36,7 @@ func TestSrunMessages(t *testing.T) {
 			"srun: error: n1: task 0: Exited with exit code 7",
 		},
 	} {
-		c, err := newStore(t).claim(Record{ID: "box", Phase: Running})
+		c, err := newStore(t).claim(Record{ID: "box", Phase: entry.Running})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +63,7 @@ func TestOutOfMemory(t *testing.T) {
 		status  int
 		failure string
 	}{"00fd": {137, "job 41 ran out of memory"}, "0100": {1, ""}} {
-		a := &anchor{c: &Container{Record: Record{Job: "41", Step: "41.0", Phase: Running}}}
+		a := &anchor{c: &Container{Record: Record{Job: "41", Step: "41.0", Phase: entry.Running}}}
 		a.srun.tasks, a.srun.started, a.c.Started = 1, 1, true
 		a.message("srun: Received task exit notification for 1 task of StepId=41.0 (status=0x" + status + ").")
 		got, failure := a.outcome(exec.Command("/bin/false").Run())
@@ -94,7 +96,7 @@ func TestSallocMessages(t *testing.T) {
 		},
 		"killed": {nil, "salloc ended without an allocation", "refused"},
 	} {
-		c, err := newStore(t).claim(Record{ID: "box", Phase: Creating})
+		c, err := newStore(t).claim(Record{ID: "box", Phase: entry.Creating})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // jobEnds says in words what ended a job, by Slurm's name for its state.
@@ -28,7 +30,7 @@ var jobEnds = map[string]string{
 // was not the container. The status is the container's where it had one.
 func (a *anchor) outcome(waited error) (status int, failure string) {
 	status = statusOf(waited)
-	if a.c.Phase == Creating {
+	if a.c.Phase == entry.Creating {
 		return exitLost, a.whyRefused()
 	}
 	if a.srun.oom {

@@ -1,29 +1,13 @@
 package scrun
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
-
-// A Phase is how far a container has come, as its anchor or create noted it.
-// Status tells what it means now.
-type Phase string
-
-// The phases, in order.
-const (
-	Creating Phase = "creating" // the allocation is asked for, the bundle staged
-	Created  Phase = "created"  // the anchor waits for start
-	Running  Phase = "running"  // srun was started
-	Stopped  Phase = "stopped"  // the container has ended
-)
-
-// Paused is the status of a running container whose job is suspended.
-const Paused Phase = "paused"
 
 // A Record is what we keep of a container from before anything exists until
 // delete. It is replaced by rename: a reader sees all of it or the last one.
@@ -39,8 +23,11 @@ type Record struct {
 	Numbering uint64     `json:"numbering,omitempty"`
 	Creator   process.ID `json:"creator"`         // create
 	Anchor    process.ID `json:"anchor,omitzero"` // zero until there is one
-	Phase     Phase      `json:"phase"`
-	Paused    bool       `json:"paused,omitempty"`
+	// Phase is how far it has come, as its anchor or create noted it: Creating while the
+	// allocation is asked for and the bundle staged, Created when the anchor waits for
+	// start, Running when srun was started, Stopped. Status says what that means now.
+	Phase  entry.Status `json:"phase"`
+	Paused bool         `json:"paused,omitempty"` // its job is suspended
 	// Started is set when the task on the node was seen to run.
 	Started    bool `json:"started,omitempty"`
 	ExitStatus int  `json:"exitStatus,omitempty"` // of the anchor, with Stopped
@@ -81,29 +68,6 @@ type Log struct {
 	Format string `json:"format,omitempty"` // json or text
 }
 
-// recordFile is the name of the record within an entry.
-const recordFile = "record.json"
-
-func readRecord(dir string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(dir, recordFile))
-	if err != nil {
-		return nil, err
-	}
-	r := new(Record)
-	if err := bundle.Unmarshal(data, r); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, recordFile), err)
-	}
-	return r, nil
-}
-
-func (r *Record) write(dir string) error {
-	data, err := bundle.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("write record: %w", err)
-	}
-	return writeFile(filepath.Join(dir, recordFile), data, 0o600)
-}
-
 // writeFile writes a file by rename.
 func writeFile(path string, data []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".ocishim-new-*")
@@ -142,18 +106,18 @@ func (r *Record) runs(p process.ID) bool {
 // abandoned reports whether nobody will bring the container any further: create was killed
 // in the middle of it, or the machine rebooted.
 func (r *Record) abandoned() bool {
-	return !r.alive() && (r.Boot != process.BootID() || r.Phase == Creating && !r.runs(r.Creator))
+	return !r.alive() && (r.Boot != process.BootID() || r.Phase == entry.Creating && !r.runs(r.Creator))
 }
 
 // Status is the phase as it is now: what has no anchor any more has ended.
-func (r *Record) Status() Phase {
+func (r *Record) Status() entry.Status {
 	switch {
-	case r.Phase == Creating && r.runs(r.Creator):
-		return Creating
+	case r.Phase == entry.Creating && r.runs(r.Creator):
+		return entry.Creating
 	case !r.alive():
-		return Stopped
-	case r.Phase == Running && r.Paused:
-		return Paused
+		return entry.Stopped
+	case r.Phase == entry.Running && r.Paused:
+		return entry.Paused
 	}
 	return r.Phase
 }

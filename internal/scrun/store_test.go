@@ -2,17 +2,22 @@ package scrun
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/internal/stateroot"
 )
 
 func newStore(t *testing.T) *Store {
 	t.Helper()
-	s, err := Open(true, filepath.Join(t.TempDir(), "state"))
+	s, err := MakeStore(filepath.Join(t.TempDir(), "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +30,7 @@ func TestStore(t *testing.T) {
 		if _, err := s.claim(Record{ID: name}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.claim(Record{ID: name}); !errors.Is(err, ErrExists) {
+		if _, err := s.claim(Record{ID: name}); !errors.Is(err, entry.ErrExists) {
 			t.Errorf("claimed twice: %v", err)
 		}
 		c, err := s.Get(name)
@@ -46,10 +51,10 @@ func TestStore(t *testing.T) {
 	if err := c.discard(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get("box"); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Get("box"); !errors.Is(err, entry.ErrNotFound) {
 		t.Error(err)
 	}
-	if err := c.update(func(*Record) {}); !errors.Is(err, ErrNotFound) {
+	if err := c.update(func(*Record) {}); !errors.Is(err, entry.ErrNotFound) {
 		t.Errorf("updated after its end: %v", err)
 	}
 }
@@ -67,14 +72,14 @@ func TestUnsafeRoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, root := range []string{writable, link} {
-		if _, err := Open(true, root); !errors.Is(err, ErrUnsafeRoot) {
+		if _, err := MakeStore(root); !errors.Is(err, stateroot.ErrUnsafe) {
 			t.Errorf("%s: %v", root, err)
 		}
 	}
-	if s, err := Open(true, writable, filepath.Join(dir, "own")); err != nil || s.dir != filepath.Join(dir, "own") {
+	if s, err := MakeStore(writable, filepath.Join(dir, "own")); err != nil || s.root.Dir() != filepath.Join(dir, "own") {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := Open(false, filepath.Join(dir, "none")); !errors.Is(err, ErrNotFound) {
+	if _, err := OpenStores(filepath.Join(dir, "none")); !errors.Is(err, entry.ErrNotFound) {
 		t.Error(err)
 	}
 }
@@ -89,18 +94,18 @@ func TestStatus(t *testing.T) {
 	boot := process.BootID()
 	for name, tt := range map[string]struct {
 		r    Record
-		want Phase
+		want entry.Status
 	}{
-		"being created":        {Record{Phase: Creating, Boot: boot, Creator: self}, Creating},
-		"create was killed":    {Record{Phase: Creating, Boot: boot, Creator: dead}, Stopped},
-		"created":              {Record{Phase: Created, Boot: boot, Anchor: self}, Created},
-		"anchor was killed":    {Record{Phase: Running, Boot: boot, Anchor: dead}, Stopped},
-		"running":              {Record{Phase: Running, Boot: boot, Anchor: self}, Running},
-		"paused":               {Record{Phase: Running, Boot: boot, Anchor: self, Paused: true}, Paused},
-		"of another boot":      {Record{Phase: Running, Boot: "other", Anchor: self}, Stopped},
-		"ended":                {Record{Phase: Stopped, Boot: boot, Anchor: dead}, Stopped},
-		"ended, anchor lives":  {Record{Phase: Stopped, Boot: boot, Anchor: self}, Stopped},
-		"paused, anchor ended": {Record{Phase: Running, Boot: boot, Anchor: dead, Paused: true}, Stopped},
+		"being created":        {Record{Phase: entry.Creating, Boot: boot, Creator: self}, entry.Creating},
+		"create was killed":    {Record{Phase: entry.Creating, Boot: boot, Creator: dead}, entry.Stopped},
+		"created":              {Record{Phase: entry.Created, Boot: boot, Anchor: self}, entry.Created},
+		"anchor was killed":    {Record{Phase: entry.Running, Boot: boot, Anchor: dead}, entry.Stopped},
+		"running":              {Record{Phase: entry.Running, Boot: boot, Anchor: self}, entry.Running},
+		"paused":               {Record{Phase: entry.Running, Boot: boot, Anchor: self, Paused: true}, entry.Paused},
+		"of another boot":      {Record{Phase: entry.Running, Boot: "other", Anchor: self}, entry.Stopped},
+		"ended":                {Record{Phase: entry.Stopped, Boot: boot, Anchor: dead}, entry.Stopped},
+		"ended, anchor lives":  {Record{Phase: entry.Stopped, Boot: boot, Anchor: self}, entry.Stopped},
+		"paused, anchor ended": {Record{Phase: entry.Running, Boot: boot, Anchor: dead, Paused: true}, entry.Stopped},
 	} {
 		if got := tt.r.Status(); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
@@ -115,23 +120,23 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * sweepAge)
+	old := time.Now().Add(-2 * entry.SweepAge)
 	for name, r := range map[string]Record{
-		"mine":      {Creator: self, Phase: Creating, Boot: process.BootID()},
-		"abandoned": {Creator: process.ID{Pid: 1 << 30}, Phase: Creating, Boot: process.BootID(), Released: true},
-		"ended":     {Creator: process.ID{Pid: 1 << 30}, Phase: Stopped, Boot: process.BootID()}, // waits for delete
+		"mine":      {Creator: self, Phase: entry.Creating, Boot: process.BootID()},
+		"abandoned": {Creator: process.ID{Pid: 1 << 30}, Phase: entry.Creating, Boot: process.BootID(), Released: true},
+		"ended":     {Creator: process.ID{Pid: 1 << 30}, Phase: entry.Stopped, Boot: process.BootID()}, // waits for delete
 	} {
 		r.ID = name
 		c, err := s.claim(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(c.dir, old, old); err != nil {
+		if err := os.Chtimes(c.entry.Dir(), old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{newPrefix + "1", gonePrefix + "1"} {
-		dir := filepath.Join(s.dir, name)
+	for _, name := range []string{".ocishim-new-1", ".ocishim-gone-1"} {
+		dir := filepath.Join(s.root.Dir(), name)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +145,7 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	s.Sweep()
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.root.Dir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,5 +155,142 @@ func TestSweep(t *testing.T) {
 	}
 	if len(names) != 2 || names[0] != "ended" || names[1] != "mine" {
 		t.Errorf("left are %q", names)
+	}
+}
+
+// What a maker that was killed left half made is not looked at for a minute, nor listed.
+func TestHalfMade(t *testing.T) {
+	self, err := process.Identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, look := range map[string]func(*Store) error{
+		"sweep": func(s *Store) error { s.Sweep(); return nil },
+		"list":  func(s *Store) error { _, err := s.All(); return err },
+	} {
+		s := newStore(t)
+		half := func(start uint64) string {
+			dir := s.root.File(fmt.Sprintf(".ocishim-new-%d.%d.%d-1", process.Numbering(), self.Pid, start))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}
+		dead, alive := half(self.Start+1), half(self.Start)
+		if err := look(s); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: of a maker that was killed: %v", name, err)
+		}
+		if _, err := os.Stat(alive); err != nil {
+			t.Errorf("%s: of a maker that lives: %v", name, err)
+		}
+	}
+}
+
+// What a crash of the machine makes of a record does not block its id, and is nobody's job.
+func TestGarbage(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"truncated": func(p string) error { return os.Truncate(p, 3) },
+		"a link":    func(p string) error { return errors.Join(os.Remove(p), os.Symlink("/dev/zero", p)) },
+		"a pipe":    func(p string) error { return errors.Join(os.Remove(p), unix.Mkfifo(p, 0o600)) },
+		"huge":      func(p string) error { return os.Truncate(p, entry.MaxRecord+1) },
+	} {
+		s := newStore(t)
+		c, err := s.claim(Record{ID: "a@b", Phase: entry.Stopped})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(c.entry.File(entry.RecordFile)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Get("a@b")
+		if err != nil || got.ID != "a@b" || got.Status() != entry.Stopped {
+			t.Fatalf("%s: %+v, %v, want a stopped container", name, got, err)
+		}
+		if again, err := s.claim(Record{ID: "a@b", Phase: entry.Stopped, Released: true}); err != nil {
+			t.Errorf("%s: claimed again: %v", name, err)
+		} else if err := again.Delete(false); err != nil {
+			t.Errorf("%s: deleted: %v", name, err)
+		}
+	}
+}
+
+// An id whose container nobody will bring any further is free; that of one that has ended
+// is not, until delete.
+func TestClaimAgain(t *testing.T) {
+	dead := process.ID{Pid: 1 << 30}
+	for name, tt := range map[string]struct {
+		old  Record
+		want error
+	}{
+		"create was killed": {Record{Phase: entry.Creating, Boot: process.BootID(), Creator: dead, Released: true}, nil},
+		"of another boot":   {Record{Phase: entry.Running, Boot: "other", Released: true}, nil},
+		"ended":             {Record{Phase: entry.Stopped, Boot: process.BootID()}, entry.ErrExists},
+	} {
+		s := newStore(t)
+		tt.old.ID = "box"
+		if _, err := s.claim(tt.old); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.claim(Record{ID: "box", Token: "new"}); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+}
+
+// A container that has got a new owner since it was found abandoned is left alone.
+func TestAbandonedNoMore(t *testing.T) {
+	s := newStore(t)
+	c, err := s.claim(Record{ID: "box", Phase: entry.Creating, Creator: process.ID{Pid: 1 << 30}, Boot: process.BootID(), Released: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Get("box")
+	if err != nil || !found.abandoned() {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if err := c.update(func(r *Record) { r.Phase = entry.Stopped }); err != nil {
+		t.Fatal(err)
+	}
+	if err := found.removeAbandoned(); !errors.Is(err, entry.ErrBusy) {
+		t.Errorf("removed: %v", err)
+	}
+	if _, err := s.Get("box"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A container is found in whatever root it was made: the first may not have been usable
+// then, or be gone since.
+func TestFind(t *testing.T) {
+	first, second := newStore(t), newStore(t)
+	roots := []string{filepath.Join(t.TempDir(), "none"), first.root.Dir(), second.root.Dir()}
+	if _, err := second.claim(Record{ID: "box"}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Find("box", roots...); err != nil || c.ID != "box" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, roots := range [][]string{roots, roots[:1]} {
+		if c, err := Find("other", roots...); c != nil || !errors.Is(err, entry.ErrNotFound) {
+			t.Errorf("%q: %+v, %v", roots, c, err)
+		}
+	}
+}
+
+// A record that was moved, or copied from another store, is not believed.
+func TestForeignRecord(t *testing.T) {
+	s := newStore(t)
+	c, err := s.claim(Record{ID: "real"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(c.entry.Dir(), s.root.File("other")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get("other"); err == nil {
+		t.Errorf("Get gives %+v", got.Record)
 	}
 }

@@ -5,13 +5,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ocishim/ocishim/internal/entry"
 )
 
 // Pause stops the container: its job is suspended where Slurm lets the user do
 // that, which is for operators; else every process of its step is stopped.
 func (c *Container) Pause() error {
-	if status := c.Status(); status != Running {
-		return fmt.Errorf("pause container %q: %w: it is %s", c.ID, ErrNotRunning, status)
+	if status := c.Status(); status != entry.Running {
+		return fmt.Errorf("pause container %q: %w: it is %s", c.ID, entry.ErrNotRunning, status)
 	}
 	if err := c.freeze("suspend", "STOP"); err != nil {
 		return fmt.Errorf("pause container %q: %w", c.ID, err)
@@ -21,7 +23,7 @@ func (c *Container) Pause() error {
 
 // Resume lets a paused container go on.
 func (c *Container) Resume() error {
-	if status := c.Status(); status != Paused {
+	if status := c.Status(); status != entry.Paused {
 		return fmt.Errorf("resume container %q: it is %s, not paused", c.ID, status)
 	}
 	if err := c.freeze("resume", "CONT"); err != nil {
@@ -67,8 +69,8 @@ case $pid in ''|*[!0-9]*) ;; *) [ "$pid" = $$ ] || kill -s "$2" "$pid" 2>/dev/nu
 // Processes are the lines of ps(1) on the container's nodes that are about its
 // step, beneath a heading.
 func (c *Container) Processes(options []string) (string, error) {
-	if status := c.Status(); status != Running && status != Paused {
-		return "", fmt.Errorf("list processes of container %q: %w", c.ID, ErrNotRunning)
+	if status := c.Status(); status != entry.Running && status != entry.Paused {
+		return "", fmt.Errorf("list processes of container %q: %w", c.ID, entry.ErrNotRunning)
 	}
 	if len(options) == 0 {
 		options = []string{"-ef"}

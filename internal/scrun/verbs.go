@@ -11,13 +11,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
 // Start has the container's process start, and returns when it runs on its node.
 func (c *Container) Start() error {
-	if status := c.Status(); status != Created {
-		return fmt.Errorf("start container %q: %w: it is %s", c.ID, ErrNotCreated, status)
+	if status := c.Status(); status != entry.Created {
+		return fmt.Errorf("start container %q: %w: it is %s", c.ID, entry.ErrNotCreated, status)
 	}
 	if err := c.ask("start"); err != nil {
 		return fmt.Errorf("start container %q: %w", c.ID, err)
@@ -29,7 +30,7 @@ func (c *Container) Start() error {
 // container that is not started ends by every signal that would end a process.
 func (c *Container) Kill(sig unix.Signal) error {
 	switch c.Status() {
-	case Creating, Created:
+	case entry.Creating, entry.Created:
 		if isHarmless(sig) {
 			return nil
 		}
@@ -37,13 +38,13 @@ func (c *Container) Kill(sig unix.Signal) error {
 			return nil
 		}
 		return c.killAnchor()
-	case Running, Paused:
+	case entry.Running, entry.Paused:
 		if sig == 0 {
 			return nil
 		}
 		return c.killStep(sig)
 	}
-	return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+	return fmt.Errorf("kill container %q: %w", c.ID, entry.ErrNotRunning)
 }
 
 // isHarmless tells whether the signal does not end a process by default.
@@ -61,8 +62,8 @@ func (c *Container) killStep(sig unix.Signal) error {
 		if err := c.reload(); err != nil {
 			return err
 		}
-		if !c.alive() || c.Phase == Stopped {
-			return fmt.Errorf("kill container %q: %w", c.ID, ErrNotRunning)
+		if !c.alive() || c.Phase == entry.Stopped {
+			return fmt.Errorf("kill container %q: %w", c.ID, entry.ErrNotRunning)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("kill container %q: its step is not known", c.ID)
@@ -78,7 +79,7 @@ func (c *Container) killStep(sig unix.Signal) error {
 func (h Host) signalStep(step string, sig int) error {
 	_, err := h.output("scancel", "--quiet", "--signal="+strconv.Itoa(sig), step)
 	if err != nil && (strings.Contains(err.Error(), "already completing or completed") || strings.Contains(err.Error(), "Invalid job id")) {
-		return ErrNotRunning
+		return entry.ErrNotRunning
 	}
 	return err
 }
@@ -103,13 +104,13 @@ const endPatience = 5 * time.Second
 // removed. With force one that runs is killed.
 func (c *Container) Delete(force bool) error {
 	status := c.Status()
-	if status != Stopped && status != Created && !force {
-		return fmt.Errorf("delete container %q: %w", c.ID, ErrStillRunning)
+	if status != entry.Stopped && status != entry.Created && !force {
+		return fmt.Errorf("delete container %q: %w", c.ID, entry.ErrStillRunning)
 	}
-	if status == Created {
+	if status == entry.Created {
 		_ = c.stageOut() // while it has a job
 	}
-	if status != Stopped {
+	if status != entry.Stopped {
 		if err := c.end(); err != nil {
 			return fmt.Errorf("delete container %q: %w", c.ID, err)
 		}
@@ -136,12 +137,12 @@ func (c *Container) end() error {
 		return nil
 	}
 	switch {
-	case c.Phase == Running && c.Step != "":
+	case c.Phase == entry.Running && c.Step != "":
 		if c.Paused {
 			_ = c.Resume()
 		}
 		_ = c.Host.signalStep(c.Step, int(unix.SIGKILL))
-	case c.Phase != Running:
+	case c.Phase != entry.Running:
 		_ = c.ask("end " + strconv.Itoa(int(unix.SIGKILL)))
 	}
 	if c.awaitEnd() {
@@ -179,7 +180,7 @@ func (c *Container) releaseJob() error {
 		return nil
 	case c.Foreign:
 		err := c.Host.signalStep(c.Step, int(unix.SIGKILL))
-		if errors.Is(err, ErrNotRunning) {
+		if errors.Is(err, entry.ErrNotRunning) {
 			return nil
 		}
 		return err
@@ -201,26 +202,13 @@ const (
 	FailureAnnotation = "org.ocishim.failure"
 )
 
-// A State is the runtime specification's, with what runc adds to it.
-type State struct {
-	Version     string            `json:"ociVersion"`
-	ID          string            `json:"id"`
-	Pid         int               `json:"pid"` // the anchor's
-	Status      Phase             `json:"status"`
-	Bundle      string            `json:"bundle"`
-	Rootfs      string            `json:"rootfs"`
-	Created     time.Time         `json:"created"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-	Owner       string            `json:"owner"` // set by who prints it
-}
-
 // State is the container's state at this moment.
-func (c *Container) State() State {
-	s := State{
+func (c *Container) State() entry.State {
+	s := entry.State{
 		Version: specs.Version, ID: c.ID, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
 		Annotations: maps.Clone(c.Annotations),
 	}
-	if s.Status != Creating && s.Status != Stopped {
+	if s.Status != entry.Creating && s.Status != entry.Stopped {
 		s.Pid = c.Anchor.Pid
 	}
 	if s.Annotations == nil {
@@ -238,8 +226,8 @@ func (c *Container) State() State {
 
 // Pids are the container's processes on this machine: its anchor.
 func (c *Container) Pids() ([]int, error) {
-	if s := c.Status(); s == Creating || s == Stopped {
-		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, ErrNotRunning)
+	if s := c.Status(); s == entry.Creating || s == entry.Stopped {
+		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, entry.ErrNotRunning)
 	}
 	return []int{c.Anchor.Pid}, nil
 }

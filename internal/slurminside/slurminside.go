@@ -15,6 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 	"github.com/ocishim/ocishim/internal/linker"
 	"github.com/ocishim/ocishim/internal/mpi"
+	"github.com/ocishim/ocishim/internal/scene"
 )
 
 // MungeDir is where libmunge looks for the socket of munged.
@@ -56,20 +57,20 @@ func findMunge(node *host.Tree) (string, error) {
 }
 
 // Commands returns the edit by which the host's commands of Slurm run in the container,
-// with munge's socket where there is one. Of the request it needs no program. What the
+// with munge's socket where there is one. What the
 // host lacks is an ErrNoSlurm, and what the image's libraries do not fit an
 // mpi.ErrMismatch.
-func Commands(r mpi.Request) (bundle.Edit, error) {
-	found, err := find(r.Node, r.Arch)
+func Commands(s scene.Scene) (bundle.Edit, error) {
+	found, err := find(s.Host, s.Arch)
 	if err != nil {
 		return bundle.Edit{}, err
 	}
-	e, dir, err := mpi.Provide(r, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
+	e, dir, err := mpi.Provide(s, mpi.Programs{Name: config.EditSlurm, Files: found.commands, Plugins: found.plugins})
 	if err != nil {
 		return e, err
 	}
 	e.Rule = "hpc.edits: " + path.Dir(found.commands[0])
-	found.configure(r.Node, &e, dir)
+	found.configure(s.Host, &e, dir)
 	return e, nil
 }
 

@@ -70,10 +70,10 @@ func keepOpen(f *os.File) error {
 	return err
 }
 
-// Resume is the entry point of the second half of Become: it does not return
-// then. In any other process it does nothing. It must be called on the main
-// thread, from an init function. filter puts a seccomp filter on that thread.
-func Resume(filter func(*specs.LinuxSeccomp) error) {
+// FinishBecoming is the second half of Become, and ends the process when it fails. In any
+// other process it does nothing. It must be called on the main thread, from an init
+// function. filter puts a seccomp filter on that thread.
+func FinishBecoming(filter func(*specs.LinuxSeccomp) error) {
 	order := os.Getenv(orderVariable)
 	if order == "" {
 		return

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// Execute replaces this process, which is in a container and has the application's rights,
+// BecomeCommand replaces this process, which is in a container and has the application's rights,
 // by the command. It does not return: what fails is reported as `run` does.
-func Execute(args, env []string, cwd string) {
+func BecomeCommand(args, env []string, cwd string) {
 	err := execute(&Task{Args: args, Env: env, Cwd: cwd})
 	report(err)
 	os.Exit(exitStatus(err))

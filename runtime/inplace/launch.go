@@ -5,9 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -30,7 +28,7 @@ func (t *Task) launchOrRemove() error {
 		steps <- struct{}{}
 		<-steps // the launch has failed
 		if err == nil {
-			discard(store, filepath.Base(t.Entry))
+			discard(store, filepath.Base(t.Entry), t.Gone)
 			_ = store.Close()
 		}
 	}()
@@ -41,18 +39,15 @@ func (t *Task) launchOrRemove() error {
 	return err
 }
 
-// GonePrefix begins the names of entries that are being removed.
-const GonePrefix = ".ocishim-gone-"
-
-// discard removes the entry from the store at once, by rename, and its files then: an entry
+// discard removes the entry from the store at once, by rename into a new directory, and its
+// files then: an entry
 // without its record, which is left when this process is killed in between, would be
 // nobody's, and keep its id from everybody.
-func discard(store *os.Root, entry string) {
-	gone := GonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+func discard(store *os.Root, name, gone string) {
 	if store.Mkdir(gone, 0o700) != nil {
 		return
 	}
-	if store.Rename(entry, gone+"/entry") == nil {
+	if store.Rename(name, gone+"/entry") == nil {
 		_ = store.RemoveAll(gone)
 	}
 }

@@ -48,6 +48,8 @@ type Task struct {
 	// Entry is what the container's state is kept in, where nobody else will
 	// remove it when the launch fails.
 	Entry string `json:"entry,omitempty"`
+	// Gone is the name, beside the entry, of the directory in which it is removed.
+	Gone string `json:"gone,omitempty"`
 
 	// Parent is the process whose end is the application's, too; 0 for none.
 	Parent int `json:"parent,omitempty"`

@@ -103,7 +103,7 @@ var scrunJobScenarios = []podmanScenario{
 		p.fails(126, "no space left", "run", "--rm", "mini", "true")
 	}},
 	{name: "staging by rsync", run: func(p *podman) {
-		p.write("/etc/ocishim/stage", fromDocs(p, "scrun.md", "With rsync"), 0o755)
+		p.write("/etc/ocishim/stage", fromDocs(p, "scrun.md", "This example uses rsync"), 0o755)
 		p.site("[scrun]\nstaging = 'command'\nstage_in = ['/etc/ocishim/stage', 'in']\nstage_out = ['/etc/ocishim/stage', 'out']\n")
 		defer p.site("")
 		r := p.call("run", "--name", "box", "-e", "SCRUN_JOB_NUM_NODES=2", "mini", "sh", "-c",

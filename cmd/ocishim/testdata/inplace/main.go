@@ -14,8 +14,8 @@ import (
 )
 
 func init() {
-	inplace.Resume(runtime.SetSeccomp)
-	runtime.InitProcess()
+	inplace.FinishBecoming(runtime.SetSeccomp)
+	runtime.BecomeInit()
 }
 
 func main() {

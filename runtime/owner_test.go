@@ -6,31 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-func TestDefaultRoots(t *testing.T) {
-	got := strings.Join(DefaultRoots(1000, ""), " ")
-	want := "/run/user/1000/ocishim /run/ocishim/1000 /tmp/ocishim-1000"
-	if got != want {
-		t.Errorf("DefaultRoots = %q, want %q", got, want)
-	}
-	if got := strings.Join(StepRoots(1000), " "); got != "/run/ocishim/1000 /run/user/1000/ocishim /tmp/ocishim-1000" {
-		t.Errorf("StepRoots = %q", got)
-	}
-	if got := strings.Join(StepRoots(0), " "); got != "/run/ocishim/0 /tmp/ocishim-0" {
-		t.Errorf("StepRoots of root = %q", got)
-	}
-	if got := DefaultRoots(1000, "/x")[0]; got != "/x/ocishim" {
-		t.Errorf("with $XDG_RUNTIME_DIR the first root is %q", got)
-	}
-	if got := DefaultRoots(1000, "relative")[0]; got != "/run/user/1000/ocishim" {
-		t.Errorf("with a relative $XDG_RUNTIME_DIR the first root is %q", got)
-	}
-}
+	"github.com/ocishim/ocishim/internal/stateroot"
+)
 
 func TestMakeStore(t *testing.T) {
 	dir := t.TempDir()
@@ -42,15 +23,15 @@ func TestMakeStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.dir != filepath.Join(dir, "a", "b") {
-		t.Errorf("store in %s", s.dir)
+	if s.root.Dir() != filepath.Join(dir, "a", "b") {
+		t.Errorf("store in %s", s.root.Dir())
 	}
-	info, err := os.Stat(s.dir)
+	info, err := os.Stat(s.root.Dir())
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v, want 0700", info.Mode(), err)
 	}
-	if _, err := MakeStore(filepath.Join(file, "below")); !errors.Is(err, ErrNoRoot) {
-		t.Errorf("no root can be made: %v, want ErrNoRoot", err)
+	if _, err := MakeStore(filepath.Join(file, "below")); !errors.Is(err, stateroot.ErrNone) {
+		t.Errorf("no root can be made: %v, want ErrNone", err)
 	}
 }
 
@@ -64,15 +45,15 @@ func TestUnsafeRoots(t *testing.T) {
 		if err := make(path); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := MakeStore(path); !errors.Is(err, ErrUnsafeRoot) {
-			t.Errorf("make %s: %v, %v, want ErrUnsafeRoot", name, s, err)
+		if s, err := MakeStore(path); !errors.Is(err, stateroot.ErrUnsafe) {
+			t.Errorf("make %s: %v, %v, want ErrUnsafe", name, s, err)
 		}
-		if s, err := OpenStores(path); !errors.Is(err, ErrUnsafeRoot) {
-			t.Errorf("open %s: %v, %v, want ErrUnsafeRoot", name, s, err)
+		if s, err := OpenStores(path); !errors.Is(err, stateroot.ErrUnsafe) {
+			t.Errorf("open %s: %v, %v, want ErrUnsafe", name, s, err)
 		}
 		// Anybody could have put it there: it must not stop the user.
 		next := filepath.Join(t.TempDir(), "next")
-		if s, err := MakeStore(path, next); err != nil || s.dir != next {
+		if s, err := MakeStore(path, next); err != nil || s.root.Dir() != next {
 			t.Errorf("make %s, or the next: %v, %v", name, s, err)
 		}
 		if stores, err := OpenStores(path, next); err != nil || len(stores) != 1 {
@@ -91,8 +72,8 @@ func TestForeignRoot(t *testing.T) {
 	} else if err := os.Chown(path, 4242, 4242); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := MakeStore(path); !errors.Is(err, ErrUnsafeRoot) {
-		t.Errorf("a root of another user: %v, want ErrUnsafeRoot", err)
+	if _, err := MakeStore(path); !errors.Is(err, stateroot.ErrUnsafe) {
+		t.Errorf("a root of another user: %v, want ErrUnsafe", err)
 	}
 }
 
@@ -148,8 +129,8 @@ func TestPathOwner(t *testing.T) {
 	if _, _, err := PathOwner(dir + "/loop"); err == nil {
 		t.Error("PathOwner of a loop of links: no error")
 	}
-	if _, _, err := PathOwner(dir + "/open/below"); !errors.Is(err, ErrUnsafeRoot) {
-		t.Errorf("PathOwner below a directory of everybody's: %v, want ErrUnsafeRoot", err)
+	if _, _, err := PathOwner(dir + "/open/below"); !errors.Is(err, stateroot.ErrUnsafe) {
+		t.Errorf("PathOwner below a directory of everybody's: %v, want ErrUnsafe", err)
 	}
 	if path, err := PhysicalPath(dir + "/deeplink/../deep"); err != nil || path != filepath.Join(dir, "root", "deep") {
 		t.Errorf("PhysicalPath of a link's parent = %s, %v", path, err)
@@ -240,8 +221,8 @@ func TestLogToDescriptor(t *testing.T) {
 
 func TestBecomeRefusesRoot(t *testing.T) {
 	for _, ids := range [][2]int{{0, 1000}, {1000, -1}, {-1, 1000}} {
-		if err := Become(ids[0], ids[1]); err == nil {
-			t.Errorf("Become(%d, %d): no error", ids[0], ids[1])
+		if err := GiveUpRoot(ids[0], ids[1]); err == nil {
+			t.Errorf("GiveUpRoot(%d, %d): no error", ids[0], ids[1])
 		}
 	}
 }

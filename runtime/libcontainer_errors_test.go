@@ -21,11 +21,11 @@ func TestExplain(t *testing.T) {
 		`unable to start container process: ` + `chdir to cwd ("/w") set in config.json failed: x`: `launch: enter working directory "/w": x`,
 		`something else: error during container init: x`:                                           `launch: something else: error during container init: x`,
 	} {
-		if err := explain("launch", "x", errors.New(text)); err.Error() != want {
+		if err := libcontainerError("launch", "x", errors.New(text)); err.Error() != want {
 			t.Errorf("%s\ngot  %v\nwant %s", text, err, want)
 		}
 	}
-	if err := explain("launch", "x", fmt.Errorf("unable to start container process: %w", unix.EPERM)); !errors.Is(err, unix.EPERM) {
+	if err := libcontainerError("launch", "x", fmt.Errorf("unable to start container process: %w", unix.EPERM)); !errors.Is(err, unix.EPERM) {
 		t.Errorf("%v is no EPERM", err)
 	}
 }

@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"github.com/opencontainers/runc/libcontainer/utils"
@@ -48,7 +47,7 @@ func runInPlace(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 	if err != nil {
 		return err
 	}
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	err = l.become()
 	l.abort()
 	return err
@@ -75,13 +74,13 @@ func (l *launch) become() error {
 	if err != nil {
 		return err
 	}
-	file, err := task.File(filepath.Join(l.c.dir, taskFile)) // before anybody can ask for it
+	file, err := task.File(l.c.entry.File(taskFile)) // before anybody can ask for it
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	l.c.Init, l.c.InPlace, l.c.SharedBy = l.c.Launcher, true, l.o.SharedBy
-	if err := l.c.write(l.c.dir); err != nil {
+	if err := l.c.write(); err != nil {
 		return err
 	}
 	if l.o.PidFile != "" {
@@ -89,7 +88,7 @@ func (l *launch) become() error {
 			return err
 		}
 	}
-	if err := keepDescriptors(l.o.ListenFDs+l.o.PreserveFDs, l.b.Spec.Process.Env); err != nil {
+	if err := closeOthersOnExec(l.o.ListenFDs+l.o.PreserveFDs, l.b.Spec.Process.Env); err != nil {
 		return err
 	}
 	ns, err := l.userNamespace()
@@ -138,10 +137,10 @@ func (l *launch) planInPlace() error {
 			return err
 		}
 	}
-	if err := inject(b, l.c.dir, true); err != nil {
+	if err := inject(b, l.c.dir(), true); err != nil {
 		return err
 	}
-	_, err := addMountPoints(b, l.c.dir, mountpoints.Options{Strict: true})
+	_, err := addMountPoints(b, l.c.dir(), mountpoints.Options{Strict: true})
 	return err
 }
 
@@ -158,8 +157,8 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	if d := l.c.Daemon; d.Pid != 0 && d.Pid == os.Getppid() {
 		task.Parent = d.Pid
 	}
-	if !l.o.Step && !l.o.Keep {
-		task.Entry = l.c.dir
+	if l.o.Lifetime == UntilEnd {
+		task.Entry, task.Gone = l.c.dir(), l.c.entry.GoneName()
 	}
 	return task, nil
 }
@@ -172,11 +171,11 @@ func (l *launch) userNamespace() (inplace.Namespace, error) {
 	return l.c.store.namespaceOf(l.o.SharedBy, l.c.Launcher)
 }
 
-// keepDescriptors has everything that we were not told to pass on closed when the
-// application begins. We pass on as many as count says, from 3 on; Slurm tells by a
+// closeOthersOnExec marks every descriptor that we were not told to pass on as one that is
+// closed when the application begins. We pass on as many as count says, from 3 on; Slurm tells by a
 // variable which one is for MPI. What the caller passes is open across exec; all else
 // is ours.
-func keepDescriptors(count int, env []string) error {
+func closeOthersOnExec(count int, env []string) error {
 	var keep []int
 	for fd := 3; fd < 3+count; fd++ {
 		if !passed(fd) {

@@ -11,9 +11,9 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// explain tells from libcontainer's text, in which os/exec.Error is the last
-// link, whether the command was the problem; doing is what failed else.
-func explain(doing, command string, err error) error {
+// libcontainerError finds in libcontainer's text, in which os/exec.Error is the last
+// link, whether the command was the problem; doing is what failed otherwise.
+func libcontainerError(doing, command string, err error) error {
 	if command == ownProgram && strings.Contains(err.Error(), fmt.Sprintf("exec: %q: ", command)) {
 		return fmt.Errorf("%s: arguments, variables or a directory that are not UTF-8 need a /proc in the container: %w", doing, reworded{err})
 	}

@@ -29,16 +29,23 @@ const outputFile = "output"
 // container must hold neither (slurmd/slurmstepd/container.c, _create_start).
 //
 // It works by two calls in two processes: the first starts this program again
-// with the same arguments and waits; the second, in which InBackground is
-// true, becomes the supervisor and never returns.
-func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) error {
+// with the same arguments and waits; the second, in which inBackground is
+// true, becomes the supervisor, and returns the container's status when it has ended: the
+// process is to exit with it.
+func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	if o.PreserveFDs > 0 {
-		return errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave --preserve-fds away, or use run")
+		return 0, errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave --preserve-fds away, or use run")
 	}
-	if InBackground() {
-		os.Exit(superviseInBackground(s, b, o))
+	if inBackground() {
+		return superviseInBackground(s, b, o), nil
 	}
-	ignoreNothing()
+	return 0, startInBackground()
+}
+
+// startInBackground starts this program again with the same arguments, and waits until it
+// has created the container.
+func startInBackground() error {
+	stopIgnoringSignals()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start supervisor: %w", err)
@@ -72,9 +79,9 @@ func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 // reportCreated is what a supervisor reports when all is well.
 const reportCreated = "created"
 
-// InBackground tells whether this process is to become a supervisor in the
+// inBackground reports whether this process is to become a supervisor in the
 // background.
-func InBackground() bool { return os.Getenv(reportVariable) != "" }
+func inBackground() bool { return os.Getenv(reportVariable) != "" }
 
 func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
 	fd, err := strconv.Atoi(os.Getenv(reportVariable))
@@ -84,7 +91,7 @@ func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
 	_ = os.Unsetenv(reportVariable) // it is not for hooks
 	unix.CloseOnExec(fd)
 	report := os.NewFile(uintptr(fd), "report")
-	sup := newSupervisor()
+	sup := becomeSupervisor()
 	defer sup.release()
 	if err := sup.createInBackground(s, b, o); err != nil {
 		_, _ = report.WriteString(err.Error())
@@ -103,7 +110,7 @@ func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOp
 	}
 	sup.l = l
 	l.c.Supervised = true
-	defer l.c.unlock()
+	defer l.c.entry.Unlock()
 	output, err := l.openOutput()
 	if err != nil {
 		l.abort()
@@ -128,7 +135,7 @@ func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOp
 func (l *launch) openOutput() (*os.File, error) {
 	path := l.o.Output
 	if path == "" {
-		path = filepath.Join(l.c.dir, outputFile)
+		path = l.c.entry.File(outputFile)
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

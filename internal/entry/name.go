@@ -1,4 +1,4 @@
-package runtime
+package entry
 
 import (
 	"fmt"
@@ -9,18 +9,18 @@ import (
 // maxEntryName is the longest file name Linux allows (NAME_MAX), in bytes.
 const maxEntryName = 255
 
-// CheckID tells whether id can name a container: one to 255 printable bytes,
+// CheckID says why id cannot name a container: it must be one to 255 printable bytes,
 // escaped form included, without '/' or blanks, and neither "." nor "..".
 func CheckID(id string) error {
-	_, err := entryName(id)
+	_, err := Name(id)
 	return err
 }
 
-// entryName maps an id to the name of its directory, losslessly: libcontainer
-// allows only [A-Za-z0-9_.-] and '+', while a Slurm id holds a user name such
-// as alice@realm. Any other byte, and '+' itself, becomes '+' and two
-// hexadecimal digits.
-func entryName(id string) (string, error) {
+// Name maps an id to the name of its directory, losslessly: libcontainer allows only
+// [A-Za-z0-9_.-] and '+', while a Slurm id holds a user name such as alice@realm. Any
+// other byte, '+' itself, and a '.' at the beginning become '+' and two hexadecimal
+// digits.
+func Name(id string) (string, error) {
 	switch id {
 	case "":
 		return "", fmt.Errorf("%w: it is empty", ErrInvalidID)
@@ -30,7 +30,7 @@ func entryName(id string) (string, error) {
 	var name strings.Builder
 	for i := 0; i < len(id); i++ {
 		switch c := id[i]; {
-		case plain(c):
+		case plain(c) && (c != '.' || i > 0):
 			name.WriteByte(c)
 		case c == '/':
 			return "", fmt.Errorf("%w %q: it holds a '/'", ErrInvalidID, id)
@@ -46,9 +46,8 @@ func entryName(id string) (string, error) {
 	return name.String(), nil
 }
 
-// entryID is the id of an entry; its name itself when it is none that entryName
-// makes.
-func entryID(name string) string {
+// ID is the id of the entry with that name; the name itself when Name makes no such one.
+func ID(name string) string {
 	var id strings.Builder
 	for i := 0; i < len(name); i++ {
 		if name[i] != '+' {
@@ -68,7 +67,7 @@ func entryID(name string) string {
 	return id.String()
 }
 
-// plain tells whether c stands for itself in an entry's name.
+// plain reports whether c stands for itself in an entry's name.
 func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		c == '_' || c == '-' || c == '.'

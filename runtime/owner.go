@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/internal/stateroot"
 )
 
 // IsRoot reports whether we are root of the host, or root of a user namespace that has all
@@ -56,7 +57,7 @@ func (p *spot) mustBeRoots(path string) error {
 // PathOwner returns the user who may decide what lies at the path: the owner of the first
 // directory, link or file on the way that does not belong to root. Root itself (0) when
 // there is none, or when the path ends before. A path through a directory in which
-// everybody may replace what belongs to others is ErrUnsafeRoot.
+// everybody may replace what belongs to others is stateroot.ErrUnsafe.
 //
 // Slurm runs its cleanup as root on the state of a user. Whatever root reads there the
 // user may have written, so root must become that user first; and root must not follow a
@@ -69,7 +70,7 @@ func PathOwner(path string) (uid, gid int, err error) {
 	}
 	defer p.close()
 	if p.uid == 0 && p.open != "" {
-		return 0, 0, fmt.Errorf("%w %s: everybody may write in %s", ErrUnsafeRoot, path, p.open)
+		return 0, 0, fmt.Errorf("%w %s: everybody may write in %s", stateroot.ErrUnsafe, path, p.open)
 	}
 	return p.uid, p.gid, nil
 }

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
@@ -20,7 +20,7 @@ import (
 const taskFile = "task.json"
 
 func (c *Container) task() (*inplace.Task, error) {
-	data, err := readRegular(filepath.Join(c.dir, taskFile), maxProcess)
+	data, err := entry.ReadFile(c.entry.File(taskFile), maxProcess)
 	if err != nil {
 		return nil, fmt.Errorf("read task of container %q: %w", c.ID, err)
 	}
@@ -64,7 +64,7 @@ func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 			return err
 		}
 	}
-	if err := keepDescriptors(o.PreserveFDs, nil); err != nil {
+	if err := closeOthersOnExec(o.PreserveFDs, nil); err != nil {
 		return err
 	}
 	if p.OOMScoreAdj != nil {
@@ -124,7 +124,7 @@ func openNamespaceOf(p process.ID, name string) (*os.File, error) {
 		}
 		if err == nil && !p.Alive() { // looked at after the opening: the pid has been that process's all the while
 			f.Close()
-			return nil, ErrNotRunning
+			return nil, entry.ErrNotRunning
 		}
 		return f, err
 	}
@@ -133,7 +133,7 @@ func openNamespaceOf(p process.ID, name string) (*os.File, error) {
 // awaitApplication waits until the first process has executed the application, and
 // has let the lock go by that; for some seconds at most, for it may have hooks.
 func (c *Container) awaitApplication() error {
-	f, err := os.OpenFile(filepath.Join(c.dir, taskFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(c.entry.File(taskFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("read task: %w", err)
 	}
@@ -145,5 +145,5 @@ func (c *Container) awaitApplication() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return fmt.Errorf("%w: its launch takes long", ErrNotRunning)
+	return fmt.Errorf("%w: its launch takes long", entry.ErrNotRunning)
 }
