@@ -70,7 +70,7 @@ step, which CUDA IPC and NCCL between tasks need.`,
 		{
 			key: "gpu.order", users: true, value: &g.Order, choices: []string{OrderPCI, OrderFile},
 			doc: `How Slurm counts GPUs: by PCI address, as with AutoDetect in gres.conf,
-or by the number of the device file, as if gres.conf lists files.`,
+or by the number of the device file, if gres.conf lists files.`,
 		},
 		{
 			key: "gpu.engines", value: &g.Engines,
