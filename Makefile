@@ -3,26 +3,26 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= 0.1.0-dev
-# Part of --version. Whoever gives the same one gets the same bytes, with git or without.
+# Part of --version. The same COMMIT gives the same bytes, with git or without.
 COMMIT  ?= $(shell hack/commit)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-# The go that hack/deps found or brought, else the one in PATH.
+# The go that hack/deps found or installed, otherwise the one in PATH.
 GO      = $(or $(wildcard build/go),go)
-# urfave_cli_no_docs: no Markdown parser, which would prepare itself at each start,
-# in a program that every rootless launch copies.
+# urfave_cli_no_docs: no Markdown parser, which would initialize at each start, and enlarge
+# a program that every rootless launch copies.
 TAGS    = netgo osusergo seccomp urfave_cli_no_docs
 LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -extldflags=-static
-# Without inlining beyond Go's own library: the program is a sixteenth smaller, and
-# touches a sixth less memory until the application runs.
+# No inlining outside Go's own library: the program is a sixteenth smaller, and uses a sixth
+# less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
 TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/tally
 # Packages whose tests start thousands of processes, compilers among them: one at a time.
 HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/mpi ./internal/plan
-# Tests have bounds of their own, which follow the machine (internal/pace): go's is for those
-# that lack one. What each took is noted in build/durations.
+# Tests have their own time limits, scaled to the machine (internal/pace): go's is for those
+# without one. build/durations records how long each took.
 GOTEST  = set -o pipefail; CGO_ENABLED=1 $(GO) test -json -timeout 75m
 TALLY   = build/bin/tally -file build/durations
 
@@ -32,26 +32,26 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ##@ For users
 
 .PHONY: demo
-demo: deps-for-demo build/bin/ocishim ## show ocishim at work: on real Slurm as root, else as slurmstepd would call it
+demo: deps-for-demo build/bin/ocishim ## show ocishim at work: as root on real Slurm, otherwise with the calls of slurmstepd
 	hack/demo
 
 .PHONY: test
-test: ## each scenario once, all that CI runs; as root on Debian, installs what is missing
+test: ## each scenario once, as CI does; as root on Debian it installs missing packages
 	hack/deps test
 	@rm -f build/durations
 	@began=$$SECONDS; $(MAKE) roots build unit integration conformance-check && \
 		echo "it took $$(((SECONDS - began) / 60)) min $$(((SECONDS - began) % 60)) s; make durations shows of what"
 
 .PHONY: test-all
-test-all: ## the same with all repeats, users, old kernels and ways of calling; half an hour and more
+test-all: ## the same with all repeats, users, old kernels and ways of calling; over half an hour
 	@echo 'make test-all: this takes half an hour and more on a quick machine'
 	$(MAKE) test OCISHIM_TEST_ALL=1
 
-# For tests; empty is no wish.
+# Options for tests; empty for the defaults.
 export OCISHIM_TEST_ALL
 
-# What tests of GPUs look at as images, and Slurm runs in: build/bookworm, build/trixie and
-# build/forky, and those with MPI, of forky for `make test-all`.
+# The roots that tests of GPUs use as images, and Slurm runs in: build/bookworm, build/trixie
+# and build/forky, and the same with MPI; forky with MPI only for `make test-all`.
 .PHONY: roots
 roots:
 	@if [ "$$(id -u)" = 0 ]; then hack/cluster root --slurm 22.05 --mpi && hack/cluster root --slurm 24.11 --mpi && \
@@ -88,7 +88,7 @@ table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and 
 	hack/table build/table.md
 
 .PHONY: scrun-table
-scrun-table: build/bin/ocishim ## ocishim as scrun beside Slurm's scrun, into docs/scrun.md; ten minutes, as root
+scrun-table: build/bin/ocishim ## compare ocishim as scrun with Slurm's scrun, into docs/scrun.md; ten minutes, as root
 	hack/deps test
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestScrunMode$$' ./test/integration \
 		-args -scrun-report $(CURDIR)/build/scrun.md
@@ -99,11 +99,11 @@ conformance: conformance-check ## the suite of runtime-tools on ocishim, runc an
 conformance: REPORT = -args -write docs/conformance.md
 
 .PHONY: conformance-check
-conformance-check: build/bin/ocishim build/bin/tally build/conformance/programs ## the same, and no document; a minute
+conformance-check: build/bin/ocishim build/bin/tally build/conformance/programs ## the same without writing the document; a minute
 	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/conformance $(REPORT) | $(TALLY) -v
 
 .PHONY: bench
-bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## what containers cost beside other runtimes, into docs/performance.md; a quarter of an hour, as root
+bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## measure containers of ocishim and other runtimes, into docs/performance.md; a quarter of an hour, as root
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	CGO_ENABLED=1 $(GO) test -c -tags '$(TAGS)' -o build/yardsticks/mpi.test ./internal/mpi
 	build/yardsticks/bench
@@ -112,7 +112,7 @@ bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/s
 	hack/table build/overhead.md docs/performance.md
 
 .PHONY: mpi
-mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a quiet machine, as root
+mpi: build/bin/ocishim ## compare MPI in containers and bare, into docs/mpi.md; on a quiet machine, as root
 	hack/deps test
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestMPI(Matrix)?$$' ./test/integration \
 		-args -figures $(CURDIR)/build/mpi.md -repeats 9
@@ -120,17 +120,17 @@ mpi: build/bin/ocishim ## MPI in containers against bare, into docs/mpi.md; on a
 	hack/table build/mpi-matrix.md docs/mpi.md matrix
 
 .PHONY: durations
-durations: ## what the last make test, unit or integration spent its time with
+durations: ## show what the last make test, unit or integration spent its time on
 	@awk 'NF == 3' build/durations | sort -rn | head -8
 	@awk 'NF > 3' build/durations | sort -rn | head -30
 
 .PHONY: stress
-stress: ## tasks of a step that start at once and are killed at random: 100 rounds of 128; some minutes
+stress: ## start tasks of a step at the same time and kill them at random: 100 rounds of 128; some minutes
 	OCISHIM_TEST_ROUNDS=100 OCISHIM_TEST_TASKS=128 CGO_ENABLED=1 $(GO) test -count=1 -timeout 3h -tags '$(TAGS)' ./cmd/ocishim \
 		-run 'TestStepNamespace|TestAsUser/TestStepNamespace'
 
 .PHONY: fuzz
-fuzz: ## fuzz what reads hostile input, 30 s each
+fuzz: ## fuzz the code that reads hostile input, 30 s each
 	for f in FuzzLoad FuzzApply FuzzBytes; do $(GO) test ./bundle -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	$(GO) test ./internal/config -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 30s
 	$(GO) test ./internal/linker/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
@@ -146,18 +146,18 @@ lint: ## gofumpt, golangci-lint, shellcheck where installed
 	! command -v shellcheck >/dev/null || shellcheck -S warning hack/* .ci/run
 
 .PHONY: advisories
-advisories: ## modules that are behind, and advisories about those that are pinned
+advisories: ## list modules with newer versions, and advisories about pinned ones
 	TAGS='$(TAGS)' hack/advisories
 
 .PHONY: cluster-up
-cluster-up: build/bin/ocishim ## a Slurm cluster that stays, as root: SLURM=22.05|24.11|26.05 NODES=N
+cluster-up: build/bin/ocishim ## start a Slurm cluster that keeps running, as root: SLURM=22.05|24.11|26.05 NODES=N
 	hack/deps test
 	hack/cluster up --name dev --slurm $(or $(SLURM),24.11) --nodes $(or $(NODES),3) \
 		--oci oci.conf.d/$(if $(filter 22.05,$(SLURM)),22.05,run).conf
 	@echo 'try: hack/cluster exec --user alice -- srun hostname'
 
 .PHONY: cluster-down
-cluster-down: ## take that cluster down
+cluster-down: ## stop that cluster
 	hack/cluster down --name dev
 
 .PHONY: clean
@@ -170,9 +170,9 @@ help: ## this list
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-# ---- what the above are made of -------------------------------------------------
+# ---- what the targets above need -------------------------------------------------
 
-# As root the demo needs Slurm; without root only what builds.
+# As root the demo needs Slurm, without root only what building needs.
 .PHONY: deps-for-demo
 deps-for-demo:
 	if [ "$$(id -u)" = 0 ]; then hack/deps test; else hack/deps build; fi
@@ -186,8 +186,8 @@ deps-for-bench:
 	hack/deps test
 	$(MAKE) roots
 
-# What ocishim is compared with: the runc of the libcontainer in go.mod, built with
-# ocishim's tags, and as runc's own Makefile builds it else.
+# What ocishim is compared with: runc in the version of the libcontainer in go.mod, built with
+# ocishim's tags, and otherwise as by runc's own Makefile.
 build/yardsticks/runc: go.mod Makefile
 	go=$$(command -v build/go || command -v go) && \
 	GOBIN=$(CURDIR)/build/yardsticks CGO_ENABLED=1 $$go install -trimpath -tags '$(TAGS)' -ldflags '-s -w -buildid= -extldflags=-static' \
@@ -206,7 +206,7 @@ build/bin/tally: test/tally/main.go Makefile
 	@mkdir -p build/bin
 	$$(command -v build/go || command -v go) build -o $@ ./test/tally
 
-# It is written only when it is another one, so that nothing is built anew for it.
+# It is written only if it changes, so that nothing is rebuilt needlessly.
 build/commit: FORCE
 	@mkdir -p build
 	@commit='$(COMMIT)'; [ "$$commit" = "$$(cat $@ 2>/dev/null)" ] || echo "$$commit" >$@

@@ -12,37 +12,35 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Apply merges edits into b.Spec, in order, and adds them to b.Applied. It is
-// all or nothing: where one edit is wrong, b stays as it was and the error
-// names that edit. These are the rules, and they are nowhere else:
+// Apply merges edits into b.Spec, in order, and adds them to b.Applied. It is all or nothing:
+// if one edit is wrong, b stays as it was and the error names that edit. These rules of
+// merging are in no other place:
 //
-//   - What an edit drops goes before anything of it comes.
-//   - A variable replaces the one of the same name where it stands, else it is
-//     appended; the last edit wins. Names that config.json has more than once
-//     are collapsed to their last entry, which keeps its place. That happens
-//     with no edits too.
-//   - Mounts by index come next: what stands there gives way to them, or comes after them.
-//     An index counts the mounts as the edit finds them, without those it drops; one beyond
-//     the last mount stands for the end.
-//   - A mount replaces the one at the same cleaned destination where it stands
-//     in the order of mounting (the last one, where the spec stacks several),
-//     else it is appended. Those that one edit appends are ordered by depth
-//     among themselves, parents first, and otherwise kept in order; they are
-//     not ordered against the spec's, so a mount appended above one of the
-//     spec's hides it.
-//   - What is to be mounted first goes before every mount that is there.
-//   - A device node replaces the one at the same path, else it is appended; the
-//     rule that allows it comes after all others. A node from another path of
-//     the host becomes a bind mount.
-//   - Directories, links and files are collected in the bundle, the last at a path wins.
+//   - What an edit drops is removed before anything of the edit is added.
+//   - A variable replaces the one of the same name in place; otherwise it is appended. The
+//     last edit wins. Names that config.json has more than once are collapsed to their last
+//     entry, which keeps its place. That happens even without edits.
+//   - Mounts by index come next: the mounts there are replaced, or come after the new ones.
+//     An index counts the mounts as the edit finds them, without those it drops; an index
+//     beyond the last mount stands for the end.
+//   - A mount replaces the one at the same cleaned destination, in its place in the order of
+//     mounting (the last one, if the spec stacks several); otherwise it is appended. The
+//     mounts that one edit appends are ordered by depth, parents first, and otherwise kept
+//     in order; they are not ordered against the spec's mounts, so a mount appended above
+//     one of the spec's hides it.
+//   - MountsFirst go before every mount that is there.
+//   - A device node replaces the one at the same path; otherwise it is appended. The rule
+//     that allows it comes after all others. A device node at another path of the host
+//     becomes a bind mount.
+//   - Directories, links and files are collected in the bundle; the last one at a path wins.
 //   - Hooks run after those that are there. Groups are added once.
-//   - A namespace replaces the one of the same type where it stands, else it
-//     is appended.
-//   - Mappings, user, capabilities, arguments, directory and root path are replaced, annotations are set by key.
+//   - A namespace replaces the one of the same type in place; otherwise it is appended.
+//   - Mappings, user, capabilities, arguments, directory and root path are replaced.
+//     Annotations are set by key.
 //
-// Nothing of an edit is shared with b.Spec or b.Applied afterwards. A wrong entry
-// in the spec's own environment is an error as Validate has it: once collapsed,
-// its index would no longer be that of the file.
+// Afterwards edits share no memory with b.Spec or b.Applied. A wrong entry in the spec's own
+// environment is the same error as from Validate: once entries are collapsed, its index
+// would no longer match the file.
 func (b *Bundle) Apply(edits ...Edit) error {
 	if b.Spec == nil {
 		return errors.New("apply edits: the bundle has no spec")
@@ -68,7 +66,7 @@ func (b *Bundle) Apply(edits ...Edit) error {
 	return nil
 }
 
-// check says what is wrong with an edit, and resolves its root path if it has one.
+// check finds what is wrong with an edit, and resolves its root path if it has one.
 func (b *Bundle) check(e Edit) (rootfs string, err error) {
 	for _, bad := range []*ConfigError{
 		checkDrops(e.Drop),
@@ -104,7 +102,7 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 	return rootfs, nil
 }
 
-// needsProcess tells whether the edit is of the container's process.
+// needsProcess reports whether the edit changes the container's process.
 func (e Edit) needsProcess() bool {
 	return e.User != nil || e.Capabilities != nil || e.Terminal || len(e.Env)+len(e.EnvDefault)+len(e.EnvPrepend)+len(e.AdditionalGids) > 0
 }
@@ -115,7 +113,7 @@ func (b *Bundle) applyEnv(edits []Edit) error {
 	if b.Spec.Process == nil {
 		return nil
 	}
-	// After collapsing, the index of a wrong entry would not be the file's.
+	// After collapsing, the index of a wrong entry would differ from its index in the file.
 	if bad := checkEnv("process.env", b.Spec.Process.Env); bad != nil {
 		return b.blame(bad)
 	}
@@ -138,7 +136,7 @@ func (b *Bundle) applyEnv(edits []Edit) error {
 	return nil
 }
 
-// merge applies everything of a checked edit but its environment.
+// merge applies everything in a checked edit except its environment.
 func (b *Bundle) merge(e Edit) {
 	e = e.clone()
 	b.drop(e)
@@ -195,7 +193,7 @@ func mergeRoot(spec *specs.Spec, e Edit) {
 	spec.Root.Readonly = spec.Root.Readonly || e.RootReadonly
 }
 
-// mergeLinux applies what belongs to the linux section, which it makes if need be.
+// mergeLinux applies what belongs to the linux section, and creates that section if needed.
 func mergeLinux(spec *specs.Spec, e Edit) {
 	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings)+len(e.Devices) == 0 {
 		return

@@ -82,8 +82,7 @@ func TestApplyMounts(t *testing.T) {
 	}
 }
 
-// What is mounted first comes before the container's own, in the edit's order,
-// and replaces nothing.
+// MountsFirst come before the container's own mounts, in the edit's order, and replace nothing.
 func TestApplyMountsFirst(t *testing.T) {
 	b := loadMinimal(t, func(s *specs.Spec) { s.Mounts = []specs.Mount{{Destination: "/a", Source: "spec"}} })
 	first := []specs.Mount{{Destination: "/b/c"}, {Destination: "/b"}, {Destination: "/a", Source: "first"}}
@@ -177,13 +176,13 @@ func TestApplyRootPath(t *testing.T) {
 	}
 }
 
-// A wrong edit is named, and changes nothing, and neither do those before it.
+// A wrong edit is named; neither it nor the edits before it change anything.
 func TestApplyRefuses(t *testing.T) {
 	tests := map[string]struct {
 		edit Edit
 		text string
 	}{
-		"mounts at":     {Edit{MountsAt: []MountsAt{{Index: 1, Replaced: 2}, {Index: 2}}}, "mountsAt[1].index: 2 is before"},
+		"mounts at":     {Edit{MountsAt: []MountsAt{{Index: 1, Replaced: 2}, {Index: 2}}}, "mountsAt[1].index: 2 is less than 3"},
 		"mounts back":   {Edit{MountsAt: []MountsAt{{Replaced: -1}}}, "mountsAt[0].replaced: -1 is not"},
 		"mounts placed": {Edit{MountsAt: []MountsAt{{Mounts: []specs.Mount{{}}}}}, "mountsAt[0].mounts[0].destination: missing"},
 		"env":           {Edit{Env: []string{"A=1", "B"}}, "env[1]: entry B has no '='"},
@@ -353,7 +352,7 @@ func TestEditEmpty(t *testing.T) {
 func BenchmarkApply(b *testing.B) {
 	config := captured(b)["slurm-24.11-srun-n2-pmix-task0.json"]
 	edit := Edit{EnvPrepend: []string{"LD_LIBRARY_PATH=/usr/lib/host"}}
-	for i := range 100 { // what a node with eight GPUs injects
+	for i := range 100 { // what a host with eight GPUs injects
 		file := "/usr/lib/x86_64-linux-gnu/libnvidia" + strings.Repeat("x", i) + ".so"
 		edit.Mounts = append(edit.Mounts, specs.Mount{Destination: file, Source: file, Options: []string{"bind", "ro"}})
 	}

@@ -1,11 +1,9 @@
-// Package bundle holds an OCI bundle as data: the container's configuration as
-// it was read from config.json, the edits that were made to it in memory, and
-// the rules by which both are merged and checked.
+// Package bundle holds an OCI bundle as data: the configuration as read from config.json, the edits
+// made to it in memory, and the rules by which both are merged and checked.
 //
-// It follows the OCI runtime specification 1.3 (bundle.md, config.md,
-// config-linux.md). Nothing here starts a process, reads the environment or
-// writes to the file system, so everything can be tested and printed without
-// creating a container.
+// It follows the OCI runtime specification 1.3 (bundle.md, config.md, config-linux.md). Nothing
+// here starts a process, reads the environment or writes to the file system, so everything can be
+// tested and printed without creating a container.
 package bundle
 
 import specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -14,8 +12,7 @@ import specs "github.com/opencontainers/runtime-spec/specs-go"
 // bundle (bundle.md).
 const ConfigName = "config.json"
 
-// Bundle is a loaded OCI bundle: what config.json asked for, and what was
-// changed since.
+// Bundle is a loaded OCI bundle: what config.json asked for, and what has been changed since.
 type Bundle struct {
 	// ID is the container id. Load leaves it empty: the caller sets it.
 	ID string
@@ -24,25 +21,25 @@ type Bundle struct {
 	// mounts are relative to it (config.md, mounts).
 	Dir string
 
-	// Rootfs is the absolute, symlink-free path of the root file system on
-	// the host. Launchers use it and not Spec.Root.Path, which stays as it
-	// was written: relative, or through symlinks.
+	// Rootfs is the absolute, symlink-free path of the root file system on the host. Launchers use
+	// this instead of Spec.Root.Path, which stays as it was written: possibly relative, or through
+	// symlinks.
 	Rootfs string
 
-	// Spec is the configuration, with every applied edit in it.
+	// Spec is the configuration with every applied edit merged into it.
 	Spec *specs.Spec
 
-	// Directories, Links and Files are what the container is to find beyond
-	// the words of the specification. Launchers make them.
+	// Directories, Links and Files should appear in the container, although the specification
+	// cannot express them. Launchers create them.
 	Directories []string
 	Links       []Link
 	Files       []File
 
-	// Foreign says that config.json was not UTF-8: any of its strings may be other bytes.
+	// Foreign says that config.json is not valid UTF-8: any of its strings may hold other bytes.
 	Foreign bool
-	// Exact are the destinations of mounts that no link of the image moves.
+	// Exact lists the destinations of mounts that links of the image must not redirect.
 	Exact []string
-	// Applied lists the edits that are in Spec, in the order in which they
-	// were applied. It shares no memory with Spec.
+	// Applied lists the edits merged into Spec, in the order in which they were applied. It shares
+	// no memory with Spec.
 	Applied []Edit
 }

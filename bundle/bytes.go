@@ -8,18 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// Paths, arguments and variables are bytes to the kernel; JSON has text only, and
-// encoding/json replaces what is not UTF-8. In our own files, and in what we read, such a
-// byte therefore becomes the character U+10FF00 plus the byte, at the end of the last private
-// plane. A string that has one of these characters itself has its bytes written in the same
-// way, so that reading always gives what was written.
+// Paths, arguments and variables are bytes to the kernel, but JSON holds only text, and
+// encoding/json replaces what is not UTF-8. In our own files, and in what we read, such a byte
+// therefore becomes the character U+10FF00 plus the byte, at the end of the last private plane. If
+// a string already contains one of these characters, that character's bytes are escaped in the same
+// way, so reading always gives back what was written.
 const (
 	firstByte = 0x10FF80
 	lastByte  = 0x10FFFF
 )
 
-// hasOdd and hasEscaped find, in JSON that encoding/json wrote and in any other, whether
-// there may be something to do. They find more than that now and then.
+// hasOdd and hasEscaped report whether there may be something to convert in JSON: hasOdd in what
+// encoding/json wrote, hasEscaped in any JSON. Both may report true for nothing.
 func hasOdd(data []byte) bool { return bytes.Contains(data, []byte(`\ufffd`)) || hasEscaped(data) }
 
 func hasEscaped(data []byte) bool {
@@ -27,7 +27,8 @@ func hasEscaped(data []byte) bool {
 	return bytes.Contains(data, []byte("\xf4\x8f\xbe")) || bytes.Contains(data, []byte("\xf4\x8f\xbf"))
 }
 
-// EncodeBytes is the text that stands for any bytes: the same, where they are UTF-8.
+// EncodeBytes returns text that stands for any bytes. Valid UTF-8 without escape characters stays
+// as it is.
 func EncodeBytes(s string) string {
 	if plainText(s) {
 		return s
@@ -47,12 +48,12 @@ func EncodeBytes(s string) string {
 	return out.String()
 }
 
-// plainText reports whether EncodeBytes changes nothing.
+// plainText reports whether EncodeBytes would change nothing.
 func plainText(s string) bool {
 	return utf8.ValidString(s) && !strings.Contains(s, "\xf4\x8f\xbe") && !strings.Contains(s, "\xf4\x8f\xbf")
 }
 
-// DecodeBytes gives back what EncodeBytes was given.
+// DecodeBytes returns what EncodeBytes was given.
 func DecodeBytes(s string) string {
 	if plainText(s) {
 		return s
@@ -70,8 +71,8 @@ func DecodeBytes(s string) string {
 	return out.String()
 }
 
-// Marshal writes JSON for Unmarshal to read: strings come back byte by byte. It costs no
-// more than encoding/json where they are all text.
+// Marshal writes JSON for Unmarshal to read, and keeps strings byte for byte. If all of them are
+// text, it costs no more than encoding/json.
 func Marshal(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil || !hasOdd(data) {
@@ -89,8 +90,8 @@ func Unmarshal(data []byte, v any) error {
 	return nil
 }
 
-// UnmarshalForeign reads JSON that somebody else wrote. Bytes that are not UTF-8 are kept,
-// though JSON has no place for them: that is how Slurm writes a job's environment.
+// UnmarshalForeign reads JSON that another program wrote. It keeps bytes that are not UTF-8, which
+// JSON does not allow but which Slurm writes in a job's environment.
 func UnmarshalForeign(data []byte, v any) error {
 	if utf8.Valid(data) {
 		return json.Unmarshal(data, v)
@@ -98,7 +99,7 @@ func UnmarshalForeign(data []byte, v any) error {
 	return Unmarshal([]byte(EncodeBytes(string(data))), v)
 }
 
-// decodeStrings makes bytes of what stands for them in a value that was read from data.
+// decodeStrings turns escape characters back into bytes, in a value that was read from data.
 func decodeStrings(data []byte, v any) {
 	if hasEscaped(data) {
 		at := reflect.ValueOf(v).Elem()
@@ -106,8 +107,8 @@ func decodeStrings(data []byte, v any) {
 	}
 }
 
-// mapStrings is a copy of the value with every string changed that others can see; lists of
-// bytes, and what is not exported, stay.
+// mapStrings returns a copy of the value in which every exported string is changed. Byte slices and
+// unexported fields stay as they are.
 func mapStrings(v reflect.Value, change func(string) string) reflect.Value {
 	if !v.IsValid() {
 		return v
@@ -154,7 +155,7 @@ func mapStrings(v reflect.Value, change func(string) string) reflect.Value {
 	return made
 }
 
-// FindOdd finds a string of the value that is not UTF-8.
+// FindOdd finds a string in the value that is not UTF-8.
 func FindOdd(v any) (odd string, found bool) {
 	mapStrings(reflect.ValueOf(v), func(s string) string {
 		if !utf8.ValidString(s) {

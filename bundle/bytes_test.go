@@ -13,8 +13,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// oddStrings are what JSON cannot hold, and what our way of writing it could be
-// mistaken for.
+// oddStrings are strings that JSON cannot hold, or that could be mistaken for our escaping.
 var oddStrings = []string{
 	"", "plain", "é", "\xe9", "a\xffb\x80c", "\xf4\x8f\xbe\x80", "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xa9\xe9", "\ufffd", `\ufffd`,
 	"\xed\xb3\xa9", "\xc3", "\xf4\x90\x80\x80", "\xf4\x8f\xbe", "\x00\x01", "\U0010ff7f", "\U0010ff80\xe9\U0010ffff",
@@ -49,7 +48,7 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-// Every kind of value that our files have comes back.
+// Every kind of value in our files survives a round trip.
 func TestMarshalKeepsBytes(t *testing.T) {
 	t.Parallel()
 	for _, s := range oddStrings {
@@ -80,7 +79,7 @@ func TestMarshalKeepsBytes(t *testing.T) {
 	}
 }
 
-// Slurm writes a job's environment as it is.
+// Slurm writes a job's environment unescaped.
 func TestLoadKeepsBytes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -14,18 +14,18 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// decode reads exactly one JSON object. encoding/json itself bounds the
-// nesting (10000) and refuses data after the object.
+// decode reads exactly one JSON object. encoding/json limits the nesting to 10000 and refuses data
+// after the object.
 func decode(data []byte) (*specs.Spec, *ConfigError) {
 	foreign := !utf8.Valid(data)
 	if foreign {
-		data = []byte(EncodeBytes(string(data))) // as many characters as before
+		data = []byte(EncodeBytes(string(data))) // the number of characters, and so each position, stays the same
 	}
 	spec, err := decodeDocument(data)
 	if err != nil {
 		return nil, positioned(data, err)
 	}
-	// null fits every Go type, so encoding/json takes it for an empty object.
+	// null fits every Go type, so encoding/json would accept it as an empty object.
 	begin := len(data) - len(bytes.TrimLeft(data, jsonSpace))
 	if data[begin] != '{' {
 		line, column := lineColumn(data, begin)
@@ -42,7 +42,7 @@ func decodeDocument(data []byte) (*specs.Spec, error) {
 	if json.Unmarshal(data, &d) == nil {
 		return d.spec(), nil
 	}
-	// Once more, as a whole: the error then knows its place.
+	// Decode again, as a whole, to get an error that knows its position.
 	spec := new(specs.Spec)
 	return spec, json.Unmarshal(data, spec)
 }
@@ -57,15 +57,15 @@ func positioned(data []byte, err error) *ConfigError {
 	)
 	switch {
 	case errors.As(err, &syntax):
-		// Offset counts the bytes that were read: the last of them is
-		// the offending one, except where the next one was missing.
+		// Offset counts the bytes that were read: the last of them is the offending one, unless the
+		// input ended too early.
 		begin = int(syntax.Offset) - 1
 		if syntax.Error() == "unexpected end of JSON input" {
 			begin = len(data)
 		}
 		_, bad.Field = locate(data, begin)
 	case errors.As(err, &typed):
-		// Offset is behind the value, or behind its opening bracket.
+		// Offset is after the value, or after its opening bracket.
 		begin, bad.Field = locate(data, int(typed.Offset)-1)
 		bad.Err = fmt.Errorf("expected %s, got %s", wanted(typed), got(typed))
 	default:
@@ -75,7 +75,7 @@ func positioned(data []byte, err error) *ConfigError {
 	return bad
 }
 
-// wanted says in JSON's words what the specification has at this place.
+// wanted names the JSON type that the specification has at this place.
 func wanted(e *json.UnmarshalTypeError) string {
 	if strings.HasPrefix(e.Value, "number ") {
 		// An integer was wanted, and this number does not fit.
@@ -94,7 +94,7 @@ func wanted(e *json.UnmarshalTypeError) string {
 	return typeName(e.Type)
 }
 
-// typeName is JSON's word for a Go type.
+// typeName returns JSON's word for a Go type.
 func typeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -113,7 +113,7 @@ func typeName(t reflect.Type) string {
 	return "integer"
 }
 
-// got says what is there instead.
+// got names what is there instead.
 func got(e *json.UnmarshalTypeError) string {
 	if e.Value == "bool" {
 		return "boolean"

@@ -6,10 +6,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A document is config.json for a reader in a hurry. encoding/json looks at every
-// field of every type below the one that it reads, present or not, and the
-// specification has two thousand: that takes longer than all else of Load. So what
-// few configurations have is read apart, when it is there.
+// A document is config.json, arranged for fast decoding. encoding/json prepares for every field of
+// every type below the one that it reads, whether present or not. The specification has two
+// thousand fields, and preparing for them takes longer than the rest of Load. So properties that
+// few configurations have are decoded separately, and only if present.
 type document struct {
 	specs.Spec
 
@@ -57,11 +57,10 @@ type resourcesDocument struct {
 	Rdma           rare[map[string]specs.LinuxRdma] `json:"rdma"`
 }
 
-// rare is a property that encoding/json is not to prepare for.
+// rare is a property that encoding/json does not prepare for.
 type rare[T any] struct{ value *T }
 
-// UnmarshalJSON reads the property. One that is there twice is merged, as that of
-// any other type.
+// UnmarshalJSON reads the property. A property that occurs twice is merged, as with any other type.
 func (r *rare[T]) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		return nil
@@ -72,7 +71,7 @@ func (r *rare[T]) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, r.value)
 }
 
-// read is the value, or the zero value of its type.
+// read returns the value, or the zero value of its type.
 func (r rare[T]) read() (value T) {
 	if r.value != nil {
 		value = *r.value

@@ -10,7 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// drops are the fields that an edit may drop, by their path in config.json.
+// drops maps the fields that an edit may drop, by their path in config.json, to how each is
+// dropped.
 func drops() map[string]func(*specs.Spec) {
 	linux := func(drop func(*specs.Linux)) func(*specs.Spec) {
 		return func(s *specs.Spec) {
@@ -57,7 +58,7 @@ func checkDrops(names []string) *ConfigError {
 	return nil
 }
 
-// drop takes out what the edit drops, before anything of it is added.
+// drop removes what the edit drops. It runs before the edit adds anything.
 func (b *Bundle) drop(e Edit) {
 	known := drops()
 	for _, name := range e.Drop {
@@ -71,7 +72,7 @@ func (b *Bundle) drop(e Edit) {
 	})
 }
 
-// within tells whether the path is dir or lies below it.
+// within reports whether the path is dir or lies below it.
 func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -21,7 +21,7 @@ const everyDrop = `{
 		"sysctl": {"a.b": "c"}, "timeOffsets": {"monotonic": {"secs": 1}}}
 }`
 
-// Each drop takes out something, and nothing that another one does.
+// Each drop removes something, and nothing that another drop removes.
 func TestDrop(t *testing.T) {
 	load := func() *specs.Spec {
 		spec := new(specs.Spec)
@@ -57,8 +57,7 @@ func TestDropUnknown(t *testing.T) {
 	}
 }
 
-// A mount is dropped with what lies below it, and nothing beside; what the same
-// edit adds stays.
+// Dropping a mount also drops what lies below it, and nothing else. What the same edit adds stays.
 func TestDropMounts(t *testing.T) {
 	b := &Bundle{Spec: &specs.Spec{}}
 	for _, d := range []string{"/dev", "/dev/", "/dev/shm", "/devel", "/data/dev", "/proc"} {

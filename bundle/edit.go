@@ -8,42 +8,40 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Edit is one change to a configuration, as data: it can be printed, checked by
-// policy, compared in tests and recorded. The zero value changes nothing, and
-// so does every empty field. Apply has the rules by which it is merged.
+// Edit is one change to a configuration, as data: it can be printed, checked by policy, compared in
+// tests and recorded. The zero value changes nothing, and neither does any empty field. Apply
+// documents how edits are merged.
 type Edit struct {
-	// From says who asks for the change, such as "slurm" or "gpu"; for people.
+	// From names the source of the change, such as "slurm" or "gpu", for people.
 	From string `json:"from"`
 
-	// Rule says why, such as "SLURM_STEP_GPUS: 2 of 8 GPUs"; for people.
+	// Rule gives the reason, such as "SLURM_STEP_GPUS: 2 of 8 GPUs", for people.
 	Rule string `json:"rule,omitempty"`
 
-	// Drop takes fields out of the configuration before anything else of the
-	// edit: those that drops knows, by their path in config.json.
+	// Drop removes fields from the configuration before the rest of the edit is applied. Each is a
+	// path in config.json, one of those in drops.
 	Drop []string `json:"drop,omitempty"`
 
-	// DropMounts takes out the mounts at and below these destinations.
+	// DropMounts removes the mounts at and below these destinations.
 	DropMounts []string `json:"dropMounts,omitempty"`
 
-	// Args replaces process.args, Cwd process.cwd where it is not empty.
+	// Args replaces process.args, and Cwd replaces process.cwd, each if it is not empty.
 	Args []string `json:"args,omitempty"`
 	Cwd  string   `json:"cwd,omitempty"`
 
 	// NoNewPrivileges sets process.noNewPrivileges (config.md, Linux Process).
 	NoNewPrivileges bool `json:"noNewPrivileges,omitempty"`
 
-	// Env sets variables, each "NAME=value", over the container's own.
+	// Env sets variables, each "NAME=value", replacing those of the container.
 	Env []string `json:"env,omitempty"`
 
-	// EnvDefault sets variables, each "NAME=value", that the container does
-	// not have yet, after Env.
+	// EnvDefault sets variables, each "NAME=value", that the container still lacks after Env.
 	EnvDefault []string `json:"envDefault,omitempty"`
 
-	// EnvPrepend puts elements, each "NAME=element", before those of a
-	// variable that holds a list separated by colons, after Env and
-	// EnvDefault. Each goes to the front in turn, so the last of a name is
-	// searched first. Where the variable is absent or empty it becomes the
-	// element alone: an empty element would mean the working directory.
+	// EnvPrepend puts elements, each "NAME=element", at the front of variables that hold a list
+	// separated by colons, after Env and EnvDefault. Each goes to the front in turn, so the last
+	// element of a name is searched first. If the variable is absent or empty it becomes the
+	// element alone: an empty list element would mean the working directory.
 	EnvPrepend []string `json:"envPrepend,omitempty"`
 
 	// Namespaces are created or joined (config-linux.md, Namespaces); each
@@ -68,40 +66,39 @@ type Edit struct {
 	// Terminal sets process.terminal (config.md, Process).
 	Terminal bool `json:"terminal,omitempty"`
 
-	// MountsAt put mounts into the order of the container's, or in place of them; by index,
-	// each after the one before it.
+	// MountsAt inserts mounts at indexes of the container's list, or replaces some of its mounts.
+	// The indexes count the list as it was, and ascend.
 	MountsAt []MountsAt `json:"mountsAt,omitempty"`
 
 	// Mounts are added, or replace the container's at the same destination
 	// (config.md, Mounts).
 	Mounts []specs.Mount `json:"mounts,omitempty"`
 
-	// MountsFirst are mounted before all others, in their order: what the
-	// container's mounts then find in their places.
+	// MountsFirst are mounted before all others, in their order, so the container's mounts find
+	// their mount points.
 	MountsFirst []specs.Mount `json:"mountsFirst,omitempty"`
-	// Exact are destinations of the edit's mounts that no link of the image moves: what
-	// the image has there gives way.
+	// Exact lists destinations of the edit's mounts that links of the image must not redirect: what
+	// the image has there is replaced.
 	Exact []string `json:"exact,omitempty"`
 
-	// Devices are added, or replace the container's at the same path, and
-	// are allowed by its device cgroup.
+	// Devices are added, or replace the container's at the same path. The device cgroup allows
+	// them.
 	Devices []Device `json:"devices,omitempty"`
 
-	// Directories appear in the container, in place of what the image has at
-	// these paths, with nothing in them but the mounts and links below.
+	// Directories appear in the container in place of what the image has at these paths. They hold
+	// nothing but the mounts and links below them.
 	Directories []string `json:"directories,omitempty"`
 
-	// Links and Files appear in the container; each replaces what an earlier
-	// edit puts at the same path.
+	// Links and Files appear in the container. Each replaces what an earlier edit put at the same
+	// path.
 	Links []Link `json:"links,omitempty"`
 	Files []File `json:"files,omitempty"`
 
-	// Hooks run after the container's own of the same moment (config.md,
-	// POSIX-platform Hooks).
+	// Hooks run after the container's own hooks of the same kind (config.md, POSIX-platform Hooks).
 	Hooks *specs.Hooks `json:"hooks,omitempty"`
 
-	// RootPath replaces root.path: an absolute path of an existing directory
-	// on the host. It may lead through symlinks.
+	// RootPath replaces root.path: an absolute path of an existing directory on the host. It may
+	// lead through symlinks.
 	RootPath string `json:"rootPath,omitempty"`
 
 	// RootReadonly sets root.readonly (config.md, Root).
@@ -111,7 +108,7 @@ type Edit struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// clone returns a copy that shares no memory with e that could be written to.
+// clone returns a copy that shares no writable memory with e.
 func (e Edit) clone() Edit {
 	e.Drop = slices.Clone(e.Drop)
 	e.DropMounts = slices.Clone(e.DropMounts)
@@ -150,8 +147,7 @@ func (e Edit) Empty() bool {
 	return true
 }
 
-// WithoutContent returns the edits, to be recorded or printed, without the
-// content of files.
+// WithoutContent returns the edits for recording or printing, without the content of files.
 func WithoutContent(edits []Edit) []Edit {
 	bare := append([]Edit{}, edits...)
 	for i := range bare {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// MarshalJSON writes what the edit changes. Each field that is set is written for
-// itself: encoding/json would prepare for the types of all the others, which takes
-// a launch longer than the writing.
+// MarshalJSON writes what the edit changes. It encodes each field separately: otherwise
+// encoding/json would prepare for the types of all fields, which takes longer than the writing
+// itself.
 func (e Edit) MarshalJSON() ([]byte, error) {
 	v := reflect.ValueOf(e)
 	text := []byte("{")

@@ -6,7 +6,7 @@ import (
 )
 
 func TestEditMarshalJSON(t *testing.T) {
-	type plain Edit // has no method
+	type plain Edit // without Edit's methods
 	for name, e := range map[string]Edit{
 		"full": fullEdit(), "nothing": {}, "empty lists": {From: "<a>", Env: []string{}, Annotations: map[string]string{}},
 	} {

@@ -9,15 +9,14 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// environ is an environment in which every name stands once, in order.
+// environ is an environment in which every name occurs once, in order.
 type environ struct {
 	entries []string
-	index   map[string]int // of the entry of a name
+	index   map[string]int // maps a name to its entry
 }
 
-// newEnviron collapses names that stand more than once to their last entry.
-// Slurm 22.05 writes such environments, and who wins in them depends on who
-// reads: glibc's getenv finds the first, bash the last.
+// newEnviron collapses repeated names to their last entry. Slurm 22.05 writes such environments,
+// and which entry counts depends on the reader: glibc's getenv finds the first, bash the last.
 func newEnviron(entries []string) *environ {
 	last := make(map[string]int, len(entries))
 	for i, entry := range entries {
@@ -35,7 +34,7 @@ func newEnviron(entries []string) *environ {
 	return env
 }
 
-// set replaces the entry of the same name where it stands, or appends.
+// set replaces the entry of the same name in place, or appends it.
 func (env *environ) set(entry string) {
 	name := envName(entry)
 	if i, ok := env.index[name]; ok {
@@ -46,15 +45,15 @@ func (env *environ) set(entry string) {
 	env.entries = append(env.entries, entry)
 }
 
-// setDefault appends entry where its name is absent.
+// setDefault appends the entry if its name is absent.
 func (env *environ) setDefault(entry string) {
 	if _, ok := env.index[envName(entry)]; !ok {
 		env.set(entry)
 	}
 }
 
-// prepend puts the value of entry before the list of the same name; doing so
-// again changes nothing.
+// prepend puts the value of the entry at the front of the list of the same name. Repeating it
+// changes nothing.
 func (env *environ) prepend(entry string) {
 	name, element, _ := strings.Cut(entry, "=")
 	list := ""
@@ -69,7 +68,7 @@ func (env *environ) prepend(entry string) {
 	}
 }
 
-// Getenv returns the value of name in a list of NAME=value entries, and whether it is
+// Getenv returns the value of name in a list of NAME=value entries, and reports whether it is
 // there. The last entry of a name counts, as after Apply and in libcontainer.
 func Getenv(env []string, name string) (value string, found bool) {
 	for _, entry := range slices.Backward(env) {
@@ -80,7 +79,7 @@ func Getenv(env []string, name string) (value string, found bool) {
 	return "", false
 }
 
-// envName is what stands before the first "=".
+// envName returns the part before the first "=".
 func envName(entry string) string {
 	name, _, _ := strings.Cut(entry, "=")
 	return name

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// What Load, Apply and Validate can fail with, for errors.Is. Callers use them
-// to find a hint; the error that carries them says what and where.
+// These are the reasons for which Load, Apply and Validate fail, for errors.Is. Callers choose a
+// hint by them; the error that wraps them says what is wrong and where.
 var (
 	// ErrNoConfig says that the bundle has no config.json, or that the
 	// bundle directory itself does not exist.
@@ -20,7 +20,7 @@ var (
 	// ErrTooLarge says that config.json is larger than MaxConfigSize.
 	ErrTooLarge = errors.New("file is too large")
 
-	// ErrNoRootfs says that root.path does not exist or is no directory.
+	// ErrNoRootfs says that root.path does not exist or is not a directory.
 	ErrNoRootfs = errors.New("no root filesystem")
 
 	// ErrUnsupported says that the configuration asks for another platform,
@@ -28,20 +28,19 @@ var (
 	ErrUnsupported = errors.New("not supported")
 )
 
-// ConfigError says what is wrong with a configuration, and where. Load and
-// Validate return no other type; Apply wraps it with the name of the edit, where
-// an edit is to blame.
+// ConfigError says what is wrong with a configuration, and where. Load and Validate return no other
+// type. Apply wraps it with the name of the edit at fault.
 type ConfigError struct {
 	// File is the path of config.json in Bundle.Dir; empty for an edit.
 	File string
 
-	// Line and Column are where the offending value begins in File, both
-	// counted from 1, Column in characters. Both are 0 where no position
-	// is known: Validate sees the configuration after edits.
+	// Line and Column are where the offending value begins in File. Both count from 1, Column in
+	// characters. Both are 0 if the position is unknown: Validate sees the configuration after
+	// edits.
 	Line, Column int
 
-	// Field is the path of the offending property, such as
-	// mounts[3].destination; empty for an error of the whole file.
+	// Field is the path of the offending property, such as mounts[3].destination; empty for an
+	// error of the whole file.
 	Field string
 
 	// Err is the reason.
@@ -76,12 +75,12 @@ func (e *ConfigError) Error() string {
 // Unwrap returns the reason.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// invalid is the error of one field; who knows the file fills that in.
+// invalid returns the error of one field. The caller that knows the file fills it in.
 func invalid(field, format string, args ...any) *ConfigError {
 	return &ConfigError{Field: field, Err: fmt.Errorf(format, args...)}
 }
 
-// at is the path of element i of the array field.
+// at returns the path of element i of the array field.
 func at(field string, i int) string {
 	return field + "[" + strconv.Itoa(i) + "]"
 }

@@ -13,8 +13,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// FuzzLoad feeds arbitrary bytes as config.json: no panic, errors of one short
-// line with a position inside the file, and what is accepted can be written again.
+// FuzzLoad feeds arbitrary bytes as config.json: Load must not panic, errors are one short line
+// with a position inside the file, and what is accepted can be written again.
 func FuzzLoad(f *testing.F) {
 	for _, config := range captured(f) {
 		f.Add([]byte(config))
@@ -48,7 +48,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// checkMessage holds for every error about a file with this content.
+// checkMessage checks what holds for every error about a file with this content.
 func checkMessage(t *testing.T, err error, data []byte) {
 	t.Helper()
 	var bad *ConfigError
@@ -98,7 +98,7 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-// checkDecoded compares with what encoding/json makes of the whole at once.
+// checkDecoded compares spec with what encoding/json makes of the whole file at once.
 func checkDecoded(t *testing.T, config []byte, spec *specs.Spec) {
 	t.Helper()
 	plain := new(specs.Spec)
@@ -133,7 +133,7 @@ func checkApplied(t *testing.T, b *Bundle, list []Edit) {
 		}
 	}
 	if slices.ContainsFunc(list, func(e Edit) bool { return len(e.MountsAt) > 0 }) {
-		clear(want) // it may take out what stands before it
+		clear(want) // MountsAt may replace what earlier edits mount
 	}
 	for dst := range want {
 		if mounts[dst] != want[dst] {

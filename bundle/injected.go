@@ -12,11 +12,10 @@ import (
 
 // Device is a device node of the host that the container gets.
 type Device struct {
-	// LinuxDevice says where the node appears and what it is
-	// (config-linux.md, Devices).
+	// LinuxDevice says where the device node appears and what it is (config-linux.md, Devices).
 	specs.LinuxDevice
 
-	// HostPath is where the node lies on the host, when that is not Path.
+	// HostPath is where the device node is on the host, if that is not Path.
 	HostPath string `json:"hostPath,omitempty"`
 
 	// Access is what the device cgroup is to allow: some of "r", "w" and "m"
@@ -24,27 +23,26 @@ type Device struct {
 	Access string `json:"access,omitempty"`
 }
 
-// Link is a symbolic link to appear in the container. The specification has no
-// word for it: the launcher makes it, without writing to the root file system.
+// Link is a symbolic link to appear in the container. The specification cannot express it: the
+// launcher makes it, without writing to the root file system.
 type Link struct {
 	Path   string `json:"path"`   // absolute, in the container
-	Target string `json:"target"` // what the link holds, taken as it is
+	Target string `json:"target"` // the target, stored as it is
 }
 
-// File is a read-only file to appear in the container, with content that exists
-// nowhere on the host. As for Link the launcher makes it.
+// File is a read-only file to appear in the container, with content that exists nowhere on the
+// host. The launcher makes it, like a Link.
 type File struct {
 	Path string `json:"path"` // absolute, in the container
 	Data []byte `json:"data"`
 
-	// Optional lets a launcher go without that cannot make the file appear,
-	// such as below /proc.
+	// Optional lets a launcher that cannot make the file, such as below /proc, leave it out.
 	Optional bool `json:"optional,omitempty"`
 }
 
-// mergeDevices replaces nodes by path and appends the rest; each is allowed by
-// a rule of its own after those that are there, since the last match counts.
-// A node that lies elsewhere on the host is bound.
+// mergeDevices replaces device nodes by path and appends the rest. The rule that allows each is
+// appended to the existing rules, since the last match counts. A device node at another path of the
+// host is bound.
 func mergeDevices(spec *specs.Spec, devices []Device) {
 	for _, d := range devices {
 		if d.Access != "" {
@@ -73,7 +71,7 @@ func allowDevice(linux *specs.Linux, d Device) {
 	})
 }
 
-// mergeHooks appends hooks to those of the same moment.
+// mergeHooks appends hooks to those of the same kind.
 func mergeHooks(spec *specs.Spec, h *specs.Hooks) {
 	if h == nil {
 		return
@@ -90,7 +88,7 @@ func mergeHooks(spec *specs.Spec, h *specs.Hooks) {
 	own.Poststop = append(own.Poststop, h.Poststop...)
 }
 
-// mergeByPath replaces what has the same path and appends the rest.
+// mergeByPath replaces elements with the same path and appends the rest.
 func mergeByPath[T any](list, edits []T, at func(T) string) []T {
 	if len(edits) == 0 {
 		return list
@@ -114,7 +112,7 @@ func mergeByPath[T any](list, edits []T, at func(T) string) []T {
 func linkPath(l Link) string { return l.Path }
 func filePath(f File) string { return f.Path }
 
-// checkInjected refuses nodes, links and files that no launcher can make.
+// checkInjected refuses device nodes, links and files that no launcher can make.
 func checkInjected(e Edit) *ConfigError {
 	for i, d := range e.Devices {
 		field := at("devices", i)

@@ -34,8 +34,7 @@ func TestApplyDevices(t *testing.T) {
 	}
 }
 
-// What is deeper or later does not matter for directories, links and files: one
-// per path.
+// For directories, links and files only the path counts, not depth: there is one per path.
 func TestApplyLinksAndFiles(t *testing.T) {
 	b := loadMinimal(t, nil)
 	if err := b.Apply(

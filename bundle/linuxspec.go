@@ -44,7 +44,7 @@ func checkNamespaces(field string, namespaces []specs.LinuxNamespace) *ConfigErr
 		}
 		seen[ns.Type] = i
 		if ns.Path == "" {
-			continue // a new one
+			continue // not seen before
 		}
 		if bad := checkAbsolute(at(field, i)+".path", ns.Path); bad != nil {
 			return bad
@@ -53,7 +53,7 @@ func checkNamespaces(field string, namespaces []specs.LinuxNamespace) *ConfigErr
 	return nil
 }
 
-// knownNamespace reports whether the specification has that type.
+// knownNamespace reports whether the specification has the type.
 func knownNamespace(t specs.LinuxNamespaceType) bool {
 	switch t {
 	case specs.PIDNamespace, specs.NetworkNamespace, specs.MountNamespace, specs.IPCNamespace,
@@ -66,8 +66,8 @@ func knownNamespace(t specs.LinuxNamespaceType) bool {
 // maxMappings is how many lines the kernel takes in a uid_map or gid_map since 4.15.
 const maxMappings = 340
 
-// checkMappings refuses what the kernel would refuse to have written to a
-// uid_map or gid_map (user_namespaces(7)), with a reason where that has EINVAL.
+// checkMappings refuses what the kernel would not accept in a uid_map or gid_map
+// (user_namespaces(7)), and gives the reason where the kernel only says EINVAL.
 func checkMappings(field string, mappings []specs.LinuxIDMapping) *ConfigError {
 	if len(mappings) > maxMappings {
 		return invalid(field, "%d mappings are more than the kernel's %d", len(mappings), maxMappings)
@@ -88,7 +88,7 @@ func checkMappings(field string, mappings []specs.LinuxIDMapping) *ConfigError {
 	return checkOverlap(field, "host", mappings, func(m specs.LinuxIDMapping) uint32 { return m.HostID })
 }
 
-// checkOverlap refuses two mappings that share an id on the side that first names.
+// checkOverlap refuses two mappings that share an id, on the side that first selects.
 func checkOverlap(field, side string, mappings []specs.LinuxIDMapping, first func(specs.LinuxIDMapping) uint32) *ConfigError {
 	if len(mappings) < 2 {
 		return nil
@@ -102,7 +102,7 @@ func checkOverlap(field, side string, mappings []specs.LinuxIDMapping, first fun
 	})
 	for k := 1; k < len(order); k++ {
 		low, high := order[k-1], order[k]
-		// No overflow: both were checked to stay below the last id.
+		// This cannot overflow: both were checked to stay below the last id.
 		if first(mappings[low])+mappings[low].Size > first(mappings[high]) {
 			return invalid(at(field, max(low, high)), "overlaps %s on the %s side", at(field, min(low, high)), side)
 		}
@@ -131,8 +131,8 @@ func checkDevice(field string, d specs.LinuxDevice) *ConfigError {
 	return invalid(field+".type", "unknown type %s", text.Quoted(d.Type))
 }
 
-// checkPropagation follows config-linux.md, Rootfs Mount Propagation. It has
-// four values; engines send the recursive ones too, as every runtime takes them.
+// checkPropagation follows config-linux.md, Rootfs Mount Propagation. The specification has four
+// values; engines also send the recursive ones, which every runtime accepts.
 func checkPropagation(value string) *ConfigError {
 	switch value {
 	case "", "shared", "slave", "private", "unbindable",

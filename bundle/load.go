@@ -17,29 +17,25 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// MaxConfigSize is the largest config.json that Load reads, in bytes (16 MiB).
-// Real ones have ten thousand bytes, and one with an environment of the
-// kernel's maximum for execve a few million.
+// MaxConfigSize is the largest config.json that Load reads, in bytes (16 MiB). Real files have ten
+// thousand bytes; with an environment as large as execve allows they have a few million.
 const MaxConfigSize = 16 << 20
 
 // pathMax is the kernel's PATH_MAX: a longer path, with its final NUL, names nothing.
 const pathMax = 4096
 
-// Load reads dir/config.json and resolves the root filesystem (bundle.md,
-// config.md: root).
+// Load reads dir/config.json and resolves the root filesystem (bundle.md, config.md: root).
 //
-// What is bound over the root becomes the root file system, by an edit: the first of
-// Bundle.Applied.
+// A bind mount over / becomes the root file system, by an edit: the first in Bundle.Applied.
 //
-// dir is made absolute against the working directory; nothing else depends on
-// that, and nothing is written. Unknown properties are ignored, as config.md
-// (Extensibility) demands. As with every runtime that uses encoding/json, names
-// of properties match without regard to case. Bytes in a string that are not
-// UTF-8 are kept, though JSON has no place for them: Slurm writes a job's
-// environment as it is.
+// dir is made absolute against the working directory; nothing else depends on that, and nothing is
+// written. Unknown properties are ignored, as config.md (Extensibility) demands. As in every
+// runtime that uses encoding/json, names of properties match without regard to case. Strings keep
+// bytes that are not UTF-8, which JSON does not allow but which Slurm writes in a job's
+// environment.
 //
-// Every error is a *ConfigError. Load checks only what it needs itself: the
-// rest is Validate's, after the edits.
+// Every error is a *ConfigError. Load checks only what it needs itself; Validate checks the rest,
+// after the edits.
 func Load(dir string) (*Bundle, error) {
 	b, err := LoadPlain(dir)
 	if err != nil {
@@ -52,8 +48,8 @@ func Load(dir string) (*Bundle, error) {
 	return b, nil
 }
 
-// LoadPlain is Load without its own edit: the configuration is as it was written, and a
-// bind over the root is a mount. The edits of what Load returns begin from here.
+// LoadPlain is Load without its own edit: the configuration is as it was written, and a bind mount
+// over / stays a mount. The edits that Load makes start from this.
 func LoadPlain(dir string) (*Bundle, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -79,7 +75,7 @@ func LoadPlain(dir string) (*Bundle, error) {
 
 // readConfig returns the content of a regular file of at most MaxConfigSize bytes.
 func readConfig(file string) ([]byte, error) {
-	// O_NONBLOCK: opening a fifo that nobody writes to must not wait for ever.
+	// O_NONBLOCK: opening a fifo without a writer must not block.
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, openError(file, err)
@@ -96,7 +92,7 @@ func readConfig(file string) ([]byte, error) {
 	if info.Size() > MaxConfigSize {
 		return nil, tooLarge
 	}
-	// The file can grow while we read it, and some file systems say 0.
+	// The file can grow while we read it, and some file systems report size 0.
 	var buf bytes.Buffer
 	buf.Grow(int(info.Size()) + bytes.MinRead)
 	if _, err := buf.ReadFrom(io.LimitReader(f, MaxConfigSize+1)); err != nil {
@@ -108,7 +104,7 @@ func readConfig(file string) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// openError tells the ways of not being there from the ways of not being allowed.
+// openError distinguishes a missing file from one that may not be opened.
 func openError(file string, err error) error {
 	reason := withoutPath(err)
 	switch {
@@ -126,7 +122,7 @@ func openError(file string, err error) error {
 	return reason
 }
 
-// withoutPath drops the path of a fs.PathError where our own error names it.
+// withoutPath drops the path of a fs.PathError, since our own error names it.
 func withoutPath(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
@@ -160,11 +156,11 @@ func rootfsOf(dir string, spec *specs.Spec) (string, *ConfigError) {
 	return rootfs, nil
 }
 
-// resolveRootfs returns the absolute path without symlinks of the directory
-// that path, relative to dir, leads to.
+// resolveRootfs returns the absolute path, without symlinks, of the directory that path leads to.
+// path is relative to dir.
 func resolveRootfs(dir, path string) (string, error) {
 	if !filepath.IsAbs(path) {
-		// Not filepath.Join: it resolves ".." before symlinks, the kernel after.
+		// filepath.Join would resolve ".." before symlinks; the kernel resolves it after them.
 		path = dir + "/" + path
 	}
 	switch {
@@ -185,9 +181,9 @@ func resolveRootfs(dir, path string) (string, error) {
 		return "", fmt.Errorf("%w: %s is not a directory", ErrNoRootfs, text.Printable(path))
 	}
 	if rootfs == "/" {
-		// No launcher can enter it: pivot_root(2) wants another one, and MS_MOVE, too. By
-		// then libcontainer has changed what is in the node's /dev.
-		return "", fmt.Errorf("%s is this node's own root: give the container a directory of its own", text.Printable(path))
+		// No launcher can enter it: pivot_root(2) and MS_MOVE both need another mount. By the time
+		// they fail, libcontainer has changed the host's /dev.
+		return "", fmt.Errorf("%s is the host's own root: give the container a directory of its own", text.Printable(path))
 	}
 	return rootfs, nil
 }

@@ -51,8 +51,8 @@ func TestLoadIgnoresUnknownProperties(t *testing.T) {
 	}
 }
 
-// TestLoadPosition is about file, position and field of everything that can be
-// wrong with the JSON itself. A ‸ in the config marks the position.
+// TestLoadPosition checks file, position and field for everything that can be wrong with the JSON
+// itself. A ‸ in the config marks the position.
 func TestLoadPosition(t *testing.T) {
 	tests := map[string]struct{ config, field, reason string }{
 		"empty file":           {`‸`, "", "unexpected end of JSON input"},
@@ -133,7 +133,7 @@ func TestConfigErrorText(t *testing.T) {
 	}
 }
 
-// Names and numbers of a hostile file must not reach the terminal as they are.
+// Names and numbers of a hostile file must not reach the terminal unescaped.
 func TestLoadHostileText(t *testing.T) {
 	huge := strings.Repeat("9", 1<<20)
 	for _, config := range []string{
@@ -206,7 +206,7 @@ func TestLoadFile(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			if len(dir) > 90 { // sockaddr_un has 108 bytes
+			if len(dir) > 90 { // sockaddr_un has room for 108 bytes
 				dir = shortDir(t)
 			}
 			test.make(t, filepath.Join(dir, ConfigName))
@@ -298,8 +298,8 @@ func TestLoadRootfs(t *testing.T) {
 		"does not exist":     {`{"path":"nowhere"}`, "", ErrNoRootfs, "root.path: no root filesystem: " + dir + "/nowhere: no such file or directory"},
 		"is a file":          {`{"path":"file"}`, "", ErrNoRootfs, "root.path: no root filesystem: " + dir + "/file is not a directory"},
 		"below a file":       {`{"path":"file/x"}`, "", ErrNoRootfs, "root.path: no root filesystem"},
-		"the node's":         {`{"path":"/"}`, "", nil, "root.path: / is this node's own root"},
-		"the node's by link": {`{"path":"top"}`, "", nil, "root.path: " + dir + "/top is this node's own root"},
+		"the host's":         {`{"path":"/"}`, "", nil, "root.path: / is the host's own root"},
+		"the host's by link": {`{"path":"top"}`, "", nil, "root.path: " + dir + "/top is the host's own root"},
 		"symlink to nowhere": {`{"path":"loop"}`, "", nil, "root.path: " + dir + "/loop: "},
 	}
 	for name, test := range tests {

@@ -8,12 +8,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// MountsAt is mounts that go to a place in the order of mounting.
+// MountsAt inserts mounts at a place in the order of mounting.
 type MountsAt struct {
-	// Index is the place: that of the mount before which they go.
+	// Index is the index of the mount that they go before.
 	Index int `json:"index"`
 
-	// Replaced is how many mounts, from that one on, they take the place of.
+	// Replaced is the number of mounts, from Index on, that they replace.
 	Replaced int `json:"replaced,omitempty"`
 
 	Mounts []specs.Mount `json:"mounts,omitempty"`
@@ -33,7 +33,7 @@ func checkMountsAt(places []MountsAt) *ConfigError {
 		field := at("mountsAt", i)
 		switch {
 		case p.Index < free:
-			return invalid(field+".index", "%d is before the end of what is replaced, %d", p.Index, free)
+			return invalid(field+".index", "%d is less than %d, the first index not replaced yet", p.Index, free)
 		case p.Replaced < 0 || p.Index+p.Replaced < p.Index:
 			return invalid(field+".replaced", "%d is not a number of mounts", p.Replaced)
 		}
@@ -45,13 +45,13 @@ func checkMountsAt(places []MountsAt) *ConfigError {
 	return nil
 }
 
-// MergeMounts is what Apply makes of a list of mounts by those of the edit, once the edit's
-// drops are taken out. It may write to the list.
+// MergeMounts applies the edit's mounts to a list of mounts, as Apply does after the edit's drops.
+// It may write to the list.
 func (e Edit) MergeMounts(mounts []specs.Mount) []specs.Mount {
 	return slices.Concat(e.MountsFirst, mergeMounts(placeMounts(mounts, e.MountsAt), e.Mounts))
 }
 
-// placeMounts puts mounts at indexes of the list.
+// placeMounts inserts mounts at indexes of the list.
 func placeMounts(mounts []specs.Mount, places []MountsAt) []specs.Mount {
 	if len(places) == 0 {
 		return mounts

@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// destination is where m is mounted, cleaned, as an absolute path in the
-// container: relative ones are deprecated but mean relative to / (config.md, Mounts).
+// destination returns where m is mounted, as a clean, absolute path in the container. Relative
+// destinations are deprecated but mean relative to / (config.md, Mounts).
 func destination(m specs.Mount) string {
 	return path.Clean("/" + m.Destination)
 }
@@ -24,8 +24,8 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 		case m.Destination == "":
 			return invalid(field+".destination", "missing")
 		case destination(m) == "/":
-			// Load has made a bind over it the root. Anything else would hide the root
-			// file system after it was made.
+			// Load has turned a bind mount over / into the root. Any other mount would hide the
+			// root file system.
 			return invalid(field+".destination", "%s is the root of the container: only a bind can take its place", text.Printable(m.Destination))
 		case m.Source == "" && IsBind(m):
 			return invalid(field+".source", "missing: a bind mount needs one")
@@ -40,8 +40,8 @@ func checkMounts(field string, mounts []specs.Mount) *ConfigError {
 	return nil
 }
 
-// IsBind reports whether m is a bind mount: by config.md the options say so, whatever the
-// type is. The type bind without them is taken for one, as it can mean nothing else.
+// IsBind reports whether m is a bind mount. By config.md the options decide, whatever the type is.
+// The type bind without such an option also counts, as it can mean nothing else.
 func IsBind(m specs.Mount) bool {
 	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
@@ -54,8 +54,8 @@ func NameOf(m specs.Mount) string {
 	return m.Type
 }
 
-// Bind returns the bind mount of a file or directory of the host. The options, as
-// in config.json, are all that it gets: bind or rbind is among them.
+// Bind returns the bind mount of a file or directory of the host. It gets exactly these options, as
+// in config.json: bind or rbind must be among them.
 func Bind(source, destination string, options ...string) specs.Mount {
 	return specs.Mount{Destination: destination, Type: "bind", Source: source, Options: options}
 }
@@ -68,10 +68,9 @@ func Devpts() specs.Mount {
 	}
 }
 
-// PrivateDir is the directory in a container that holds what a provider of that name
-// brings and has no place in the image: on the container's own /dev where it has one,
-// which needs no mount point in the image, else below /run, unless something is
-// mounted there.
+// PrivateDir returns the directory in a container for files of the named provider that have no
+// place in the image. It is on the container's own /dev if there is one, since that needs no mount
+// point in the image; otherwise below /run, unless something is mounted there.
 func PrivateDir(mounts []specs.Mount, name string) string {
 	if m, ok := mountAt(mounts, "/dev"); ok && m.Type == "tmpfs" {
 		return "/dev/.ocishim/" + name
@@ -82,15 +81,14 @@ func PrivateDir(mounts []specs.Mount, name string) string {
 	return "/run/.ocishim/" + name
 }
 
-// SharesDev tells whether the container has the node's own /dev: every device is there
-// already.
+// SharesDev reports whether the container has the host's own /dev, and so every device.
 func SharesDev(mounts []specs.Mount) bool {
 	m, ok := mountAt(mounts, "/dev")
 	return ok && IsBind(m) && path.Clean(m.Source) == "/dev"
 }
 
-// HasDevice tells whether the container has a node of the node's /dev by what is
-// mounted: in the node's own /dev, or by itself, or with its directory.
+// HasDevice reports whether a mount already shows this host device: all of /dev, the directory
+// above it, or the device itself.
 func HasDevice(mounts []specs.Mount, device string) bool {
 	for _, m := range slices.Backward(mounts) {
 		if at := destination(m); within(device, at) {
@@ -100,7 +98,7 @@ func HasDevice(mounts []specs.Mount, device string) bool {
 	return false
 }
 
-// mountAt is the mount at a directory; the last one counts.
+// mountAt returns the mount at a directory; the last one counts.
 func mountAt(mounts []specs.Mount, dir string) (specs.Mount, bool) {
 	for _, m := range slices.Backward(mounts) {
 		if path.Clean("/"+m.Destination) == dir {

@@ -14,12 +14,12 @@ const (
 	jsonSeparator = jsonSpace + ",:"
 )
 
-// maxFieldDepth bounds the path in an error: a file nested ten thousand deep
-// must not give an error of ten thousand brackets.
+// maxFieldDepth limits the path in an error: a file nested ten thousand deep must not give an error
+// of ten thousand brackets.
 const maxFieldDepth = 16
 
-// lineColumn returns the position of byte i of data, both counted from 1, the
-// column in characters as editors show it.
+// lineColumn returns the position of byte i of data. Both numbers count from 1, the column in
+// characters as editors show it.
 func lineColumn(data []byte, i int) (line, column int) {
 	i = max(0, min(i, len(data)))
 	before := data[:i]
@@ -27,15 +27,14 @@ func lineColumn(data []byte, i int) (line, column int) {
 	return bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[begin:]) + 1
 }
 
-// locate returns where the value that holds byte i of data begins, and the
-// path of that value. Where data is not valid JSON it returns i and the path
-// as far as it is valid, which is the property that a syntax error is in.
+// locate returns where the value that holds byte i of data begins, and the path of that value. If
+// data is not valid JSON it returns i and the path of the property that the syntax error is in.
 //
-// encoding/json reports neither array indices nor beginnings, so the file is
-// read a second time; that happens for a file with an error only.
+// encoding/json reports neither array indices nor beginnings, so the file is read a second time,
+// but only if it has an error.
 func locate(data []byte, i int) (begin int, field string) {
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber() // a number beyond float64 is no error of this pass
+	dec.UseNumber() // a number beyond float64 is not an error here
 	var p jsonPath
 	for {
 		rest := data[dec.InputOffset():]
@@ -54,7 +53,7 @@ func locate(data []byte, i int) (begin int, field string) {
 		}
 		p.begin()
 		if int(dec.InputOffset()) > i || len(p) > maxFieldDepth {
-			// Between two tokens there is nothing but space and separators.
+			// There is nothing but space and separators between two tokens.
 			return len(data) - len(bytes.TrimLeft(rest, jsonSeparator)), p.String()
 		}
 		if token == json.Delim('[') || token == json.Delim('{') {
@@ -72,15 +71,15 @@ type jsonLevel struct {
 	array bool
 	key   string // of an object: the property whose value comes next or is open
 	named bool   // of an object: key is set
-	index int    // of an array: the element that was begun last, -1 before the first
+	index int    // of an array: the element begun last, -1 before the first
 }
 
-// name takes token as the name of a property where one is due.
+// name takes token as the name of a property, if one is expected.
 func (p jsonPath) name(token json.Token) bool {
 	if len(p) == 0 || p[len(p)-1].array || p[len(p)-1].named {
 		return false
 	}
-	key, ok := token.(string) // or the end of the object
+	key, ok := token.(string) // otherwise it is the end of the object
 	p[len(p)-1].key, p[len(p)-1].named = key, ok
 	return ok
 }
@@ -99,8 +98,8 @@ func (p jsonPath) end() {
 	}
 }
 
-// fail notes that what comes next, rest, is no JSON: in an array it belongs to
-// the next element where a separator shows that the last one is complete.
+// fail notes that rest, which comes next, is not JSON. In an array it belongs to the next element
+// if a separator shows that the last one is complete.
 func (p jsonPath) fail(rest []byte) {
 	if len(p) == 0 {
 		return

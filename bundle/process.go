@@ -8,8 +8,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// checkProcess follows config.md, Process. The specification lets process be
-// absent where the container is never started; all of ours are.
+// checkProcess follows config.md, Process. The specification allows a container without process if
+// it is never started, but all of ours are started.
 func checkProcess(spec *specs.Spec) *ConfigError {
 	p := spec.Process
 	if p == nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// takeRootMount makes what is bound over / the root file system, as runc does, and drops
-// the mounts before it, which it hides. The last one counts.
+// takeRootMount turns a bind mount over / into the root file system, as runc does, and drops the
+// mounts before it, which it would hide. The last such mount counts.
 func (b *Bundle) takeRootMount() *ConfigError {
 	last := -1
 	for i, m := range b.Spec.Mounts {
@@ -46,8 +46,8 @@ func (b *Bundle) takeRootMount() *ConfigError {
 	return nil
 }
 
-// rootOptions reads the options of a bind over /. What a root file system cannot have is
-// refused rather than dropped.
+// rootOptions reads the options of a bind mount over /. It refuses options that a root file system
+// cannot have, rather than dropping them.
 func rootOptions(m specs.Mount) (readonly bool, bad *ConfigError) {
 	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		return false, invalid("uidMappings", "a bind over / cannot be idmapped")

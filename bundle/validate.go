@@ -9,17 +9,16 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Validate says what can be known to be wrong with the configuration before
-// anything is created: what the specification 1.3 forbids, what the kernel
-// always refuses, and what is meant for another platform. It looks at b.Spec
-// alone, neither at the host nor at the root file system, and is meant to run
-// after Apply. Indices in its errors count as in b.Spec, after the edits.
+// Validate finds what can be known to be wrong with the configuration before anything is created:
+// what the specification 1.3 forbids, what the kernel always refuses, and what is meant for another
+// platform. It looks only at b.Spec, neither at the host nor at the root file system, and is meant
+// to run after Apply. Indices in its errors count as in b.Spec, after the edits.
 //
-// It leaves to the launcher what only that knows: names of capabilities (an
-// unknown one is a warning by config.md), seccomp, resources, sysctls, mount
-// options, scheduler, and whether namespaces and mappings fit together.
+// It leaves to the launcher what only the launcher knows: names of capabilities (config.md makes an
+// unknown one a warning), seccomp, resources, sysctls, mount options, scheduler, and whether
+// namespaces and mappings fit together.
 //
-// The error is a *ConfigError of the first thing found, always the same one.
+// The error is a *ConfigError for the first problem found, which is always the same one.
 func (b *Bundle) Validate() error {
 	if bad := b.firstInvalid(); bad != nil {
 		return b.blame(bad)
@@ -27,7 +26,7 @@ func (b *Bundle) Validate() error {
 	return nil
 }
 
-// blame completes the error of a check with the file that was checked.
+// blame adds the checked file to the error of a check.
 func (b *Bundle) blame(bad *ConfigError) error {
 	bad.op, bad.File = "validate", filepath.Join(b.Dir, ConfigName)
 	return bad
@@ -55,8 +54,8 @@ func (b *Bundle) firstInvalid() *ConfigError {
 	return nil
 }
 
-// checkVersion follows config.md, Specification version: SemVer 2.0.0, of
-// which a runtime of 1.x understands every 1.y.z, pre-releases included.
+// checkVersion follows config.md, Specification version: by SemVer 2.0.0 a runtime for 1.x
+// understands every 1.y.z, including pre-releases.
 func checkVersion(spec *specs.Spec) *ConfigError {
 	const field = "ociVersion"
 	if spec.Version == "" {
@@ -76,7 +75,7 @@ func checkVersion(spec *specs.Spec) *ConfigError {
 	case len(parts) != 3:
 		return invalid(field, "%s is not a version such as 1.3.0", text.Printable(spec.Version))
 	case parts[0] != "1":
-		return invalid(field, "version %s is %w: known is 1.x", text.Printable(spec.Version), ErrUnsupported)
+		return invalid(field, "version %s is %w: only 1.x is", text.Printable(spec.Version), ErrUnsupported)
 	}
 	return nil
 }
@@ -92,7 +91,7 @@ func checkRoot(spec *specs.Spec) *ConfigError {
 	return nil
 }
 
-// hostNameMax is the kernel's __NEW_UTS_LEN, for both names.
+// hostNameMax is the kernel's __NEW_UTS_LEN, the limit for both names.
 const hostNameMax = 64
 
 // checkHostname follows config.md, Hostname and Domainname.

@@ -18,7 +18,7 @@ func manyMappings(n int) []specs.LinuxIDMapping {
 	return mappings
 }
 
-// withLinux is a change that needs the linux section to be there.
+// withLinux wraps a change that needs the linux section.
 func withLinux(change func(*specs.Linux)) func(*specs.Spec) {
 	return func(s *specs.Spec) {
 		s.Linux = new(specs.Linux)
@@ -91,7 +91,7 @@ func TestValidateRefuses(t *testing.T) {
 	groups := map[string]table{
 		"top": {
 			"no version":       {func(s *specs.Spec) { s.Version = "" }, "ociVersion", "missing"},
-			"version 2":        {func(s *specs.Spec) { s.Version = "2.0.0" }, "ociVersion", "version 2.0.0 is not supported: known is 1.x"},
+			"version 2":        {func(s *specs.Spec) { s.Version = "2.0.0" }, "ociVersion", "version 2.0.0 is not supported: only 1.x is"},
 			"version 0":        {func(s *specs.Spec) { s.Version = "0.9.0" }, "ociVersion", "not supported"},
 			"version 10":       {func(s *specs.Spec) { s.Version = "10.0.0" }, "ociVersion", "not supported"},
 			"version short":    {func(s *specs.Spec) { s.Version = "1.0" }, "ociVersion", "1.0 is not a version"},
@@ -189,7 +189,7 @@ func checkRefused(t *testing.T, b *Bundle, field, reason string) {
 	}
 }
 
-// Nothing of the specification is silently ignored: these are for others.
+// Nothing in the specification is silently ignored: these properties are for other platforms.
 func TestValidatePlatform(t *testing.T) {
 	tests := map[string]func(*specs.Spec){
 		"windows":               func(s *specs.Spec) { s.Windows = new(specs.Windows) },

@@ -11,19 +11,19 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// checkEverywhere makes the two checks that hold for every property there is,
-// those of later versions of the specification included:
+// checkEverywhere makes the two checks that apply to every property, including those of later
+// versions of the specification:
 //
-//   - A property that is for other platforms only is refused rather than
-//     ignored. The platform tags of the specification's Go types tell.
-//   - A NUL byte ends a string in the kernel, so what was checked would not be
-//     what is used. Annotations are excepted: they never reach the kernel.
+//   - A property that exists only for other platforms is refused rather than ignored. The
+//     platform tags of the specification's Go types identify it.
+//   - A NUL byte ends a string in the kernel, so the string used would differ from the
+//     string checked. Annotations may have one: they never reach the kernel.
 func checkEverywhere(spec *specs.Spec) *ConfigError {
 	return walk(reflect.ValueOf(spec).Elem())
 }
 
-// walk checks v and what it holds. It puts the path of the offender together
-// on the way back only: a spec without one costs no strings.
+// walk checks v and what it holds. It builds the path of a wrong value only on the way back,
+// so a valid spec costs no strings.
 func walk(v reflect.Value) *ConfigError {
 	switch v.Kind() {
 	case reflect.String:
@@ -51,7 +51,7 @@ func walkSlice(v reflect.Value) *ConfigError {
 	return nil
 }
 
-// walkMap knows that all maps of the specification have strings for keys.
+// walkMap relies on all maps of the specification having string keys.
 func walkMap(v reflect.Value) *ConfigError {
 	values := make(map[string]reflect.Value, v.Len())
 	for key, value := range v.Seq2() {
@@ -91,8 +91,8 @@ func walkStruct(v reflect.Value) *ConfigError {
 	return nil
 }
 
-// within puts the name of what holds the field before its path. An embedded
-// struct has no name: its fields are its holder's.
+// within puts the name of the enclosing value before the field's path. An embedded struct adds no
+// name: its fields belong to the struct that embeds it.
 func (e *ConfigError) within(name string) *ConfigError {
 	if name != "" && e.Field != "" && !strings.HasPrefix(e.Field, "[") {
 		name += "."

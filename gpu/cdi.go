@@ -243,7 +243,7 @@ func (p *plan) inAllocation(device string) error {
 }
 
 // ErrNoDevice means that no CDI specification defines a requested device.
-var ErrNoDevice = errors.New("no CDI specification defines it")
+var ErrNoDevice = errors.New("not defined")
 
 // ErrStale means that a specification names something that the host no longer has.
 var ErrStale = errors.New("stale specification")

@@ -138,7 +138,7 @@ func TestCDIIsAskedFor(t *testing.T) {
 	for _, wrong := range []string{"0", "nvidia.com/gpu", "/gpu=0", "nvidia.com/=0", "nvidia.com/gpu=", "nvidia.com/gpu=-x", "9vidia.com/gpu=0"} {
 		says(t, refused(t, withCDI(t, n, wrong)), "use CDI device "+text.Printable(wrong)+": not a qualified name")
 	}
-	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "use CDI device nvidia.com/gpu=7: no CDI specification defines it; looked in /etc/cdi, /var/run/cdi")
+	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "use CDI device nvidia.com/gpu=7: not defined in /etc/cdi, /var/run/cdi")
 	n.File("/etc/cdi/broken.json", "{")
 	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "/etc/cdi/broken.json cannot be read: unexpected EOF")
 	wants(t, "with a broken one beside", mustGive(t, withCDI(t, n, "nvidia.com/gpu=0")).gpus(), "4")

@@ -85,9 +85,9 @@ func (r *cdiRegistry) find(name string) (cdiDevice, error) {
 		return d, nil
 	}
 	for file, err := range r.broken {
-		return d, fmt.Errorf("use CDI device %s: %w; looked in %s, and %s cannot be read: %w", name, ErrNoDevice, strings.Join(r.dirs, ", "), file, err)
+		return d, fmt.Errorf("use CDI device %s: %w in %s, and %s cannot be read: %w", name, ErrNoDevice, strings.Join(r.dirs, ", "), file, err)
 	}
-	return d, fmt.Errorf("use CDI device %s: %w; looked in %s", name, ErrNoDevice, strings.Join(r.dirs, ", "))
+	return d, fmt.Errorf("use CDI device %s: %w in %s", name, ErrNoDevice, strings.Join(r.dirs, ", "))
 }
 
 // parseCDI reads a specification of version 0.3 to 1.1.

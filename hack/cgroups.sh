@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# A part of this machine's cgroups as if it were all: one directory per hierarchy, named
-# after whatever runs in it. For hack/cluster, hack/cluster-init and hack/cell, which set
-# NAME and have die.
+# Shows a part of this machine's cgroups as if it were everything: one directory for each
+# hierarchy, named after what runs in it. For hack/cluster, hack/cluster-init and hack/cell,
+# which set NAME and define die.
 
 # cgroup_hierarchies prints "TYPE MOUNTPOINT OPTIONS" of each hierarchy that is mounted.
 cgroup_hierarchies() {
@@ -13,7 +13,7 @@ has_v1() { cgroup_hierarchies | grep -q '^cgroup '; }
 
 cgroup_dirs() {
 	local type at
-	# shellcheck disable=SC2153 # whoever sources this sets it
+	# shellcheck disable=SC2153 # the script that sources this sets it
 	cgroup_hierarchies | while read -r type at _; do echo "$type $at/ocishim-$NAME"; done
 }
 
@@ -28,7 +28,8 @@ cgroup_make() {
 	done
 }
 
-# cgroup_join moves this shell; LEAF is the v2 leaf, as v2 wants no process in inner cgroups.
+# cgroup_join moves this shell; LEAF is the v2 leaf, as v2 does not allow processes in inner
+# cgroups.
 cgroup_join() { # LEAF
 	local type dir all
 	all=$(cgroup_dirs) # waited for, as whoever this shell becomes must have no other child
@@ -38,7 +39,7 @@ cgroup_join() { # LEAF
 	done <<<"$all"
 }
 
-# cgroup_remove kills whatever is left in them: the only trace of a cluster that died half-up.
+# cgroup_remove kills what is left in them: the only trace of a cluster that died while starting.
 cgroup_remove() {
 	local type dir sub pid
 	for _ in $(seq $((100 * ${OCISHIM_TEST_PACE:-1}))); do

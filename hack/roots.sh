@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# The roots of build/: a Debian for each version of Slurm, with its packages. For
-# hack/cluster, which sets REPO, SLURM and MPI, and has die and note.
+# The roots in build/: a Debian for each version of Slurm, with its packages. For
+# hack/cluster, which sets REPO, SLURM and MPI, and defines die and note.
 
 PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,runc,crun,uidmap,iproute2,procps,jq,bsdutils
-# What calls scrun, which 24.11 and 26.05 have, and what a site may stage with.
+# What calls scrun, which 24.11 and 26.05 have, and what a site's staging may use.
 ENGINES=podman,catatonit,iptables,rsync
-# What else tests of engines need, and what checkpoints need.
+# Other packages for tests of engines, and for checkpoints.
 MORE=criu,docker.io,docker-cli,rootlesskit
 MPI_PACKAGES=mpich,libmpich-dev,gcc,libc6-dev
 
-# root_of says where the packages of $SLURM lie.
+# root_of prints the directory of the packages of $SLURM.
 root_of() {
 	case $SLURM${MPI:+-mpi} in
 	22.05-mpi) echo "$REPO/build/bookworm-mpi" ;;
@@ -23,9 +23,9 @@ root_of() {
 	esac
 }
 
-# packages_of says what a root has. Debian's Slurm 26.05 has no plugin for PMIx, which is
-# all that Debian's Open MPI speaks: forky's root has MPICH alone. Its engines are for
-# `make test-all`: without them it is made in half the time.
+# packages_of prints the packages of a root. Debian's Slurm 26.05 has no PMIx plugin, and Debian's
+# Open MPI supports only PMIx, so forky's root has only MPICH. Its engines are for `make test-all`:
+# without them it takes half the time to make.
 packages_of() { # SUITE
 	case $1 in
 	trixie) echo "$PACKAGES,$ENGINES,$MORE" ;;
@@ -46,8 +46,8 @@ has_packages() { # ROOT PACKAGE,...
 
 host_version() { /usr/sbin/slurmd -V 2>/dev/null | sed -n 's/.* \([0-9]*\.[0-9]*\)\..*/\1/p'; }
 
-# make_root makes it when it is a directory of build/, afresh when packages are wanted that
-# it lacks. It is built under another name and renamed: what is called build/SUITE is complete.
+# make_root makes the root if it is a directory of build/, and makes it again if it lacks packages.
+# It builds under another name and renames: a directory called build/SUITE is complete.
 make_root() { # ROOT
 	[ "$1" != / ] || return 0
 	local packages
@@ -79,15 +79,15 @@ debian() { # SUITE ROOT PACKAGE,...
 	[[ $mirror != http* ]] || wget -q -O /dev/null "${mirror%/}/dists/$1/Release" ||
 		die "Debian $1, which has Slurm $SLURM, is not to be had from $mirror now: there is no dists/$1/Release, or the mirror does not answer"
 	note "making build/$1 with debootstrap (about a minute)"
-	# own mount and pid namespaces: nothing it mounts or starts outlives it. sid's script,
-	# which those of all later suites are links to: a debootstrap that is older than the
-	# suite has no link for it
+	# own mount and pid namespaces: nothing that it mounts or starts outlives it. sid's script, to
+	# which the scripts of all later suites are links: a debootstrap that is older than the suite
+	# lacks the link
 	unshare --mount --pid --fork --kill-child debootstrap --variant=minbase \
 		"--include=$3" "$1" "$2.part" "$mirror" /usr/share/debootstrap/scripts/sid >"$2.log" 2>&1 ||
 		die "debootstrap failed; its output is in $2.log: $(tail -1 "$2.log")"
 	version=$(sed -n '/^Package: slurmd$/,/^$/s/^Version: //p' "$2.part/var/lib/dpkg/status")
 	if [[ $SLURM != host && $version != "$SLURM".* ]]; then
-		# A testing suite goes on to the next Slurm; what is tested is that one then.
+		# A testing suite moves on to the next Slurm, which is then the one tested.
 		[ "$1" = forky ] || die "Debian $1 on $mirror has Slurm $version, not $SLURM"
 		note "Debian $1 has Slurm $version by now: that is what runs as $SLURM"
 	fi
@@ -95,9 +95,9 @@ debian() { # SUITE ROOT PACKAGE,...
 	chmod 755 "$2.part/usr/sbin/policy-rc.d"
 }
 
-# add_mpi copies the plain root and has its apt install the rest, which is more than
-# debootstrap can resolve. A testing suite's index is only valid for a week, and a mirror
-# of a certain day keeps it: its date is not looked at, its signature is.
+# add_mpi copies the plain root and lets its apt install the rest, which is more than debootstrap
+# can resolve. The index of a testing suite is valid for only a week, but a snapshot mirror keeps
+# it: apt ignores its date, and checks its signature.
 add_mpi() { # PLAIN ROOT PACKAGE,...
 	note "making build/${2##*/} of build/${1##*/} with apt (a minute or two)"
 	cp -a --reflink=auto "$1" "$2.part"
@@ -110,7 +110,7 @@ add_mpi() { # PLAIN ROOT PACKAGE,...
 		die "apt-get in the root failed; its output is in $2.log: $(tail -1 "$2.log")"
 }
 
-# debian_mirror is the one this machine's apt uses; nothing if that is unclear.
+# debian_mirror prints the mirror of this machine's apt, or nothing if that is unclear.
 debian_mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 2>/dev/null |
 		grep -v -e security -e debug | head -1 || :

@@ -14,7 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// sayingBundle runs testdata/says with something to say.
+// sayingBundle runs testdata/says with a text to send.
 func sayingBundle(t *testing.T, text string) string {
 	t.Helper()
 	spec, err := exampleSpec()
@@ -31,10 +31,10 @@ func sayingBundle(t *testing.T, text string) string {
 	return dir
 }
 
-// listener is what systemd, or an engine, listens on.
+// listener stands for the socket of systemd, or of an engine.
 func listener(t *testing.T) (path string, next func() string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "n") // the path of a socket is short
+	dir, err := os.MkdirTemp("", "n") // socket paths must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +77,7 @@ func descriptors(t *testing.T, rights []byte) []int {
 	return all
 }
 
-// run passes on what the container says, but for the pid, which means nothing
-// outside.
+// run passes on what the container reports, except for the pid, which means nothing outside.
 func TestNotifyRun(t *testing.T) {
 	t.Parallel()
 	state, id := filepath.Join(t.TempDir(), "state"), uniqueID()
@@ -101,7 +100,7 @@ func TestNotifyRun(t *testing.T) {
 	}
 }
 
-// start returns when the container is ready, and says which process it is.
+// start returns when the container is ready, and reports the container's pid.
 func TestNotifyStart(t *testing.T) {
 	t.Parallel()
 	state, id := filepath.Join(t.TempDir(), "state"), uniqueID()
@@ -137,7 +136,7 @@ func TestNotifyStart(t *testing.T) {
 	}
 }
 
-// A start does not wait for a container that ends without a word.
+// start does not wait for a container that ends without reporting.
 func TestNotifyNothing(t *testing.T) {
 	t.Parallel()
 	state, id := filepath.Join(t.TempDir(), "state"), uniqueID()
@@ -154,7 +153,7 @@ func TestNotifyNothing(t *testing.T) {
 	}
 }
 
-// --pidfd-socket sends a descriptor of the process itself.
+// --pidfd-socket sends a pidfd of the container's process itself.
 func TestPidfdSocket(t *testing.T) {
 	t.Parallel()
 	state, id := filepath.Join(t.TempDir(), "state"), uniqueID()

@@ -17,14 +17,14 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Slurm's cleanup runs as root on the state of a user, who can write there what
-// they like. Whatever that is, root's kill and delete must do no more than the
-// user could. The attack: a record that names a process of root.
+// Slurm's cleanup runs as root on the state of a user, who can write anything there. Root's kill
+// and delete must do no more than the user could. Here the attack is a record that names a process
+// of root.
 
 // A victim is a process of root.
 type victim struct {
 	cmd   *exec.Cmd
-	start string // its start time, as the record has it
+	start string // its start time, as a record holds it
 }
 
 func newVictim(t *testing.T) *victim {
@@ -45,7 +45,7 @@ func newVictim(t *testing.T) *victim {
 	return &victim{cmd: cmd, start: strings.Fields(fields)[19]}
 }
 
-// process is the victim as records name processes.
+// process returns the victim in the form of a record.
 func (v *victim) process(t *testing.T) map[string]any {
 	t.Helper()
 	start, err := strconv.ParseUint(v.start, 10, 64)
@@ -55,7 +55,7 @@ func (v *victim) process(t *testing.T) map[string]any {
 	return map[string]any{"pid": v.cmd.Process.Pid, "start": start}
 }
 
-// cgroups are the directories of those that the victim is in.
+// cgroups returns the directories of the cgroups that the victim is in.
 func (v *victim) cgroups(t *testing.T) map[string]string {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", v.cmd.Process.Pid))
@@ -78,7 +78,7 @@ func (v *victim) mustLive(t *testing.T, after string) {
 	}
 }
 
-// userState makes a state root of the ordinary user with a container in it.
+// userState makes a state root for the ordinary user, with a container in it.
 func userState(t *testing.T, state, id, command string) {
 	t.Helper()
 	spec, err := exampleSpec()
@@ -105,7 +105,7 @@ func userState(t *testing.T, state, id, command string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The forged record does not lead to it any more.
+	// The forged record no longer leads to it.
 	t.Cleanup(func() { _ = asUser(exec.Command("kill", "-KILL", strconv.Itoa(pid))).Run() })
 }
 
@@ -114,7 +114,7 @@ func asUser(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// sharedTempDir is one that the ordinary user can reach, and write to.
+// sharedTempDir makes a directory that the ordinary user can reach and write to.
 func sharedTempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(shared.dir, "attack")
@@ -129,7 +129,7 @@ func sharedTempDir(t *testing.T) string {
 	return dir
 }
 
-// forge edits the JSON file of the user.
+// forge edits the user's JSON file.
 func forge(t *testing.T, path string, changes map[string]any) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -158,7 +158,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// cleanup is what Slurm, or a careless administrator, calls as root.
+// cleanup makes the calls of Slurm, or of a careless administrator, as root.
 func cleanup(t *testing.T, v *victim, root, id string) {
 	t.Helper()
 	ids := []string{id}
@@ -213,7 +213,7 @@ func TestForgedRecord(t *testing.T) {
 	}
 }
 
-// The user holds the lock of an entry, for delete --force to end its launcher.
+// The user holds the lock of an entry, so that delete --force ends its launcher.
 func TestForgedLauncherWithLock(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -273,8 +273,7 @@ func TestLinkToRootsState(t *testing.T) {
 	}
 }
 
-// A hook of the user's is none of root's business: it would run with root's
-// surroundings, be it as the user.
+// Root does not run a user's hook: it would have root's surroundings, even if it ran as the user.
 func TestHooksOfUsersState(t *testing.T) {
 	needRoot(t)
 	t.Parallel()

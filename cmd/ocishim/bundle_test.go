@@ -17,13 +17,13 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// list is an option that may be given more than once.
+// list is an option that may be repeated.
 type list []string
 
 func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
-// bundle [OPTIONS] DIR COMMAND... makes a bundle of the shared root filesystem.
+// bundle [OPTIONS] DIR COMMAND... makes a bundle with the shared root filesystem.
 func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	var env, mounts, hooks, fifos list
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
@@ -55,7 +55,7 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	shareNamespace(spec, specs.LinuxNamespaceType(*shares))
 	ts.Check(addHooks(spec, hooks))
 	for _, path := range fifos {
-		// The numbers have no meaning; some tools write them.
+		// The numbers have no meaning, but some tools write them.
 		spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: path, Type: "p", Major: 8, Minor: 666})
 	}
 	if *more != "" {
@@ -64,7 +64,7 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(writeSpec(ts.MkAbs(flags.Arg(0)), spec))
 }
 
-// mergeSpec adds to the spec what the JSON has.
+// mergeSpec adds to the spec what the JSON contains.
 func mergeSpec(spec *specs.Spec, more string) error {
 	data, err := json.Marshal(spec)
 	if err != nil {
@@ -114,7 +114,7 @@ func addHooks(spec *specs.Spec, hooks list) error {
 	return json.Unmarshal(data, spec.Hooks)
 }
 
-// exampleSpec is the config.json of the shared bundle.
+// exampleSpec returns the config.json of the shared bundle.
 func exampleSpec() (*specs.Spec, error) {
 	data, err := os.ReadFile(filepath.Join(shared.bundle(), "config.json"))
 	if err != nil {
@@ -139,15 +139,15 @@ func writeSpec(dir string, spec *specs.Spec) error {
 	if err != nil {
 		return err
 	}
-	data = []byte(bundle.DecodeBytes(string(data))) // bytes as they are, as Slurm writes it
+	data = []byte(bundle.DecodeBytes(string(data))) // raw bytes, as Slurm writes them
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
 }
 
-// elf FILE MACHINE makes the beginning of a program for a kind of processor,
-// by its number in elf(5).
+// elf FILE MACHINE makes the beginning of a program for a kind of processor, given by its number in
+// elf(5).
 func cmdElf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: elf FILE MACHINE")
@@ -162,5 +162,5 @@ func cmdElf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), header, 0o755))
 }
 
-// ocishim is a call of the program under test.
+// ocishim returns a call of the program under test.
 func ocishim(args ...string) *exec.Cmd { return exec.Command(shared.program(), args...) }

@@ -28,7 +28,7 @@ func delegatedCgroup(t *testing.T) string {
 	for _, parent := range parents {
 		dir := filepath.Join(filepath.Dir(parent), name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			continue // a view that is read-only, as in a container
+			continue // mounted read-only, as in a container
 		}
 		t.Cleanup(func() { _ = os.Remove(dir) })
 		if err := os.Chown(dir, int(u.Uid), int(u.Gid)); err != nil {
@@ -49,9 +49,9 @@ func unified(t *testing.T) bool {
 	return st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// A user's container may not write in the user's cgroups, which limit it and
-// others (CVE-2023-25809): whether /sys is a new sysfs, or the host's since the
-// network is, and whether the bundle mounts anything at /sys/fs/cgroup or not.
+// A user's container may not write to the user's cgroups, which limit it and others
+// (CVE-2023-25809). This holds whether /sys is a new sysfs or, because the network is the host's,
+// the host's; and whether or not the bundle mounts anything at /sys/fs/cgroup.
 func TestUsersCgroupsAreReadOnly(t *testing.T) {
 	needRoot(t)
 	t.Parallel()

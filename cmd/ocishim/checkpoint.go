@@ -19,16 +19,16 @@ func checkpointCommand() *cli.Command {
 		Name:      "checkpoint",
 		Usage:     "write a running container to files, and end it",
 		ArgsUsage: "ID",
-		Description: "The work is done by criu(8), which must be installed; only root can. `restore` makes the\n" +
-			"container again from the files.",
+		Description: "This uses criu(8), which must be installed, and needs root. `restore` makes the container\n" +
+			"again from the files.",
 		Flags: criuFlags(
-			&cli.StringFlag{Name: "parent-path", Usage: "`DIR`, relative to the image path, with an earlier --pre-dump"},
+			&cli.StringFlag{Name: "parent-path", Usage: "`DIR` of an earlier --pre-dump, relative to the image path"},
 			&cli.BoolFlag{Name: "leave-running", Usage: "do not end the container"},
-			&cli.BoolFlag{Name: "tcp-skip-in-flight", Usage: "leave out TCP connections that are being made"},
-			&cli.BoolFlag{Name: "link-remap", Usage: "let files be linked again that are open but deleted"},
+			&cli.BoolFlag{Name: "tcp-skip-in-flight", Usage: "leave out TCP connections that are being established"},
+			&cli.BoolFlag{Name: "link-remap", Usage: "include files that are open but deleted, by linking them again"},
 			&cli.IntFlag{Name: "status-fd", Value: -1, Usage: "write a zero byte to descriptor `FD` when --lazy-pages is ready"},
 			&cli.StringFlag{Name: "page-server", Usage: "send memory to `ADDRESS:PORT`"},
-			&cli.BoolFlag{Name: "pre-dump", Usage: "write memory only, and go on; a later checkpoint is shorter"},
+			&cli.BoolFlag{Name: "pre-dump", Usage: "write only memory, and let the container go on; a later checkpoint takes less time"},
 		),
 		Action: checkpoint,
 	}
@@ -37,33 +37,33 @@ func checkpointCommand() *cli.Command {
 func restoreCommand(inv *invocation) *cli.Command {
 	return &cli.Command{
 		Name:      "restore",
-		Usage:     "make a container again from what checkpoint wrote",
+		Usage:     "make a container again from the files that checkpoint wrote",
 		ArgsUsage: "ID",
-		Description: "The bundle must be that of the container. restore waits for the container's end as run does,\n" +
-			"unless it is detached.",
+		Description: "The bundle must be the same. restore waits for the container's end as run does, unless it is\n" +
+			"detached.",
 		Flags: append(launchFlags(
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the state after the end, until delete"},
-			&cli.StringFlag{Name: "lsm-profile", Usage: "`TYPE:NAME` of the security profile to have instead"},
-			&cli.StringFlag{Name: "lsm-mount-context", Usage: "security `CONTEXT` of mounts to have instead"},
+			&cli.StringFlag{Name: "lsm-profile", Usage: "`TYPE:NAME` of the security profile to use instead"},
+			&cli.StringFlag{Name: "lsm-mount-context", Usage: "security `CONTEXT` of mounts to use instead"},
 		), criuFlags()...),
 		Action: func(c *cli.Context) error { return runContainer(c, inv) },
 	}
 }
 
-// criuFlags are those of checkpoint and restore.
+// criuFlags returns the flags of checkpoint and restore, plus more.
 func criuFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "image-path", Value: "checkpoint", Usage: "`DIR` of the files"},
 		&cli.StringFlag{Name: "work-path", Usage: "`DIR` for criu's log (default: the image path)"},
-		&cli.BoolFlag{Name: "tcp-established", Usage: "take along TCP connections"},
-		&cli.BoolFlag{Name: "ext-unix-sk", Usage: "allow unix sockets that lead outside"},
-		&cli.BoolFlag{Name: "shell-job", Usage: "allow a terminal from outside"},
-		&cli.BoolFlag{Name: "file-locks", Usage: "take along locks of files"},
-		&cli.BoolFlag{Name: "lazy-pages", Usage: "take memory over when it is used (userfaultfd)"},
+		&cli.BoolFlag{Name: "tcp-established", Usage: "include TCP connections"},
+		&cli.BoolFlag{Name: "ext-unix-sk", Usage: "allow unix sockets connected to the outside"},
+		&cli.BoolFlag{Name: "shell-job", Usage: "allow a terminal of the outside"},
+		&cli.BoolFlag{Name: "file-locks", Usage: "include file locks"},
+		&cli.BoolFlag{Name: "lazy-pages", Usage: "transfer memory when it is used (userfaultfd)"},
 		&cli.StringFlag{Name: "manage-cgroups-mode", Usage: "`MODE` of cgroups: soft, full, strict or ignore"},
-		&cli.StringSliceFlag{Name: "empty-ns", Usage: "make a namespace of this `TYPE` without its contents: network"},
-		&cli.BoolFlag{Name: "auto-dedup", Usage: "leave out memory that an earlier image has"},
+		&cli.StringSliceFlag{Name: "empty-ns", Usage: "make a namespace of this `TYPE` without its contents; only network is possible"},
+		&cli.BoolFlag{Name: "auto-dedup", Usage: "leave out memory that an earlier image already has"},
 	}, more...)
 }
 
@@ -82,7 +82,7 @@ func checkpoint(c *cli.Context) error {
 	return container.Checkpoint(o)
 }
 
-// criuOptions reads what checkpoint and restore tell criu.
+// criuOptions reads the options of checkpoint and restore for criu.
 func criuOptions(c *cli.Context) (*runtime.CheckpointOptions, error) {
 	o := &runtime.CheckpointOptions{
 		ParentImage:             c.String("parent-path"),
@@ -100,14 +100,14 @@ func criuOptions(c *cli.Context) (*runtime.CheckpointOptions, error) {
 		LsmProfile:              c.String("lsm-profile"),
 		LsmMountContext:         c.String("lsm-mount-context"),
 		ManageCgroupsMode:       c.String("manage-cgroups-mode"),
-		EmptyNs:                 unix.CLONE_NEWNET, // interfaces are the engine's to make
+		EmptyNs:                 unix.CLONE_NEWNET, // the engine sets up the interfaces
 	}
 	if mode := o.ManageCgroupsMode; !slices.Contains([]string{"", "soft", "full", "strict", "ignore"}, mode) {
 		return nil, usageError{fmt.Errorf("--manage-cgroups-mode %q: choose soft, full, strict or ignore", mode)}
 	}
 	for _, name := range c.StringSlice("empty-ns") {
 		if name != "network" {
-			return nil, usageError{fmt.Errorf("--empty-ns %q: only network can be", name)}
+			return nil, usageError{fmt.Errorf("--empty-ns %q: only network is possible", name)}
 		}
 	}
 	if filepath.IsAbs(o.ParentImage) {

@@ -17,7 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// scriptCommands are the commands of scripts that testscript does not have.
+// scriptCommands are the commands of our scripts that testscript lacks.
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"bundle": cmdBundle,
 	"elf":    cmdElf,
@@ -27,8 +27,7 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"state":  cmdState,
 }
 
-// exits STATUS COMMAND... is exec with the exit status that the command must
-// have.
+// exits STATUS COMMAND... is exec for a command that must exit with the status.
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits STATUS COMMAND...")
@@ -40,8 +39,7 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// statusOf is the exit status as a shell has it; -1 for a command that could
-// not be started.
+// statusOf returns the exit status as a shell shows it; -1 for a command that could not be started.
 func statusOf(err error) int {
 	var failed *exec.ExitError
 	switch {
@@ -50,14 +48,14 @@ func statusOf(err error) int {
 	case errors.As(err, &failed) && failed.Exited():
 		return failed.ExitCode()
 	case errors.As(err, &failed):
-		return 1000 // killed itself: no program of ours ends so
+		return 1000 // it killed itself, which no program of ours does
 	}
 	return -1
 }
 
-// state ID KEY=VALUE... asks for the state until every KEY has its VALUE, for
-// 15 seconds at most. KEY is a path with slashes, an absent one has the value
-// "". Every answer must be one JSON object and not a byte beside.
+// state ID KEY=VALUE... asks for the state until every KEY has its VALUE, for at most 15 seconds.
+// KEY is a path with slashes; an absent key has the value "". Every answer must be one JSON object
+// and nothing else.
 func cmdState(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: state ID KEY=VALUE...")
@@ -126,9 +124,9 @@ func cmdKeys(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// slurm FILE KEY BUNDLE [TASK] runs the line KEY of the oci.conf in FILE as
-// slurmstepd does: patterns replaced, by /bin/sh, without an environment. The
-// runtime's name becomes ocishim, and /run/user/UID/ the script's $STATE.
+// slurm FILE KEY BUNDLE [TASK] runs the line KEY of the oci.conf in FILE as slurmstepd does: with
+// the patterns replaced, by /bin/sh, without an environment. It replaces the runtime's name by
+// ocishim, and /run/user/UID/ by the script's $STATE.
 func cmdSlurm(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
 		ts.Fatalf("usage: slurm FILE KEY BUNDLE [TASK]")

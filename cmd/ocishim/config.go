@@ -18,27 +18,27 @@ func configCommand() *cli.Command {
 		Usage:     "print the site's configuration, and where each value comes from",
 		ArgsUsage: "[FILE]...",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "check", Usage: "print only what is wrong: with the site's files, or with the content of each FILE"},
+			&cli.BoolFlag{Name: "check", Usage: "print only what is wrong with the site's files, or with the content of each FILE"},
 			&cli.BoolFlag{Name: "json", Usage: "print it as JSON"},
 		},
 		Action: showConfig,
 	}
 }
 
-// describeConfig is the part of the help that is made from the keys.
+// describeConfig is the part of the help that is generated from the keys.
 func describeConfig() string {
-	return "The files are " + config.Dir + "/config.toml and " + config.Dir + "/conf.d/*.toml, in TOML. Each\n" +
-		"key is that of the last file that has it, a list as a whole. The keys:\n\n" + strings.TrimSuffix(config.Reference(), "\n")
+	return "The files are " + config.Dir + "/config.toml and " + config.Dir + "/conf.d/*.toml, in TOML. If several\n" +
+		"files set a key, the last one wins; a list is replaced as a whole. The keys:\n\n" + strings.TrimSuffix(config.Reference(), "\n")
 }
 
 func showConfig(c *cli.Context) error {
 	switch {
 	case c.Bool("check") && c.Bool("json"):
-		return usageError{errors.New("--check prints nothing that could be --json")}
+		return usageError{errors.New("--check does not go with --json")}
 	case c.Bool("check") && c.Args().Present():
 		return checkFiles(c.Args().Slice())
 	case c.Args().Present():
-		return usageError{fmt.Errorf("config takes no argument without --check, not %q", c.Args().First())}
+		return usageError{fmt.Errorf("config takes arguments only with --check, got %q", c.Args().First())}
 	}
 	loaded, err := loadConfig(c)
 	switch {
@@ -51,7 +51,7 @@ func showConfig(c *cli.Context) error {
 	return err
 }
 
-// checkFiles reports what is wrong with every file; the last error is returned.
+// checkFiles reports what is wrong with each file, and returns the last error.
 func checkFiles(paths []string) error {
 	var last error
 	for _, path := range paths {
@@ -70,8 +70,8 @@ func checkFiles(paths []string) error {
 	return last
 }
 
-// loadConfig reads the site's configuration, or what --config names: of a
-// caller's own choice, so it may be the caller's.
+// loadConfig reads the site's configuration, or the one that --config names, which may belong to
+// the caller, who chose it.
 func loadConfig(c *cli.Context) (*config.Config, error) {
 	if !c.IsSet("config") {
 		return config.Load(config.Options{})
@@ -83,7 +83,7 @@ func loadConfig(c *cli.Context) (*config.Config, error) {
 	return config.Load(config.Options{Path: path, Owner: os.Geteuid()})
 }
 
-// configPath is what --config names.
+// configPath returns the path that --config names.
 func configPath(c *cli.Context) (string, error) {
 	path, err := expandPath(c.String("config"))
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// run may be killed at any moment: the container ends with it, and what is left
-// on disk the next call sweeps.
+// run may be killed at any moment: the container ends with it, and the next call removes what is
+// left on disk.
 //
-// The test is not parallel: orphans must come to this process, all of them of
-// this test.
+// The test is not parallel: every orphan must become a child of this process, and belong to this
+// test.
 func TestRunIsKilled(t *testing.T) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
@@ -60,8 +60,7 @@ func currentUser(t *testing.T) string {
 	return strings.TrimSpace(string(out))
 }
 
-// sleepingBundle is that of a Slurm task which does not end by itself, and has
-// a child.
+// sleepingBundle makes the bundle of a Slurm task that does not end by itself, and has a child.
 func sleepingBundle(t *testing.T, state string) string {
 	t.Helper()
 	return bundleOf(t, "SLURM_JOB_ID=1", "TEST_OF_STATE="+state, "sh", "-c", "sleep 600 & exec sleep 600")
@@ -100,7 +99,7 @@ func killAfter(t *testing.T, cmd *exec.Cmd, after time.Duration) {
 	_ = cmd.Wait()
 }
 
-// awaitOrphans collects the orphans that end, and lists those that do not.
+// awaitOrphans reaps the orphans that end, and lists those that do not.
 func awaitOrphans() []string {
 	var left []string
 	wait(10*time.Second, func() bool {

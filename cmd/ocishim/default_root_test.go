@@ -12,15 +12,15 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// inPrivateRun runs the shell script as root with a /run and a /tmp of its own,
-// in which $U, with the number $UID_OF_U, is the ordinary user, $P the program,
-// and $B the bundle of a Slurm task with the id $T that sleeps.
+// inPrivateRun runs the shell script as root with its own /run and /tmp. In the script $U, with the
+// uid $UID_OF_U, is the ordinary user, $P the program, and $B the bundle of a Slurm task with the
+// id $T that sleeps.
 func inPrivateRun(t *testing.T, script string) string {
 	t.Helper()
 	return inPrivateRunBy(t, script, nil)
 }
 
-// inPrivateRunBy starts it with the attributes.
+// inPrivateRunBy starts it with the given attributes.
 func inPrivateRunBy(t *testing.T, script string, attr *syscall.SysProcAttr) string {
 	t.Helper()
 	job := uniqueID()[len("test-"):]
@@ -58,9 +58,8 @@ as_user() { setpriv --reuid "$UID_OF_U" --regid "$GID_OF_U" --clear-groups "$@";
 	return string(out)
 }
 
-// Slurm's cleanup is root's also where the job has a user namespace of its own, in which
-// all ids are the host's (namespace/linux with CLONE_NEWUSER). In one that has fewer of
-// them uid 0 is nobody's root.
+// Root may clean up even if the job has a user namespace of its own in which all ids are the host's
+// (namespace/linux with CLONE_NEWUSER). In a namespace with fewer ids, uid 0 is not root.
 func TestCleanupInUserNamespace(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -90,8 +89,8 @@ func userNamespace(ids []syscall.SysProcIDMap) *syscall.SysProcAttr {
 	}
 }
 
-// Without --root the state is in the first directory of the list that can be
-// used, and root's cleanup finds what the user's run wrote, by the id alone.
+// Without --root the state is in the first usable directory of the list, and root's cleanup finds
+// what the user's run wrote, by the id alone.
 func TestDefaultRootOfSlurmTask(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -123,7 +122,7 @@ test ! -e /run/user/0 && test ! -e /run/ocishim/0 && test ! -e /tmp/ocishim-0
 	}
 }
 
-// The attack of TestForgedRecord on the state that the id alone leads to.
+// The attack of TestForgedRecord, on the state that is found by the id alone.
 func TestForgedRecordInDefaultRoot(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -148,8 +147,8 @@ kill -KILL $victim $first
 	}
 }
 
-// Another user lies in wait at every place where the state will be. The tasks of the step
-// take one that nobody could foresee, all the same one, and root's cleanup finds it.
+// Another user has taken every place where the state could be. The tasks of the step agree on one
+// with an unpredictable name, and root's cleanup finds it.
 func TestDefaultRootIsTaken(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -185,8 +184,8 @@ find `+parent+` -name "$T*"
 	}
 }
 
-// The prolog that a site can use makes each user's own directory where nothing is, touches
-// nothing that is there, and never fails: that would drain the node.
+// The prolog that a site can use makes each user's own directory if there is nothing yet, touches
+// nothing that exists, and never fails, since Slurm would drain the compute node.
 func TestPrologMakesRoot(t *testing.T) {
 	needRoot(t)
 	t.Parallel()

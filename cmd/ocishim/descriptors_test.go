@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// leaky runs the command as a careless caller does: with directories and files
-// of the host's open, and not to be closed by execve, at 3 to 12.
+// leaky runs the command like a careless caller: with directories and files of the host open at 3
+// to 12, without close-on-exec.
 func leaky(t *testing.T, dir string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	f, err := os.Open(dir)
@@ -27,11 +27,11 @@ func leaky(t *testing.T, dir string, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// listDescriptors is a shell script that lists its own descriptors, one in a
-// line, with what they are; that of the listing itself is gone by then.
+// listDescriptors is a shell script that lists its own descriptors, one per line, with what they
+// are. The descriptor used for listing is closed by then.
 const listDescriptors = `cd /proc/$$/fd; for f in *; do [ -e $f -o -L $f ] && echo "$f $(readlink $f)"; done; true; `
 
-// numbers are the first words of the lines that begin with a number.
+// numbers returns the first words of the lines that begin with a number.
 func numbers(output string) []int {
 	var all []int
 	for line := range strings.Lines(output) {
@@ -44,7 +44,7 @@ func numbers(output string) []int {
 	return all
 }
 
-// descriptorsOf lists the descriptors of a process as its owner sees them.
+// descriptorsOf lists the descriptors of a process, with the rights of its owner.
 func descriptorsOf(t *testing.T, pid int) string {
 	t.Helper()
 	var list strings.Builder
@@ -66,7 +66,7 @@ func expectDescriptors(t *testing.T, where, output string, want ...int) {
 	}
 }
 
-// pid of the container's first process.
+// pid returns the pid of the container's first process.
 func (c *container) pid() int {
 	c.t.Helper()
 	out, err := c.command("state", c.id).Output()
@@ -84,9 +84,8 @@ func (c *container) pid() int {
 	return pid
 }
 
-// Whatever the caller has open, the container has 0 to 2, and of the others
-// those that it was to keep: the first process and one that exec adds, seen
-// from inside and from outside.
+// Whatever the caller has open, the container gets 0 to 2, and those that it is told to keep. This
+// holds for the first process and for one that exec adds, seen from inside and from outside.
 func TestDescriptors(t *testing.T) {
 	t.Parallel()
 	for _, preserved := range []int{0, 2} {
@@ -130,8 +129,8 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// expectSleep waits until the process is sleep(1), no longer ours, and sleeps: its
-// loader has closed what it had open.
+// expectSleep waits until the process is sleep(1), not ocishim any more, and sleeps: its loader has
+// then closed its files.
 func expectSleep(t *testing.T, pid int) {
 	t.Helper()
 	if !wait(10*time.Second, func() bool {
@@ -165,8 +164,8 @@ func checkExec(t *testing.T, c *container, host *canary, keep string, want []int
 	expectDescriptors(t, "a detached process, from outside,", descriptorsOf(t, pid), want...)
 }
 
-// A Slurm task made by create has a supervisor in the background, and output
-// in a file; one with a terminal has that alone.
+// A Slurm task made by create has a supervisor in the background, and its output in a file. One
+// with a terminal has only the terminal.
 func TestDescriptorsOfStepAndTerminal(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t)
@@ -185,23 +184,22 @@ func TestDescriptorsOfStepAndTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// bash keeps the terminal at 255 where it is interactive; here it is not.
+	// An interactive bash would keep the terminal open at 255; this one is not interactive.
 	expectDescriptors(t, "a process with a terminal", string(out), 0, 1, 2)
 	if strings.Count(string(out), "/dev/pts/0") != 3 {
 		t.Errorf("they are not the container's terminal: %s", out)
 	}
 }
 
-// CVE-2024-21626: the working directory, or the command, is a descriptor of the
-// caller's or of ours, named directly or by a link of the image. It leads out of
-// the container if it was not closed.
+// CVE-2024-21626: the working directory, or the command, is a descriptor of the caller or of ours,
+// named directly or by a link of the image. If it was not closed, it leads out of the container.
 func TestLeakedWorkingDirectory(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t)
 	rootfs := copyImage(t)
 	script := "cat secret ../secret ../*/secret; ls; ls ../../../../../../../../../../tmp"
-	// The attack succeeds where the caller has the container keep it, so there
-	// is something to be found.
+	// The attack succeeds if the caller makes the container keep it, so the test can find
+	// something.
 	c := newContainer(t, rootfs, "cat /proc/self/fd/3/secret")
 	out, err := leaky(t, host.dir, c.command("run", "--preserve-fds=1", c.id)).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), secret) {
@@ -232,9 +230,9 @@ func TestLeakedWorkingDirectory(t *testing.T) {
 	}
 }
 
-// A process that somebody adds to a created container, by exec, sees the first
-// process, which is still ours: what that has open leads nowhere outside, and
-// can be written no more than its executable.
+// A process that exec adds to a created container sees the first process, which is still ours. The
+// descriptors of that process lead nowhere outside, and neither they nor its executable can be
+// written to.
 func TestCreatedContainerIsClosed(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t)
@@ -250,15 +248,15 @@ func TestCreatedContainerIsClosed(t *testing.T) {
 	done; readlink /proc/1/exe`
 	out, err := c.command("exec", c.id, "bash", "-c", script).CombinedOutput()
 	host.mustBeUntouched(string(out))
-	// For root it is on an overlay of its own, where the kernel has that.
+	// For root it is on an overlay of its own, if the kernel supports that.
 	sealed := []string{"/memfd:runc_cloned:/proc/self/exe (deleted)\n", "/ocishim\n"}
 	if err != nil || !slices.Contains(sealed, string(out)) {
 		t.Errorf("want the name of our sealed executable alone: %v: %s", err, out)
 	}
 }
 
-// Where the container shares the pid namespace it sees our processes: but not
-// what they have open, nor their executable.
+// A container that shares the pid namespace sees our processes, but not their descriptors or
+// executable.
 func TestSharedPidNamespace(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t)

@@ -2,15 +2,15 @@ package main
 
 import "github.com/urfave/cli/v2"
 
-// entries collects the values of an option that may be given more than once, byte by byte:
-// cli.StringSlice hands those of an alias on as JSON.
+// entries collects the values of an option that may be repeated, byte by byte: cli.StringSlice
+// passes the values of an alias on as JSON.
 type entries struct{ list []string }
 
-// copied is what such an option is told when its values are taken over from an alias,
-// which has the same list. No argument can have it.
+// copied is what Set gets when the option's values are copied from an alias, which shares the list.
+// No argument can have this value.
 const copied = "\x00"
 
-// Set takes a value over.
+// Set adds a value.
 func (e *entries) Set(value string) error {
 	if value != copied {
 		e.list = append(e.list, value)
@@ -18,7 +18,7 @@ func (e *entries) Set(value string) error {
 	return nil
 }
 
-// String is what cli hands on to the other names of the option.
+// String returns what cli passes on to the other names of the option.
 func (e *entries) String() string {
 	if e == nil || len(e.list) == 0 {
 		return ""
@@ -26,7 +26,7 @@ func (e *entries) String() string {
 	return copied
 }
 
-// listOf are the values that an option of this kind was given.
+// listOf returns the values that were given for such an option.
 func listOf(c *cli.Context, name string) []string {
 	if e, ok := c.Generic(name).(*entries); ok {
 		return e.list

@@ -14,13 +14,13 @@ import (
 func eventsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "events",
-		Usage:     "print what a container uses, and when its memory was not enough",
+		Usage:     "print what resources a container uses, and when it runs out of memory",
 		ArgsUsage: "ID",
-		Description: "A JSON object a line, as runc prints it: the use of resources at every interval, and each time\n" +
-			"that the kernel killed a process for want of memory, until the container ends.",
+		Description: "Each line is a JSON object like runc's: resource usage at every interval until the container\n" +
+			"ends, and an event each time the kernel kills one of its processes for lack of memory.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "stats", Usage: "print what it uses now, and end"},
-			&cli.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "`TIME` between two lines, such as 500ms or 1m"},
+			&cli.BoolFlag{Name: "stats", Usage: "print the current usage once, and end"},
+			&cli.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "`TIME` between reports, such as 500ms or 1m"},
 		},
 		Action: events,
 	}

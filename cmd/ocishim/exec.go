@@ -23,26 +23,26 @@ func execCommand(inv *invocation) *cli.Command {
 		Name:        "exec",
 		Usage:       "run a further process in a container",
 		ArgsUsage:   "ID COMMAND [ARGUMENT]...",
-		Description: "The process is the container's own with another command, or what --process says. Options come\nbefore the ID: what follows it is the command.",
+		Description: "The process is like the container's own with another command, or as --process says. Options\ncome before the ID: what follows it is the command.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`FILE` with the process as JSON (config.md, process); no COMMAND then"},
+			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "`FILE` with the process as JSON (config.md, process), instead of COMMAND"},
 			&cli.StringFlag{Name: "cwd", Usage: "working `DIR`"},
-			&cli.GenericFlag{Name: "env", Aliases: []string{"e"}, Value: new(entries), Usage: "set a variable, `NAME=VALUE`"},
+			&cli.GenericFlag{Name: "env", Aliases: []string{"e"}, Value: new(entries), Usage: "set a variable, `NAME=VALUE`; may be repeated"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`UID[:GID]`, numbers"},
-			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "supplementary `GID`"},
-			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add a `CAPABILITY`"},
-			&cli.BoolFlag{Name: "no-new-privs", Usage: "it cannot gain privileges"},
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait"},
+			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "supplementary `GID`; may be repeated"},
+			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add a `CAPABILITY`; may be repeated"},
+			&cli.BoolFlag{Name: "no-new-privs", Usage: "the process cannot gain privileges"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for its end"},
 			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor `PROFILE`"},
 			&cli.StringFlag{Name: "process-label", Usage: "SELinux `LABEL`"},
 			&cli.StringSliceFlag{Name: "cgroup", Usage: "run in the sub-cgroup `[CONTROLLER,...:]PATH`"},
-			&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes its pidfd"},
+			&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that receives its pidfd"},
 			&cli.StringFlag{Name: "pid-file", Usage: "write its pid to `FILE`"},
-			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+			&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that receives the terminal's master"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass `N` more file descriptors, from 3 on"},
-			&cli.BoolFlag{Name: "in-step", Usage: "in a step of the job whose task the container is: with the step's SLURM_* variables, and, where launched in place, the ids, limits and rights of the task"},
-			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, too"},
+			&cli.BoolFlag{Name: "in-step", Usage: "in a step of the job to which the container's task belongs: add the step's SLURM_* variables, and, if the task was launched in place, use its ids, limits and rights"},
+			&cli.BoolFlag{Name: "ignore-paused", Usage: "run also in a paused container"},
 		},
 		Action: func(c *cli.Context) error { return execIn(c, inv) },
 	}
@@ -82,11 +82,11 @@ func execIn(c *cli.Context, inv *invocation) error {
 	return err
 }
 
-// stepPatience is how long exec waits for the state of a Slurm task: Slurm may say that
-// a task runs before its runtime has noted anything.
+// stepPatience is how long exec waits for the state of a Slurm task: Slurm may report a task as
+// running before its runtime has recorded anything.
 const stepPatience = 5 * time.Second
 
-// findStarted is findOneAsOwner, but for a Slurm task that was started a moment ago.
+// findStarted is findOneAsOwner, but waits for a Slurm task that has just started.
 func findStarted(c *cli.Context) (*runtime.Container, error) {
 	for deadline := time.Now().Add(stepPatience); ; time.Sleep(10 * time.Millisecond) {
 		container, err := findOneAsOwner(c)
@@ -96,8 +96,9 @@ func findStarted(c *cli.Context) (*runtime.Container, error) {
 	}
 }
 
-// asOfStep is a process that an engine on another machine wants in a task of Slurm's: with
-// variables of its own step, and, where everybody is the task's user, with what that has.
+// asOfStep adapts a process that an engine on another machine wants to run in a Slurm task: it gets
+// the variables of its own step and, if it can only run as the task's user, the task's ids, limits
+// and rights.
 func asOfStep(p *specs.Process, container *runtime.Container) (*specs.Process, error) {
 	if container.InPlace {
 		own, err := container.Process()
@@ -115,7 +116,7 @@ func asOfStep(p *specs.Process, container *runtime.Container) (*specs.Process, e
 	return p, nil
 }
 
-// findOneAsOwner is the container that the first argument names, whatever follows.
+// findOneAsOwner returns the container that the first argument names, whatever follows.
 func findOneAsOwner(c *cli.Context) (*runtime.Container, error) {
 	t, found, err := findAsOwner(c, c.Args().Len())
 	if err != nil {
@@ -127,8 +128,8 @@ func findOneAsOwner(c *cli.Context) (*runtime.Container, error) {
 	return found[0], nil
 }
 
-// readProcess is the process to run: that of --process, else the container's
-// own as the options change it.
+// readProcess returns the process to run: the one in --process, or the container's own, changed by
+// the options.
 func readProcess(c *cli.Context, own func() (*specs.Process, error)) (*specs.Process, error) {
 	if path := c.String("process"); path != "" {
 		return processFromFile(c, path)
@@ -190,8 +191,8 @@ func checkProcess(p *specs.Process) error {
 	return nil
 }
 
-// setUser reads --user and --additional-gids. They are numbers, all of them: a
-// name would have to be looked up in the container's files.
+// setUser reads --user and --additional-gids. Both must be numbers: a name would have to be looked
+// up in the container's files.
 func setUser(c *cli.Context, u *specs.User) error {
 	if user := c.String("user"); user != "" {
 		uid, gid, hasGID := strings.Cut(user, ":")
@@ -209,15 +210,15 @@ func setUser(c *cli.Context, u *specs.User) error {
 	}
 	for _, gid := range c.Int64Slice("additional-gids") {
 		if gid < 0 || gid > 1<<32-2 {
-			return usageError{fmt.Errorf("--additional-gids %d: not a group", gid)}
+			return usageError{fmt.Errorf("--additional-gids %d: not a group id", gid)}
 		}
 		u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
 	}
 	return nil
 }
 
-// subCgroups reads --cgroup: a path below the container's cgroup, with cgroup v1
-// one for each list of controllers, by controller. None means cgroup v2's.
+// subCgroups reads --cgroup: a path below the container's cgroup, with cgroup v1 one path for each
+// list of controllers. It returns the paths by controller; the empty name means cgroup v2.
 func subCgroups(options []string) (map[string]string, error) {
 	paths := map[string]string{}
 	for _, option := range options {
@@ -236,8 +237,8 @@ func subCgroups(options []string) (map[string]string, error) {
 	return paths, nil
 }
 
-// addCapabilities adds to what the process may use, not to what programs that
-// it executes inherit by their files (CVE-2022-29162).
+// addCapabilities adds capabilities to the process, but not to its inheritable set, which would
+// pass them to programs by their file capabilities (CVE-2022-29162).
 func addCapabilities(p *specs.Process, names []string) {
 	if len(names) == 0 {
 		return
@@ -248,8 +249,8 @@ func addCapabilities(p *specs.Process, names []string) {
 	for _, set := range []*[]string{&p.Capabilities.Bounding, &p.Capabilities.Effective, &p.Capabilities.Permitted} {
 		*set = append(slices.Clone(*set), names...)
 	}
-	// Where config.json says what is inherited, a user other than root has it as well; only
-	// what is inherited can be ambient (capabilities(7)).
+	// Where config.json makes the capability inheritable, a user other than root also gets it: only
+	// an inheritable capability can be ambient (capabilities(7)).
 	for _, name := range names {
 		if slices.Contains(p.Capabilities.Inheritable, name) && !slices.Contains(p.Capabilities.Ambient, name) {
 			p.Capabilities.Ambient = append(slices.Clone(p.Capabilities.Ambient), name)
@@ -263,7 +264,7 @@ func psCommand() *cli.Command {
 		Usage:     "list the processes of a container",
 		ArgsUsage: "ID [PS OPTION]...",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "`FORMAT`: table, by ps(1), or json, the pids"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "`FORMAT`: table, by ps(1), or json, only the pids"},
 		},
 		Action: listProcesses,
 	}
@@ -288,7 +289,7 @@ func listProcesses(c *cli.Context) error {
 	}
 }
 
-// printProcesses prints those lines of ps(1) that are about the pids.
+// printProcesses prints the lines of ps(1) for the pids.
 func printProcesses(pids []int, options []string) error {
 	if len(options) == 0 {
 		options = []string{"-ef"}
@@ -317,7 +318,7 @@ func printProcesses(pids []int, options []string) error {
 
 var errNoPs = errors.New("no ps")
 
-// psError is what ps itself says, in its first line: others are about how to use it.
+// psError reduces an error of ps to its first line: the others explain how to use it.
 func psError(err error) error {
 	var failed *exec.ExitError
 	switch {
@@ -342,7 +343,7 @@ func pauseCommand() *cli.Command {
 
 func resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "let the processes of a paused container go on", ArgsUsage: "ID",
+		Name: "resume", Usage: "let the processes of a paused container continue", ArgsUsage: "ID",
 		Action: func(c *cli.Context) error { return freeze(c, (*runtime.Container).Resume) },
 	}
 }

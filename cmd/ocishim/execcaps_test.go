@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// exec --cap gives the capability to root; to another user where config.json has it among
-// those that are inherited, by the ambient set, and never more than that.
+// exec --cap gives the capability to root. Another user gets it only if config.json makes it
+// inheritable, by the ambient set.
 func TestExecCapability(t *testing.T) {
 	t.Parallel()
 	const kill, syslog = "0000000000000020", "0000000400000000"
@@ -42,7 +42,7 @@ func TestExecCapability(t *testing.T) {
 	}
 }
 
-// statusField is a line's value in a text such as /proc/PID/status.
+// statusField returns the value of a line in a text such as /proc/PID/status.
 func statusField(text, name string) string {
 	lines := strings.Split(text, "\n")
 	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, name+":") })

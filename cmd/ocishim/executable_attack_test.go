@@ -15,10 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// overwriter is CVE-2019-5736's second half. It runs in a container, waits for
-// a process whose executable is /proc/self/exe, opens that for reading, and
-// once the process is gone, since nobody can write what is being executed,
-// writes to it by way of the open descriptor.
+// overwriter is the second half of CVE-2019-5736. It runs in a container, waits for a process whose
+// executable is /proc/self/exe, and opens that for reading. A running executable cannot be written
+// to, so it waits until the process is gone, and then writes through the open descriptor.
 const overwriter = `
 echo >/loot/ready
 until [ -e /loot/opened ]; do
@@ -37,8 +36,8 @@ done
 echo >/loot/done
 exec sleep 600`
 
-// Somebody executes in a container what the image has made a way to the
-// runtime's own executable: the very link, or a script with it as interpreter.
+// A process in a container executes what the image has turned into a way to the runtime's own
+// executable: a link to it, or a script with it as the interpreter.
 func TestOverwriteExecutable(t *testing.T) {
 	t.Parallel()
 	for _, launcher := range []string{"libcontainer", "in place"} {
@@ -63,7 +62,7 @@ func overwriteExecutable(t *testing.T, inPlace bool, command []string) {
 	if err := os.WriteFile(filepath.Join(rootfs, "innocent"), []byte("#!/proc/self/exe --help\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// The attacker may write it, as root could.
+	// The attacker may write to it, as root could.
 	program := filepath.Join(t.TempDir(), "ocishim")
 	if err := copyFile(shared.program(), program, 0o755); err != nil {
 		t.Fatal(err)
@@ -99,16 +98,15 @@ func overwriteExecutable(t *testing.T, inPlace bool, command []string) {
 	}
 }
 
-// runBlocked executes the command, which prints, in the container, until the
-// attacker has opened its executable: it cannot print. It returns what stat(2)
-// says of the executable.
+// runBlocked executes the command, which prints, in the container, and blocks its output until the
+// attacker has opened its executable. It returns what stat(2) says of the executable.
 func runBlocked(t *testing.T, c *container, inPlace bool, command []string) os.FileInfo {
 	t.Helper()
 	loot := c.spec.Mounts[len(c.spec.Mounts)-1].Source
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	cmd := c.command("exec", append([]string{"--detach", "--pid-file", pidFile, c.id}, command...)...)
 	run := cmd.Run
-	if inPlace { // it is the process, and stays
+	if inPlace { // the command becomes the process itself
 		cmd = c.command("exec", append([]string{"--pid-file", pidFile, c.id}, command...)...)
 		run = cmd.Start
 	}
@@ -140,7 +138,7 @@ func runBlocked(t *testing.T, c *container, inPlace bool, command []string) os.F
 	return executable
 }
 
-// fullPipe is one that nobody reads, and that takes nothing any more.
+// fullPipe makes a pipe that nobody reads, and fills it.
 func fullPipe(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -174,8 +172,8 @@ func awaitFile(t *testing.T, path string) {
 	}
 }
 
-// library builds a library that tells, in /loot or in the working directory,
-// which program has loaded it and what LD_PRELOAD was.
+// library builds a library that records, in /loot or in the working directory, which program loaded
+// it and the value of LD_PRELOAD.
 func library(t *testing.T, path string) {
 	t.Helper()
 	const source = `
@@ -197,8 +195,8 @@ __attribute__((constructor)) static void loaded(void) {
 	}
 }
 
-// The image has a library loaded into every program: into none of ours. (It
-// would open /proc/self/exe from within.)
+// The image preloads a library into every program; it must not be loaded into ocishim, where it
+// could open /proc/self/exe from within.
 func TestPreloadIntoExecutable(t *testing.T) {
 	t.Parallel()
 	rootfs, loot := copyImage(t), t.TempDir()
@@ -227,10 +225,9 @@ func TestPreloadIntoExecutable(t *testing.T) {
 	}
 }
 
-// A hook is the host's program, run with all rights of the runtime and, for
-// createContainer, in the container's root directory. It must not get the
-// environment of the image: a library of the image would run in it
-// (CVE-2025-23266).
+// A hook is a program of the host, run with all rights of the runtime and, for createContainer, in
+// the container's root directory. It must not get the image's environment, which could load a
+// library of the image into it (CVE-2025-23266).
 func TestHookWithoutImagesEnvironment(t *testing.T) {
 	t.Parallel()
 	rootfs, outside := copyImage(t), t.TempDir()
@@ -244,7 +241,7 @@ func TestHookWithoutImagesEnvironment(t *testing.T) {
 	const preload = "LD_PRELOAD=/proc/self/cwd/evil.so"
 	c.spec.Process.Env = append(c.spec.Process.Env, preload)
 
-	// The attack, helped by a careless author of the hook.
+	// The attack, with a careless author of the hook.
 	c.spec.Hooks = &specs.Hooks{CreateContainer: hook("control", preload)}
 	out, err := c.run()
 	if data, rerr := os.ReadFile(loaded); err != nil || rerr != nil || !strings.Contains(string(data), "/cat\n") {

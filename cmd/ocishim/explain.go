@@ -22,16 +22,16 @@ import (
 func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
-		Usage:     "print what run would change in a bundle, by which rule, and start nothing",
+		Usage:     "print what run would change in a bundle, and by which rule; start nothing",
 		ArgsUsage: "[ID]",
-		Description: "With the ID of a Slurm task, or in a job's step without any, it is what a task gets. What\n" +
-			"begins with \"over\" is a value that gave way; \"has it\" is said of one that does not come to be.\n" +
-			"In a job, " + request.ExplainVariable + "=1 (or json, diff, verify) has srun --container print it.",
+		Description: "With the ID of a Slurm task, or without an ID in a step of a job, print what the task gets.\n" +
+			"\"over X: V\" means that X's value V was replaced, \"X has it\" that X had set the same already.\n" +
+			"In a job, " + request.ExplainVariable + "=1 (or json, diff, verify) makes srun --container print it.",
 		Flags: []cli.Flag{
 			bundleFlag(), profileFlag(), cwdFlag(), deviceFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the edits and the changes as JSON"},
 			&cli.BoolFlag{Name: "diff", Usage: "print config.json before and after"},
-			&cli.BoolFlag{Name: "verify", Usage: "print for each injected library whether the image's loader finds it; fail when one is not found"},
+			&cli.BoolFlag{Name: "verify", Usage: "print whether the image's loader finds each injected library; fail if it does not"},
 		},
 		Action: func(c *cli.Context) error {
 			forms := slices.DeleteFunc([]string{"json", "diff", "verify"}, func(form string) bool { return !c.Bool(form) })
@@ -39,7 +39,7 @@ func explainCommand() *cli.Command {
 			case len(forms) > 1:
 				return usageError{errors.New("choose one of --json, --diff and --verify")}
 			case c.Args().Len() > 1:
-				return usageError{fmt.Errorf("explain takes one ID at most, not %d arguments", c.Args().Len())}
+				return usageError{fmt.Errorf("explain takes one ID at most, got %d arguments", c.Args().Len())}
 			}
 			l, err := planLaunch(c, false)
 			if err != nil {
@@ -50,8 +50,8 @@ func explainCommand() *cli.Command {
 	}
 }
 
-// explainInstead tells in which form a Slurm task is to be explained instead of
-// being started, by a variable of its container: empty for not at all.
+// explainInstead returns the form in which a Slurm task is to be explained instead of started, by a
+// variable of its container. asked is false if it is to be started.
 func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err error) {
 	if !l.slurm {
 		return "", false, nil
@@ -67,7 +67,7 @@ func explainInstead(c *cli.Context, l *launchArgs) (form string, asked bool, err
 		return "", false, usageError{fmt.Errorf("%s=%s: choose 1, json, diff or verify", request.ExplainVariable, form)}
 	}
 	if c.Command.Name != "run" {
-		return "", false, usageError{fmt.Errorf("%s: %s has no place for the answer: Slurm must call by RunTimeRun", request.ExplainVariable, c.Command.Name)}
+		return "", false, usageError{fmt.Errorf("%s: %s cannot print the answer: oci.conf must use RunTimeRun", request.ExplainVariable, c.Command.Name)}
 	}
 	return form, true, nil
 }
@@ -83,7 +83,7 @@ type explanation struct {
 	Hint     string           `json:"hint,omitempty"`
 }
 
-// explain prints what was planned.
+// explain prints the plan.
 func (l *launchArgs) explain(form string) error {
 	before, err := bundle.LoadPlain(l.bundle.Dir)
 	if err != nil {
@@ -120,8 +120,8 @@ func (l *launchArgs) explain(form string) error {
 	return explain.Write(os.Stdout, changes)
 }
 
-// errNotFound says that explain --verify has found something wrong.
-var errNotFound = errors.New("the image's loader does not find all libraries that are injected")
+// errNotFound says that explain --verify found a problem.
+var errNotFound = errors.New("the image's loader does not find all injected libraries")
 
 // verify prints where the image's loader finds each injected library.
 func (l *launchArgs) verify() error {
@@ -146,8 +146,8 @@ func (l *launchArgs) verify() error {
 	return nil
 }
 
-// unnamed is the ID of what is explained without one: in a step of a Slurm job
-// that of the task that we are, whose variables the bundle gets.
+// unnamed returns the ID of a bundle that is explained without one: in a step of a Slurm job the ID
+// of the calling task, whose variables the bundle gets.
 func unnamed(b *bundle.Bundle, env slurm.Environment) string {
 	id, err := slurm.Expand("%n.%u.%j.%s.%t", env.Values())
 	if err != nil {
@@ -157,8 +157,8 @@ func unnamed(b *bundle.Bundle, env slurm.Environment) string {
 	return id
 }
 
-// withJob puts the job's environment below that of the image, as Slurm does for
-// a container's task (slurmd/slurmstepd/container.c).
+// withJob puts the job's environment below the image's, as Slurm does for a task in a container
+// (slurmd/slurmstepd/container.c).
 func withJob(spec *specs.Spec, job []string) {
 	has := map[string]bool{}
 	for _, entry := range spec.Process.Env {

@@ -14,7 +14,7 @@ func featuresCommand() *cli.Command {
 		Usage: "print what this build supports, as JSON (features.md)",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageError{fmt.Errorf("features takes no argument, not %q", c.Args().First())}
+				return usageError{fmt.Errorf("features takes no argument, got %q", c.Args().First())}
 			}
 			return printJSON(runtime.Features(version))
 		},

@@ -12,24 +12,24 @@ import (
 	"github.com/ocishim/ocishim/internal/slurm"
 )
 
-// globalFlags are those of runc and crun together, so that either can be
-// replaced by changing the program's name only.
+// globalFlags has the global flags of both runc and crun, so that ocishim can replace either by
+// name alone.
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "root", Usage: "`DIR` for the state of containers (default: the first that can be used of $XDG_RUNTIME_DIR/ocishim, /run/user/UID/ocishim, /run/ocishim/UID, /tmp/ocishim-UID)"},
-		&cli.StringFlag{Name: "config", Usage: "read `PATH`, a file or a directory like /etc/ocishim, in place of the site's configuration"},
-		&cli.StringFlag{Name: "log", Usage: "append messages to `FILE`, too"},
+		&cli.StringFlag{Name: "root", Usage: "`DIR` for the state of containers (default: the first usable one of $XDG_RUNTIME_DIR/ocishim, /run/user/UID/ocishim, /run/ocishim/UID, /tmp/ocishim-UID)"},
+		&cli.StringFlag{Name: "config", Usage: "read `PATH`, a file or a directory like /etc/ocishim, instead of the site's configuration"},
+		&cli.StringFlag{Name: "log", Usage: "also append messages to `FILE`"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log file: text or json"},
-		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error; without it errors, and the warnings that the specification demands"},
+		&cli.StringFlag{Name: "log-level", Usage: "`LEVEL` of messages: debug, info, warning or error (default: errors, and the warnings that the OCI specification demands)"},
 		&cli.BoolFlag{Name: "debug", Usage: "same as --log-level=debug"},
-		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "go without a cgroup where none can be made: true, false or auto"},
-		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "have systemd make cgroups"},
-		&cli.BoolFlag{Name: "slurm", Usage: "carry out the verbs by Slurm, as if called scrun: see --slurm --help"},
-		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's spelling: cgroupfs, systemd or disabled"},
+		&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "run without a cgroup if none can be made: true, false or auto"},
+		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make cgroups"},
+		&cli.BoolFlag{Name: "slurm", Usage: "carry out the verbs through Slurm, as if called scrun: see --slurm --help"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "crun's name for --systemd-cgroup and --rootless: cgroupfs, systemd or disabled"},
 	}
 }
 
-// setUp comes before every verb.
+// setUp runs before every verb.
 func setUp(c *cli.Context) error {
 	if err := callInWatchedChild(c); err != nil {
 		return err
@@ -40,8 +40,8 @@ func setUp(c *cli.Context) error {
 	return checkGlobals(c)
 }
 
-// checkGlobals refuses values of global options that no verb can use, for those verbs,
-// too, that do not use them: a caller who has written one means something by it.
+// checkGlobals refuses values of global options that no verb can use, even if this verb does not
+// use the option: a caller who gives one expects an effect.
 func checkGlobals(c *cli.Context) error {
 	if _, err := rootlessCgroups(c.String("rootless")); err != nil {
 		return err
@@ -50,7 +50,7 @@ func checkGlobals(c *cli.Context) error {
 		return usageError{fmt.Errorf("--cgroup-manager %q: choose cgroupfs, systemd or disabled", manager)}
 	}
 	if !c.IsSet("config") || slices.Contains([]string{"state", "kill", "delete"}, c.Args().First()) {
-		return nil // what cleans up must not depend on a file of the site
+		return nil // cleanup must not depend on a file of the site
 	}
 	path, err := configPath(c)
 	if errors.Is(err, slurm.ErrNoValue) {
@@ -65,12 +65,12 @@ func checkGlobals(c *cli.Context) error {
 	return nil
 }
 
-// launchFlags are those of create and run.
+// launchFlags returns the flags of create and run, plus more.
 func launchFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		bundleFlag(), profileFlag(), cwdFlag(), deviceFlag(),
-		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
-		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that takes a pidfd of the first process"},
+		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that receives the terminal's master"},
+		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket at `PATH` that receives a pidfd of the first process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the first process to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "keep the session keyring"},
@@ -79,30 +79,30 @@ func launchFlags(more ...cli.Flag) []cli.Flag {
 	}, more...)
 }
 
-// bundleFlag, profileFlag, cwdFlag and deviceFlag are what a plan depends on.
+// A plan depends on bundleFlag, profileFlag, cwdFlag and deviceFlag.
 func bundleFlag() cli.Flag {
 	return &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"}
 }
 
 func profileFlag() cli.Flag {
-	return &cli.StringFlag{Name: "profile", Usage: "`NAME` of what to share with the node: hpc or oci (default: by config.json and the site for a Slurm task, else oci)"}
+	return &cli.StringFlag{Name: "profile", Usage: "what to share with the host, by `NAME`: hpc or oci (default: for a Slurm task by config.json and the site, otherwise oci)"}
 }
 
 func cwdFlag() cli.Flag {
-	return &cli.StringFlag{Name: "cwd", Usage: "`DIR` in which the application starts under the hpc profile, where it exists (default: that of the job)"}
+	return &cli.StringFlag{Name: "cwd", Usage: "`DIR` in which the application starts under the hpc profile, if it exists there (default: the job's)"}
 }
 
 func deviceFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0; may be repeated"}
 }
 
-// commandVerbs are those whose ID is followed by somebody else's options.
+// commandVerbs are the verbs that take options of another program after the ID.
 var commandVerbs = []string{"exec", "ps"}
 
-// permute moves the options of a verb before its arguments, where urfave/cli
-// wants them: Slurm's documentation and the engines write them on both sides.
-// Each gets its first name, since urfave/cli takes a flag under one name only.
-// What follows "--" stays as it is, as does a command with its options.
+// permute moves the options of a verb before its arguments, where urfave/cli requires them: Slurm's
+// documentation and the engines put them on both sides. An option is spelled by its first name,
+// since urfave/cli accepts a flag under one name only. What follows "--" stays as it is, and so
+// does a command with its options.
 func permute(app *cli.App, args []string) []string {
 	at := verbIndex(app, args)
 	if at < 0 {
@@ -130,14 +130,14 @@ func permute(app *cli.App, args []string) []string {
 			continue
 		}
 		if arg == "-h" || arg == "--help" {
-			return append(slices.Clone(args[:at+1]), arg) // an argument would be taken for what to explain
+			return append(slices.Clone(args[:at+1]), arg) // an argument would change the help
 		}
 		options = append(options, firstName(command.Flags, arg))
 		if !takesValue(command.Flags, arg) {
 			continue
 		}
 		if len(rest) == 0 {
-			return append(slices.Clone(args[:at+1]), options...) // urfave/cli says that its value is missing
+			return append(slices.Clone(args[:at+1]), options...) // urfave/cli reports the missing value
 		}
 		options = append(options, rest[0])
 		rest = rest[1:]
@@ -146,8 +146,8 @@ func permute(app *cli.App, args []string) []string {
 	return append(append(permuted, "--"), arguments...)
 }
 
-// optionalValue spells out the value of a global option that crun lets be
-// absent: --rootless, --rootless true and --rootless=true are all in use.
+// optionalValue adds the value of a global option that crun makes optional: --rootless, --rootless
+// true and --rootless=true are all in use.
 func optionalValue(app *cli.App, args []string, name string) []string {
 	out := slices.Clone(args)
 	for i := 1; i < len(out) && isOption(out[i]); i++ {
@@ -166,8 +166,8 @@ func optionalValue(app *cli.App, args []string, name string) []string {
 	return out
 }
 
-// verbIndex finds the verb: the first argument that is no global option nor
-// the value of one.
+// verbIndex finds the verb: the first argument that is neither a global option nor the value of
+// one.
 func verbIndex(app *cli.App, args []string) int {
 	for i := 1; i < len(args); i++ {
 		switch {
@@ -198,7 +198,7 @@ func firstName(flags []cli.Flag, option string) string {
 	return option
 }
 
-// takesValue tells whether the option's value is the next argument.
+// takesValue reports whether the option's value is the next argument.
 func takesValue(flags []cli.Flag, option string) bool {
 	name := strings.TrimLeft(option, "-")
 	if strings.Contains(name, "=") {

@@ -16,9 +16,10 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A user mounts a file system over the place of their state that never answers, so that no
-// signal ends who looks there. Slurm's cleanup, which is root's, ends all the same: after
-// the minute of cmd/ocishim/watch.go, with a message, and it holds nothing that Slurm reads.
+// A user mounts a FUSE file system that never responds over the place of their state, so that no
+// signal ends a process that looks there. Slurm's cleanup, which runs as root, ends nevertheless:
+// after the minute of cmd/ocishim/watch.go, with a message, and without holding the streams that
+// Slurm reads.
 func TestStateThatNeverAnswers(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -50,8 +51,8 @@ func TestStateThatNeverAnswers(t *testing.T) {
 	wg.Wait()
 }
 
-// mountSilence mounts a file system for the ordinary user that answers nothing but that it
-// is there, until the test ends.
+// mountSilence mounts a file system for the ordinary user that answers only the first request,
+// until the test ends.
 func mountSilence(t *testing.T, dir string) {
 	t.Helper()
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -69,7 +70,7 @@ func mountSilence(t *testing.T, dir string) {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
-		device.Close() // which ends whoever still waits
+		device.Close() // ends every process that still waits
 	})
 	go func() {
 		request := make([]byte, 1<<20)

@@ -13,11 +13,11 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// projectGroup is a group that nobody has, but whom the test gives it.
+// projectGroup is a group that only processes of the test have.
 const projectGroup = 47_114_711
 
-// The caller's supplementary groups stay in effect without root, by either launcher and
-// in further processes: a user's files in the project's directory are theirs inside, too.
+// The caller's supplementary groups stay in effect without root, with both launchers and in further
+// processes: a user can also use the files of a project's directory inside.
 func TestSupplementaryGroups(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -93,8 +93,8 @@ func checkGroups(t *testing.T, profile string, member bool) {
 	}
 }
 
-// placeOf makes a directory that the user may use, and in it one, project, that is only
-// the group's.
+// placeOf makes a directory that the user may use, and in it one, project, that only the group may
+// use.
 func placeOf(t *testing.T, who *syscall.Credential) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(shared.dir, "groups")
@@ -110,7 +110,7 @@ func placeOf(t *testing.T, who *syscall.Credential) string {
 	return dir
 }
 
-// inGroups is a call of the program by the user, in the directory.
+// inGroups returns a call of the program by the user, in the directory.
 func inGroups(who *syscall.Credential, dir string, args ...string) *exec.Cmd {
 	cmd := ocishim(args...)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}

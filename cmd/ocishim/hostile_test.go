@@ -15,12 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the attacks of a hostile image, or of a process in a container, have in
-// common. docs/security.md lists them.
+// Helpers for attacks by a hostile image, or by a process in a container. docs/security.md lists
+// the attacks.
 
-// copyImage makes a root filesystem of its own for the test. The files are
-// links to those that all tests share: it replaces them, and never writes into
-// them.
+// copyImage makes a separate root filesystem for the test. Its files are hard links to the shared
+// ones: a test replaces them, and never writes to them.
 func copyImage(t *testing.T) string {
 	t.Helper()
 	rootfs := filepath.Join(t.TempDir(), "rootfs")
@@ -31,7 +30,7 @@ func copyImage(t *testing.T) string {
 	return rootfs
 }
 
-// replaceByLink makes the path of the image a symbolic link.
+// replaceByLink replaces the path in the image by a symbolic link.
 func replaceByLink(t *testing.T, path, target string) {
 	t.Helper()
 	if err := errors.Join(os.RemoveAll(path), os.Symlink(target, path)); err != nil {
@@ -39,7 +38,7 @@ func replaceByLink(t *testing.T, path, target string) {
 	}
 }
 
-// A container is one to be launched, in the state root of its own.
+// A container is a container to be launched, in a state root of its own.
 type container struct {
 	t         *testing.T
 	id, state string
@@ -49,7 +48,7 @@ type container struct {
 	spec      *specs.Spec
 }
 
-// newContainer is of the image, with the shell script as its command.
+// newContainer returns one with the image, and with the shell script as its command.
 func newContainer(t *testing.T, rootfs, script string) *container {
 	t.Helper()
 	spec, err := exampleSpec()
@@ -68,7 +67,7 @@ func newContainer(t *testing.T, rootfs, script string) *container {
 	return c
 }
 
-// ofStep makes it the task of a Slurm step, launched by libcontainer.
+// ofStep makes it a task of a Slurm step, launched by libcontainer.
 func (c *container) ofStep() *container {
 	c.t.Helper()
 	c.spec.Annotations = map[string]string{"org.ocishim.profile": "oci"}
@@ -77,8 +76,8 @@ func (c *container) ofStep() *container {
 	return c
 }
 
-// ofStepInPlace makes it one that is launched in place, with nothing of the node's
-// files in it that a test could take for a leak. Root has none such.
+// ofStepInPlace makes it a task that is launched in place, without files of the host that a test
+// could mistake for a leak. Root has no such container.
 func (c *container) ofStepInPlace() *container {
 	c.t.Helper()
 	c.ofStep()
@@ -100,8 +99,8 @@ func (c *container) bind(source, destination string, options ...string) *contain
 	return c
 }
 
-// withoutMount leaves away the mounts at and below the destination: what the
-// image has there is seen.
+// withoutMount removes the mounts at and below the destination, so that the image's own files are
+// seen.
 func (c *container) withoutMount(destination string) *container {
 	var mounts []specs.Mount
 	for _, m := range c.spec.Mounts {
@@ -113,7 +112,7 @@ func (c *container) withoutMount(destination string) *container {
 	return c
 }
 
-// command is a call of the verb for the container, which ends in time.
+// command returns a call of the verb for the container, with a time limit.
 func (c *container) command(verb string, arguments ...string) *exec.Cmd {
 	c.t.Helper()
 	args := []string{"--kill-after=1", pace.Seconds(30 * time.Second), c.program, "--root", c.state}
@@ -144,24 +143,23 @@ func (c *container) run() (output string, err error) {
 func (c *container) start() {
 	c.t.Helper()
 	for _, cmd := range []*exec.Cmd{c.command("create", c.id), c.command("start", c.id)} {
-		if err := cmd.Run(); err != nil { // no output: the container would hold the pipe
+		if err := cmd.Run(); err != nil { // without output, since the container would hold the pipe
 			c.t.Fatalf("%v: %v", cmd.Args, err)
 		}
 	}
 }
 
-// secret is what only a file of the host's has in it.
+// secret is the content of a file of the host, and found nowhere else.
 const secret = "secret of the host"
 
-// A canary is a directory of the host's outside every image, which no attack
-// may read or change.
+// A canary is a directory of the host, outside every image, that no attack may read or change.
 type canary struct {
 	t      *testing.T
 	dir    string
 	before string
 }
 
-// newCanary holds the files with the names, too, each with the secret in it.
+// newCanary makes a canary with files of these names, each of which contains the secret.
 func newCanary(t *testing.T, names ...string) *canary {
 	t.Helper()
 	c := &canary{t: t, dir: t.TempDir()}
@@ -175,7 +173,7 @@ func newCanary(t *testing.T, names ...string) *canary {
 	return c
 }
 
-// look lists all that the directory holds, with what it holds.
+// look lists the directory's files with their content.
 func (c *canary) look() string {
 	c.t.Helper()
 	var list strings.Builder
@@ -197,8 +195,7 @@ func (c *canary) look() string {
 	return list.String()
 }
 
-// mustBeUntouched fails the test when something has changed, or when the
-// output shows the secret.
+// mustBeUntouched fails the test if something has changed, or if the output shows the secret.
 func (c *canary) mustBeUntouched(output string) {
 	c.t.Helper()
 	if after := c.look(); after != c.before {
@@ -210,8 +207,8 @@ func (c *canary) mustBeUntouched(output string) {
 	}
 }
 
-// keepSwapping exchanges the two paths until the test ends, as a process would
-// that shares the directory with the container that is being made.
+// keepSwapping keeps exchanging the two paths until the test ends, like a process that shares the
+// directory with the container being made.
 func keepSwapping(t *testing.T, one, other string) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan error)
@@ -238,8 +235,8 @@ func keepSwapping(t *testing.T, one, other string) {
 	})
 }
 
-// rounds calls attack as often as the time allows, and on a busy machine at least
-// twenty times: half of the containers in a race do not come to run.
+// rounds repeats the attack until the time is up, and at least twenty times on a busy machine: half
+// of the containers in a race do not start.
 func rounds(limit time.Duration, attack func()) int {
 	n := 0
 	for began := time.Now(); n < 20 || time.Since(began) < limit; n++ {

@@ -16,9 +16,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Images in which links take the place of what a runtime looks for, or makes,
-// before it has entered the container. The host's files must be as before, and
-// the application must not start with anything of them.
+// In these images, links replace what a runtime looks for, or makes, before it has entered the
+// container. The host's files must not change, and the application must not start with anything of
+// them.
 
 // outOf lists links from the directory below the image to the host's directory.
 func outOf(t *testing.T, rootfs, dir, host string) map[string]string {
@@ -30,8 +30,8 @@ func outOf(t *testing.T, rootfs, dir, host string) map[string]string {
 	return map[string]string{"absolute": host, "relative": relative, "relative to the root": "../../../../../../../../.." + host}
 }
 
-// /dev is a link to a directory of the host's with a file ptmx, and nothing is
-// mounted over it (CVE-2026-41579 of runc, CVE-2026-47766 of crun).
+// /dev is a link to a directory of the host with a file ptmx, and nothing is mounted over it
+// (CVE-2026-41579 of runc, CVE-2026-47766 of crun).
 func TestDevIsLink(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "ptmx")
@@ -57,10 +57,9 @@ func TestDevIsLink(t *testing.T) {
 	}
 }
 
-// The image's own /dev, with links at the names of devices, is seen: /dev/null
-// covers masked files (CVE-2025-31133) and takes the place of standard streams
-// (CVE-2026-88265 of crun), on /dev/console the terminal is mounted
-// (CVE-2025-52565) after its file was made (CVE-2026-88264 of crun).
+// The image's own /dev is used, with links at the names of devices. /dev/null covers masked files
+// (CVE-2025-31133) and replaces standard streams (CVE-2026-88265 of crun). The terminal is mounted
+// on /dev/console (CVE-2025-52565), after its file was made (CVE-2026-88264 of crun).
 func TestDeviceIsLink(t *testing.T) {
 	t.Parallel()
 	for _, device := range []string{"null", "console", "ptmx", "pts", "zero"} {
@@ -81,8 +80,8 @@ func TestDeviceIsLink(t *testing.T) {
 	}
 }
 
-// imageCanary is /etc of the image, with files that are the aims of links: one
-// that no mount may cover, and one that maskedPaths hides.
+// imageCanary makes /etc of the image a canary, with files that links point to: one that no mount
+// may cover, and one that maskedPaths hides.
 func imageCanary(t *testing.T, rootfs string) *canary {
 	t.Helper()
 	c := &canary{t: t, dir: filepath.Join(rootfs, "etc")}
@@ -95,8 +94,8 @@ func imageCanary(t *testing.T, rootfs string) *canary {
 	return c
 }
 
-// tryDevice runs containers, with a terminal and without, whose /dev is the
-// image's, and in it the device a link.
+// tryDevice runs containers, with and without a terminal, that use the image's /dev, in which the
+// device is a link.
 func tryDevice(t *testing.T, rootfs, device, target string) (output string) {
 	t.Helper()
 	dev := filepath.Join(rootfs, "dev")
@@ -116,8 +115,8 @@ func tryDevice(t *testing.T, rootfs, device, target string) (output string) {
 	return output
 }
 
-// /proc is a link of the image (CVE-2019-19921, CVE-2023-27561), or /sys: the
-// runtime would work on what the image has there, and mask nothing.
+// /proc (CVE-2019-19921, CVE-2023-27561) or /sys is a link of the image: the runtime would work on
+// the image's files, and mask nothing.
 func TestProcIsLink(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "self/attr/exec")
@@ -147,8 +146,8 @@ func TestProcIsLink(t *testing.T) {
 	}
 }
 
-// Mounts over /proc, named directly or by a link of the image, would have
-// writes of the runtime go elsewhere (CVE-2025-52881): labels, sysctls.
+// Mounts over /proc, named directly or by a link of the image, would redirect writes of the runtime
+// (CVE-2025-52881): labels and sysctls.
 func TestMountOverProc(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "sys/net/ipv4/ip_default_ttl", "1/attr/exec", "self/attr/exec", "thread-self/attr/exec")
@@ -173,8 +172,7 @@ func TestMountOverProc(t *testing.T) {
 	}
 }
 
-// Nothing is mounted at /proc: sysctls go to the kernel, and not to where the
-// image's /proc leads.
+// Nothing is mounted at /proc: sysctls go to the kernel, and not to where the image's /proc leads.
 func TestSysctlsWithImagesProc(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "ip_default_ttl")
@@ -184,7 +182,7 @@ func TestSysctlsWithImagesProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	replaceByLink(t, filepath.Join(ipv4, "ip_default_ttl"), host.dir+"/ip_default_ttl")
-	// Which root's launch reads, and there is no other.
+	// A launch by root reads this file, and there is no other.
 	kernel := filepath.Join(rootfs, "proc/sys/kernel")
 	if err := errors.Join(os.MkdirAll(kernel, 0o755), os.WriteFile(filepath.Join(kernel, "cap_last_cap"), []byte("40\n"), 0o644)); err != nil {
 		t.Fatal(err)

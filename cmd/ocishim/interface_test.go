@@ -16,7 +16,7 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// options lists the options of the program itself, under "", and of each verb.
+// options lists the options of each verb, and under "" those of the program itself.
 func options(app *cli.App) map[string][]cli.Flag {
 	all := map[string][]cli.Flag{"": app.Flags}
 	for _, c := range app.Commands {
@@ -25,7 +25,7 @@ func options(app *cli.App) map[string][]cli.Flag {
 	return all
 }
 
-// spelling is how an option's name is typed.
+// spelling returns an option's name as it is typed.
 func spelling(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -64,7 +64,7 @@ func TestManualNamesEveryOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manual := strings.ReplaceAll(string(source), `\-`, "-") // as man(7) has it
+	manual := strings.ReplaceAll(string(source), `\-`, "-") // man(7) escapes hyphens
 	for verb, flags := range options(newApp(new(invocation))) {
 		if !strings.Contains(manual, verb) {
 			t.Errorf("verb %s is not in the manual", verb)
@@ -93,8 +93,8 @@ func TestOptionsOfCrun(t *testing.T) {
 	})
 }
 
-// Every verb and option of the runc whose libcontainer this is is accepted, the hidden
-// ones, too.
+// Every verb and option of runc, in the version of our libcontainer, is accepted, including hidden
+// ones.
 func TestOptionsOfRunc(t *testing.T) {
 	wanted := optionsOfRunc(t)
 	for _, verb := range []string{"create", "run", "exec", "ps", "update", "events", "checkpoint", "restore", "kill", "list", "spec"} {
@@ -128,8 +128,8 @@ func hasOption(flags []cli.Flag, name string) bool {
 	return slices.ContainsFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 }
 
-// features prints what features.md specifies, and says of the options of mounts
-// and namespaces at least what every runtime has.
+// features prints what features.md specifies, and lists at least the options of mounts and
+// namespaces that every runtime has.
 func TestFeatures(t *testing.T) {
 	data, err := json.Marshal(runtime.Features(version))
 	if err != nil {

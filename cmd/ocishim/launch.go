@@ -24,10 +24,10 @@ func createCommand(inv *invocation) *cli.Command {
 		Name:      "create",
 		Usage:     "create a container that waits for start",
 		ArgsUsage: "ID",
-		Description: "For a Slurm task (an ID as %n.%u.%j.%s.%t makes it, in a Slurm job) the output goes\n" +
-			"to a file that `state` names as org.ocishim.output, since Slurm gives create no place for it.",
+		Description: "For a Slurm task (an ID of the form %n.%u.%j.%s.%t, in a Slurm job) the output goes\n" +
+			"to a file, since Slurm gives create no output; `state` names the file as org.ocishim.output.",
 		Flags: launchFlags(
-			&cli.StringFlag{Name: "output", Usage: "`FILE` for the output of a Slurm task, patterns allowed (default: kept beside the state until delete)"},
+			&cli.StringFlag{Name: "output", Usage: "`FILE` for the output of a Slurm task, patterns allowed (default: a file beside the state, until delete)"},
 		),
 		Action: func(c *cli.Context) error { return create(c, inv) },
 	}
@@ -39,7 +39,7 @@ func runCommand(inv *invocation) *cli.Command {
 		Usage:     "create a container, start it, and wait for its end",
 		ArgsUsage: "ID",
 		Flags: launchFlags(
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait: create and start"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "create and start, and do not wait"},
 			&cli.BoolFlag{Name: "keep", Usage: "keep the state and the cgroup after the end, until delete"},
 		),
 		Action: func(c *cli.Context) error { return runContainer(c, inv) },
@@ -95,19 +95,19 @@ func runContainer(c *cli.Context, inv *invocation) error {
 	return err
 }
 
-// launchArgs is what create and run work on.
+// launchArgs holds what create and run work on.
 type launchArgs struct {
 	store   *runtime.Store
 	bundle  *bundle.Bundle
 	options runtime.LaunchOptions
 	slurm   bool // Slurm calls, for one of its tasks
 	plan    plan.Result
-	env     []string // the container's, before any edit
+	env     []string // the container's environment, before any edit
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
 	if c.Args().Len() != 1 {
-		return nil, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
+		return nil, usageError{fmt.Errorf("%s takes one argument, the container's ID, got %d", c.Command.Name, c.Args().Len())}
 	}
 	l, err := planLaunch(c, true)
 	if err != nil {
@@ -117,8 +117,7 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 	return l, nil
 }
 
-// planLaunch works out what is to be launched. To launch it there must be a
-// store; what is only explained is done without making one.
+// planLaunch plans the launch. A real launch needs a store; an explanation does not make one.
 func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	env := slurm.FromEnv(os.Environ())
 	b, err := loadBundle(c, env)
@@ -182,7 +181,7 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 	return nil
 }
 
-// printAdvice tells whoever runs the container what a plan has to say.
+// printAdvice prints a plan's warnings and hint for the user who runs the container.
 func printAdvice(p plan.Result) {
 	for _, w := range p.Warnings {
 		fmt.Fprintf(os.Stderr, "ocishim: warning: %s\n", w)
@@ -208,8 +207,8 @@ func loadBundle(c *cli.Context, env slurm.Environment) (*bundle.Bundle, error) {
 	return b, b.Validate()
 }
 
-// openStore opens the store, made for a launch, and says where what is found out
-// about the node is kept; empty where there is no store.
+// openStore opens the store, which a launch makes if it is missing. nodeDir is where findings about
+// the host are kept; it is empty if there is no store.
 func (l *launchArgs) openStore(t *target, launch bool) (nodeDir string, err error) {
 	if launch {
 		if l.store, err = t.makeStore(); err != nil {
@@ -252,7 +251,7 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 	if o.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {
 		return o, err
 	}
-	switch c.String("cgroup-manager") { // setUp has looked at it
+	switch c.String("cgroup-manager") { // setUp has checked the value
 	case "systemd":
 		o.SystemdCgroup = true
 	case "disabled":
@@ -263,7 +262,7 @@ func launchOptions(c *cli.Context, t *target) (runtime.LaunchOptions, error) {
 	return o, nil
 }
 
-// listenFDs is the number of descriptors that systemd handed to this process
+// listenFDs returns the number of descriptors that systemd passed to this process
 // (sd_listen_fds(3)).
 func listenFDs() int {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
@@ -276,8 +275,8 @@ func listenFDs() int {
 	return n
 }
 
-// rootlessCgroups reads --rootless as runc does: auto is true without root in
-// the machine's own user namespace.
+// rootlessCgroups reads --rootless as runc does: auto is true for everybody except root in the
+// host's own user namespace.
 func rootlessCgroups(value string) (bool, error) {
 	if value == "auto" {
 		return os.Geteuid() != 0 || userns.RunningInUserNS(), nil

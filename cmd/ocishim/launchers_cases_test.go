@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Both launchers make the same container, and leave the host and the image as they were; what a
-// program sees differently is said in docs/launchers.md.
+// Both launchers make the same container, and leave the host and the image unchanged.
+// docs/launchers.md lists the differences that a program sees.
 func TestSameByBothLaunchers(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
@@ -27,7 +27,7 @@ func TestSameByBothLaunchers(t *testing.T) {
 	}
 }
 
-// process changes the process of the case.
+// process returns a change of the case's process.
 func process(change func(p *specs.Process)) sameCase {
 	return sameCase{spec: func(_ *samePlace, spec *specs.Spec) { change(spec.Process) }}
 }
@@ -120,7 +120,7 @@ func longWord(n int) string {
 	return string(word)
 }
 
-// link is an image with a link.
+// link returns an image with a link.
 func link(path, target string) func(*samePlace, string) error {
 	return func(_ *samePlace, rootfs string) error {
 		_ = os.RemoveAll(rootfs + path)

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// knownDifferences are what the table of docs/launchers.md says a program sees differently:
-// what stands in “ in its first column.
+// knownDifferences returns the differences in the table of docs/launchers.md: what stands in “ in
+// its first column.
 func knownDifferences() []string {
 	page, err := os.ReadFile(filepath.Join(shared.dir, "launchers.md"))
 	if err != nil {
-		panic(err) // the fixture has it
+		panic(err) // the fixture has a copy
 	}
 	_, section, _ := strings.Cut(string(page), "### Seen from inside\n")
 	section, _, _ = strings.Cut(section, "\n#")

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// etcFiles are those of the host that hpc mounts; of those that are there, what the container
-// has is the host's.
+// etcFiles are the host's files that hpc mounts. Each of them that exists is the same in the
+// container.
 var etcFiles = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
 
-// hostsEtc is what a container of hpc has of the host's /etc.
+// hostsEtc returns what an hpc container shows of the host's /etc.
 func hostsEtc() map[string]string {
 	want := map[string]string{}
 	for _, name := range etcFiles {
@@ -25,8 +25,8 @@ func hostsEtc() map[string]string {
 	return want
 }
 
-// links makes an image with links, NAME=TARGET each; TMP in a target is a name in the
-// host's /tmp, SITE and WORK are directories of the host.
+// links makes an image with links, given as NAME=TARGET. TMP in a target is a name in the host's
+// /tmp; SITE and WORK are directories of the host.
 func links(pairs ...string) func(p *samePlace, rootfs string) error {
 	return func(p *samePlace, rootfs string) error {
 		for _, pair := range pairs {
@@ -41,7 +41,7 @@ func links(pairs ...string) func(p *samePlace, rootfs string) error {
 	}
 }
 
-// imageCases are images as distributions and tools make them, and such as nobody does.
+// imageCases are images as distributions and tools make them, and some that nobody makes.
 func imageCases() map[string]sameCase {
 	const site = "[[hpc.mounts]]\nsource = \"SITE\""
 	cases := map[string]sameCase{}
@@ -90,7 +90,7 @@ func imageCases() map[string]sameCase {
 	return cases
 }
 
-// directoryCases have other things than what is to be mounted where it goes.
+// directoryCases have something else at the targets of mounts.
 func directoryCases() map[string]sameCase {
 	cases := map[string]sameCase{}
 	for what, make := range map[string]func(path string) error{

@@ -6,7 +6,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// mounted is a case with mounts; SITE in a source is the site's directory.
+// mounted returns a case with mounts; SITE in a source is the site's directory.
 func mounted(mounts ...specs.Mount) sameCase {
 	return sameCase{spec: func(p *samePlace, s *specs.Spec) {
 		for _, m := range mounts {
@@ -80,7 +80,7 @@ func mountCases() map[string]sameCase {
 				name += "," + o
 			}
 			cases[name] = mounted(bindOf("SITE", "/mnt", append([]string{bind}, options...)...))
-			// The host's /proc and /sys have flags, and much below.
+			// The host's /proc and /sys have flags, and many mounts below them.
 			cases[name+" of /sys"] = mounted(bindOf("/sys", "/mnt", append([]string{bind}, options...)...))
 		}
 	}

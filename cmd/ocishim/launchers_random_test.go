@@ -16,9 +16,9 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// TestSameAtRandom is TestSameByBothLaunchers with images and configurations that nobody
-// has thought of. OCISHIM_TEST_SEEDS says how many (300 in `make test-all`), OCISHIM_TEST_SEED
-// which one alone.
+// TestSameAtRandom is TestSameByBothLaunchers with random images and configurations.
+// OCISHIM_TEST_SEEDS sets their number (300 in `make test-all`), OCISHIM_TEST_SEED runs a single
+// one.
 func TestSameAtRandom(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
@@ -46,8 +46,8 @@ func TestSameAtRandom(t *testing.T) {
 // one chooses one of the words.
 func one[T any](r *rand.Rand, words ...T) T { return words[r.IntN(len(words))] }
 
-// randomCase may fail or not; both launchers agree, and what hpc mounts is there when it
-// does not fail.
+// randomCase returns a case that may fail. The launchers must agree and, if it does not fail, what
+// hpc mounts must be there.
 func randomCase(r *rand.Rand) sameCase {
 	c := sameCase{fails: "either", step: r.IntN(4) == 0}
 	var image []func(p *samePlace, rootfs string) error
@@ -80,7 +80,7 @@ func randomCase(r *rand.Rand) sameCase {
 	return c
 }
 
-// places are where something of an image can be in the way.
+// places are paths where the image can be in the way of something.
 var places = []string{"/etc", "/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/tmp", "/home", "/opt", "/opt/x", "/mnt", "/run", "/run/a", "/var", "/WORK", "/SITE", "/usr/lib"}
 
 // randomThing puts something into the image that may lead anywhere.
@@ -95,7 +95,7 @@ func randomThing(r *rand.Rand) func(p *samePlace, rootfs string) error {
 			return nil // it would not be in the image
 		}
 		if info, serr := os.Stat(parent); err == nil && (serr != nil || !info.IsDir()) {
-			return nil // RemoveAll would wait for a fifo
+			return nil // RemoveAll would block on a fifo
 		}
 		if err := errors.Join(os.RemoveAll(at), os.MkdirAll(filepath.Dir(at), 0o755)); err != nil {
 			return err

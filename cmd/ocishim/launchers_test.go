@@ -19,7 +19,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A sameCase is a container of the hpc profile that both launchers are to make alike.
+// A sameCase is a container of the hpc profile that both launchers must make the same.
 type sameCase struct {
 	// image changes the image, spec the configuration; config is the site's, with WORK and
 	// SITE for the directories of the host.
@@ -28,18 +28,17 @@ type sameCase struct {
 	config string
 	args   []string // options of run
 	step   bool     // called as for a Slurm task
-	fails  string   // what the error has, where there is to be one
+	fails  string   // part of the error, if one is expected
 	want   map[string]string
 }
 
-// A samePlace is where such a container runs: directories of the host that it must leave as
-// they are.
+// A samePlace is where such a container runs: directories of the host that must not change.
 type samePlace struct {
 	t    *testing.T
 	dir  string
 	work string // the working directory
 	site string // what a site mounts
-	tmp  string // a name in the host's /tmp that nothing has
+	tmp  string // a name in the host's /tmp that is not in use
 }
 
 func newSamePlace(t *testing.T) *samePlace {
@@ -93,7 +92,7 @@ func (p *samePlace) makeSpec() *specs.Spec {
 	return spec
 }
 
-// seen is what a launch came to.
+// seen is the result of a launch.
 type seen struct {
 	words  map[string]string
 	err    string
@@ -111,7 +110,7 @@ func (p *samePlace) launch(c sameCase, bundle string, byLibcontainer bool) seen 
 		if spec.Hooks == nil {
 			spec.Hooks = new(specs.Hooks)
 		}
-		// It has to be run after the end.
+		// A poststop hook runs after the end, which needs libcontainer.
 		spec.Hooks.Poststop = append(spec.Hooks.Poststop, specs.Hook{Path: "/bin/true"})
 	}
 	id := uniqueID()
@@ -160,7 +159,7 @@ func (p *samePlace) launch(c sameCase, bundle string, byLibcontainer bool) seen 
 	return result
 }
 
-// said is what is not for those who look for mistakes.
+// said returns the error and hint lines of stderr.
 func said(stderr string) string {
 	var b strings.Builder
 	for line := range strings.Lines(stderr) {
@@ -171,7 +170,7 @@ func said(stderr string) string {
 	return b.String()
 }
 
-// snapshot is all that the host, the image and the bundle have where the container was.
+// snapshot describes the host, the image and the bundle around the container.
 func (p *samePlace) snapshot(bundle string) string {
 	var b strings.Builder
 	for _, top := range []string{p.work, p.site, bundle} {
@@ -193,7 +192,7 @@ func (p *samePlace) snapshot(bundle string) string {
 	return b.String()
 }
 
-// try runs a case by both, and compares them.
+// try runs a case with both launchers, and compares the results.
 func (c sameCase) try(t *testing.T) {
 	t.Helper()
 	p := newSamePlace(t)
@@ -243,8 +242,8 @@ func (c sameCase) try(t *testing.T) {
 	}
 }
 
-// onlyOwn leaves out where mounts are from, those by which an image that lacks mount
-// points is put together, and those of other tests in the host's /tmp.
+// onlyOwn leaves out the sources of mounts, the mounts that make up an image without mount points,
+// and other tests' mounts in the host's /tmp.
 func (p *samePlace) onlyOwn(words map[string]string) map[string]string {
 	own := map[string]string{}
 	for key, value := range words {
@@ -266,7 +265,7 @@ func (p *samePlace) onlyOwn(words map[string]string) map[string]string {
 	return own
 }
 
-// differences are those that docs/launchers.md does not have.
+// differences lists the differences that docs/launchers.md does not have.
 func differences(inPlace, by map[string]string) []string {
 	known := knownDifferences()
 	keys := maps.Clone(inPlace)

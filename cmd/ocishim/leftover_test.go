@@ -15,8 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A contained is a container that an engine would have made, for tests of root's, who can
-// make cgroups.
+// A contained is a container as an engine makes it, for tests as root, who can make cgroups.
 type contained struct {
 	t         *testing.T
 	state, id string
@@ -24,7 +23,7 @@ type contained struct {
 	pid       string // of its first process
 }
 
-// newContained starts a container that sleeps, as change has it.
+// newContained starts a container that sleeps, configured by change.
 func newContained(t *testing.T, change func(*specs.Spec)) *contained {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -45,7 +44,7 @@ func newContained(t *testing.T, change func(*specs.Spec)) *contained {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkNothingLeft(t, c.state, mark) })
-	// A file, no pipe of the test's: the container would hold it.
+	// A file, not a pipe of the test, since the container would hold it.
 	said, err := os.Create(c.file("said"))
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +67,7 @@ func (c *contained) command(args ...string) *exec.Cmd {
 	return ocishim(append([]string{"--root", c.state}, args...)...)
 }
 
-// call returns what the call prints, and its status.
+// call returns what the call prints, and its exit status.
 func (c *contained) call(args ...string) (string, int) {
 	out, err := c.command(args...).CombinedOutput()
 	return string(out), statusOf(err)
@@ -91,7 +90,7 @@ func (c *contained) add(command ...string) string {
 		c.t.Fatal(err)
 	}
 	pid := readLine(c.t, file)
-	// Frozen before, on its way from one program to the other, it would never be quite frozen.
+	// Frozen before it has executed its program, it would never be completely frozen.
 	if !wait(10*time.Second, func() bool { return readLine(c.t, filepath.Join("/proc", pid, "comm")) == filepath.Base(command[0]) }) {
 		c.t.Fatalf("process %s does not become %v", pid, command)
 	}
@@ -107,7 +106,7 @@ func (c *contained) status() string {
 	return state.Status
 }
 
-// ended reports whether the process has ended, soon.
+// ended reports whether the process ends soon.
 func ended(pid string) bool {
 	return wait(10*time.Second, func() bool {
 		data, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
@@ -115,8 +114,8 @@ func ended(pid string) bool {
 	})
 }
 
-// What outlives the first process of a container, without a pid namespace of its own, is
-// still the container's: ps shows it, kill ends it, delete as well.
+// Processes that outlive the first process of a container without its own pid namespace still
+// belong to the container: ps shows them, kill and delete end them.
 func TestFirstProcessGone(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -172,8 +171,8 @@ func TestFirstProcessGone(t *testing.T) {
 	}
 }
 
-// A cgroup below the container's own that is frozen, by a runtime in it for example, is in
-// the way of no SIGKILL.
+// SIGKILL works even if a cgroup below the container's own is frozen, for example by a runtime
+// inside.
 func TestFrozenBelow(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -220,8 +219,8 @@ func TestFrozenBelow(t *testing.T) {
 	}
 }
 
-// A process that somebody put into a frozen cgroup elsewhere cannot be killed. delete says
-// so, and does not propose what was just called.
+// A process that somebody has put into a frozen cgroup elsewhere cannot be killed. delete says so,
+// and does not suggest the call that was just made.
 func TestFrozenElsewhere(t *testing.T) {
 	t.Parallel()
 	c := newContained(t, nil)

@@ -36,10 +36,10 @@ func killCommand() *cli.Command {
 		Name:      "kill",
 		Usage:     "send a signal to a container's first process",
 		ArgsUsage: "ID [SIGNAL]",
-		Description: "SIGNAL is a name, such as KILL or SIGRTMIN+3, or a number, TERM without one; 0 only asks whether\n" +
-			"it runs. Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
+		Description: "SIGNAL is a name, such as KILL or SIGRTMIN+3, or a number; the default is TERM, and 0 only checks\n" +
+			"that it runs. Task -1 in the ID of a Slurm task means all tasks of the step on this host.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container, also when its first one has ended"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to every process of the container, even if the first one has ended"},
 		},
 		Action: kill,
 	}
@@ -61,8 +61,8 @@ func kill(c *cli.Context) error {
 	return killAll(t, found, sig, c.Bool("all"))
 }
 
-// killAll signals the containers. That one has ended is no error where several
-// are addressed, nor with --all: the caller wants none to run.
+// killAll signals the containers. A container that has ended is not an error if several are
+// addressed, nor with --all: the caller only wants none to run.
 func killAll(t *target, found []*runtime.Container, sig unix.Signal, all bool) error {
 	var failures []error
 	for _, container := range found {
@@ -81,7 +81,7 @@ func deleteCommand() *cli.Command {
 		Usage:     "remove a container that has ended",
 		ArgsUsage: "ID",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first when it runs; an unknown ID is no error"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first if it runs; an unknown ID is not an error"},
 		},
 		Action: remove,
 	}
@@ -107,11 +107,11 @@ func remove(c *cli.Context) error {
 	return errors.Join(failures...)
 }
 
-// findAsOwner returns the containers that the first of at most `most` arguments
-// stands for. It gives up root where they are a user's, as readTargetAsOwner does.
+// findAsOwner returns the containers that the first of at most `most` arguments stands for. If
+// their state is a user's, it gives up root, as readTargetAsOwner does.
 func findAsOwner(c *cli.Context, most int) (*target, []*runtime.Container, error) {
 	if n := c.Args().Len(); n == 0 || n > most {
-		return nil, nil, usageError{fmt.Errorf("%s takes %s, not %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
+		return nil, nil, usageError{fmt.Errorf("%s takes %s, got %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
 	}
 	t, err := readTargetAsOwner(c, c.Args().First(), slurm.FromEnv(os.Environ()), nil)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Where there are no threads, files or addresses left for Go's own runtime it ends with a
-// page of stacks and status 2, unless it is looked after: whoever starts a container gets a
-// few lines, and the status of a launch that failed. The next call is as if it had not been.
+// Without any threads, files or memory left, Go's own runtime would print a page of stacks and exit
+// with status 2. Instead, the caller gets a few lines, and the status of a failed launch. The next
+// call is not affected.
 func TestLimitsOfTheRuntime(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
@@ -21,7 +21,7 @@ func TestLimitsOfTheRuntime(t *testing.T) {
 	for _, limit := range []string{"-u 1", "-v 100000", "-v 700000", "-d 60000", "-d 72000", "-d 80000", "-d 110000", "-d 160000", "-n 4", "-n 5", "-n 6", "-n 8", "-n 12"} {
 		for _, verb := range [][]string{{"state", "none"}, {"run", "-b", dir, "c"}, {"run", "--profile", "hpc", "-b", dir, "c"}} {
 			if os.Getuid() == 0 && strings.HasPrefix(limit, "-u") {
-				continue // root may have as many as it likes
+				continue // root has no such limit
 			}
 			cmd := exec.Command("sh", append([]string{"-c", "ulimit " + limit + "; exec \"$0\" \"$@\"", shared.program(), "--root", state}, verb...)...)
 			cmd.Env = []string{"PATH=/usr/bin:/bin"} // Slurm starts it with an empty one

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A seccomp filter that asks somebody gives them its descriptor and tells who is asking
-// (config-linux.md, Seccomp): the container's first process, and one that exec adds. Here
-// every mkdir(2) gets an error that no file system gives.
+// A seccomp filter with a listener sends its descriptor to a socket, with the state of the process
+// (config-linux.md, Seccomp): for the container's first process, and for one that exec adds. Here
+// every mkdir(2) gets an error that no file system returns.
 func TestSeccompListener(t *testing.T) {
 	t.Parallel()
 	dir, state, id := t.TempDir(), filepath.Join(t.TempDir(), "state"), uniqueID()
@@ -33,7 +33,7 @@ func TestSeccompListener(t *testing.T) {
 		}
 	}()
 
-	// The container keeps its output: a file, no pipe of the test's.
+	// The container keeps its output open: a file, not a pipe of the test.
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +58,8 @@ func TestSeccompListener(t *testing.T) {
 
 	out, err := ocishim("--root", state, "exec", id, "mkdir", "/dev/shm/added").CombinedOutput()
 	if os.Getuid() != 0 {
-		// The kernel lets nobody but root fetch the descriptor from a process that has
-		// entered a user namespace, and nothing runs without its filter. As with runc.
+		// Only root may fetch the descriptor from a process that has entered a user namespace, and
+		// nothing runs without its filter. As with runc.
 		if statusOf(err) != 125 || !strings.Contains(string(out), "pidfd_getfd: operation not permitted") {
 			t.Errorf("exec: %v: %s", err, out)
 		}
@@ -76,10 +76,10 @@ func TestSeccompListener(t *testing.T) {
 	}
 }
 
-// refusal is what mkdir(1) says of ENOTUNIQ.
+// refusal is the message of mkdir(1) for ENOTUNIQ.
 const refusal = "Name not unique on network"
 
-// askingBundle makes a bundle whose filter asks at the socket.
+// askingBundle makes a bundle whose filter notifies the socket.
 func askingBundle(t *testing.T, dir, state string, socket *net.UnixListener) {
 	t.Helper()
 	spec, err := exampleSpec()
@@ -124,12 +124,12 @@ func listenSeccomp(t *testing.T) *net.UnixListener {
 	return listener.(*net.UnixListener)
 }
 
-// answer takes one descriptor, refuses all that is asked on it, and returns what came with
-// it; nil when nothing comes.
+// answer takes one descriptor, refuses every request on it, and returns the state that came with
+// it; nil if nothing comes.
 func answer(t *testing.T, listener *net.UnixListener) *specs.ContainerProcessState {
 	conn, err := listener.AcceptUnix()
 	if err != nil {
-		return nil // the test is over
+		return nil // the test has ended
 	}
 	defer func() { _ = conn.Close() }()
 	file := receiveFile(t, conn)

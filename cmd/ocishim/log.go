@@ -14,10 +14,10 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// setUpLog directs messages: to stderr in one line each, unless more is asked for errors
-// only, since a Slurm user's stderr is theirs, and what the specification demands a warning
-// of; and to the file that --log names, warnings too, in the form that runc gives it, which
-// the engines read.
+// setUpLog directs messages to two places. stderr gets one line for each error and for each warning
+// that the specification demands, and more only if asked for: the stderr of a Slurm task belongs to
+// the user. The file that --log names also gets all warnings, in runc's format, which the engines
+// read.
 func setUpLog(c *cli.Context) error {
 	level, logged := logrus.ErrorLevel, logrus.WarnLevel
 	if name := c.String("log-level"); name != "" {
@@ -45,7 +45,7 @@ func setUpLog(c *cli.Context) error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	if slices.Contains([]string{"create", "exec"}, c.Args().First()) {
-		// Called by an engine, which names a log: stderr is the container's.
+		// Called by an engine that names a log: stderr is the container's.
 		logrus.SetFormatter(lineFormatter{level, level})
 	}
 	logFile = &logrus.Logger{Out: f, Formatter: format, Level: logged, Hooks: logrus.LevelHooks{}}
@@ -63,8 +63,8 @@ func logFormat(name string) (logrus.Formatter, error) {
 	return nil, usageError{fmt.Errorf("--log-format %q: choose text or json", name)}
 }
 
-// lineFormatter prints `ocishim: level: message`, down to a level, and to another one what
-// the specification demands.
+// lineFormatter prints `ocishim: level: message` for messages down to the level least, and for
+// those that the specification demands down to the level demanded.
 type lineFormatter struct{ least, demanded logrus.Level }
 
 // Format implements logrus.Formatter.
@@ -75,7 +75,7 @@ func (f lineFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return fmt.Appendf(nil, "ocishim: %s: %s\n", e.Level, strings.TrimSpace(e.Message)), nil
 }
 
-// copyToLog writes what goes to stderr to the log file, too.
+// copyToLog also writes to the log file what goes to stderr.
 type copyToLog struct{ log *logrus.Logger }
 
 // Levels implements logrus.Hook.
@@ -89,8 +89,8 @@ func (h copyToLog) Fire(e *logrus.Entry) error {
 	return nil
 }
 
-// levelOf is the message's level, lower for what libcontainer says beside every error of
-// a launch without a cgroup: nothing follows from it.
+// levelOf returns the message's level. It lowers the level of a message that libcontainer adds to
+// every failed launch without a cgroup: it has no consequences.
 func levelOf(e *logrus.Entry) logrus.Level {
 	if e.Message == "unable to get oom kill count" {
 		return logrus.DebugLevel
@@ -98,8 +98,8 @@ func levelOf(e *logrus.Entry) logrus.Level {
 	return e.Level
 }
 
-// printVersion prints the lines of runc's --version, which Docker and containerd look for
-// commit and spec in, and Podman shows.
+// printVersion prints the lines of runc's --version: Docker and containerd look for commit and spec
+// in it, and Podman shows it.
 func printVersion() {
 	fmt.Printf("ocishim version %s\ncommit: %s\nspec: %s\ngo: %s\n", version, commit, specs.Version, goruntime.Version())
 	if v := runtime.SeccompVersion(); v != "" {

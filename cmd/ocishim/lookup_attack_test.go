@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Programs of the host are looked up in the caller's PATH, and a caller is trusted. What
-// root does after users looks none up, so that a PATH which came from one has no effect.
+// Programs of the host are looked up in the caller's PATH, and the caller is trusted. Root's
+// cleanup for users looks up no program, so a PATH from a user has no effect.
 func TestCleanupLooksNothingUp(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -33,7 +33,7 @@ func TestCleanupLooksNothingUp(t *testing.T) {
 	for _, args := range [][]string{
 		{"state", id}, {"list"}, {"kill", id, "KILL"}, {"state", "none"}, {"delete", "--force", id}, {"delete", "--force", "none"},
 	} {
-		_ = trapped(ocishim(append([]string{"--root", state}, args...)...)).Run() // not all of them find what they look for
+		_ = trapped(ocishim(append([]string{"--root", state}, args...)...)).Run() // some of them fail
 		if data, err := os.ReadFile(ran); err == nil {
 			t.Errorf("%q by root ran %s", args, data)
 		}
@@ -41,7 +41,7 @@ func TestCleanupLooksNothingUp(t *testing.T) {
 	if err := ocishim("--root", state, "state", id).Run(); err == nil {
 		t.Error("it is not deleted")
 	}
-	// The trap works: whoever calls ps has what their own PATH leads to.
+	// The trap works: a caller of ps runs the one in their own PATH.
 	userState(t, state, other, "sleep 600 & wait")
 	if err := trapped(asUser(ocishim("--root", state, "ps", other))).Run(); err != nil {
 		t.Error(err)

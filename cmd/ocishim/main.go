@@ -1,25 +1,25 @@
-// Else Go's runtime keeps the files of the cgroup's CPU limit open for reading.
-// In the first process of a created container they would be the container's own
+// Without these settings Go's runtime keeps the files of the cgroup's CPU limit open for
+// reading. In the first process of a created container they would be the container's own
 // limit, and a process that exec adds could open them for writing.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
-// Command ocishim is an OCI container runtime for Slurm clusters, and a drop-in
-// for runc and crun. This package holds argv, environment, logging, exit codes
-// and printing, one file per group of verbs; the rules are elsewhere.
+// Command ocishim is an OCI container runtime for Slurm clusters, and a drop-in for runc and
+// crun. This package holds argv, environment, logging, exit codes and printing, one file per
+// group of verbs; the rules are elsewhere.
 //
-// The program executes itself, as /proc/self/exe, to be:
+// The program executes itself, as /proc/self/exe, in these roles:
 //
-//   - what becomes the application of a launch in place, or a further process of such a
-//     container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
-//   - the first process of a container of libcontainer's, or a further one: `init`
+//   - the process that becomes the application of a launch in place, or a further process of
+//     such a container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
+//   - the first process of a container that libcontainer makes, or a further one: `init`
 //     (runtime, BecomeInit);
-//   - in such a container, the last step for words that are not UTF-8: `ocishim-bytes`
+//   - in such a container, the last step for arguments that are not UTF-8: `ocishim-bytes`
 //     (runtime, becomeOdd);
 //   - the supervisor of a container that `create` made for Slurm: the same call again
 //     (runtime, CreateSupervised);
-//   - what root does on a user's state: the same call again, _OCISHIM_WATCHED (watch.go);
+//   - root's work on a user's state: the same call again, _OCISHIM_WATCHED (watch.go);
 //   - as scrun, the anchor that stands for a container, and what srun starts in its place
 //     (internal/scrun, AnchorVerb and LauncherVerb).
 package main
@@ -42,8 +42,8 @@ var (
 	commit  = "unknown"
 )
 
-// searchPath is where we look for the host's own programs (newuidmap) when the
-// caller gives no PATH: Slurm starts a runtime with an empty environment.
+// searchPath is where we look for the host's own programs (newuidmap) if the caller gives no PATH:
+// Slurm starts a runtime with an empty environment.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func init() {
@@ -55,7 +55,7 @@ func init() {
 func main() {
 	becomeScrun(os.Args)
 	if os.Getenv("PATH") == "" {
-		_ = os.Setenv("PATH", searchPath) // it fails for odd names only
+		_ = os.Setenv("PATH", searchPath) // it fails only for invalid names
 	}
 	os.Exit(run(os.Args))
 }
@@ -74,7 +74,7 @@ func run(args []string) int {
 	if at := verbIndex(app, args); at > 0 {
 		inv.verb = args[at]
 	}
-	if inv.verb == "config" { // no other call pays for the text
+	if inv.verb == "config" { // other calls need not pay for the text
 		app.Command(inv.verb).Description = describeConfig()
 	}
 	if err := app.Run(permute(app, args)); err != nil {
@@ -87,7 +87,7 @@ func run(args []string) int {
 type invocation struct {
 	verb   string
 	status int    // of the application, for run
-	scrun  string // how scrun's verbs are called; empty for those of ocishim itself
+	scrun  string // the command that carries out scrun's verbs; empty for ocishim's own
 }
 
 func newApp(inv *invocation) *cli.App {
@@ -115,22 +115,22 @@ func newApp(inv *invocation) *cli.App {
 		ErrWriter:      os.Stderr,
 	}
 	for _, command := range app.Commands {
-		command.HideHelpCommand = true // or "help" could be no container's id
+		command.HideHelpCommand = true // otherwise no container could have the id "help"
 		command.OnUsageError = app.OnUsageError
 	}
 	return app
 }
 
 const description = `Slurm calls ocishim for each task of a step that asked for --container, by the
-RunTime* lines of oci.conf; ready files for it are in oci.conf.d. Docker,
-containerd and Podman call it as they call runc.
+RunTime* lines of oci.conf; oci.conf.d has ready-made files. Docker, containerd
+and Podman call it as they call runc.
 
-Options may stand before and after the ID. Patterns of oci.conf (%n %u %U %j %s
+Options may come before and after the ID. Patterns of oci.conf (%n %u %U %j %s
 %t %b %r %Z %%) in the ID and in paths are replaced from SLURM_* variables.
 
-Exit status of run and exec: the application's; 128+n when signal n killed it; 125 when
-ocishim failed, 126 when the command cannot be executed, 127 when it is not
-found. All other verbs exit with 0 or 1.`
+Exit status of run, restore and exec: the application's; 128+n if signal n
+killed it; 125 if ocishim failed, 126 if the command cannot be executed, 127 if
+it is not found. All other verbs exit with 0, or 1 on failure.`
 
 func noVerb(c *cli.Context) error {
 	if c.Args().Present() {

@@ -17,15 +17,15 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// userName is the ordinary user as whom everything is tested once more when
-// the tests run as root.
+// userName is the ordinary user. When the tests run as root, all of them run again as this user.
 const userName = "nobody"
 
-// fixtureVariable hands the directory of the fixture to the tests' second run.
+// fixtureVariable passes the directory of the fixture to the second run.
 const fixtureVariable = "OCISHIM_TEST_FIXTURE"
 
-// A fixture is what all tests share, and none changes: in bin/ the program as the
-// Makefile builds it, testdata/says, kernel, intruder, looks and inplace, and hack/fake-gpus; testdata/; and per user a bundle.
+// A fixture is shared by all tests and changed by none. It has in bin/ the program as the Makefile
+// builds it, testdata/says, kernel, intruder, looks and inplace, and hack/fake-gpus; testdata/; and
+// a bundle for each user.
 type fixture struct{ dir string }
 
 var shared fixture
@@ -37,7 +37,7 @@ func (f fixture) kernel() string   { return filepath.Join(f.dir, "bin", "kernel"
 func (f fixture) intruder() string { return filepath.Join(f.dir, "bin", "intruder") }
 func (f fixture) scripts() string  { return filepath.Join(f.dir, "testdata", "script") }
 
-// bundle belongs to the user who runs the tests.
+// bundle returns the bundle of the user who runs the tests.
 func (f fixture) bundle() string {
 	return filepath.Join(f.dir, "bundles", strconv.Itoa(os.Getuid()))
 }
@@ -70,8 +70,8 @@ func testMain(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// make is careful that an ordinary user can read the fixture, wherever the
-// repository lies: below a home directory of root, perhaps.
+// make ensures that an ordinary user can read the fixture, wherever the repository is: perhaps
+// below root's home directory.
 func (f fixture) make() error {
 	if err := os.Chmod(f.dir, 0o755); err != nil {
 		return err
@@ -106,8 +106,8 @@ func (f fixture) make() error {
 	return f.makeBundle(ordinaryUser())
 }
 
-// makeBundle makes the bundle of the user, of the caller for nil. The script
-// is handed to bash as text, since the user may not be able to read its file.
+// makeBundle makes the user's bundle, or the caller's if u is nil. The script is passed to bash as
+// text, since the user may not be able to read its file.
 func (f fixture) makeBundle(u *syscall.Credential) error {
 	script, err := os.ReadFile(filepath.Join("..", "..", "hack", "bundle"))
 	if err != nil {
@@ -121,7 +121,7 @@ func (f fixture) makeBundle(u *syscall.Credential) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
-	// Sticky as /tmp: the user makes a directory of their own in it.
+	// Sticky, like /tmp: the user makes a directory in it.
 	if err := os.Chmod(parent, 0o777|os.ModeSticky); err != nil {
 		return err
 	}
@@ -134,11 +134,11 @@ func (f fixture) makeBundle(u *syscall.Credential) error {
 	return nil
 }
 
-// ordinaryUser is userName for a new process. It is for root only.
+// ordinaryUser returns the credentials of userName, for new processes. Only root can use them.
 func ordinaryUser() *syscall.Credential {
 	u, err := user.Lookup(userName)
 	if err != nil {
-		panic(err) // the name is in /etc/passwd of every distribution
+		panic(err) // every distribution has the name in /etc/passwd
 	}
 	uid, uerr := strconv.ParseUint(u.Uid, 10, 32)
 	gid, gerr := strconv.ParseUint(u.Gid, 10, 32)
@@ -148,8 +148,8 @@ func ordinaryUser() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{uint32(gid)}}
 }
 
-// skip skips a test for which the machine lacks something; CI has it all, root included,
-// whose tests run as an ordinary user, too: what one of both cannot do the other does.
+// skip skips a test if the machine lacks something. CI lacks nothing and runs the tests as root and
+// as an ordinary user: each can do what the other cannot.
 func skip(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -158,8 +158,8 @@ func skip(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// TestAsUser runs all tests of this package again as an ordinary user. To run
-// one of them so: -run TestAsUser/TestScripts/NAME.
+// TestAsUser runs all tests of this package again as an ordinary user. To run a single one: -run
+// TestAsUser/TestScripts/NAME.
 func TestAsUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip(t, "only root can become an ordinary user; as one, the other tests are all there is")
@@ -170,20 +170,20 @@ func TestAsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := filepath.Join(shared.dir, "bin", "tests")
-	// Before any other test runs beside this one: a child that one of them forks
-	// would have the copy open for writing, and execve would refuse it.
+	// This precedes all parallel tests: a child that one of them forks would have the copy open for
+	// writing, and execve would refuse it.
 	if err := copyFile("/proc/self/exe", program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Parallel()
 	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.run="+patternBelow("TestAsUser"))
-	if deadline, ok := t.Deadline(); ok { // before ours, so that it says what hangs
+	if deadline, ok := t.Deadline(); ok { // before our own, to report what hangs
 		cmd.Args = append(cmd.Args, "-test.timeout="+(time.Until(deadline)*9/10).String())
 	}
 	if testing.Short() {
 		cmd.Args = append(cmd.Args, "-test.short")
 	}
-	if flag.Lookup("test.v").Value.String() == "true" { // with -json it is another value: its reader hides what passes
+	if flag.Lookup("test.v").Value.String() == "true" { // with -json the value is another one, and its reader hides what passes
 		cmd.Args = append(cmd.Args, "-test.v")
 	}
 	cmd.Dir = home
@@ -201,12 +201,12 @@ func TestAsUser(t *testing.T) {
 	}
 }
 
-// asked reports whether -run asks for the test with the name.
+// asked reports whether -run selects the test with the name.
 func asked(test string) bool {
 	return strings.Contains(flag.Lookup("test.run").Value.String(), test)
 }
 
-// patternBelow is what -run asks for below the test with the name.
+// patternBelow returns the pattern of -run below the test with the name.
 func patternBelow(name string) string {
 	for _, arg := range os.Args[1:] {
 		pattern, ok := strings.CutPrefix(strings.TrimLeft(arg, "-"), "test.run=")

@@ -12,9 +12,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A container without a mount namespace would leave its mounts on the node, and cut the
-// node's off from those of others; one that is to join the caller's would pivot it. Both
-// are refused before anything is made.
+// A container without a mount namespace would leave its mounts on the host, and change the
+// propagation of the host's; one that joins the caller's would pivot it. Both are refused before
+// anything is made.
 func TestNodesMounts(t *testing.T) {
 	t.Parallel()
 	own, err := os.Readlink("/proc/self/ns/pid")
@@ -50,8 +50,8 @@ func TestNodesMounts(t *testing.T) {
 	}
 }
 
-// In a container or its like a mount namespace that is not named is the caller's, as the
-// specification has it (config-linux.md, Namespaces).
+// In a container, a mount namespace without a path means the caller's, as in the specification
+// (config-linux.md, Namespaces).
 func TestInheritedMounts(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -65,9 +65,9 @@ func TestInheritedMounts(t *testing.T) {
 	}
 }
 
-// inOwnMounts has a shell run the script with ocishim as $0 and as $1 a bundle that prints
-// its mount namespace; for root in namespaces of its own: whatever is mounted, the machine
-// does not see.
+// inOwnMounts runs the script in a shell, with ocishim as $0 and as $1 a bundle that prints its
+// mount namespace. For root the shell has its own namespaces, so that the host sees none of its
+// mounts.
 func inOwnMounts(t *testing.T, namespaces string, linux *specs.Linux, script string) (string, error) {
 	t.Helper()
 	spec, err := exampleSpec()
@@ -79,7 +79,7 @@ func inOwnMounts(t *testing.T, namespaces string, linux *specs.Linux, script str
 	spec.Process.Args = []string{"readlink", "/proc/self/ns/mnt"}
 	spec.Mounts = []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc"},
-		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}, // else the image gets devices
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}, // otherwise the image would get devices
 	}
 	dir := t.TempDir()
 	data, err := json.Marshal(spec)

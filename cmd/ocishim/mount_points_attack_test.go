@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mount points that an image lacks are made beside it. An image in which the
-// way to them, or what lies beside them, is anything at all must neither lead
-// out of it nor be changed, nor hang the launch.
+// Mount points that an image lacks are made beside it. Whatever the image has on the way to them,
+// or beside them, nothing may lead out of it, change it, or block the launch.
 func TestMountPointsInHostileImage(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "slurm/startup", "there")
@@ -76,7 +75,7 @@ func TestMountPointsInHostileImage(t *testing.T) {
 				if after := image.names(); after != image.before {
 					t.Errorf("the image had\n%sand has\n%s", image.before, after)
 				}
-				// What is in the way is an error; all else is an image like another.
+				// An obstacle is an error; otherwise the image works like any other.
 				inTheWay := strings.Contains(name, "on the way") || strings.Contains(name, "circle") || name == "tmp is a link"
 				if !strings.Contains(out, "the script\nit ran") && (!inTheWay || !strings.Contains(out, "ocishim: error: ")) {
 					t.Errorf("%s: %v: %s", launch, err, out)
@@ -86,7 +85,7 @@ func TestMountPointsInHostileImage(t *testing.T) {
 	}
 }
 
-// names lists what the directory holds, without opening any of it.
+// names lists what the directory contains, without opening anything in it.
 func (c *canary) names() string {
 	c.t.Helper()
 	entries, err := os.ReadDir(c.dir)

@@ -16,11 +16,11 @@ import (
 func mpiCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "mpi",
-		Usage:     "print a profile for each MPI of this node, ready to be edited",
+		Usage:     "print a profile for each MPI of this host, ready to be edited",
 		ArgsUsage: "detect [LIBRARY]...",
-		Description: "It looks where the loader does, in LD_LIBRARY_PATH first: load the module of the MPI before.\n" +
-			"A LIBRARY is the path of an MPI, such as /opt/mpich/lib/libmpi.so.12. What is printed belongs\n" +
-			"into a file of /etc/ocishim/conf.d.",
+		Description: "It searches as the loader does, LD_LIBRARY_PATH first: load the module of the MPI beforehand.\n" +
+			"LIBRARY is the path of an MPI, such as /opt/mpich/lib/libmpi.so.12. Put the output into a file\n" +
+			"of /etc/ocishim/conf.d.",
 		Action: func(c *cli.Context) error {
 			if c.Args().First() != "detect" {
 				return usageError{errors.New("mpi has one verb: mpi detect [LIBRARY]")}
@@ -49,7 +49,7 @@ func detectMPI(libraries []string) error {
 		return err
 	}
 	if len(found) == 0 {
-		return errors.New("this node's loader finds no MPI: load its module, or name its library: mpi detect LIBRARY")
+		return errors.New("this host's loader finds no MPI: load its module, or name its library: mpi detect LIBRARY")
 	}
 	names := map[string]int{}
 	for i, installed := range found {

@@ -10,20 +10,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// oldKernels are kernels of distributions in use, by the first system call that each
-// lacks: that of RHEL 8 has neither the new mount API nor openat2 and clone3, that of
-// Ubuntu 20.04 has no openat2, that of Debian 11 no mount_setattr.
+// oldKernels are kernels of distributions in use, by the first system call that each lacks. RHEL 8
+// has neither the new mount API nor openat2 and clone3, Ubuntu 20.04 has no openat2, and Debian 11
+// has no mount_setattr.
 var oldKernels = map[string]int{"4.18": 424, "5.4": 436, "5.10": 441}
 
-// scriptsForOldKernels are those in which a kernel's age could tell. The first few use what
-// each of the kernels lacks: they are run where not all is asked for.
+// scriptsForOldKernels are the scripts for which the kernel's age could matter. The first few use
+// what each of these kernels lacks; the short selection runs only those.
 var scriptsForOldKernels = []string{
 	"inplace_mounts", "lifecycle", "step_tasks", "inplace", "inplace_rights", "node_gpus", "node_mpi", "node_slurm",
 	"readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec",
 }
 
-// TestOldKernels runs scripts with an ocishim to which the kernel says that it does not
-// know its newer system calls.
+// TestOldKernels runs scripts with an ocishim for which the kernel lacks its newer system calls.
 func TestOldKernels(t *testing.T) {
 	t.Parallel()
 	var files []string
@@ -37,7 +36,7 @@ func TestOldKernels(t *testing.T) {
 	for version, first := range oldKernels {
 		t.Run(version, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // some scripts have a user execute it
+			if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // some scripts make a user execute it
 				t.Fatal(err)
 			}
 			for _, program := range []string{shared.program(), shared.inplace()} {

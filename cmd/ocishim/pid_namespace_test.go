@@ -13,9 +13,9 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A container that was launched in a pid namespace has other pids here. It is not taken
-// for one that has ended: it is seen, and ended, from the namespaces above its own; from
-// elsewhere nobody touches it, or says that it has ended.
+// A container that was launched in another pid namespace has other pids here. ocishim must not
+// conclude that it has ended. It can be seen and ended from the namespaces above its own; from
+// elsewhere nothing touches it, or reports that it has ended.
 func TestOtherPidNamespace(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
@@ -81,7 +81,7 @@ func TestOtherPidNamespace(t *testing.T) {
 	}
 }
 
-// inPidNamespace calls ocishim in a pid namespace of its own.
+// inPidNamespace calls ocishim in a new pid namespace.
 func inPidNamespace(args ...string) *exec.Cmd {
 	options := []string{"--pid", "--fork", "--mount-proc", "--kill-child"}
 	if os.Getuid() != 0 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// ps(1)'s header stands over its columns: what begins with blanks keeps them.
+// The header of ps(1) is above its columns: lines that begin with blanks keep them.
 func TestPsHeader(t *testing.T) {
 	t.Parallel()
 	c := newContained(t, nil)
@@ -15,7 +15,7 @@ func TestPsHeader(t *testing.T) {
 			t.Errorf("ps %v: %q, want a header and one process", options, lines)
 			continue
 		}
-		// Numbers stand at the right of their column.
+		// Numbers are right-aligned in their column.
 		end := strings.Index(lines[0], "PID") + len("PID")
 		if len(lines[1]) < end || !strings.HasSuffix(lines[1][:end], c.pid) {
 			t.Errorf("ps %v: the header %q does not fit %q", options, lines[0], lines[1])

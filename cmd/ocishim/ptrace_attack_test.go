@@ -12,10 +12,10 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A process that is being made a container's, or a further one of a container, has all
-// capabilities of its user namespace at first, in threads of Go's until the last moment.
-// The tasks of a step share that namespace: none of them may get at it. An image's PATH
-// can make the last moment long.
+// A process that is about to enter a container, as its first or as a further one, at first has all
+// capabilities of its user namespace, in Go's threads until the last moment. The tasks of a step
+// share that namespace, and none of them may get at it. An image's PATH can make the last moment
+// long.
 func TestGetAtLaunch(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
@@ -54,27 +54,27 @@ func TestGetAtLaunch(t *testing.T) {
 	}
 }
 
-// intruderIn is a container of the kind with the intruder in it.
+// intruderIn returns a container of the kind, with the intruder in it.
 func intruderIn(t *testing.T, rootfs string, kind func(*container) *container) *container {
 	t.Helper()
 	dir := t.TempDir()
 	return kind(newContainer(t, rootfs, "exec intruder /stop/now")).bind(dir, "/stop")
 }
 
-// longPath makes the look for the command, the last thing before it is executed, long.
+// longPath slows down the search for the command, the last step before it is executed.
 func longPath(c *container) *container {
 	c.spec.Process.Env = slices.DeleteFunc(c.spec.Process.Env, func(entry string) bool { return strings.HasPrefix(entry, "PATH=") })
 	c.spec.Process.Env = append(c.spec.Process.Env, "PATH="+strings.Repeat("/none:", 8000)+"/bin:/usr/bin")
 	return c
 }
 
-// in puts the container's state to that of others.
+// in puts the container's state into that of other containers.
 func (c *container) in(state string) *container {
 	c.state = state
 	return c
 }
 
-// runAs runs the container to its end, under another id where one is given.
+// runAs runs the container to its end, under another id if one is given.
 func (c *container) runAs(id string) {
 	c.t.Helper()
 	if id != "" {
@@ -93,7 +93,7 @@ func execTrue(t *testing.T, in *container, _ int) {
 	}
 }
 
-// begin starts the intruder; what it returns ends it, and gives its output.
+// begin starts the intruder. end stops it, and returns its output.
 func (c *container) begin(t *testing.T) (end func() string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "out")

@@ -16,9 +16,9 @@ import (
 // raceTime is how long each of the races below is tried.
 const raceTime = 1500 * time.Millisecond
 
-// The image itself changes while its mount points are made: a process of
-// another container of the same, writable image exchanges a directory for a
-// link that leads out of it. What is bound into the cover must be of the image.
+// The image itself changes while its mount points are made: a process in another container of the
+// same writable image exchanges a directory for a link that leads out of it. What is bound into the
+// cover must be from the image.
 func TestSwappedImage(t *testing.T) {
 	t.Parallel()
 	const script = `cd "${0%/*/*}"; cat victim/secret link/secret; echo >victim/written; echo >link/written; echo "it ran"`
@@ -51,7 +51,7 @@ func TestSwappedImage(t *testing.T) {
 					host.mustBeUntouched(out)
 					switch {
 					case strings.Contains(out, "it ran"):
-					case strings.Contains(out, "exchanged meanwhile"), strings.Contains(out, "without writing to the image"),
+					case strings.Contains(out, "it was exchanged for something outside"), strings.Contains(out, "without writing to the image"),
 						strings.Contains(out, "no such file or directory"): // within the image the link leads nowhere
 						refused++
 					default:
@@ -64,9 +64,9 @@ func TestSwappedImage(t *testing.T) {
 	}
 }
 
-// A volume that two containers share: one exchanges a directory in it for a
-// link out of it, while for the other a mount is made below that directory
-// (CVE-2021-30465), and the mount point before (CVE-2024-45310).
+// Two containers share a volume. One exchanges a directory in it for a link that leads out, while a
+// mount is made below that directory for the other (CVE-2021-30465), or its mount point
+// (CVE-2024-45310).
 func TestSwappedMountTarget(t *testing.T) {
 	t.Parallel()
 	host := newCanary(t, "way/target")
@@ -85,7 +85,7 @@ func TestSwappedMountTarget(t *testing.T) {
 	ran := 0
 	n := rounds(raceTime, func() {
 		last := &c.spec.Mounts[len(c.spec.Mounts)-1]
-		last.Destination = fmt.Sprintf("/volume/on/new/%d", serial.Add(1)) // to be made each time
+		last.Destination = fmt.Sprintf("/volume/on/new/%d", serial.Add(1)) // a new one each time
 		out, err := c.run()
 		host.mustBeUntouched(out)
 		if err == nil && strings.Contains(out, "it ran") {
@@ -98,9 +98,8 @@ func TestSwappedMountTarget(t *testing.T) {
 	}
 }
 
-// A volume is mounted at /dev, and in it another container exchanges the null
-// device, with which files are masked, and the console for links (the races of
-// CVE-2025-31133 and CVE-2025-52565).
+// A volume is mounted at /dev. Another container exchanges links in it for the null device, which
+// masks files, and for the console (the races of CVE-2025-31133 and CVE-2025-52565).
 func TestSwappedDevice(t *testing.T) {
 	needRoot(t) // only root can make devices
 	t.Parallel()

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// A link of the image leads a mount to a directory whose name criu reads as the end of
-// one mount and the source of another (CVE-2026-119101 of runc): restore must not give
-// the container a directory of the host's that its config.json does not name.
+// A link of the image leads a mount to a directory whose name criu parses as the end of one mount
+// and the source of another (CVE-2026-119101 of runc). restore must not give the container a
+// directory of the host that its config.json does not name.
 func TestRestoreThroughLinks(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {

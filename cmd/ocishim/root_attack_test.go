@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Root calls ocishim for a container whose state is a user's, and so becomes that user. What
-// the container then runs has nothing of root's: no key of its session, no signal that it
-// blocked, no variable, no descriptor; and the profile hpc is refused, as it is for root.
+// Root calls ocishim for a container whose state is a user's, and so becomes that user. What the
+// container runs gets nothing from root: no session key, no blocked signal, no variable, no
+// descriptor. The profile hpc is refused, as it is for root.
 func TestNothingOfRootReachesUser(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -52,13 +52,13 @@ func TestNothingOfRootReachesUser(t *testing.T) {
 	}
 }
 
-// withRootsSurroundings calls ocishim from a thread with a key, a blocked signal and an
-// open file, and with a variable.
+// withRootsSurroundings calls ocishim from a thread with a key, a blocked signal, an open file, and
+// a variable.
 func withRootsSurroundings(t *testing.T, args ...string) string {
 	t.Helper()
 	output := make(chan string)
 	go func() {
-		runtime.LockOSThread() // for good: what is done to this thread ends with it
+		runtime.LockOSThread() // for good: the thread's changes end with it
 		_, err := unix.KeyctlJoinSessionKeyring("session-of-root")
 		if err == nil {
 			_, err = unix.AddKey("user", "key-of-root", []byte(secret), unix.KEY_SPEC_SESSION_KEYRING)

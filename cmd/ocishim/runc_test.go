@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// optionsOfRunc reads runc's options from its own source, by verb; the global ones are
-// under "". The module that libcontainer comes from is all of runc, of the same version.
+// optionsOfRunc reads runc's options from its source, by verb; the global ones are under "". The
+// module that libcontainer comes from contains all of runc, of the same version.
 func optionsOfRunc(t *testing.T) map[string][]string {
 	t.Helper()
 	if os.Getenv("OCISHIM_TEST_FIXTURE") != "" {
@@ -51,7 +51,7 @@ func optionsOfRunc(t *testing.T) map[string][]string {
 	return all
 }
 
-// selected is NAME of an expression x.NAME.
+// selected returns NAME of an expression x.NAME.
 func selected(e ast.Expr) string {
 	if s, ok := e.(*ast.SelectorExpr); ok {
 		return s.Sel.Name
@@ -59,7 +59,7 @@ func selected(e ast.Expr) string {
 	return ""
 }
 
-// field is what the literal says of the field, nil when it says nothing.
+// field returns the value of a field in the literal, nil if it has none.
 func field(l *ast.CompositeLit, name string) ast.Expr {
 	for _, e := range l.Elts {
 		if pair, ok := e.(*ast.KeyValueExpr); ok {
@@ -71,7 +71,7 @@ func field(l *ast.CompositeLit, name string) ast.Expr {
 	return nil
 }
 
-// text is the string of a literal.
+// text returns the string in a literal.
 func text(e ast.Expr) string {
 	literal, ok := e.(*ast.BasicLit)
 	if !ok {
@@ -81,7 +81,8 @@ func text(e ast.Expr) string {
 	return s
 }
 
-// flagNames lists the names in a list of flags, of which each has one or more, with commas.
+// flagNames lists the names in a list of flags, each of which has one or more names separated by
+// commas.
 func flagNames(list ast.Expr) []string {
 	l, ok := list.(*ast.CompositeLit)
 	if !ok {

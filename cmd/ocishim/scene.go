@@ -17,8 +17,8 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// readRequest collects what is asked for: by the bundle's annotations, by the job of a
-// task, and by options, which override both.
+// readRequest collects what is asked for: by the bundle's annotations, by the job of a task, and by
+// options, which override both.
 func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step bool) (request.Request, error) {
 	var jobEnv []string
 	if step {
@@ -48,8 +48,8 @@ func readCwd(c *cli.Context, t *target) (string, error) {
 	return cwd, nil
 }
 
-// readScene looks around: at the site's configuration, this machine, and the caller.
-// cacheDir keeps what is found out about the machine.
+// readScene collects the site's configuration and the properties of this host and the caller.
+// cacheDir is where findings about the host are kept.
 func readScene(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir string) (plan.Scene, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
@@ -78,8 +78,8 @@ func terminal() string {
 	return name
 }
 
-// workdir is the job's working directory: our own, or where Slurm has put us into the
-// bundle's, what it was when the job was submitted.
+// workdir returns the job's working directory: our own or, if Slurm has started us in the bundle,
+// the one that the job was submitted with.
 func workdir(b *bundle.Bundle, t *target) string {
 	dir, err := os.Getwd()
 	spool := t.isStep && dir == filepath.Dir(b.Dir)

@@ -17,17 +17,17 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs testdata/script. Beside what testscript(1) has, scripts find
+// TestScripts runs testdata/script. In addition to testscript(1), scripts have
 //
-//	$PROGRAM  the path of ocishim, which is in the $PATH, too
+//	$PROGRAM  the path of ocishim, which is also in the $PATH
 //	$KERNEL   the path of testdata/kernel
 //	$STATE  a state root, not yet made, that must be empty again at the end
 //	$ID     an id for a container that no other script uses
 //	$JOB    the same for the number of a Slurm job
 //	$NAME   the name of the user who runs the script, $ID_OF_USER the number
 //	$ROOTFS the root filesystem of the bundles that `bundle` makes
-//	$LIMIT  seconds in which anything ends here, unless it hangs
-//	$QUIET  seconds in which what would happen at once has happened
+//	$LIMIT  seconds within which anything ends here, unless it hangs
+//	$QUIET  seconds after which anything that happens at once has happened
 //	[root]  the condition that the user is root
 //	[overlay] the condition that users can mount an overlay (Linux 5.11)
 //	[gcc]   that there is a C compiler
@@ -46,8 +46,8 @@ func TestScripts(t *testing.T) {
 	runScripts(t, files, setUpScript)
 }
 
-// differsByUser says of a script whether it expects something else as root. The others are
-// run by TestAsUser alone, where not all is asked for.
+// differsByUser reports whether a script expects something else as root. In the short selection
+// TestAsUser alone runs the others.
 func differsByUser(t *testing.T, file string) bool {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -57,8 +57,8 @@ func differsByUser(t *testing.T, file string) bool {
 	return strings.Contains(string(text), "[root]") || strings.Contains(string(text), "[!root]")
 }
 
-// runScripts runs each file as a test with a time of its own: testscript has one deadline
-// for all, which would run while a script waits for its turn.
+// runScripts runs each file as a separate test: testscript has one deadline for all, which would
+// run while a script waits for its turn.
 func runScripts(t *testing.T, files []string, setUp func(*testscript.Env) error) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
@@ -75,16 +75,16 @@ func runScripts(t *testing.T, files []string, setUp func(*testscript.Env) error)
 	}
 }
 
-// A scriptTest is a test that is one script.
+// A scriptTest is a test of a single script.
 type scriptTest struct{ *testing.T }
 
-// Run runs the script, of which there is one, as the test itself.
+// Run runs the only script as the test itself.
 func (s scriptTest) Run(_ string, script func(testscript.T)) { script(s) }
 
-// Parallel does nothing: the test has called it.
+// Parallel does nothing: the test has already called it.
 func (s scriptTest) Parallel() {}
 
-// Verbose is asked by testscript.
+// Verbose answers testscript.
 func (s scriptTest) Verbose() bool { return testing.Verbose() }
 
 func scriptCondition(name string) (bool, error) {
@@ -104,8 +104,8 @@ func scriptCondition(name string) (bool, error) {
 	return false, fmt.Errorf("unknown condition %q", name)
 }
 
-// works tells whether the machine can do that; on CI it must, so that nothing is left out
-// there unnoticed.
+// works reports whether the machine can run the command. On CI it must succeed, so that no test is
+// silently skipped there.
 func works(name string, args ...string) (bool, error) {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil && os.Getenv("CI") != "" {
@@ -114,8 +114,8 @@ func works(name string, args ...string) (bool, error) {
 	return err == nil, nil
 }
 
-// serial numbers scripts: containers of the same name would share a cgroup
-// when root makes them, wherever their state is.
+// serial numbers the scripts: containers of the same name would share a cgroup when root makes
+// them, wherever their state is.
 var serial atomic.Int32
 
 func setUpScript(env *testscript.Env) error {
@@ -150,8 +150,8 @@ func setUpScript(env *testscript.Env) error {
 	return nil
 }
 
-// checkNothingLeft fails the test when there is an entry in the state root, or
-// a process with the mark in its environment, and removes them.
+// checkNothingLeft fails the test if the state root has an entry, or a process has the mark in its
+// environment, and removes them.
 func checkNothingLeft(t testing.TB, state, mark string) {
 	t.Helper()
 	var left []string
@@ -167,7 +167,7 @@ func checkNothingLeft(t testing.TB, state, mark string) {
 	}
 }
 
-// namesIn lists what the directory holds, nothing when there is none.
+// namesIn lists what the directory contains, nothing if it does not exist.
 func namesIn(dir string) []string {
 	entries, _ := os.ReadDir(dir)
 	var names []string
@@ -192,5 +192,5 @@ func processesWith(entry string) []string {
 	return found
 }
 
-// wait calls done until it is true, or the time is up that the limit is here.
+// wait calls done until it returns true, or until the limit is over, scaled to this machine.
 func wait(limit time.Duration, done func() bool) bool { return pace.Until(limit, done) }

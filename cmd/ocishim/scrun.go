@@ -20,7 +20,8 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// becomeScrun runs what scrun calls this program for, and exits; else it returns.
+// becomeScrun runs this program as scrun's anchor or launcher, if it was started so, and exits;
+// otherwise it returns.
 func becomeScrun(args []string) {
 	switch {
 	case len(args) == 3 && args[1] == scrun.AnchorVerb:
@@ -30,8 +31,8 @@ func becomeScrun(args []string) {
 	}
 }
 
-// calledAsScrun tells whether the verbs are to be carried out by Slurm: by the
-// program's name, or by --slurm before the verb.
+// calledAsScrun reports whether Slurm is to carry out the verbs: by the program's name, or by
+// --slurm before the verb.
 func calledAsScrun(app *cli.App, args []string) bool {
 	if filepath.Base(args[0]) == "scrun" {
 		return true
@@ -51,7 +52,7 @@ func makeScrun(app *cli.App, inv *invocation) {
 	app.Flags = append(
 		app.Flags,
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "same as --log-level=debug"},
-		&cli.StringFlag{Name: "slurm-conf", Aliases: []string{"f"}, Usage: "`FILE` that Slurm's commands read in place of slurm.conf"},
+		&cli.StringFlag{Name: "slurm-conf", Aliases: []string{"f"}, Usage: "`FILE` that Slurm's commands read instead of slurm.conf"},
 	)
 	app.Commands = []*cli.Command{
 		scrunCreateCommand(), scrunRunCommand(inv),
@@ -60,7 +61,7 @@ func makeScrun(app *cli.App, inv *invocation) {
 		scrunKillCommand(), scrunDeleteCommand(),
 		scrunExecCommand(inv), scrunPsCommand(),
 		scrunVerb("pause", "suspend a container's job, or stop the processes of its step", func(_ *cli.Context, c *scrun.Container) error { return c.Pause() }),
-		scrunVerb("resume", "let a paused container go on", func(_ *cli.Context, c *scrun.Container) error { return c.Resume() }),
+		scrunVerb("resume", "let a paused container continue", func(_ *cli.Context, c *scrun.Container) error { return c.Resume() }),
 		scrunUpdateCommand(),
 		scrunListCommand(), scrunFeaturesCommand(),
 	}
@@ -69,13 +70,13 @@ func makeScrun(app *cli.App, inv *invocation) {
 	}
 }
 
-const scrunDescription = `Called as scrun, or with --slurm, ocishim carries out the verbs by Slurm: the
-container's process runs in a job, on a compute node, by that node's oci.conf.
-SCRUN_* variables of the caller and of the container, annotations
-org.ocishim.slurm.OPTION and the key scrun.options of the configuration say
-what is asked of Slurm; in a job, by SLURM_JOB_ID, that job is used.`
+const scrunDescription = `Called as scrun, or with --slurm, ocishim carries out the verbs through Slurm:
+the container's process runs in a job, on a compute node, under the oci.conf of
+that compute node. What it asks of Slurm comes from SCRUN_* variables of the
+caller and of the container, from annotations org.ocishim.slurm.OPTION, and from
+scrun.options of the configuration. With SLURM_JOB_ID, that job is used.`
 
-// scrunVerb is a verb that takes the ID of a container and nothing else.
+// scrunVerb returns a verb that takes the ID of a container and nothing else.
 func scrunVerb(name, usage string, do func(*cli.Context, *scrun.Container) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "ID",
@@ -118,15 +119,15 @@ func scrunRunCommand(inv *invocation) *cli.Command {
 	}
 }
 
-// scrunLaunchFlags are those of create and run.
+// scrunLaunchFlags returns the flags of create and run.
 func scrunLaunchFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` of the bundle"},
-		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that takes the terminal's master"},
+		&cli.StringFlag{Name: "console-socket", Usage: "unix socket at `PATH` that receives the terminal's master"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the container's anchor to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "accepted and ignored"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "accepted and ignored"},
-		&cli.IntFlag{Name: "preserve-fds", Usage: "accepted and ignored: no descriptor reaches another machine"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "accepted and ignored: descriptors cannot be passed to another host"},
 	}
 }
 
@@ -134,7 +135,7 @@ func scrunLaunchFlags() []cli.Flag {
 func readScrunLaunch(c *cli.Context) (*scrun.Store, *bundle.Bundle, scrun.Options, error) {
 	var options scrun.Options
 	if c.Args().Len() != 1 {
-		return nil, nil, options, usageError{fmt.Errorf("%s takes one argument, the container's ID, not %d", c.Command.Name, c.Args().Len())}
+		return nil, nil, options, usageError{fmt.Errorf("%s takes one argument, the container's ID, got %d", c.Command.Name, c.Args().Len())}
 	}
 	id := c.Args().First()
 	if err := entry.CheckID(id); err != nil {
@@ -189,7 +190,7 @@ func scrunOptions(c *cli.Context) (scrun.Options, error) {
 	return o, err
 }
 
-// scrunSite is what the site has decided.
+// scrunSite returns what the site has decided.
 func scrunSite(c *cli.Context) (scrun.Site, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
@@ -207,7 +208,7 @@ func scrunSite(c *cli.Context) (scrun.Site, error) {
 	}, nil
 }
 
-// scrunHost is who runs Slurm's commands.
+// scrunHost describes who runs Slurm's commands.
 func scrunHost(c *cli.Context) (scrun.Host, error) {
 	h, err := scrun.NewHost(os.Environ())
 	if err != nil {
@@ -224,7 +225,7 @@ func scrunHost(c *cli.Context) (scrun.Host, error) {
 	return h, nil
 }
 
-// scrunRoots are where the state may lie, likeliest first.
+// scrunRoots lists the directories that may hold the state, likeliest first.
 func scrunRoots(c *cli.Context, h scrun.Host) []string {
 	if root := c.String("root"); root != "" {
 		return []string{root}
@@ -236,10 +237,10 @@ func scrunRoots(c *cli.Context, h scrun.Host) []string {
 	return roots
 }
 
-// scrunContainer is the container that the first of at most `most` arguments names.
+// scrunContainer finds the container that the first of at most `most` arguments names.
 func scrunContainer(c *cli.Context, most int) (*scrun.Container, error) {
 	if n := c.Args().Len(); n == 0 || most > 0 && n > most {
-		return nil, usageError{fmt.Errorf("%s takes %s, not %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
+		return nil, usageError{fmt.Errorf("%s takes %s, got %d arguments", c.Command.Name, c.Command.ArgsUsage, n)}
 	}
 	if err := entry.CheckID(c.Args().First()); err != nil {
 		return nil, err
@@ -259,10 +260,10 @@ func scrunState(_ *cli.Context, c *scrun.Container) error {
 
 func scrunKillCommand() *cli.Command {
 	return &cli.Command{
-		Name: "kill", Usage: "send a signal to a container's process on its node", ArgsUsage: "ID [SIGNAL]",
+		Name: "kill", Usage: "send a signal to a container's process on its compute node", ArgsUsage: "ID [SIGNAL]",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "a container that has ended is no error"},
-			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "`SIGNAL` by name or number, TERM without one"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "a container that has ended is not an error"},
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "`SIGNAL` by name or number (default: TERM)"},
 		},
 		Action: func(c *cli.Context) error {
 			name := "TERM"
@@ -292,7 +293,7 @@ func scrunDeleteCommand() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "end a container's step and job, and remove it", ArgsUsage: "ID",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first when it runs; an unknown ID is no error"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first if it runs; an unknown ID is not an error"},
 		},
 		Action: func(c *cli.Context) error {
 			container, err := scrunContainer(c, 1)

@@ -16,7 +16,7 @@ import (
 func scrunExecCommand(inv *invocation) *cli.Command {
 	command := execCommand(inv)
 	command.Usage = "run a further process in a container, or beside it with its root and mounts"
-	command.Description = "The process is a step of the container's job that overlaps it; in the container by scrun.enter. " + command.Description
+	command.Description = "The process runs as an overlapping step of the container's job; scrun.enter puts it into the container.\n" + command.Description
 	command.Action = func(c *cli.Context) error {
 		container, err := scrunContainer(c, 0)
 		if err != nil {
@@ -41,7 +41,7 @@ func scrunExecCommand(inv *invocation) *cli.Command {
 
 func scrunPsCommand() *cli.Command {
 	command := psCommand()
-	command.Description = "As JSON the pid of its anchor, the one process on this machine; as a table ps(1) of its nodes."
+	command.Description = "As JSON: the pid of its anchor, the only process on this host. As a table: ps(1) on its compute nodes."
 	command.Action = func(c *cli.Context) error {
 		container, err := scrunContainer(c, 0)
 		if err != nil {
@@ -73,7 +73,7 @@ func scrunUpdateCommand() *cli.Command {
 		Name: "update", Usage: "change the time limit of a container's job", ArgsUsage: "ID",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "time", Usage: "`LIMIT` as scontrol(1) writes it"},
-			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE` with limits as JSON, - for stdin: any that is set is an error, Slurm cannot change it"},
+			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE` with limits as JSON, - for stdin; any limit that is set is an error, as Slurm cannot change it"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NumFlags() == 0 {
@@ -96,7 +96,7 @@ func scrunUpdateCommand() *cli.Command {
 	}
 }
 
-// checkUnchanged wants limits that ask for nothing.
+// checkUnchanged accepts only limits that change nothing.
 func checkUnchanged(path string) error {
 	in := io.Reader(os.Stdin)
 	if path != "-" {
@@ -112,7 +112,7 @@ func checkUnchanged(path string) error {
 		return fmt.Errorf("read limits: %w", err)
 	}
 	if !scrun.Unchanged(limits) {
-		return fmt.Errorf("%w: limits of a job that runs cannot be changed", scrun.ErrUnsupported)
+		return fmt.Errorf("%w: limits of a running job cannot be changed", scrun.ErrUnsupported)
 	}
 	return nil
 }

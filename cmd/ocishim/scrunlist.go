@@ -45,13 +45,13 @@ func scrunStates(c *cli.Context) ([]entry.State, error) {
 	return states, nil
 }
 
-// scrunFeaturesCommand answers what can be said without the node: which versions
-// of the specification are read.
+// scrunFeaturesCommand prints what can be said without the compute node: the versions of the
+// specification that are supported.
 func scrunFeaturesCommand() *cli.Command {
 	command := featuresCommand()
 	command.Action = func(c *cli.Context) error {
 		if c.Args().Present() {
-			return usageError{fmt.Errorf("features takes no argument, not %q", c.Args().First())}
+			return usageError{fmt.Errorf("features takes no argument, got %q", c.Args().First())}
 		}
 		return printJSON(features.Features{
 			OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,

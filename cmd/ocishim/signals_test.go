@@ -34,7 +34,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// startRun starts `ocishim run` of the command and waits until it says ready. Its processes
+// startRun starts `ocishim run` with the command and waits until that prints ready. Its processes
 // have the mark in their environment.
 func startRun(t *testing.T, id string, env string, command ...string) (cmd *exec.Cmd, out *output, mark string) {
 	t.Helper()
@@ -57,12 +57,10 @@ func startRun(t *testing.T, id string, env string, command ...string) (cmd *exec
 	return cmd, out, mark
 }
 
-// counter is a shell script that counts the signals it gets, one after the other, and
-// says how many there were at TERM.
+// counter is a shell script that counts its signals one by one, and prints their number at TERM.
 const counter = `n=0; trap 'n=$((n+1)); echo signal $n' USR1; trap 'echo got $n; exit 9' TERM; echo ready; while :; do sleep 0.02; done`
 
-// A signal that the caller gets reaches the application once, in a Slurm task
-// as in any other container.
+// A signal to the caller reaches the application once, in a Slurm task as in any other container.
 func TestSignalsAreForwardedOnce(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds(t) {
@@ -73,7 +71,7 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 				if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 					t.Fatal(err)
 				}
-				// One that comes before the last one is handled the kernel merges with it.
+				// The kernel merges a signal with one that is not yet handled.
 				if !wait(15*time.Second, func() bool { return strings.Contains(out.String(), fmt.Sprintf("signal %d\n", i+1)) }) {
 					t.Fatalf("signal %d does not arrive: %q", i+1, out)
 				}
@@ -89,8 +87,7 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 	}
 }
 
-// A signal that comes while the container is being made is not lost, and ends
-// nothing of ours.
+// A signal that arrives while the container is being made is not lost, and ends nothing of ours.
 func TestEarlySignal(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
@@ -109,7 +106,7 @@ func TestEarlySignal(t *testing.T) {
 		go func() { status <- cmd.Wait() }()
 		select {
 		case err := <-status:
-			// 1000: the signal itself, before there was anything to tell.
+			// 1000: the signal itself, before there was a process to pass it to.
 			if got := statusOf(err); got != 143 && got != 1000 {
 				t.Errorf("round %d: %v, want 143", round, err)
 			}
@@ -119,11 +116,11 @@ func TestEarlySignal(t *testing.T) {
 		}
 		_ = ocishim("--root", state, "delete", "--force", id).Run()
 	}
-	_ = ocishim("--root", state, "list").Run() // sweeps what a killed one has left half made
+	_ = ocishim("--root", state, "list").Run() // removes what a killed one has left
 	checkNothingLeft(t, state, "TEST_OF_STATE="+state)
 }
 
-// A kind of container: a Slurm task's, or an engine's.
+// A kind is a kind of container: a Slurm task's, or an engine's.
 type kind struct {
 	name, env string
 	id        func() string
@@ -140,8 +137,8 @@ func kinds(t *testing.T) []kind {
 	}
 }
 
-// Without a handler TERM ends a Slurm task. In an engine's container process 1
-// does not hear it, as with runc; KILL it does.
+// TERM ends a Slurm task without a handler. In an engine's container process 1 ignores it, as with
+// runc, but not KILL.
 func TestDefaultAction(t *testing.T) {
 	t.Parallel()
 	for _, kind := range kinds(t) {

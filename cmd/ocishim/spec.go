@@ -16,10 +16,10 @@ import (
 func specCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "spec",
-		Usage: "write a config.json to begin with",
+		Usage: "write a config.json to start from",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "`DIR` to write it to"},
-			&cli.BoolFlag{Name: "rootless", Usage: "for the user who calls, with a user namespace"},
+			&cli.BoolFlag{Name: "rootless", Usage: "for the calling user, with a user namespace"},
 		},
 		Action: writeSpec,
 	}
@@ -27,7 +27,7 @@ func specCommand() *cli.Command {
 
 func writeSpec(c *cli.Context) error {
 	if c.Args().Present() {
-		return usageError{fmt.Errorf("spec takes no argument, not %q", c.Args().First())}
+		return usageError{fmt.Errorf("spec takes no argument, got %q", c.Args().First())}
 	}
 	data, err := json.MarshalIndent(runtime.ExampleSpec(c.Bool("rootless")), "", "\t")
 	if err != nil {

@@ -24,11 +24,11 @@ func stateCommand() *cli.Command {
 		Name:      "state",
 		Usage:     "print the state of a container as one JSON object",
 		ArgsUsage: "ID",
-		Description: "Nothing else is ever printed on success: Slurm reads stdout and stderr as one.\n" +
-			"Task -1 in the ID of a Slurm task stands for all tasks of the step on this node.",
+		Description: "On success nothing else is printed, since Slurm reads stdout and stderr together.\n" +
+			"Task -1 in the ID of a Slurm task means all tasks of the step on this host.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "edits", Usage: "print what was changed in the bundle's configuration instead, as a JSON array"},
-			&cli.BoolFlag{Name: "missing-ok", Usage: "print {} for a container that does not exist, instead of an error: for RunTimeQuery of oci.conf"},
+			&cli.BoolFlag{Name: "edits", Usage: "print instead what was changed in the bundle's configuration, as a JSON array"},
+			&cli.BoolFlag{Name: "missing-ok", Usage: "print {} for a container that does not exist, instead of an error (for RunTimeQuery of oci.conf)"},
 		},
 		Action: showState,
 	}
@@ -40,9 +40,9 @@ func showState(c *cli.Context) error {
 	}
 	t, found, err := findAsOwner(c, 1)
 	switch {
-	// Slurm prints what it cannot read as a state into the job's output, after the error
-	// of the run that left none. From an object without a status it concludes the same,
-	// that there is nothing to kill or to delete, and is silent.
+	// Slurm prints anything it cannot read as a state into the job's output, after the error of the
+	// run that left no state. An object without a status tells Slurm the same, that there is
+	// nothing to kill or delete, without a message.
 	case c.Bool("missing-ok") && errors.Is(err, entry.ErrNotFound):
 		return printJSON(struct{}{})
 	case err != nil:
@@ -53,8 +53,8 @@ func showState(c *cli.Context) error {
 	return printJSON(stateOf(t, found))
 }
 
-// stateOf is the state of the one container, or the common one of all tasks of
-// a step: running while any runs, stopped when all are.
+// stateOf returns the state of the one container, or the common state of all tasks of a step:
+// running if any of them runs, stopped if all have stopped.
 func stateOf(t *target, found []*runtime.Container) entry.State {
 	rank := map[entry.Status]int{entry.Stopped: 0, entry.Creating: 1, entry.Created: 2, entry.Paused: 3, entry.Running: 4}
 	state := found[0].State()
@@ -70,8 +70,8 @@ func stateOf(t *target, found []*runtime.Container) entry.State {
 	return state
 }
 
-// printEdits prints the edits that were applied to the container's bundle, in
-// order, those of the launcher included.
+// printEdits prints the edits that were applied to the container's bundle, in order, including the
+// launcher's own.
 func printEdits(t *target, found []*runtime.Container) error {
 	if t.everyTask() {
 		return usageError{errors.New("--edits takes one task, not all of a step")}
@@ -90,7 +90,7 @@ func userName() string {
 	return strconv.Itoa(os.Geteuid())
 }
 
-// printJSON prints what is valid JSON whatever bytes there are in paths: see bundle.Marshal.
+// printJSON prints valid JSON whatever bytes paths contain: see bundle.Marshal.
 func printJSON(v any) error {
 	data, err := bundle.Marshal(v)
 	if err != nil {
@@ -105,7 +105,7 @@ func printJSON(v any) error {
 	return err
 }
 
-// printLine prints it as runc prints lists: as JSON in one line.
+// printLine prints JSON in one line, as runc prints lists.
 func printLine(v any) error {
 	data, err := bundle.Marshal(v)
 	if err != nil {
@@ -127,11 +127,11 @@ func listCommand() *cli.Command {
 	}
 }
 
-// list prints the containers that find finds.
+// list prints the containers that find returns.
 func list(find func(*cli.Context) ([]entry.State, error)) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {
-			return usageError{fmt.Errorf("list takes no argument, not %q", c.Args().First())}
+			return usageError{fmt.Errorf("list takes no argument, got %q", c.Args().First())}
 		}
 		states, err := find(c)
 		if err != nil {

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stepRounds are the numbers of tasks that are started at once, round by round: once as
-// many as a large node has processors, and where all is asked for some rounds more of few.
-// `make stress` asks for rounds of their own.
+// stepRounds are the numbers of tasks started at once, round by round. One round has a task for
+// each processor of a large host; the long selection adds rounds of a few tasks. `make stress` sets
+// its own rounds.
 func stepRounds() []int {
 	rounds, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_ROUNDS"))
 	tasks, terr := strconv.Atoi(os.Getenv("OCISHIM_TEST_TASKS"))
@@ -31,8 +31,8 @@ func stepRounds() []int {
 	return slices.Repeat([]int{tasks}, rounds)
 }
 
-// The tasks of a step that start at once are in one user namespace, whichever of
-// them is killed at whatever moment: those that live share it, and none is lost.
+// Tasks of a step that start at once are in one user namespace, whichever of them is killed at any
+// moment: the survivors share it, and none is lost.
 func TestStepNamespace(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {
@@ -74,7 +74,7 @@ func TestStepNamespace(t *testing.T) {
 	sweepAll(t, state)
 }
 
-// sweepAll has a further container sweep what was killed half made: a minute later.
+// sweepAll runs a further container, which removes what was killed half made: a minute later.
 func sweepAll(t *testing.T, state string) {
 	t.Helper()
 	for _, name := range namesIn(state) {
@@ -98,14 +98,14 @@ func checkOneNamespace(t *testing.T, round int, commands []*exec.Cmd) {
 		if !wait(time.Minute, func() bool {
 			stat, _ := os.ReadFile(proc + "/stat")
 			name, _ = os.Readlink(proc + "/ns/user")
-			// For a moment the first thread is dead while another one executes.
+			// While another thread executes, the first one is dead for a moment.
 			killed = strings.Contains(string(stat), ") Z ") && processEnded(cmd.Process.Pid)
 			return killed || name != "" && strings.Contains(string(stat), "(sleep)")
 		}) {
 			t.Errorf("round %d: a task does not start", round)
 		}
 		if killed {
-			// Nobody but the test kills: a task that ended otherwise was lost.
+			// Only the test kills: a task that ended otherwise was lost.
 			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != -1 {
 				t.Errorf("round %d: a task ended: %v", round, err)
 			}
@@ -122,14 +122,14 @@ func checkOneNamespace(t *testing.T, round int, commands []*exec.Cmd) {
 	}
 }
 
-// processEnded tells of a child whether it can be waited for.
+// processEnded reports whether a child can be waited for.
 func processEnded(pid int) bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	return err == nil && info.Signo != 0
 }
 
-// Other steps, and other jobs, have their own.
+// Other steps, and other jobs, have namespaces of their own.
 func TestStepsApart(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() == 0 {

@@ -18,19 +18,17 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// A target is what an ID on the command line stands for, and where its state
-// lies.
+// A target is what an ID on the command line stands for, and where its state is.
 type target struct {
 	id     string
-	isStep bool       // the ID is one of a Slurm task
+	isStep bool       // the ID names a Slurm task
 	step   slurm.Step // valid with isStep
 	values slurm.Values
-	roots  []string // where the state may lie, likeliest first
+	roots  []string // where the state may be, likeliest first
 }
 
-// readTargetAsOwner works out the target of the ID as given. It gives up root where
-// the state is a user's: from then on nothing that the user wrote can do more
-// than the user.
+// readTargetAsOwner works out the target of the given ID. If the state is a user's it gives up
+// root: from then on nothing that the user wrote can do more than the user.
 func readTargetAsOwner(c *cli.Context, given string, env slurm.Environment, b *bundle.Bundle) (*target, error) {
 	values := env.Values()
 	if b != nil {
@@ -51,8 +49,7 @@ func readTargetAsOwner(c *cli.Context, given string, env slurm.Environment, b *b
 	return t, t.becomeOwner(c)
 }
 
-// becomeOwner decides where the state lies, and becomes its owner where root
-// asks for a user's.
+// becomeOwner decides where the state is and, if root asks for a user's, becomes that user.
 func (t *target) becomeOwner(c *cli.Context) error {
 	if !c.IsSet("root") {
 		return t.becomeDefaultOwner()
@@ -105,8 +102,8 @@ func (t *target) becomeDefaultOwner() error {
 	return nil
 }
 
-// owner is the user whose state it is: of a Slurm task the one that its ID
-// names, when root asks, else the caller.
+// owner returns the user whose state it is: the user in the ID of a Slurm task if root asks,
+// otherwise the caller.
 func (t *target) owner() (uid, gid int, err error) {
 	if !t.isStep || !runtime.IsRoot() {
 		return os.Geteuid(), os.Getegid(), nil
@@ -114,8 +111,7 @@ func (t *target) owner() (uid, gid int, err error) {
 	return lookUp(t.step.UserNames())
 }
 
-// runtimeDir is $XDG_RUNTIME_DIR where it counts: not for root itself, as in
-// runc.
+// runtimeDir returns $XDG_RUNTIME_DIR where it counts: not for root itself, as in runc.
 func runtimeDir() string {
 	if runtime.IsRoot() {
 		return ""
@@ -126,8 +122,8 @@ func runtimeDir() string {
 // makeStore opens the store for a new container.
 func (t *target) makeStore() (*runtime.Store, error) { return runtime.MakeStore(t.roots...) }
 
-// containers finds the containers that the ID stands for: one, or all tasks of
-// a Slurm step on this node.
+// containers finds the containers that the ID stands for: one, or all tasks of a Slurm step on this
+// host.
 func (t *target) containers() ([]*runtime.Container, error) {
 	stores, err := runtime.OpenStores(t.roots...)
 	if errors.Is(err, entry.ErrNotFound) {
@@ -153,18 +149,16 @@ func (t *target) containers() ([]*runtime.Container, error) {
 	return nil, err
 }
 
-// everyTask tells whether the ID stands for all tasks of a step.
+// everyTask reports whether the ID stands for all tasks of a step.
 func (t *target) everyTask() bool { return t.isStep && t.step.Task == slurm.AllTasks }
 
-// expandPath replaces patterns in a path that is needed before anything else
-// is known.
+// expandPath replaces patterns in a path that is needed before anything else is known.
 func expandPath(path string) (string, error) {
 	return slurm.Expand(path, slurm.FromEnv(os.Environ()).Values())
 }
 
-// lookUp finds the first user that exists under one of the names, likeliest
-// first: in /etc/passwd, else by getent(1), since a static program cannot load
-// the site's name services.
+// lookUp finds the first user that exists under one of the names, likeliest first. It looks in
+// /etc/passwd and then asks getent(1), since a static program cannot load the site's name services.
 func lookUp(names []string) (uid, gid int, err error) {
 	for _, name := range names {
 		if u, err := user.Lookup(name); err == nil {
@@ -174,7 +168,7 @@ func lookUp(names []string) (uid, gid int, err error) {
 		cmd.Env = []string{"PATH=" + searchPath}
 		line, err := cmd.Output()
 		fields := strings.Split(strings.TrimSpace(string(line)), ":")
-		// getent takes a number for a uid; a name is meant.
+		// getent accepts a number as a uid, but a name is meant.
 		if err == nil && len(fields) >= 4 && fields[0] == name {
 			return ids(fields[2], fields[3])
 		}

@@ -28,8 +28,8 @@ type session struct {
 	screen bytes.Buffer
 }
 
-// openTerminal makes a terminal of 33 lines and 99 columns and returns its
-// master, and the end that a program uses.
+// openTerminal makes a terminal of 33 lines and 99 columns. It returns the master and the end that
+// a program uses.
 func openTerminal(t *testing.T) (console.Console, *os.File) {
 	t.Helper()
 	master, path, err := console.NewPty()
@@ -76,7 +76,7 @@ func (s *session) read() {
 	}
 }
 
-// send types the text, and begins a new screen.
+// send types the text, and clears the screen for what follows.
 func (s *session) send(text string) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -101,8 +101,8 @@ func (s *session) expect(text string) {
 	}
 }
 
-// interrupt types Ctrl-C until the prompt is back: a shell under load has been
-// seen to let one pass that comes just when it begins a command.
+// interrupt types Ctrl-C until the prompt is back: under load a shell has been seen to miss one
+// that came just as it began a command.
 func (s *session) interrupt() {
 	s.t.Helper()
 	for range 5 {
@@ -154,7 +154,7 @@ func terminalBundle(t *testing.T, command ...string) (dir, state string) {
 
 func uniqueID() string { return "test-" + strconv.Itoa(int(serial.Add(1))+1000*os.Getpid()) }
 
-// An interactive shell has all that it has without a container.
+// An interactive shell works as without a container.
 func TestInteractiveShell(t *testing.T) {
 	t.Parallel()
 	dir, state := terminalBundle(t, "bash", "--norc", "--noediting", "-i")
@@ -199,8 +199,8 @@ func TestInteractiveShell(t *testing.T) {
 	s.wantStatus(5)
 }
 
-// The caller's terminal is raw meanwhile, and as before afterwards, also when
-// the application was killed.
+// Meanwhile the caller's terminal is raw, and afterwards as before, even if the application was
+// killed.
 func TestTerminalIsRestored(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"exit 0", "kill -KILL $$; ulimit -s 256; f() { f; }; f"} {
@@ -225,7 +225,7 @@ func TestTerminalIsRestored(t *testing.T) {
 	}
 }
 
-// Without a terminal at our end process.terminal still gives one inside.
+// Without a terminal of ours, process.terminal still provides one inside.
 func TestTerminalInside(t *testing.T) {
 	t.Parallel()
 	dir, state := terminalBundle(t, "sh", "-c", "tty; cat; exit 4")
@@ -237,8 +237,8 @@ func TestTerminalInside(t *testing.T) {
 	}
 }
 
-// An engine takes the terminal's master from the console socket (runc's
-// terminals.md), and has it from create on.
+// An engine receives the terminal's master over the console socket (runc's terminals.md), and has
+// it from create on.
 func TestConsoleSocket(t *testing.T) {
 	t.Parallel()
 	dir, state := terminalBundle(t, "bash", "--norc", "--noediting", "-i")
@@ -278,7 +278,7 @@ func TestConsoleSocket(t *testing.T) {
 	run("delete", "--force", id)
 }
 
-// receiveMaster takes one connection and the descriptor that comes over it.
+// receiveMaster accepts one connection, and receives one descriptor over it.
 func receiveMaster(t *testing.T, listener *net.UnixListener) *os.File {
 	if err := listener.SetDeadline(pace.Deadline(15 * time.Second)); err != nil {
 		t.Error(err)
@@ -292,8 +292,8 @@ func receiveMaster(t *testing.T, listener *net.UnixListener) *os.File {
 	return receiveFile(t, conn)
 }
 
-// receiveFile takes the descriptor that comes over the connection; its name is the text
-// that comes with it.
+// receiveFile receives a descriptor over the connection, and names it after the text that comes
+// with it.
 func receiveFile(t *testing.T, conn *net.UnixConn) *os.File {
 	data, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := conn.ReadMsgUnix(data, oob)

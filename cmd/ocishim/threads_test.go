@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callersSlack is a timer slack that nobody has by default, in nanoseconds.
+// callersSlack is a timer slack, in nanoseconds, that is no default.
 const callersSlack = 123456
 
 // startWithSlack starts the command from a thread that has callersSlack.
@@ -22,7 +22,7 @@ func startWithSlack(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: no other goroutine is to have it
+		runtime.LockOSThread() // for good: no other goroutine may run on it
 		err := unix.Prctl(unix.PR_SET_TIMERSLACK, callersSlack, 0, 0, 0)
 		if err == nil {
 			err = cmd.Start()
@@ -34,8 +34,8 @@ func startWithSlack(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// Go's own threads wake up seldom. What a container runs, and a hook, has the timer
-// slack of the caller nevertheless, whichever way it came to be.
+// Go's own threads wake up seldom, by a large timer slack. What a container runs, and a hook,
+// nevertheless has the caller's timer slack, whatever started it.
 func TestTimerSlack(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"run", "create", "run in place"} {
@@ -79,7 +79,7 @@ func TestTimerSlack(t *testing.T) {
 	}
 }
 
-// expectSlack waits for the file, in which a process has noted its timer slack.
+// expectSlack waits for the file in which a process has written its timer slack.
 func expectSlack(t *testing.T, file string) {
 	t.Helper()
 	var got string

@@ -19,20 +19,20 @@ func updateCommand() *cli.Command {
 		Usage:     "change limits of a running container",
 		ArgsUsage: "ID",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE`, or - for stdin, with linux.resources of config.json; no other option counts then"},
+			&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "`FILE` with JSON like linux.resources in config.json, - for stdin; no other option then counts"},
 			&cli.StringFlag{Name: "memory", Usage: "`BYTES` of memory, also as 64m; -1 for no limit"},
-			&cli.StringFlag{Name: "memory-reservation", Usage: "`BYTES` that it gets even when memory is short"},
+			&cli.StringFlag{Name: "memory-reservation", Usage: "`BYTES` that it keeps even when memory is short"},
 			&cli.StringFlag{Name: "memory-swap", Usage: "`BYTES` of memory and swap; -1 for no limit"},
-			&cli.StringFlag{Name: "kernel-memory", Usage: "accepted and ignored, with a warning: gone from the kernel"},
-			&cli.StringFlag{Name: "kernel-memory-tcp", Usage: "accepted and ignored, with a warning: gone from the kernel"},
+			&cli.StringFlag{Name: "kernel-memory", Usage: "accepted and ignored, with a warning: the kernel no longer has it"},
+			&cli.StringFlag{Name: "kernel-memory-tcp", Usage: "accepted and ignored, with a warning: the kernel no longer has it"},
 			&cli.StringFlag{Name: "cpu-period", Usage: "length of a period, in `MICROSECONDS`"},
-			&cli.StringFlag{Name: "cpu-quota", Usage: "time that it may run in a period, in `MICROSECONDS`"},
-			&cli.StringFlag{Name: "cpu-burst", Usage: "time that it may save up, in `MICROSECONDS`"},
-			&cli.StringFlag{Name: "cpu-share", Usage: "`WEIGHT` against other containers"},
+			&cli.StringFlag{Name: "cpu-quota", Usage: "CPU time in each period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-burst", Usage: "CPU time that it may save up, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-share", Usage: "CPU `WEIGHT` against other containers"},
 			&cli.StringFlag{Name: "cpu-rt-period", Usage: "length of a realtime period, in `MICROSECONDS`"},
-			&cli.StringFlag{Name: "cpu-rt-runtime", Usage: "realtime in a period, in `MICROSECONDS`"},
-			&cli.StringFlag{Name: "cpu-idle", Usage: "1 to run only when nothing else does"},
-			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`LIST` of processors"},
+			&cli.StringFlag{Name: "cpu-rt-runtime", Usage: "realtime in each period, in `MICROSECONDS`"},
+			&cli.StringFlag{Name: "cpu-idle", Usage: "1 to run only when the CPUs are otherwise idle"},
+			&cli.StringFlag{Name: "cpuset-cpus", Usage: "`LIST` of CPUs"},
 			&cli.StringFlag{Name: "cpuset-mems", Usage: "`LIST` of memory nodes"},
 			&cli.StringFlag{Name: "blkio-weight", Usage: "`WEIGHT` of block I/O, 10 to 1000"},
 			&cli.StringFlag{Name: "pids-limit", Usage: "`NUMBER` of processes; -1 for no limit"},
@@ -88,7 +88,7 @@ func readResources(c *cli.Context) (*specs.LinuxResources, error) {
 	return r, nil
 }
 
-// resourcesFromOptions has only what was given: nothing else is to be changed.
+// resourcesFromOptions returns only the limits that were given: nothing else is to be changed.
 func resourcesFromOptions(c *cli.Context) (*specs.LinuxResources, error) {
 	r := &specs.LinuxResources{
 		Memory: new(specs.LinuxMemory), CPU: new(specs.LinuxCPU), BlockIO: new(specs.LinuxBlockIO), Pids: new(specs.LinuxPids),
@@ -112,13 +112,13 @@ func resourcesFromOptions(c *cli.Context) (*specs.LinuxResources, error) {
 	)
 }
 
-// What the value of an option is.
+// These words describe the values of options.
 const (
 	aSize   = "a number of bytes, such as 67108864 or 64m, or -1 for no limit"
 	aNumber = "a whole number"
 )
 
-// number reads an option that was given, and says what it is where it is not.
+// number reads an option if it was given. Its error says what the value must be.
 func number[T any](c *cli.Context, option string, to **T, read func(string) (T, error), what string) error {
 	text := c.String(option)
 	if text == "" {
@@ -140,7 +140,7 @@ func weight(s string) (uint16, error) {
 	return uint16(n), err
 }
 
-// size reads a number of bytes as Docker has it; -1 is no limit.
+// size reads a number of bytes in Docker's notation; -1 means no limit.
 func size(s string) (int64, error) {
 	if s == "-1" {
 		return -1, nil

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// updates are the options of update, in an order that the kernel takes, with the file of
-// the cgroup that shows each, by cgroup v1 and by v2, and what it says then.
+// updates are the options of update, in an order that the kernel accepts. With each come the cgroup
+// file that shows it and the content of that file, for cgroup v1 and v2.
 var updates = []struct{ option, v1, want, v2, want2 string }{
 	{"--memory=64m", "memory.limit_in_bytes", "67108864", "memory.max", "67108864"},
 	{"--memory-swap=96m", "memory.memsw.limit_in_bytes", "100663296", "memory.swap.max", "33554432"},
@@ -30,7 +30,7 @@ var updates = []struct{ option, v1, want, v2, want2 string }{
 	{"--pids-limit=-1", "pids.max", "max", "pids.max", "max"},
 }
 
-// Each option of update arrives in the container's cgroup.
+// Each option of update takes effect in the container's cgroup.
 func TestUpdateOptions(t *testing.T) {
 	t.Parallel()
 	pid, update := updated(t)
@@ -53,7 +53,7 @@ func TestUpdateOptions(t *testing.T) {
 			t.Errorf("%s: %s is %q, want %q", u.option, name, got, want)
 		}
 	}
-	// What the kernel refuses is told in its words, and changes nothing.
+	// A refusal by the kernel is reported in its words, and nothing changes.
 	if err := update("--cpuset-mems=99"); !strings.Contains(err, "cpuset.mems: ") {
 		t.Errorf("--cpuset-mems=99: %q", err)
 	}
@@ -64,8 +64,8 @@ func TestUpdateOptions(t *testing.T) {
 	}
 }
 
-// A container that runs only when nothing else does has no weight: whatever it had before
-// is in no later update's way, and it gets one when it is as others again.
+// A container that runs only when the CPUs are otherwise idle has no weight. A weight that it had
+// before does not disturb later updates, and it gets one when it is like others again.
 func TestUpdateIdle(t *testing.T) {
 	t.Parallel()
 	pid, update := updated(t)
@@ -106,8 +106,8 @@ func TestUpdateIdle(t *testing.T) {
 	}
 }
 
-// updated starts a container and returns its pid, and a function that calls update and
-// returns what that says.
+// updated starts a container. It returns the pid, and a function that calls update and returns what
+// that prints.
 func updated(t *testing.T) (string, func(options ...string) string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -125,7 +125,7 @@ func updated(t *testing.T) (string, func(options ...string) string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkNothingLeft(t, state, mark) })
-	// No pipe of the test's: the container would hold it.
+	// Not a pipe of the test, since the container would hold it.
 	if err := ocishim("--root", state, "create", "-b", dir, "--pid-file", filepath.Join(dir, "pid"), id).Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func updated(t *testing.T) (string, func(options ...string) string) {
 	}
 }
 
-// cgroupFile is the path of a file of the process's cgroup; empty where the kernel has none.
+// cgroupFile returns the path of a file of the process's cgroup; empty if the kernel lacks it.
 func cgroupFile(t *testing.T, pid, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("/proc", pid, "cgroup"))
@@ -159,7 +159,7 @@ func cgroupFile(t *testing.T, pid, name string) string {
 	return ""
 }
 
-// hasRealtime tells whether the cgroup above has realtime to give.
+// hasRealtime reports whether the cgroup above has realtime to give.
 func hasRealtime(path string) bool {
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "..", "cpu.rt_runtime_us"))
 	return err == nil && strings.TrimSpace(string(data)) != "0"

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Limits of single devices arrive in a running container's cgroup, one beside the other,
-// and those that an update does not name stay.
+// Limits of single devices take effect in a running container's cgroup independently, and those
+// that an update does not name stay.
 func TestUpdateBlockDevices(t *testing.T) {
 	t.Parallel()
 	pid, update := updated(t)
@@ -49,7 +49,7 @@ func TestUpdateBlockDevices(t *testing.T) {
 	}
 }
 
-// blockDevice is the number of a disk that has limits of its own.
+// blockDevice returns the number of a disk that can have limits of its own.
 func blockDevice(t *testing.T) string {
 	t.Helper()
 	disks, _ := filepath.Glob("/sys/block/*")

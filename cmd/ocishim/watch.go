@@ -17,9 +17,10 @@ import (
 	"github.com/ocishim/ocishim/runtime"
 )
 
-// Root does in a child what it does on the state of a user. Slurm waits for that without
-// end; and the user can have mounted a file system over the state that never answers (FUSE):
-// no signal ends a process that waits for one, not even SIGKILL, but its parent can leave.
+// Root works on the state of a user in a child process. Slurm waits for this work without a limit,
+// and the user may have mounted a file system over the state that never responds (FUSE). No signal
+// ends a process that waits for such a file system, not even SIGKILL, but its parent can stop
+// waiting.
 
 // watchedVariable marks the child.
 const watchedVariable = "_OCISHIM_WATCHED"
@@ -27,16 +28,17 @@ const watchedVariable = "_OCISHIM_WATCHED"
 // watchPatience is how long root waits for the child. No user may make that longer.
 const watchPatience = time.Minute
 
-// watchedVerbs are those by which Slurm, or root, cleans up after users.
+// watchedVerbs are the verbs with which Slurm, or root, cleans up after users.
 var watchedVerbs = []string{"state", "kill", "delete", "start", "pause", "resume", "ps", "update", "list"}
 
-// exitStatus is an error that says what this process is to exit with: all else is said.
+// exitStatus is an error that says only what this process is to exit with: everything else has been
+// reported.
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// callInWatchedChild does the call in a child where it is root's on what may be a user's, and returns
-// the child's exitStatus; nil where the call is to be done here.
+// callInWatchedChild makes the call in a child process if it is a call of root on what may be a
+// user's state, and returns the child's exitStatus. It returns nil if the call is to be made here.
 func callInWatchedChild(c *cli.Context) error {
 	if !runtime.IsRoot() || os.Getenv(watchedVariable) != "" || !slices.Contains(watchedVerbs, c.Args().First()) || !mayBeUsers(c) {
 		return nil
@@ -47,7 +49,8 @@ func callInWatchedChild(c *cli.Context) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), watchedVariable+"=1")
-	// Pipes of our own: whoever reads what we print waits until nobody has the other end.
+	// These pipes are our own: a program that reads our output waits until nobody holds the other
+	// end.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -60,15 +63,15 @@ func callInWatchedChild(c *cli.Context) error {
 		return statusOf(err)
 	case <-time.After(watchPatience):
 		_ = cmd.Process.Kill()
-		return fmt.Errorf("%w within %v: process %d, which works on it as the user, is left to its end",
+		return fmt.Errorf("%w within %v: process %d, which works on it as the user, is left behind",
 			errNoAnswer, watchPatience, cmd.Process.Pid)
 	}
 }
 
-// errNoAnswer says that nothing came of what root asked of a user's state.
+// errNoAnswer says that work on a user's state gave no result.
 var errNoAnswer = errors.New("the state of the user's containers gave no answer")
 
-// statusOf is what the child exited with; 1 where a signal ended it.
+// statusOf returns the child's exit status, or 1 if a signal ended it.
 func statusOf(err error) error {
 	var exit *exec.ExitError
 	switch {
@@ -80,7 +83,7 @@ func statusOf(err error) error {
 	return fmt.Errorf("work on the state of the user's containers: %w", err)
 }
 
-// mayBeUsers reports whether the call can come to look at files of a user's.
+// mayBeUsers reports whether the call may look at files of a user.
 func mayBeUsers(c *cli.Context) bool {
 	for _, arg := range c.Args().Tail() {
 		if _, err := slurm.ParseID(arg); err == nil || strings.Contains(arg, "%") {

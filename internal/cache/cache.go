@@ -1,6 +1,6 @@
-// Package cache keeps what was found out about a node or an image in files of the
-// user's state, for the next task. Whatever is wrong with such a file, or with writing
-// it, is as if there were none: what it held is found out anew.
+// Package cache keeps findings about a host or an image in files of the user's state, for the next
+// task. A file that is wrong or cannot be written counts as missing: its content is found out
+// again.
 package cache
 
 import (
@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	halfPrefix = ".ocishim-new-" // begins the names of what is being written
-	halfAge    = time.Minute     // after it nobody writes any more
+	halfPrefix = ".ocishim-new-" // begins the names of files that are being written
+	halfAge    = time.Minute     // after this time their writer is gone
 
-	// lockPatience is how long one waits for another who finds something out.
+	// lockPatience is how long a process waits for another that is finding something out.
 	lockPatience = time.Second
 )
 
-// ErrUnfit says that a file is none of ours: no regular one, too large, or one that
-// somebody else can have written.
+// ErrUnfit says that Write did not write the file: it is not a regular file, is too large, or could
+// have been written by another user.
 var ErrUnfit = errors.New("not written by us")
 
-// Read reads what Write wrote, if nobody but the caller can have written it, and it
-// has at most the given number of bytes.
+// Read returns what Write wrote, if nobody but the caller can have written it and it has at most
+// the given number of bytes.
 func Read(dir, name string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -45,8 +45,8 @@ func Read(dir, name string, most int64) ([]byte, error) {
 	return data[:n], err
 }
 
-// Write makes or replaces a file, by rename. Directory and what leads to it are made,
-// for the user alone; what somebody who was killed left half written there goes.
+// Write makes or replaces a file, by rename. It makes the directory and its parents, for the user
+// alone, and removes what a killed process has left half written there.
 func Write(dir, name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -78,8 +78,8 @@ func sweep(dir string) {
 	}
 }
 
-// Alone waits until nobody else holds the lock of that name, a second at most. The next
-// one may go on when it is released, or this process has ended.
+// Alone waits until nobody else holds the lock of that name, for at most a second. The lock ends
+// with release, or with this process.
 func Alone(dir, name string) (release func()) { return alone(dir, name, lockPatience) }
 
 func alone(dir, name string, patience time.Duration) (release func()) {

@@ -32,7 +32,7 @@ func TestReadAndWrite(t *testing.T) {
 	}
 }
 
-// What another may have written is not read, nor what could block.
+// Read refuses what another user may have written, and what could block.
 func TestReadUnfit(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"writable by others": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666)) },
@@ -50,7 +50,7 @@ func TestReadUnfit(t *testing.T) {
 	}
 }
 
-// What is left half written goes with the next file, unless somebody may be at it.
+// Writing the next file removes half-written ones, unless another process may still be writing.
 func TestHalves(t *testing.T) {
 	dir := t.TempDir()
 	now, old := filepath.Join(dir, halfPrefix+"now"), filepath.Join(dir, halfPrefix+"old")

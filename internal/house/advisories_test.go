@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// No advisory that we know of concerns what go.mod pins; and one that does is found.
+// No known advisory affects a version in go.mod; and one that does is found.
 func TestAdvisories(t *testing.T) {
 	if out, err := advisories(t, ""); err != nil {
 		t.Errorf("hack/advisories --pinned: %v\n%s", err, out)

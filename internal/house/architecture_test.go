@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestArchitecture holds the code to the table of docs/architecture.md: what a package
-// imports of ours is in its row, no more and no less, and every package has a row.
+// TestArchitecture compares the code with the table of docs/architecture.md: the packages of ours
+// that a package imports are exactly those in its row, and every package has a row.
 func TestArchitecture(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "architecture.md"))
 	if err != nil {
@@ -30,7 +30,7 @@ func TestArchitecture(t *testing.T) {
 // everything in the last column stands for any package of ours.
 const everything = "all"
 
-// readArchitecture reads the table of packages: for the name in the first column, in
+// readArchitecture reads the table of packages. It returns, by the name in the first column, in
 // backquotes, the names in the last one.
 func readArchitecture(text string) (map[string][]string, error) {
 	_, text, found := strings.Cut(text, "| package | owns | imports of ours |\n")
@@ -46,7 +46,7 @@ func readArchitecture(text string) (map[string][]string, error) {
 		columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
 		name := quoted.FindStringSubmatch(columns[0])
 		if name == nil {
-			continue // the rule below the head
+			continue // the rule below the table's header
 		}
 		if _, twice := rows[name[1]]; twice {
 			return nil, fmt.Errorf("%s has two rows", name[1])
@@ -69,8 +69,8 @@ func readArchitecture(text string) (map[string][]string, error) {
 	return rows, nil
 }
 
-// ownImports keeps what packages of ours import of ours; programs of tests and
-// benchmarks are not part of the house.
+// ownImports keeps the imports of our packages by our packages. Programs of tests and benchmarks do
+// not count.
 func ownImports(imports map[string][]string) map[string][]string {
 	own := map[string][]string{}
 	for pkg, all := range imports {
@@ -87,7 +87,7 @@ func ownImports(imports map[string][]string) map[string][]string {
 	return own
 }
 
-// againstArchitecture lists where the table and the code differ.
+// againstArchitecture lists the differences between the table and the code.
 func againstArchitecture(rows, imports map[string][]string) []string {
 	var wrong []string
 	for _, pkg := range slices.Sorted(maps.Keys(imports)) {
@@ -118,7 +118,7 @@ func againstArchitecture(rows, imports map[string][]string) []string {
 	return wrong
 }
 
-// The test of the test: each way to stray from a table is found.
+// The test of the test: it finds each kind of difference.
 func TestArchitectureBites(t *testing.T) {
 	const table = "# House\n\n| package | owns | imports of ours |\n|---|---|---|\n" +
 		"| `cmd/x` | everything, `bundle` too | all |\n| `bundle` | data | none |\n| `runtime` | life | `bundle`, `internal/gone` |\n| `old` | nothing | none |\n\n| `not` | in the table | none |\n"

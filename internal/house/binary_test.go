@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// The binary needs nothing of the host, and anybody who builds the same source,
-// wherever it lies, gets the same bytes.
+// The binary depends on nothing of the host, and builds of the same source give the same bytes, in
+// any directory.
 func TestBinaryIsStaticAndReproducible(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: it builds the binary twice")
@@ -41,7 +41,7 @@ func TestBinaryIsStaticAndReproducible(t *testing.T) {
 	}
 }
 
-// build copies the source to dir and returns the binary that make makes of it.
+// build copies the source to dir and returns the binary that make builds there.
 func build(t *testing.T, dir string) []byte {
 	t.Helper()
 	copySource(t, dir)
@@ -62,7 +62,7 @@ func build(t *testing.T, dir string) []byte {
 	return data
 }
 
-// copySource copies the repository without what is built or hidden.
+// copySource copies the repository without build results and hidden files.
 func copySource(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(moduleRoot, func(path string, e fs.DirEntry, err error) error {

@@ -9,21 +9,21 @@ import (
 	"testing"
 )
 
-// What callers want differently is a policy with a name (runtime/policy.go). A branch that
-// asks for the caller would decide all of them at once again, and hide which.
+// The differences between callers are policies with names (runtime/policy.go). A branch on the
+// caller would mix all of them again, and hide which one it means.
 func TestRuntimeDoesNotAskWhoCalls(t *testing.T) {
 	for _, f := range parseAll(t, moduleRoot) {
 		if f.test || f.dir != "runtime" && !strings.HasPrefix(f.dir, "runtime/") {
 			continue
 		}
 		for _, n := range callerQuestions(f.syntax) {
-			t.Errorf("%s: it asks whether Slurm calls: make what depends on that a value of runtime.Policies", f.at(n))
+			t.Errorf("%s: it asks whether Slurm calls: turn what depends on that into a value of runtime.Policies", f.at(n))
 		}
 	}
 }
 
-// callerQuestions finds what is named after Slurm or its steps and is true or false: by its
-// type, or by standing where a condition stands.
+// callerQuestions finds identifiers that are named after Slurm or its steps and are true or false,
+// by type or because they are used as a condition.
 func callerQuestions(syntax *ast.File) []ast.Node {
 	var found []ast.Node
 	ast.Inspect(syntax, func(n ast.Node) bool {
@@ -37,7 +37,8 @@ func callerQuestions(syntax *ast.File) []ast.Node {
 	return found
 }
 
-// declaredBools are the fields, variables and functions of type bool that the node declares.
+// declaredBools returns the fields, variables and functions of type bool that the syntax element
+// declares.
 func declaredBools(n ast.Node) []*ast.Ident {
 	switch n := n.(type) {
 	case *ast.Field:
@@ -56,7 +57,7 @@ func declaredBools(n ast.Node) []*ast.Ident {
 	return nil
 }
 
-// asked are the names that the node takes for true or false.
+// asked returns the identifiers that the syntax element uses as a condition.
 func asked(n ast.Node) []*ast.Ident {
 	var conditions []ast.Expr
 	switch n := n.(type) {
@@ -93,7 +94,7 @@ func isBool(e ast.Expr) bool {
 	return ok && name.Name == "bool"
 }
 
-// lastName is the name of a variable, field or function that is asked.
+// lastName returns the name of the variable, field or function in a condition.
 func lastName(e ast.Expr) *ast.Ident {
 	switch e := e.(type) {
 	case *ast.Ident:

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// moduleRoot is where go.mod lies, seen from this package.
+// moduleRoot is the directory of go.mod, relative to this package.
 var moduleRoot = filepath.Join("..", "..")
 
 // A file is one of our Go files.
@@ -25,7 +25,7 @@ type file struct {
 	syntax *ast.File
 }
 
-// at tells where in the file the node is.
+// at returns the file and line of a syntax element.
 func (f file) at(n ast.Node) string {
 	return fmt.Sprintf("%s:%d", f.name, f.set.Position(n.Pos()).Line)
 }
@@ -49,7 +49,7 @@ func parseAll(t *testing.T, root string) []file {
 			return nil
 		}
 		set := token.NewFileSet()
-		syntax, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		syntax, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func parseAll(t *testing.T, root string) []file {
 	return files
 }
 
-// A file fits a reader's head.
+// A reader can take in a whole file.
 func TestFilesAreShort(t *testing.T) {
 	const most = 400
 	for _, f := range parseAll(t, moduleRoot) {
@@ -75,9 +75,9 @@ func TestFilesAreShort(t *testing.T) {
 	}
 }
 
-// What runs before main costs every call, and cannot be tested or left out.
+// Code that runs before main costs every call, and can neither be tested nor left out.
 func TestNothingRunsBeforeMain(t *testing.T) {
-	// The one that must: a container's first process is this program, too.
+	// The exception: a container's first process is also this program.
 	allowed := filepath.Join("cmd", "ocishim", "main.go")
 	for _, f := range parseAll(t, moduleRoot) {
 		if f.test {
@@ -98,8 +98,8 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 	}
 }
 
-// regexpsIn finds the calls that compile a regexp when the declaration is
-// initialised: not those in a function that it only defines.
+// regexpsIn finds the calls that compile a regexp when the declaration is initialised, but not
+// those in a function that it only defines.
 func regexpsIn(decl *ast.GenDecl) []ast.Node {
 	var calls []ast.Node
 	ast.Inspect(decl, func(n ast.Node) bool {
@@ -119,8 +119,8 @@ func isSelector(s *ast.SelectorExpr, pkg string, names ...string) bool {
 	return ok && x.Name == pkg && slices.Contains(names, s.Sel.Name)
 }
 
-// The environment belongs to the command line; these packages get what they
-// need of it as an argument, so that root can work on a user's job.
+// Only the command line reads the environment. Other packages get what they need of it as an
+// argument, so that root can work on a user's job.
 func TestEnvironmentIsAnArgument(t *testing.T) {
 	packages := []string{"bundle", "internal/slurm", "internal/plan", "internal/request", "internal/slurminside", "internal/explain", "internal/config", "internal/host", "internal/linker", "internal/mpi", "gpu"}
 	for _, f := range parseAll(t, moduleRoot) {
@@ -137,7 +137,7 @@ func TestEnvironmentIsAnArgument(t *testing.T) {
 	}
 }
 
-// A name says what a thing is for.
+// A package's name says what it is for.
 func TestNamesSayWhat(t *testing.T) {
 	for _, f := range parseAll(t, moduleRoot) {
 		for _, part := range strings.Split(strings.TrimSuffix(f.name, ".go"), string(filepath.Separator)) {

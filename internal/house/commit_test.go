@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// --version has the commit of the source: from git, in what git archives, and nowhere else.
+// --version contains the commit of the source: from git, or from an archive that git made, and
+// otherwise nothing.
 func TestCommit(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Fatal("git is not here: ", err)
@@ -37,7 +38,7 @@ func TestCommit(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(want) {
 		t.Fatalf("HEAD is %q", want)
 	}
-	git(t, dir, "tag", "v1.0.0") // a name of it is not the commit
+	git(t, dir, "tag", "v1.0.0") // a tag is not the commit
 	if got := commitOf(t, dir); got != want {
 		t.Errorf("by git: %q, want %q", got, want)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Who calls a function of a library must see that the call may be the process's last.
+// A caller of a library function must be able to see that the call may be the process's last.
 func TestOnlyBecomingExits(t *testing.T) {
 	for _, f := range parseAll(t, moduleRoot) {
 		if f.test || f.syntax.Name.Name == "main" {

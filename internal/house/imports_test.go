@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// A ban says what a package may never import, directly or by another package of
-// ours, and why. A name that ends in /... stands for the package and all below
-// it. The package need not exist yet.
+// A ban says what a package may never import, directly or through another package of ours, and why.
+// A name that ends in /... stands for the package and all below it. The package need not exist yet.
 type ban struct {
 	pkg    string
 	never  []string
@@ -23,62 +22,62 @@ const (
 	cli          = "github.com/urfave/cli/..."
 )
 
-// bans has our packages by their directory and all others by import path.
+// bans name our packages by their directory and all others by import path.
 var bans = []ban{
 	{
 		"bundle",
 		[]string{"./...", "os/exec"},
-		"the domain: it knows the spec as data and nothing of who calls, so that every edit can be printed and compared",
+		"the domain: it knows the spec as data and not the caller, so that every edit can be printed and compared",
 	},
 	{
 		"runtime",
 		[]string{"./gpu/...", "./internal/slurm/...", cli},
-		"the life of a container does not depend on what is put into it, nor on who calls or how the command line is spelt",
+		"the lifecycle of a container depends neither on its contents, nor on the caller or the spelling of the command line",
 	},
 	{
 		"runtime/inplace",
 		[]string{libcontainer},
-		"it is there to do without: libcontainer alone costs more than the whole launch may",
+		"it exists to avoid libcontainer, which alone costs more than the whole launch may",
 	},
 	{
 		"runtime/mountpoints",
 		[]string{libcontainer, "./internal/process", "./internal/stateroot", cli},
-		"a bundle and a directory of ours decide what is made: whose container it is, and who launches it, does not count",
+		"only a bundle and a directory of ours decide what is made, not who owns or launches the container",
 	},
 	{
 		"gpu",
 		[]string{"./runtime/...", "os/exec"},
-		"what a node has is read from its files: no host helper runs, and a fake tree is enough for a test",
+		"it finds out what a host has from files: no helper of the host runs, and a fake tree is enough for a test",
 	},
 	{
 		"internal/host",
 		[]string{"./bundle/..."},
-		"a view of the node, for whoever wants one: what is made of it is the providers' business",
+		"a view of the host for any package: providers decide what to do with it",
 	},
 	{
 		"internal/linker",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/explain/...", "os/exec"},
-		"libraries are read, not asked: no ldd and no ldconfig runs on the host or in an image; and whose they are is for others",
+		"it reads libraries itself: no ldd and no ldconfig runs on the host or in an image; whose libraries they are is for other packages",
 	},
 	{
 		"internal/mpi",
 		[]string{"os/exec"},
-		"programs are read, not run: neither on the host nor in an image",
+		"it reads programs, and runs none: neither of the host nor of an image",
 	},
 	{
 		"internal/slurm",
 		[]string{"os/exec"},
-		"it reads what it is given, so that root can use it on a user's job",
+		"it reads only its arguments, so that root can use it on a user's job",
 	},
 	{
 		"internal/scrun",
 		[]string{"./runtime/..."},
-		"its containers run elsewhere: nothing of theirs is on this node",
+		"its containers run on other hosts, and have no files on this one",
 	},
 	{
 		"internal/entry",
 		[]string{"./runtime/...", "./internal/scrun/...", libcontainer, cli},
-		"what a directory of a container is, whoever runs the container",
+		"it defines a container's directory, for any package that runs containers",
 	},
 	{
 		"internal/image",
@@ -88,17 +87,17 @@ var bans = []ban{
 	{
 		"internal/config",
 		[]string{"./gpu/...", "./internal/mpi/...", "./internal/slurm/..."},
-		"policy judges edits, whoever made them",
+		"policy checks edits, whichever package made them",
 	},
 	{
 		"internal/explain",
 		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/slurm/...", "os/exec", cli},
-		"it explains edits, whoever made them",
+		"it explains edits, whichever package made them",
 	},
 	{
 		"internal/request",
 		[]string{"./runtime/...", "./gpu/...", "./internal/mpi/...", "./internal/plan/...", cli},
-		"a wish is data: it knows neither how it is spelt on a command line nor what comes of it",
+		"a request is data: it knows neither the spelling on a command line nor the consequences",
 	},
 	{
 		"internal/plan",
@@ -107,7 +106,7 @@ var bans = []ban{
 	},
 }
 
-// words is banned nowhere: it imports nothing of ours, and makes text fit for messages.
+// words is banned nowhere: it imports no package of ours, and prepares text for messages.
 const words = "./internal/text"
 
 func TestBans(t *testing.T) {
@@ -130,7 +129,7 @@ func TestOnlyRuntimeUsesLibcontainer(t *testing.T) {
 	}
 }
 
-// What is made for tests is not part of the program.
+// Test helpers are not part of the program.
 func TestOnlyTestsUsePace(t *testing.T) {
 	for pkg, imported := range importsOf(t, moduleRoot) {
 		if slices.Contains(imported, "./internal/pace") {
@@ -139,7 +138,7 @@ func TestOnlyTestsUsePace(t *testing.T) {
 	}
 }
 
-// broken lists the chains of imports by which the ban is broken.
+// broken lists the chains of imports that break the ban.
 func (b ban) broken(imports map[string][]string) []string {
 	var broken []string
 	seen := map[string]bool{}
@@ -166,8 +165,8 @@ func matches(path, pattern string) bool {
 	return path == parent || all && strings.HasPrefix(path, parent+"/")
 }
 
-// importsOf lists what each package of the module imports, without its tests.
-// Our own packages are named by their directory, as ./runtime.
+// importsOf lists what each package of the module imports, without its tests. Our own packages are
+// named by their directory, as ./runtime.
 func importsOf(t *testing.T, root string) map[string][]string {
 	t.Helper()
 	module := moduleName(t, root)
@@ -204,7 +203,7 @@ func moduleName(t *testing.T, root string) string {
 	return strings.TrimSpace(strings.TrimPrefix(line, "module"))
 }
 
-// A ban holds for a package that does not exist yet, and through another one.
+// A ban applies to a package that does not exist yet, and through another one.
 func TestBansBite(t *testing.T) {
 	imports := map[string][]string{
 		"bundle":        {"os", "./internal/new", words},

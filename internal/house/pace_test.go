@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What is too short on a slow machine fails there for no fault: tests wait for conditions,
-// by internal/pace.
+// A fixed time that is too short makes a test fail on a slow machine without a fault: tests wait
+// for conditions, by internal/pace.
 func TestTestsDoNotWaitForTime(t *testing.T) {
 	for _, f := range parseAll(t, moduleRoot) {
 		if !f.test || f.dir == filepath.Join("internal", "pace") {
@@ -36,7 +36,7 @@ func TestTestsDoNotWaitForTime(t *testing.T) {
 	}
 }
 
-// isFromNowOn finds time.Now().Add of a time to come.
+// isFromNowOn reports whether the call is time.Now().Add of a time in the future.
 func isFromNowOn(call *ast.CallExpr) bool {
 	add, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok || add.Sel.Name != "Add" || len(call.Args) != 1 {
@@ -62,10 +62,10 @@ func isFromNowOn(call *ast.CallExpr) bool {
 	return !past
 }
 
-// scriptWaits are a line of a script that only sleeps, and a literal limit.
+// scriptWaits match a line of a script that only sleeps, and a literal limit.
 var scriptWaits = []string{`(?m)^\s*(exec )?sleep [0-9.]+\s*$`, `\btimeout [0-9.]+ `}
 
-// The same of the scripts for testscript.
+// The same for scripts of testscript.
 func TestScriptsDoNotWaitForTime(t *testing.T) {
 	err := filepath.WalkDir(moduleRoot, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {

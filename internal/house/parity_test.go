@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// docs/parity.md names only tests of ours that there are.
+// docs/parity.md names only tests that exist here.
 func TestParityNamesTests(t *testing.T) {
 	names := regexp.MustCompile(`\b(Test[A-Z]\w+|\w+\.txtar)\b`)
 	there := testNames(t)
@@ -32,8 +32,8 @@ func TestParityNamesTests(t *testing.T) {
 	}
 }
 
-// Every test of the suite of the runc whose libcontainer this is is in docs/parity.md, in
-// its file's table, with a result of ours.
+// Every test in the suite of runc, in the version of our libcontainer, is in docs/parity.md, in the
+// table of its file, with a result of ours.
 func TestParityIsComplete(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/opencontainers/runc").Output()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Every test that docs/security.md names is there, in whatever package.
+// Every test that docs/security.md names exists, in some package.
 func TestSecurityNamesTests(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(moduleRoot, "docs", "security.md"))
 	if err != nil {
@@ -27,8 +27,8 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 }
 
-// testNames returns a function that reports whether there is a test of the name: a function,
-// or a script of the command line's.
+// testNames returns a function that reports whether there is a test of the name: a function, or a
+// script of the command line.
 func testNames(t *testing.T) func(string) bool {
 	t.Helper()
 	functions := map[string]bool{}

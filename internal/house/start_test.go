@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// An initialization is what a package does before main, as GODEBUG=inittrace=1
-// has it.
+// An initialization is what GODEBUG=inittrace=1 reports of a package: the work that it does before
+// main.
 type initialization struct {
 	pkg           string
 	bytes, allocs int
 }
 
-// Every container starts this program at least twice, and without root copies it
-// once: what its packages do before main is done each time. Counted is memory,
-// not time, which depends on the machine; the one goes with the other.
+// Every container starts this program at least twice, and without root copies it once, and each
+// time its packages initialize. The test counts memory, not time, which depends on the machine; the
+// two go together.
 func TestLittleHappensBeforeMain(t *testing.T) {
-	const mostBytes, mostAllocs = 16 << 10, 64 // of one package
+	const mostBytes, mostAllocs = 16 << 10, 64 // for one package
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skip("no make here")
 	}
@@ -52,7 +52,7 @@ func TestLittleHappensBeforeMain(t *testing.T) {
 	t.Logf("before main %d packages allocate %d bytes in %d pieces; the binary has %d bytes", len(all), sum.bytes, sum.allocs, info.Size())
 }
 
-// initializations lists what the binary's packages do when it starts.
+// initializations lists the initializations of the binary's packages.
 func initializations(t *testing.T, binary string) []initialization {
 	t.Helper()
 	var trace bytes.Buffer

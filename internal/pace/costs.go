@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Costs are what tests spend most of their time with, in the time of the clock on the
-// wall, so that what else runs on the machine counts.
+// Costs are the costs of what tests spend most of their time with. They are wall-clock times, so
+// they include the load of other programs.
 type Costs struct {
-	Start time.Duration // of a process, until its end is known
+	Start time.Duration // of a process, until its end is noticed
 	Fault time.Duration // of a page
 	Share float64       // of a processor that a thread with work to do gets, up to 1
 }
 
-// quick is what a quick machine stays below.
+// quick is the limit for a quick machine.
 var quick = Costs{Start: time.Millisecond, Fault: 2 * time.Microsecond, Share: 1}
 
 func (c Costs) String() string {
@@ -25,8 +25,8 @@ func (c Costs) String() string {
 		c.Start.Seconds()*1e3, c.Fault.Seconds()*1e6, c.Share*100)
 }
 
-// factor is how many times slower than quick it is, 1 at least: by what is slowest, for
-// any of them can be what a wait is for.
+// factor returns how many times slower than quick the machine is, at least 1. The slowest cost
+// decides, since a wait can depend on any of them.
 func (c Costs) factor() float64 {
 	factor := max(1, float64(c.Start)/float64(quick.Start), float64(c.Fault)/float64(quick.Fault))
 	if c.Share > 0 {
@@ -35,8 +35,8 @@ func (c Costs) factor() float64 {
 	return factor
 }
 
-// measure takes a twentieth of a second on a quick machine. What cannot be measured
-// here does not count.
+// measure takes a twentieth of a second on a quick machine. A cost that cannot be measured here
+// does not count.
 func measure() Costs {
 	return Costs{Start: startCost(), Fault: faultCost(), Share: share()}
 }
@@ -64,7 +64,7 @@ func faultCost() time.Duration {
 		return 0
 	}
 	defer func() { _ = unix.Munmap(memory) }()
-	_ = unix.Madvise(memory, unix.MADV_NOHUGEPAGE) // an old kernel has none
+	_ = unix.Madvise(memory, unix.MADV_NOHUGEPAGE) // an old kernel lacks it
 	began := time.Now()
 	for i := 0; i < len(memory); i += size {
 		memory[i] = 1
@@ -72,7 +72,7 @@ func faultCost() time.Duration {
 	return time.Since(began) / pages
 }
 
-// share is how much of a processor this thread gets while it works.
+// share returns how much of a processor this thread gets while it works.
 func share() float64 {
 	const work = 20 * time.Millisecond
 	runtime.LockOSThread()
@@ -85,7 +85,7 @@ func share() float64 {
 	return float64(used) / float64(max(time.Since(began), 1))
 }
 
-// processorTime is what this thread has used.
+// processorTime returns the processor time that this thread has used.
 func processorTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {

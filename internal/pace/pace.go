@@ -1,8 +1,8 @@
-// Package pace fits the time that tests give something to the machine they run on, and
-// to what else runs there. It is for tests only.
+// Package pace adapts the time limits of tests to the speed and load of the machine they run
+// on. It is for tests only.
 //
-// A test says how long something may take on a quick and idle machine, and waits for
-// a condition, never for a fixed time:
+// A test says how long something may take on a quick and idle machine, and waits for a
+// condition, never for a fixed time:
 //
 //	pace.Until(10*time.Second, func() bool { return exists(path) })        // polls
 //	ctx, cancel := pace.Context(t.Context(), 10*time.Second)               // for commands
@@ -13,11 +13,11 @@
 //	cmd.Env = append(cmd.Env, pace.Environ())
 //	    // then in the script: for i in $(seq $((100 * OCISHIM_TEST_PACE))); do ...; sleep 0.1; done
 //	pace.Quiet(50*time.Millisecond, func() bool { return !happened() })    // nothing happens
-//	pace.Pause(10*time.Millisecond) // of a load that a test makes, and of a loop that polls
+//	pace.Pause(10*time.Millisecond) // in load that a test makes, and in a polling loop
 //
-// What a process's start, a page fault and a piece of work cost is measured at first use.
-// A wait that runs out measures again, and goes on where the machine has become slower
-// since. So a bound may be short: what is slow is not taken for what hangs.
+// The costs of starting a process, of a page fault and of a piece of work are measured at
+// first use. A wait that runs out measures them again, and continues if the machine has
+// become slower since. So a limit may be short: slowness is not mistaken for a hang.
 package pace
 
 import (
@@ -32,16 +32,17 @@ import (
 	"time"
 )
 
-// Variable hands the factor, as a whole number, to the processes of a test.
+// Variable passes the factor, as a whole number, to the processes of a test.
 const Variable = "OCISHIM_TEST_PACE"
 
-// most is where a machine counts as broken instead of slow.
+// most is the factor above which a machine counts as broken instead of slow.
 const most = 40
 
-// looks are taken at first, and the worst counts: what else runs comes and goes.
+// looks is the number of first measurements. The worst of them counts, since other load comes and
+// goes.
 const looks = 4
 
-// again is how old a measurement is before a wait that runs out makes another.
+// again is the age of a measurement after which a wait that runs out makes another.
 const again = 2 * time.Second
 
 var now struct {
@@ -51,8 +52,8 @@ var now struct {
 	measured time.Time
 }
 
-// Factor is how many times longer than a quick and idle machine this one needs. It is 1
-// at least, and never becomes smaller.
+// Factor returns how many times longer this machine needs than a quick and idle one. It is at least
+// 1, and never becomes smaller.
 func Factor() float64 {
 	now.Lock()
 	defer now.Unlock()
@@ -69,7 +70,7 @@ func Factor() float64 {
 	return now.factor
 }
 
-// Measure looks at the machine again, unless it did a moment ago.
+// Measure measures the machine again, unless it did so a moment ago.
 func Measure() {
 	now.Lock()
 	defer now.Unlock()
@@ -86,7 +87,7 @@ func measureLocked() {
 	}
 }
 
-// String says what was measured, for the log of a suite.
+// String returns what was measured, for the log of a suite.
 func String() string {
 	factor := Factor()
 	now.Lock()
@@ -94,12 +95,12 @@ func String() string {
 	return fmt.Sprintf("%v: tests wait %.1f times as long as on a quick and idle machine", now.costs, factor)
 }
 
-// All reports whether the long selection is asked for: what `make test-all` runs beside what
-// `make test` does.
+// All reports whether the long selection is asked for: the tests that `make test-all` runs in
+// addition to those of `make test`.
 func All() bool { return os.Getenv("OCISHIM_TEST_ALL") != "" }
 
-// UsualSignals is for TestMain: what this process was told to ignore, by nohup(1) or a
-// shell's &, the programs that it tests do not ignore.
+// UsualSignals is for TestMain. If this process ignores a signal, because of nohup(1) or a shell's
+// &, the programs under test do not.
 func UsualSignals() {
 	for _, n := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if signal.Ignored(n) {
@@ -108,25 +109,25 @@ func UsualSignals() {
 	}
 }
 
-// Of is the time that is limit on a quick and idle machine.
+// Of returns the time that stands for limit on this machine.
 func Of(limit time.Duration) time.Duration {
 	return time.Duration(float64(limit) * Factor())
 }
 
-// Deadline is when that time is over, from now on.
+// Deadline returns when that time is over, from now on.
 func Deadline(limit time.Duration) time.Time { return time.Now().Add(Of(limit)) }
 
-// Seconds is that time for timeout(1).
+// Seconds returns that time for timeout(1).
 func Seconds(limit time.Duration) string {
 	return strconv.FormatFloat(Of(limit).Seconds(), 'f', 1, 64)
 }
 
-// Environ is the factor for the environment of a script, rounded up.
+// Environ returns the factor, rounded up, for the environment of a script.
 func Environ() string {
 	return fmt.Sprintf("%s=%.0f", Variable, math.Ceil(Factor()))
 }
 
-// A bound is a limit from its start on.
+// A bound is a time limit that starts now.
 type bound struct {
 	start time.Time
 	limit time.Duration
@@ -134,7 +135,7 @@ type bound struct {
 
 func within(limit time.Duration) bound { return bound{time.Now(), limit} }
 
-// left is what is left of it, after a look at the machine where nothing is.
+// left returns what is left of it. If nothing is, it first measures the machine again.
 func (b bound) left() time.Duration {
 	if left := time.Until(b.start.Add(Of(b.limit))); left > 0 {
 		return left
@@ -143,7 +144,7 @@ func (b bound) left() time.Duration {
 	return time.Until(b.start.Add(Of(b.limit)))
 }
 
-// Until calls done until it is true, or the time is up: then it is false.
+// Until calls done until it returns true, or until the time is up. Then it returns false.
 func Until(limit time.Duration, done func() bool) bool {
 	b := within(limit)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -157,8 +158,8 @@ func Until(limit time.Duration, done func() bool) bool {
 	}
 }
 
-// Quiet looks whether still stays true so long, after a look at the machine. It cannot see
-// what happens later, so it is for what would happen at once.
+// Quiet reports whether still stays true for that long, and measures the machine again at the end.
+// It does not see what happens later, so it is for what would happen at once.
 func Quiet(limit time.Duration, still func() bool) bool {
 	Measure()
 	for end := Deadline(limit); still(); time.Sleep(5 * time.Millisecond) {
@@ -169,7 +170,7 @@ func Quiet(limit time.Duration, still func() bool) bool {
 	return false
 }
 
-// Context is context.WithTimeout by the pace of this machine.
+// Context is context.WithTimeout, scaled to this machine.
 func Context(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	b := within(limit)
@@ -186,13 +187,13 @@ func Context(parent context.Context, limit time.Duration) (context.Context, cont
 	return ctx, func() { cancel(context.Canceled) }
 }
 
-// After is closed when the time is up.
+// After returns a channel that is closed when the time is up.
 func After(limit time.Duration) <-chan struct{} {
 	ctx, cancel := Context(context.Background(), limit)
 	context.AfterFunc(ctx, cancel)
 	return ctx.Done()
 }
 
-// Pause is for a load that a test makes at moments of its choice, and between two looks
-// at something that is waited for: nothing may depend on its length.
+// Pause is for load that a test makes at chosen moments, and for polling loops: nothing may depend
+// on its length.
 func Pause(d time.Duration) { time.Sleep(d) }

@@ -26,7 +26,7 @@ func TestFactor(t *testing.T) {
 	}
 }
 
-// slow makes the machine seem slower from the next measurement on.
+// slow makes the machine appear slower from the next measurement on.
 func slow(t *testing.T, factor float64) {
 	t.Helper()
 	before := Factor()
@@ -67,8 +67,8 @@ func TestScales(t *testing.T) {
 	}
 }
 
-// What becomes true is seen, and what does not has its time, which is longer where the
-// machine became slower since the start of the wait.
+// A condition that becomes true is noticed. One that does not gets its full time, which is longer
+// if the machine has become slower since the wait began.
 func TestWaits(t *testing.T) {
 	if n := 0; !Until(time.Minute, func() bool { n++; return n == 5 }) {
 		t.Error("Until does not see it")

@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/config"
 )
 
-// gpus gives the container its GPUs, with what their driver needs. It comes after the
-// profile, since it depends on whose /dev the container has.
+// gpus gives the container its GPUs, with what their driver needs. It runs after the profile, since
+// it depends on whose /dev the container has.
 func (p *composition) gpus() error {
 	r, asked, err := p.gpuRequest()
 	if err != nil {
@@ -20,7 +20,7 @@ func (p *composition) gpus() error {
 		return nil
 	}
 	if !asked && !gpu.Present(p.scene.Host) {
-		return nil // there are none to be kept from
+		return nil // without GPUs there are none to hide
 	}
 	if r.Image, err = p.image(); err != nil {
 		return fmt.Errorf("plan GPUs: %w", err)
@@ -32,8 +32,8 @@ func (p *composition) gpus() error {
 	return p.accept(proposed)
 }
 
-// gpuRequest is all of gpu's request that needs nothing to be opened. asked reports
-// whether the container can be meant to get anything.
+// gpuRequest returns the part of gpu's request that needs no file to be opened. asked reports
+// whether the container may get anything.
 func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	c, annotations := p.scene.Config, p.bundle.Spec.Annotations
 	r = gpu.Request{
@@ -44,8 +44,8 @@ func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 		r.Capabilities = c.GPU.Capabilities
 	}
 	if !p.scene.Slurm {
-		// An engine resolves CDI's annotations by itself, and its containers
-		// are as the engine says, unless the site lets them ask.
+		// An engine resolves CDI annotations itself. Its containers get GPUs by variables only if
+		// the site allows it.
 		if c.GPU.Engines {
 			r.Annotations = annotations
 		} else {
@@ -66,7 +66,7 @@ func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	return r, asked || gpu.Unknown(r.Env), nil
 }
 
-// devicesBy says by what the user asks for CDI devices; empty for not at all.
+// devicesBy names how the user asks for CDI devices; empty if they do not.
 func (p *composition) devicesBy() string {
 	if len(p.request.Devices) > 0 {
 		return "--device"
@@ -74,7 +74,7 @@ func (p *composition) devicesBy() string {
 	return gpu.CDIAnnotation(p.bundle.Spec.Annotations)
 }
 
-// site is what the configuration decides, in the terms of gpu.
+// site converts the configuration to gpu's own terms.
 func site(c *config.Config) gpu.Site {
 	g := c.GPU
 	s := gpu.Site{

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/slurm"
 )
 
-// hpc makes the container one of the hpc profile, and shows it the server of srun
-// --mpi=pmix. That depends on the mounts of config.json only.
+// hpc applies the hpc profile, and shows the container the server of srun --mpi=pmix. That depends
+// only on the mounts of config.json.
 func (p *composition) hpc(choice request.Choice) error {
 	workdir := p.request.Workdir
 	if workdir == "" {

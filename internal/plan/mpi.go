@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/request"
 )
 
-// mpi makes the task run on the site's MPI. It comes last, since it depends on what is
-// mounted where, and on what the loader is told.
+// mpi makes the task run on the site's MPI. It runs last, since it depends on all mounts and on the
+// environment of the loader.
 func (p *composition) mpi() error {
 	profiles := p.scene.Config.MPI
 	if len(profiles) == 0 && !mpi.Doubtful(p.env()) {
@@ -23,7 +23,7 @@ func (p *composition) mpi() error {
 	args := p.bundle.Spec.Process.Args
 	r := mpi.Request{Scene: seen, Program: args[0], Args: args[1:]}
 	own := p.request.MPI.Value == request.MPIOwn
-	if !own { // otherwise the hint is left
+	if !own { // otherwise only the hint remains
 		r.Profiles = mpiProfiles(profiles)
 	}
 	proposed, err := mpi.Edits(r)

@@ -1,5 +1,5 @@
-// Package plan composes what is done to a bundle before it is launched: which provider
-// has a say, and in which order. It decides nothing else.
+// Package plan composes the edits of a bundle before it is launched: which providers contribute,
+// and in which order. It decides nothing else.
 package plan
 
 import (
@@ -16,57 +16,56 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// ErrRoot says that root asked for a launch that is for users.
+// ErrRoot says that root asked for a launch that is for users only.
 var ErrRoot = errors.New("it is for users, not for root")
 
-// A Scene is what a plan depends on beside the bundle and the wish: the host, the site,
-// and who calls. Of the scene that providers see, Host and CacheDir are the caller's to
-// fill in; Make adds the image and the container.
+// A Scene is what a plan depends on besides the bundle and the request: the host, the site, and the
+// caller. Of the scene that providers see, the caller fills in Host and CacheDir; Make adds the
+// image and the container.
 type Scene struct {
 	scene.Scene
 
-	// Config is the site's. Make puts the user's settings over it.
+	// Config is the site's configuration. Make merges the user's settings over it.
 	Config *config.Config
 
-	// Slurm says that a task of Slurm's is launched, as srun starts it. Otherwise an
-	// engine calls, or a user by hand.
+	// Slurm says that this is a task of Slurm's, started by srun. Otherwise an engine or a user
+	// calls.
 	Slurm bool
 
-	// CanBecome says that the caller's process can become the application, as run's
-	// can and create's cannot.
+	// CanBecome says that the calling process can become the application, which is possible for run
+	// and not for create.
 	CanBecome bool
 
-	// Root says that the caller began as root: hpc is for users.
+	// Root says that the caller started as root: hpc is for users.
 	Root bool
 
 	UID, GID int    // of the caller
-	Workdir  string // of the job or the caller; empty when it is not known
-	Terminal string // path of the one on the caller's stdin, such as /dev/pts/0; empty for none
+	Workdir  string // of the job or the caller; empty if unknown
+	Terminal string // path of the terminal on the caller's stdin, such as /dev/pts/0; empty for none
 }
 
-// A Result is what is to be done to a bundle, and what there is to say about it.
+// A Result lists the changes to a bundle, and the messages about them.
 type Result struct {
 	// Proposal has the edits of all providers, in the order in which they apply.
 	scene.Proposal
 
-	// Notes are lines for the log: nothing went wrong, and something was ignored.
+	// Notes are lines for the log: nothing went wrong, but something was ignored.
 	Notes []string
 
-	// InPlace says that the profile is hpc, whose containers can be launched without a
-	// supervisor.
+	// InPlace says that the profile is hpc: its containers can be launched without a supervisor.
 	InPlace bool
 }
 
-// A composition is a Result in the making.
+// A composition is a Result under construction.
 type composition struct {
 	bundle  *bundle.Bundle
 	request request.Request
-	scene   Scene // its image is opened once, where a provider needs it
+	scene   Scene // its image is opened once, by the first provider that needs it
 	Result
 }
 
-// Make composes the launch of b. Each provider sees the bundle as those before it leave
-// it, so b has all edits applied in the end; after an error it is good for nothing.
+// Make composes the launch of b. Each provider sees the bundle as earlier providers have left it,
+// so in the end b has all edits applied. After an error b must not be used.
 func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	p := &composition{bundle: b, request: r, scene: s}
 	defer p.close()
@@ -76,7 +75,7 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	}
 	p.InPlace = choice.Value == config.ProfileHPC
 	if !p.InPlace && r.Workdir != "" {
-		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s): process.cwd counts", choice.By))
+		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s), which uses process.cwd", choice.By))
 	}
 
 	providers := []func() error{p.gpus}
@@ -94,7 +93,7 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 	return p.Result, nil
 }
 
-// decide lets the site judge the wish, and returns the profile.
+// decide checks the request against the site's rules, and returns the profile.
 func (p *composition) decide() (request.Choice, error) {
 	s := p.scene
 	if s.Slurm {
@@ -122,7 +121,7 @@ func (p *composition) warn(lines ...string) { p.Warnings = append(p.Warnings, li
 
 func (p *composition) env() []string { return p.bundle.Spec.Process.Env }
 
-// image returns the view of the image, the same for every provider.
+// image returns the view of the image that all providers share.
 func (p *composition) image() (*host.Tree, error) {
 	var err error
 	if p.scene.Image == nil {
@@ -137,7 +136,7 @@ func (p *composition) close() {
 	}
 }
 
-// look returns the scene as a provider is to see it now. The image is not opened for it.
+// look returns the scene as a provider should see it now. It does not open the image.
 func (p *composition) look() scene.Scene {
 	s := p.scene.Scene
 	s.Arch = goruntime.GOARCH
@@ -150,13 +149,13 @@ func (p *composition) look() scene.Scene {
 	return s
 }
 
-// lookInside returns the scene with the image.
+// lookInside returns the scene with the image opened.
 func (p *composition) lookInside() (scene.Scene, error) {
 	_, err := p.image()
 	return p.look(), err
 }
 
-// accept takes over what a provider proposes.
+// accept adds what a provider proposes.
 func (p *composition) accept(proposed scene.Proposal) error {
 	p.Warnings = append(p.Warnings, proposed.Warnings...)
 	if proposed.Hint != "" {

@@ -21,7 +21,7 @@ func task(t *testing.T, env ...string) *bundle.Bundle {
 	return &bundle.Bundle{Rootfs: t.TempDir(), Spec: &specs.Spec{Process: &specs.Process{Args: []string{"true"}, Cwd: "/", Env: env}}}
 }
 
-// nowhere is a host without GPUs, MPI and Slurm, on which a task calls.
+// nowhere returns a host without GPUs, MPI and Slurm, on which a task calls.
 func nowhere(t *testing.T) Scene {
 	t.Helper()
 	empty, err := host.Open(t.TempDir(), host.Kernel{})
@@ -32,7 +32,7 @@ func nowhere(t *testing.T) Scene {
 	return Scene{Config: config.Default(), Scene: scene.Scene{Host: empty}, Slurm: true, CanBecome: true, UID: 1, GID: 1}
 }
 
-// composed is the beginning of a plan, to look at single providers.
+// composed starts a plan, to test single providers.
 func composed(b *bundle.Bundle, s Scene) *composition { return &composition{bundle: b, scene: s} }
 
 func TestPlanFollowsTheProfile(t *testing.T) {
@@ -59,8 +59,8 @@ func TestPlanFollowsTheProfile(t *testing.T) {
 	}
 }
 
-// Only a task's own process can become the application; and of an engine's container
-// nothing but its bundle counts.
+// Only a task's own process can become the application, and for an engine's container only its
+// bundle counts.
 func TestProfileWithoutChoice(t *testing.T) {
 	for name, change := range map[string]func(*Scene){
 		"create": func(s *Scene) { s.CanBecome = false },
@@ -75,7 +75,7 @@ func TestProfileWithoutChoice(t *testing.T) {
 	}
 }
 
-// A user's setting is judged by the site, for tasks of Slurm's.
+// The site's rules apply to a user's settings, for tasks of Slurm.
 func TestSettings(t *testing.T) {
 	wish := request.Request{Settings: []request.Setting{{Key: "gpu.driver", Value: "/x", By: "OCISHIM_GPU_DRIVER"}}}
 	if _, err := Make(task(t), wish, nowhere(t)); !errors.Is(err, config.ErrNotAllowed) {
@@ -92,7 +92,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// Who asks for no GPU gets none, and who asks on a host without is told so.
+// A task that asks for no GPU gets none. A task that asks on a host without GPUs gets a message.
 func TestGPUsOfHostWithout(t *testing.T) {
 	p := composed(task(t, "PATH=/bin"), nowhere(t))
 	if err := p.gpus(); err != nil || len(p.Edits)+len(p.Warnings) > 0 {
@@ -130,7 +130,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// Who may ask for CDI devices, and how.
+// Which containers may ask for CDI devices, and how.
 func TestCDINames(t *testing.T) {
 	strict := config.Default()
 	strict.Users.May = nil

@@ -16,8 +16,8 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// A cluster is a node as a file of mpi.d expects it, and an image with a program. Libraries
-// and programs are a compiler's; made up is only the hardware, files that stand for devices
+// A cluster is a host as a file of mpi.d expects it, and an image with a program. A compiler makes
+// the libraries and programs; only the hardware is simulated, by files that stand for devices
 // (fakenode).
 type cluster struct {
 	*fakenode.Node
@@ -46,7 +46,7 @@ func newCluster(t *testing.T, devices ...string) *cluster {
 	return s
 }
 
-// gcc makes a file below a root. A library is called as its links are: libx.so.1.2 has the
+// gcc makes a file below a root. A library's soname follows from its file name: libx.so.1.2 has the
 // DT_SONAME libx.so.1. It is linked with others by their paths.
 func (s *cluster) gcc(root, file, text string, needs ...string) string {
 	s.T.Helper()
@@ -84,7 +84,7 @@ const (
 	nothing = "int x;"
 )
 
-// libraries makes several of the node's that do nothing.
+// libraries makes several libraries of the host that do nothing.
 func (s *cluster) libraries(dir string, files ...string) (made []string) {
 	s.T.Helper()
 	for _, file := range files {
@@ -93,7 +93,7 @@ func (s *cluster) libraries(dir string, files ...string) (made []string) {
 	return made
 }
 
-// program is the image's, with its MPI and what else it needs.
+// program makes the image's program, with its MPI and whatever else it needs.
 func (s *cluster) program(file, text string, parts ...string) {
 	s.T.Helper()
 	needs := []string{s.gcc(s.image, lib+"/"+file, text)}
@@ -103,7 +103,7 @@ func (s *cluster) program(file, text string, parts ...string) {
 	s.gcc(s.image, "/bin/program", "int MPI_Init(void); int main(void) { return MPI_Init(); }", needs...)
 }
 
-// plan has the file of mpi.d work, as it is, and says in lines what comes of it.
+// plan applies the file of mpi.d, unchanged, and returns the result as lines.
 func (s *cluster) plan(file string) string {
 	s.T.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "mpi.d", file))
@@ -144,7 +144,7 @@ func (s *cluster) plan(file string) string {
 	return lines.String()
 }
 
-// expect wants the lines, and not those that begin with a minus.
+// expect requires the lines, and forbids those that begin with a minus.
 func (s *cluster) expect(file string, lines ...string) {
 	s.T.Helper()
 	got := "\n" + s.plan(file)
@@ -156,7 +156,7 @@ func (s *cluster) expect(file string, lines ...string) {
 	}
 }
 
-// refuses wants an error that begins with the text.
+// refuses requires an error that begins with the text.
 func (s *cluster) refuses(file, text string) {
 	s.T.Helper()
 	if got := s.plan(file); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, text) {
@@ -193,7 +193,7 @@ func TestShippedOpenMPI(t *testing.T) {
 		"/opt/openmpi at "+at+"/prefix", "env OPAL_PREFIX="+at+"/prefix", "-link libmpi_mpifh.so.40")
 }
 
-// verbs are rdma-core's, whose drivers of some cards are links to libraries.
+// verbs makes the libraries of rdma-core. Its drivers of some cards are links to libraries.
 func (s *cluster) verbs(dir string) []string {
 	s.T.Helper()
 	made := s.libraries(dir, "libibverbs.so.1.14.0", "librdmacm.so.1.3.0", "libmlx5.so.1.24.0", "libefa.so.1.3.0")
@@ -247,7 +247,7 @@ func TestShippedCray(t *testing.T) {
 		"mpi.cray: the site's MPICH (libmpi.so.12), by libpmi2.so.0, for the image's MPICH (libmpi.so.12.1.0)",
 		library+" at "+lib+"/libmpi.so.12.1.0", "link libfabric.so.1", "link libcxi.so.1", "link libpmi2.so.0", "link libxpmem.so.0",
 		"/etc/libibverbs.d at /etc/libibverbs.d", "env MPICH_SMP_SINGLE_COPY_MODE=CMA", "device /dev/cxi0", "device /dev/cxi1", "device /dev/xpmem")
-	s.Remove("/dev/xpmem") // is only a way that is faster
+	s.Remove("/dev/xpmem") // is only a faster way
 	s.expect("cray.toml", "link libcxi.so.1", "-device /dev/xpmem")
 	s.program("libmpi.so.12.9.0", mpich, "libmpi_gtl_cuda.so.0.0.0")
 	s.expect("cray.toml", "the image's own MPICH (libmpi.so.12.9.0): no profile of the site matches it")
@@ -257,7 +257,7 @@ func TestShippedCray(t *testing.T) {
 	s.refuses("cray.toml", `mpi.cray.require "cxi": the fabric that the site requires is missing: the host has no /dev/cxi*`)
 }
 
-// Who keeps the image's MPI has its hint.
+// A user who keeps the image's MPI still gets the hint.
 func TestHintOfOwnMPI(t *testing.T) {
 	s := newCluster(t)
 	s.program("libmpi.so.12.1.0", mpich)

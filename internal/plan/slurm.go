@@ -11,7 +11,7 @@ import (
 	"github.com/ocishim/ocishim/internal/slurminside"
 )
 
-// torch tells torch.distributed its ranks, where the site asks for that.
+// torch sets the variables by which torch.distributed knows its ranks, if the site asks for that.
 func (p *composition) torch() error {
 	if !p.siteWants(config.EditTorch) {
 		return nil
@@ -19,8 +19,8 @@ func (p *composition) torch() error {
 	return p.apply(slurm.Torch(p.env()))
 }
 
-// slurmInside gives the container what the site asks for of the host's Slurm. What the
-// host or the image lacks is a warning.
+// slurmInside gives the container the parts of the host's Slurm that the site asks for. Anything
+// missing on the host or in the image causes a warning.
 func (p *composition) slurmInside() error {
 	hasMunge := false
 	if p.siteWants(config.EditSlurm) {

@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/request"
 )
 
-// What the site asks for and the host does not have is a warning, and no reason to stop.
+// A feature that the site asks for and the host lacks is a warning, not an error.
 func TestSlurmOfHostWithout(t *testing.T) {
 	scene := nowhere(t)
 	result, err := Make(task(t), request.Request{}, scene)
@@ -23,12 +23,12 @@ func TestSlurmOfHostWithout(t *testing.T) {
 	scene.Config.HPC.Edits = []string{config.EditTorch, config.EditSlurm}
 	result, err = Make(task(t, "SLURM_PROCID=1"), request.Request{}, scene)
 	if err != nil || len(result.Edits) != 2 || result.Edits[1].EnvDefault[0] != "RANK=1" ||
-		len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "this host has not all of Slurm: no srun") {
+		len(result.Warnings) != 1 || !strings.Contains(result.Warnings[0], "the host lacks a part of Slurm: no srun") {
 		t.Errorf("asked for: %v, %v, %v", result.Edits, result.Warnings, err)
 	}
 }
 
-// The fabrics that the configuration lets a profile name are those that are known.
+// The fabrics that a profile may name in the configuration are the known ones.
 func TestFabricNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "mpi.toml")
 	text := "[mpi.x]\nreplace = ['/l']\nfabric = ['" + strings.Join(mpi.FabricNames(), "', '") + "']\n"
@@ -58,7 +58,8 @@ func TestMPIOwn(t *testing.T) {
 	}
 }
 
-// Munge's socket comes by itself, or with Slurm's commands, once; a host without says so.
+// Munge's socket comes alone, or with Slurm's commands, but only once. On a host without it there
+// is a warning.
 func TestMunge(t *testing.T) {
 	scene, root := nowhere(t), t.TempDir()
 	tree, err := host.Open(root, host.Kernel{})
@@ -77,7 +78,7 @@ func TestMunge(t *testing.T) {
 		return p
 	}
 	p := inside(config.EditMunge)
-	if len(p.Edits) > 0 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "munge's socket is not in the container: this host has none: no /run/munge/munge.socket.2") {
+	if len(p.Edits) > 0 || len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "munge's socket is not in the container: the host has no munged: no /run/munge/munge.socket.2") {
 		t.Errorf("without: %v, %v", p.Edits, p.Warnings)
 	}
 	socket := root + "/var/lib/munge/munge.socket.2"
@@ -96,7 +97,7 @@ func TestMunge(t *testing.T) {
 	if m := p.Edits[0].Mounts[0]; m.Source != filepath.Dir(socket) || m.Destination != "/run/munge" || !slices.Contains(m.Options, "ro") {
 		t.Errorf("got %+v", m)
 	}
-	// Where Slurm is asked for and is not there, the socket is all the same.
+	// If Slurm is asked for and missing, the socket is still there.
 	if p = inside(config.EditSlurm, config.EditMunge); len(p.Edits) != 1 || p.Edits[0].From != "munge" || len(p.Warnings) != 1 {
 		t.Errorf("with both: %v, %v", p.Edits, p.Warnings)
 	}

@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// HostIDs reports whether users and groups have the same numbers here as on the host: in
+// HostIDs reports whether users and groups have the same numbers here as on the host. That is so in
 // the host's own user namespace, and in one that maps every id to itself, as Slurm's
-// namespace/linux makes for a job (CLONE_NEWUSER). Nobody can make such a namespace who is
-// not root on the host. Root may become any user there, but capabilities over what belongs
-// to no user namespace of its own, such as limits, it does not have.
+// namespace/linux makes for a job (CLONE_NEWUSER). Only root on the host can make such a namespace.
+// Root may become any user there, but has no capabilities over what belongs to no user namespace,
+// such as limits.
 var HostIDs = sync.OnceValue(func() bool {
 	return mapsEveryID("/proc/self/uid_map") && mapsEveryID("/proc/self/gid_map")
 })
 
-// mapsEveryID reads a file as of user_namespaces(7).
+// mapsEveryID reads a uid_map or gid_map (user_namespaces(7)).
 func mapsEveryID(path string) bool {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initNumbering is the inode of the machine's first pid namespace (PROC_PID_INIT_INO of
-// the kernel's proc_ns.h): who is in there sees every process.
+// initNumbering is the inode of the host's first pid namespace (PROC_PID_INIT_INO of the kernel's
+// proc_ns.h). A process in it sees every process.
 const initNumbering = 0xEFFFFFFC
 
-// Numbering is the pid namespace that this process's pids are of, by its inode; 0 where
-// /proc does not say. Within one boot two namespaces that exist have two.
+// Numbering returns the pid namespace that this process's pids belong to, by its inode; 0 if /proc
+// does not show it. Within one boot, two namespaces that exist have different inodes.
 var Numbering = sync.OnceValue(func() uint64 {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil {
@@ -26,15 +26,15 @@ var Numbering = sync.OnceValue(func() uint64 {
 	return st.Ino
 })
 
-// searchPatience bounds what this process spends on looking through /proc, all together:
-// who wrote the numbers may have made them up, another namespace for each of thousands.
+// searchPatience limits the total time that this process searches /proc. The numbers may be made
+// up, with another namespace for each of thousands.
 const searchPatience = 10 * time.Second
 
 var searched atomic.Int64 // nanoseconds
 
-// Locate finds what processes of another pid namespace are called here, in the order of
-// the ids. Those that have ended are ID{Pid: -1}. It is not sure where they cannot be
-// seen from here: only the namespaces below ours can; nor where the search has taken too long.
+// Locate finds the pids here of processes of another pid namespace, in the order of the ids. A
+// process that has ended becomes ID{Pid: -1}. sure is false if the processes cannot be seen from
+// here, since only namespaces below ours can, or if the search has taken too long.
 func Locate(numbering uint64, ids ...ID) (here []ID, sure bool) {
 	if numbering == 0 || numbering == Numbering() {
 		return ids, true
@@ -66,8 +66,8 @@ type numbered struct {
 	inner int
 }
 
-// processesOf lists the processes of a pid namespace and of those below it, as far as they
-// can be seen.
+// processesOf lists the processes of a pid namespace and of those below it, as far as they can be
+// seen.
 func processesOf(numbering uint64) []numbered {
 	names, err := os.ReadDir("/proc")
 	if err != nil {
@@ -87,8 +87,8 @@ func processesOf(numbering uint64) []numbered {
 	return found
 }
 
-// innerPid is what the process is called in the pid namespace; 0 where it is not in there,
-// or in none below it (proc(5), NSpid: from ours on down to its own).
+// innerPid returns the pid of the process in the pid namespace; 0 if it is not in that namespace or
+// one below it (proc(5), NSpid: from our namespace down to its own).
 func innerPid(pid int, numbering uint64) int {
 	pids := pidsOf(pid)
 	if len(pids) < 2 {

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// A process of a pid namespace below ours, and of one below that, is found by its number in
-// the upper one of them; one that has ended is known to have; what is not to be seen is not.
+// A process of a pid namespace below ours, or of one below that, is found by its number in the
+// upper one of them. One that has ended is known to have ended. For one that cannot be seen the
+// answer is not sure.
 func TestLocate(t *testing.T) {
 	own := ID{Pid: os.Getpid()}
 	if here, sure := Locate(Numbering(), own); !sure || here[0] != own {

@@ -1,5 +1,5 @@
-// Package process names processes so that nobody else's is meant when a pid is used
-// again, and reads what the kernel says of them.
+// Package process identifies processes even after their pid is reused, and reads what the kernel
+// reports about them.
 package process
 
 import (
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An ID names a process beyond the reuse of its pid: Start is when it began, in clock
-// ticks since boot (proc(5), /proc/PID/stat, field 22). Zero is no process.
+// An ID identifies a process beyond the reuse of its pid. Start is when it began, in clock ticks
+// since boot (proc(5), /proc/PID/stat, field 22). The zero ID is no process.
 type ID struct {
 	Pid   int    `json:"pid"`
 	Start uint64 `json:"start"`
@@ -28,7 +28,7 @@ func Identify(pid int) (ID, error) {
 	return ID{Pid: pid, Start: st.Start}, nil
 }
 
-// Alive tells whether the very process still runs; a zombie does not.
+// Alive reports whether this very process still runs; a zombie does not.
 func (p ID) Alive() bool {
 	if p.Pid <= 0 {
 		return false
@@ -37,8 +37,8 @@ func (p ID) Alive() bool {
 	return err == nil && st.Start == p.Start && !st.Ended()
 }
 
-// Signal sends sig to the very process, never to one that took over its pid: ESRCH
-// then. Kernels before 5.3 lack pidfd_open: there a check and a kill must do.
+// Signal sends sig to this very process, never to a later one with the same pid, for which it
+// returns ESRCH. Kernels before 5.3 lack pidfd_open: there Signal checks first, and then kills.
 func (p ID) Signal(sig unix.Signal) error {
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	switch {
@@ -57,7 +57,7 @@ func (p ID) Signal(sig unix.Signal) error {
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
 }
 
-// A Stat is what proc(5) says of a process in /proc/PID/stat.
+// A Stat is what /proc/PID/stat says of a process (proc(5)).
 type Stat struct {
 	Comm    string
 	State   byte // a letter, such as R, S or Z
@@ -66,11 +66,11 @@ type Stat struct {
 	Start   uint64 // in clock ticks since boot
 }
 
-// Ended tells whether nothing of the process runs any more. A zombie whose
-// first thread alone has exited has others.
+// Ended reports whether no thread of the process runs any more. In a zombie of which only the first
+// thread has exited, others do.
 func (s Stat) Ended() bool { return s.State == 'X' || s.State == 'Z' && s.Threads <= 1 }
 
-// ReadStat reads that of the process that has the pid now.
+// ReadStat reads the Stat of the process that has the pid now.
 func ReadStat(pid int) (Stat, error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -100,8 +100,8 @@ func ReadStat(pid int) (Stat, error) {
 	return Stat{Comm: text[open+1 : end], State: fields[0][0], Parent: parent, Threads: threads, Start: start}, nil
 }
 
-// BootID distinguishes this boot of the machine from every other one: after a
-// reboot pids and start times mean nothing. Empty where it cannot be read.
+// BootID returns an id of this boot of the host: after a reboot pids and start times mean nothing.
+// It is empty if it cannot be read.
 func BootID() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process is itself while it runs; another one with its pid is not.
+// An ID matches its process while that runs, and no other process with its pid.
 func TestID(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {

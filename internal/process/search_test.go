@@ -2,8 +2,8 @@ package process
 
 import "testing"
 
-// Made-up numbers of pid namespaces, however many, do not keep root: past some time spent
-// on them nothing is said of them.
+// Made-up numbers of pid namespaces do not delay root, however many there are: after some time the
+// answers are not sure.
 func TestSearchIsBounded(t *testing.T) {
 	defer searched.Store(searched.Swap(int64(searchPatience) + 1))
 	if _, sure := Locate(5_000_000, ID{Pid: 1, Start: 1}); sure {

@@ -14,32 +14,31 @@ import (
 	"github.com/ocishim/ocishim/internal/request"
 )
 
-// A Request is what the hpc profile depends on beside the bundle.
+// A Request is what the hpc profile depends on besides the bundle.
 type Request struct {
 	Config *config.Config
 	Choice request.Choice
 
 	UID, GID int
-	Home     string // of the user; empty when it is not known
-	Workdir  string // of the job, or the caller; empty when it is not known
+	Home     string // of the user; empty if unknown
+	Workdir  string // of the job, or the caller; empty if unknown
 
-	// Exists tells whether there is something at the path on the node.
+	// Exists reports whether the path exists on the host.
 	Exists func(path string) bool
-	// InImage tells whether there is a directory at the path in the image.
+	// InImage reports whether there is a directory at the path in the image.
 	InImage func(path string) bool
 
-	// OwnTerminal says that the container gets a terminal made for it: most nodes let
-	// nobody make one in their /dev/pts by that directory's own ptmx, as runtimes do.
+	// OwnTerminal says that the container gets its own terminal. Most hosts do not let users make
+	// one through the ptmx in their /dev/pts, which is how runtimes make terminals.
 	OwnTerminal bool
 }
 
-// HPC is integration over isolation: the container has the node's processes,
-// network, devices and shared memory, and the user is who they are. What the
-// bundle says about isolation and limits is dropped: in a Slurm job limits are
-// Slurm's.
+// HPC returns the edit for integration over isolation: the container has the host's processes,
+// network, devices and shared memory, and the user keeps their identity. It drops what the bundle
+// says about isolation and limits: in a Slurm job the limits are Slurm's.
 func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 	if r.Workdir != "" {
-		r.Workdir = path.Clean(r.Workdir) // as it is mounted
+		r.Workdir = path.Clean(r.Workdir) // as it will be mounted
 	}
 	e := bundle.Edit{
 		From: "profile hpc",
@@ -60,7 +59,7 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 	}
 	e.MountsFirst = mounts
 	for _, m := range mounts {
-		// Where the image has something else than a directory for these, it is refused.
+		// If the image has something else than a directory at one of these, they are refused.
 		if m.Destination != "/proc" && m.Destination != "/sys" && m.Destination != "/dev" {
 			e.Exact = append(e.Exact, m.Destination)
 		}
@@ -77,8 +76,8 @@ func HPC(spec *specs.Spec, r Request) (bundle.Edit, error) {
 	return e, nil
 }
 
-// mounts lists what the node gives, parents first. A directory within another one
-// that is at its own path already is there by that.
+// mounts lists what the host provides, parents first. It leaves out a directory that another mount
+// already shows at its own path.
 func (r Request) mounts() ([]specs.Mount, error) {
 	mounts := []specs.Mount{bind("/proc", "/proc"), bind("/sys", "/sys"), bind("/dev", "/dev")}
 	if r.OwnTerminal {
@@ -104,7 +103,7 @@ func (r Request) mounts() ([]specs.Mount, error) {
 				continue
 			}
 			key := fmt.Sprintf("hpc.mounts[%d]", i)
-			return nil, fmt.Errorf("%s (%s): this node has no %s", key, r.Config.Origin(key), m.Source)
+			return nil, fmt.Errorf("%s (%s): this host has no %s", key, r.Config.Origin(key), m.Source)
 		}
 		mounts = append(mounts, siteMount(m))
 	}
@@ -114,8 +113,8 @@ func (r Request) mounts() ([]specs.Mount, error) {
 	return mounts, nil
 }
 
-// ownTerminals are mounts with which a terminal can be made. It is bound over
-// /dev/console, which a user must be able to open for that.
+// ownTerminals returns mounts with which a terminal can be made. The terminal is bound over
+// /dev/console, so the user must be able to open that.
 func ownTerminals() []specs.Mount {
 	return []specs.Mount{
 		bundle.Devpts(),
@@ -135,22 +134,22 @@ func siteMount(m config.Mount) specs.Mount {
 	return made
 }
 
-// covered tells whether the directory is at its own path by one of the mounts.
+// covered reports whether one of the mounts shows the directory at its own path.
 func covered(mounts []specs.Mount, dir string) bool {
 	return slices.ContainsFunc(mounts, func(m specs.Mount) bool {
 		return m.Source == m.Destination && (dir == m.Destination || strings.HasPrefix(dir, m.Destination+"/"))
 	})
 }
 
-// Where Slurm puts the script and the output files of a batch job
-// (slurmd/slurmstepd/container.c), and where they go when /tmp is the node's:
-// there they would have to be made for everybody to see.
+// Slurm puts the script and the output files of a batch job into slurmPlace
+// (slurmd/slurmstepd/container.c). If /tmp is the host's, they move to ownPlace: otherwise they
+// would have to be made where everybody sees them.
 const (
 	slurmPlace = "/tmp/slurm/"
 	ownPlace   = "/run/ocishim/"
 )
 
-// relocate moves them, and the command with them.
+// relocate moves these files, and the paths in the command.
 func relocate(spec *specs.Spec, e *bundle.Edit) {
 	for _, m := range spec.Mounts {
 		name, found := strings.CutPrefix(m.Destination, slurmPlace)

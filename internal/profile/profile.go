@@ -1,5 +1,5 @@
-// Package profile says what a container shares with its node: as an edit of its
-// configuration, so that it can be printed and judged like any other.
+// Package profile decides what a container shares with its host. The result is an edit of its
+// configuration, so that it can be printed and checked like any other.
 package profile
 
 import (
@@ -20,9 +20,9 @@ var ErrNotAllowed = errors.New("the site does not let users choose the profile")
 // ErrUnknown says that there is no profile of that name.
 var ErrUnknown = errors.New("unknown profile")
 
-// Choose returns the profile that was asked for, if the site lets users choose it:
-// otherwise the error is an ErrNotAllowed. Where nothing was asked for, the site decides
-// for the tasks of a Slurm step, and an engine's container is as its bundle says.
+// Choose returns the profile that was asked for, if the site lets users choose it; otherwise the
+// error is an ErrNotAllowed. Without a choice the site decides for the tasks of a Slurm step, and
+// an engine's container follows its bundle.
 func Choose(cfg *config.Config, asked request.Choice, step bool) (request.Choice, error) {
 	if asked.Value == "" {
 		if !step {
@@ -39,8 +39,7 @@ func Choose(cfg *config.Config, asked request.Choice, step bool) (request.Choice
 	return asked, nil
 }
 
-// bind is a bind mount of a directory or file of the node, with all that is
-// mounted below it.
+// bind returns a bind mount of a directory or file of the host, with everything mounted below it.
 func bind(source, destination string, options ...string) specs.Mount {
 	return bundle.Bind(source, destination, append([]string{"rbind"}, options...)...)
 }

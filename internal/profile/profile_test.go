@@ -48,7 +48,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// onHost is for a host that has what onNode lists, and an image that has /opt.
+// onHost returns a request for a host with the paths in onNode, and an image with /opt.
 func onHost(onNode ...string) Request {
 	return Request{
 		Config: config.Default(), UID: 1000, GID: 1001, Home: "/home/alice", Workdir: "/scratch/job",
@@ -115,7 +115,7 @@ func TestHPCSiteMounts(t *testing.T) {
 		t.Errorf("got %+v", last)
 	}
 	r.Config.HPC.Mounts[1].Optional = false
-	if _, err := HPC(spec(), r); err == nil || !strings.Contains(err.Error(), "hpc.mounts[1] (default): this node has no /missing") {
+	if _, err := HPC(spec(), r); err == nil || !strings.Contains(err.Error(), "hpc.mounts[1] (default): this host has no /missing") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -140,7 +140,7 @@ func TestHPCCwd(t *testing.T) {
 	}
 }
 
-// A batch job's script keeps out of the node's /tmp, and nothing else moves.
+// A batch job's script stays out of the host's /tmp, and nothing else moves.
 func TestHPCBatch(t *testing.T) {
 	b := &bundle.Bundle{Spec: spec("/tmp/slurm/stdout", "/tmp/slurm/startup", "/tmp/mine", "/proc", "/sys/fs/cgroup")}
 	b.Spec.Process.Args = []string{"/tmp/slurm/startup", "a"}

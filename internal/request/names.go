@@ -11,17 +11,17 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrUnknownName says that an annotation with our prefix means nothing to us.
+// ErrUnknownName says that ocishim does not know an annotation with its prefix.
 var ErrUnknownName = errors.New("unknown annotation")
 
-// What a user writes to set the key gpu.isolate: the annotation
-// org.ocishim.gpu.isolate, or the variable OCISHIM_GPU_ISOLATE.
+// To set the key gpu.isolate a user writes the annotation org.ocishim.gpu.isolate, or the variable
+// OCISHIM_GPU_ISOLATE.
 const (
 	annotationPrefix = "org.ocishim."
 	variablePrefix   = "OCISHIM_"
 )
 
-// The variables of a job, or of its image, beside those that set keys.
+// These are the variables of a job, or of its image, other than those that set keys.
 const (
 	// ProfileVariable chooses the profile.
 	ProfileVariable = "OCISHIM_PROFILE"
@@ -29,22 +29,19 @@ const (
 	// MPIVariable chooses whose MPI a program runs on.
 	MPIVariable = "OCISHIM_MPI"
 
-	// ExplainVariable asks for an explanation in place of the start: 1, json, diff
-	// or verify.
+	// ExplainVariable asks for an explanation instead of a start: 1, json, diff or verify.
 	ExplainVariable = "OCISHIM_EXPLAIN"
 )
 
-// optionPrefix is what annotations begin with that name options of Slurm's, which
-// scrun checks.
+// optionPrefix begins the annotations that name options of Slurm. scrun checks them.
 const optionPrefix = annotationPrefix + "slurm."
 
-// ownAnnotations are the rest: choices, and what ocishim says of a container, which
-// comes back when a state is made a bundle again.
+// ownAnnotations are the others: choices, and annotations that ocishim itself writes, which come
+// back if a state becomes a bundle again.
 const ownAnnotations = "profile mpi output job step nodes failure version"
 
-// CheckAnnotations reports the first annotation with our prefix that is misspelt: it
-// would be a wish that is ignored. All others are somebody else's. The error is an
-// ErrUnknownName.
+// CheckAnnotations reports the first misspelt annotation with our prefix, which would otherwise be
+// ignored. Other annotations belong to other programs. The error is an ErrUnknownName.
 func CheckAnnotations(annotations map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(annotations)) {
 		key, ours := strings.CutPrefix(name, annotationPrefix)
@@ -63,18 +60,18 @@ func CheckAnnotations(annotations map[string]string) error {
 	return nil
 }
 
-// annotationKeys are the names of our annotations, without the prefix.
+// annotationKeys returns the names of our annotations, without the prefix.
 func annotationKeys() []string { return append(config.GPUKeys(), strings.Fields(ownAnnotations)...) }
 
-// UnknownVariables returns a line for each variable with our prefix that means nothing
-// to us. It is no error: the environment is the user's, and may serve others.
+// UnknownVariables returns a line for each unknown variable with our prefix. That is not an error,
+// since other programs may use the user's environment.
 func UnknownVariables(env []string) []string {
 	known := []string{ProfileVariable, MPIVariable, ExplainVariable}
 	var lines []string
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, variablePrefix) || strings.HasPrefix(name, variablePrefix+"GPU_") || slices.Contains(known, name) {
-			continue // those of GPUs are settings
+			continue // variables that begin so are settings
 		}
 		line := "unknown variable " + text.Printable(name)
 		if near := text.Nearest(strings.TrimPrefix(name, variablePrefix), suffixes(known)); near != "" {

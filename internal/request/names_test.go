@@ -12,7 +12,7 @@ func TestCheckAnnotations(t *testing.T) {
 		"org.ocishim.profile":         "",
 		"org.ocishim.mpi":             "",
 		"org.ocishim.gpu.cdi.devices": "",
-		"org.ocishim.gpu.driver":      "", // not for users, which is said elsewhere
+		"org.ocishim.gpu.driver":      "", // not for users, which another package reports
 		"org.ocishim.slurm.anything":  "",
 		"org.ocishim.output":          "",
 		"org.ocishim.failure":         "",
@@ -35,7 +35,7 @@ func TestCheckAnnotations(t *testing.T) {
 	}
 }
 
-// What we set ourselves, and what scrun reads, is known by those names.
+// Variables that we set ourselves, or that scrun reads, are known.
 func TestUnknownVariables(t *testing.T) {
 	got := UnknownVariables([]string{
 		"PATH=/bin", "OCISHIM_MPI=own", "OCISHIM_EXPLAIN=1", "OCISHIM_PROFILE=oci", "OCISHIM_GPU_ODER=x", "XOCISHIM_A=b",

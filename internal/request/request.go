@@ -1,7 +1,6 @@
-// Package request is a user's wish for a container as data, whoever wrote it where:
-// annotations of the bundle, variables of the job, options of the command line. What
-// comes of a wish is decided in internal/plan, and what a user may wish for by the
-// site, in internal/config.
+// Package request holds what a user wants of a container as data, whatever the source: annotations
+// of the bundle, variables of the job, options of the command line. internal/plan decides what
+// follows from it, and internal/config what the site lets users ask for.
 package request
 
 import (
@@ -13,47 +12,47 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// A Choice is a word that a user chose, and where it stands, for messages and
-// `explain`: such as "--profile" or "annotation org.ocishim.mpi".
+// A Choice is a word that a user chose, and its source, for messages and `explain`: such as
+// "--profile" or "annotation org.ocishim.mpi".
 type Choice struct{ Value, By string }
 
-// A Setting is a key of the site's configuration, such as gpu.isolate, to which a user
-// gives another value, as one string.
+// A Setting is another value for a key of the site's configuration, such as gpu.isolate, as one
+// string.
 type Setting struct{ Key, Value, By string }
 
-// A Request is all that a user asks for beside what config.json says. The zero value
-// asks for nothing: everything is as the site decides.
+// A Request is everything that a user asks for beyond config.json. The zero value asks for nothing:
+// the site decides everything.
 type Request struct {
-	// Profile is the profile to launch by, hpc or oci.
+	// Profile is the profile to use, hpc or oci.
 	Profile Choice
 
-	// MPI says whose MPI a program runs on: MPIOwn or MPISite.
+	// MPI chooses the MPI that a program runs on: MPIOwn or MPISite.
 	MPI Choice
 
-	// Settings replace values of the site's configuration, in this order: a later
-	// one of the same key overrides an earlier one.
+	// Settings replace values of the site's configuration. A later one overrides an earlier one of
+	// the same key.
 	Settings []Setting
 
-	// Workdir is the absolute path of the directory in which the application starts
-	// under hpc, in place of the job's.
+	// Workdir is the absolute path of the directory in which the application starts under hpc,
+	// instead of the job's.
 	Workdir string
 
 	// Devices are the qualified names of CDI devices, such as nvidia.com/gpu=0.
 	Devices []string
 }
 
-// The values of Request.MPI: the image's own, or the site's. The site's is what a program
-// gets without a choice; it takes back an "own" of the bundle.
+// These are the values of Request.MPI: the image's own MPI, or the site's. The site's is the
+// default, so it only serves to override an "own" of the bundle.
 const (
 	MPIOwn  = "own"
 	MPISite = "site"
 )
 
-// Read returns what a bundle's annotations and the variables of a job ask for, where a
-// variable overrides an annotation: a job sets it when it starts. Engines have no job,
-// so env is nil then: the variables of their containers are the application's. A name or
-// word that is misspelt is an error, also where another one overrides it: the job that
-// needs it should not be the one to find out.
+// Read returns what a bundle's annotations and the variables of a job ask for. A variable overrides
+// an annotation, since a job sets it when it starts. Engines have no job, so env is nil for them:
+// the variables of their containers are the application's. A misspelt name or word is an error even
+// if another one overrides it, so that the mistake is not first found by the job that depends on
+// it.
 func Read(annotations map[string]string, env []string) (Request, error) {
 	if err := CheckAnnotations(annotations); err != nil {
 		return Request{}, err
@@ -101,8 +100,8 @@ func later(first, second Choice) Choice {
 	return first
 }
 
-// isSetting reports whether the key is one of the table that users can write to. It
-// need not exist: config.Override says so.
+// isSetting reports whether the key belongs to a table that users can set. The key need not exist:
+// config.Override reports that.
 func isSetting(key string) bool {
 	table, _, _ := strings.Cut(key, ".")
 	return table == "gpu"

@@ -29,7 +29,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A wrong word is refused of whoever writes it, also where the other one is right.
+// A wrong word is refused in every source, even if the other source is right.
 func TestReadMPI(t *testing.T) {
 	for _, test := range []struct{ annotation, env, want string }{
 		{"", "A=b", ""},

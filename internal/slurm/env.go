@@ -2,12 +2,12 @@ package slurm
 
 import "strings"
 
-// Environment is what a list of NAME=VALUE entries says about a Slurm task.
-// When a name stands twice the last one counts, as for a shell.
+// Environment holds what a list of NAME=VALUE entries says about a Slurm task. If a name occurs
+// twice the last entry counts, as for a shell.
 type Environment map[string]string
 
-// FromEnv picks the entries of env that Slurm sets (SLURM_*, SLURMD_*); later
-// lists win over earlier ones. Entries without '=' are ignored.
+// FromEnv picks the entries of env that Slurm sets (SLURM_*, SLURMD_*). Later lists override
+// earlier ones. Entries without '=' are ignored.
 func FromEnv(lists ...[]string) Environment {
 	e := Environment{}
 	for _, list := range lists {
@@ -21,5 +21,5 @@ func FromEnv(lists ...[]string) Environment {
 	return e
 }
 
-// InJob tells whether the environment is that of a Slurm job.
+// InJob reports whether this is the environment of a Slurm job.
 func (e Environment) InJob() bool { return e["SLURM_JOB_ID"] != "" }

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Errors of Expand; both come wrapped with the character and the pattern.
+// Expand returns these errors wrapped with the character and the pattern.
 var (
 	ErrUnknownPattern = errors.New("unknown replacement character")
 	ErrNoValue        = errors.New("value not known here")
 )
 
-// Values is what the %-patterns of oci.conf(5) expand to. An empty string
-// means that the value is not known.
+// Values are the values of the %-patterns of oci.conf(5). An empty string means that the value is
+// unknown.
 type Values struct {
 	Bundle string // %b
 	Cwd    string // %Z, the job's working directory
@@ -27,9 +27,9 @@ type Values struct {
 	UID    string // %U
 }
 
-// Values reads what the environment of a task says: the names are those that
-// slurmstepd sets (srun(1), OUTPUT ENVIRONMENT VARIABLES). A job's environment
-// without a step number is that of its batch script.
+// Values reads the values from a task's environment, by the names that slurmstepd sets (srun(1),
+// OUTPUT ENVIRONMENT VARIABLES). A job's environment without a step number belongs to its batch
+// script.
 func (e Environment) Values() Values {
 	v := Values{
 		Job:  first(e["SLURM_JOB_ID"], e["SLURM_JOBID"]),
@@ -58,13 +58,12 @@ func first(values ...string) string {
 	return ""
 }
 
-// Expand replaces the %-patterns of oci.conf(5) that name a value usable in a
-// path or an id: %% %b %j %n %r %s %t %u %U %Z. Any other character after a
-// '%' is ErrUnknownPattern, as it is fatal to Slurm; a pattern whose value is
-// not known here is ErrNoValue.
+// Expand replaces the %-patterns of oci.conf(5) that are usable in a path or an id: %% %b %j %n %r
+// %s %t %u %U %Z. Any other character after a '%' is ErrUnknownPattern, as it is fatal to Slurm; a
+// pattern without a known value is ErrNoValue.
 //
-// The result is never expanded again, and a value that would add a path
-// element of its own to an id or path ("..", or a '/' in a name) is refused.
+// The result is never expanded again. A value that would add a path element to an id or path ("..",
+// or a '/' in a name) is refused.
 func Expand(pattern string, v Values) (string, error) {
 	if !strings.Contains(pattern, "%") {
 		return pattern, nil
@@ -121,8 +120,8 @@ func known(value string) (string, error) {
 	return value, nil
 }
 
-// name is a value that must stay one element of a path: it may come from the
-// job's environment, which the user writes.
+// name checks a value that must remain one element of a path: it may come from the job's
+// environment, which the user writes.
 func name(value string) (string, error) {
 	if value == "." || value == ".." || strings.ContainsAny(value, "/\x00") {
 		return "", fmt.Errorf("value %q is not a name", value)
@@ -130,7 +129,7 @@ func name(value string) (string, error) {
 	return known(value)
 }
 
-// FromStep fills what is not known yet from the task that an id names.
+// FromStep fills in unknown values from the task that an id names.
 func (v Values) FromStep(s Step) Values {
 	v.Job = first(v.Job, strconv.FormatUint(uint64(s.Job), 10))
 	v.Step = first(v.Step, strconv.FormatUint(uint64(s.Step), 10))

@@ -61,7 +61,7 @@ func TestExpandRefuses(t *testing.T) {
 	}
 }
 
-// The environment that Slurm 24.11 wrote for a task and for a batch script.
+// The environment is what Slurm 24.11 wrote for a task and for a batch script.
 func TestValuesOfRealSlurm(t *testing.T) {
 	for file, want := range map[string]string{
 		"testdata/srun-n2-task1.json": "c1.alice.98.0.1",

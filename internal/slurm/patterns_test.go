@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// rootsLine is a setting of oci.conf that Slurm runs as root, in a shell, in whatever
-// notation a file has it: as Slurm's own file, or as data of a program.
+// rootsLine matches a setting of oci.conf that Slurm runs as root, in a shell, in every notation of
+// our files: as in oci.conf itself, or as data of a program.
 var rootsLine = regexp.MustCompile(`RunTime(?:Query|Kill|Delete)["'` + "`" + `]?[ \t]*(?:=|:|,)[ \t]*(.*)`)
 
-// usersPattern is a pattern whose text a user chooses.
+// usersPattern matches a pattern whose text a user chooses.
 var usersPattern = regexp.MustCompile(`%[breZ@]`)
 
-// offending returns the lines of text that hand a user's text to root's shell. A line that
-// ends in a backslash goes on, as in Slurm's files.
+// offending returns the lines of text that pass a user's text to root's shell. A line that ends in
+// a backslash continues, as in Slurm's files.
 func offending(text string) (found []string) {
 	text = strings.ReplaceAll(text, "\\\n", "")
 	for _, line := range rootsLine.FindAllStringSubmatch(text, -1) {
@@ -50,7 +50,7 @@ func TestOffending(t *testing.T) {
 	}
 }
 
-// No file of this repository, example, document or test, shows a line that makes root run
+// No file of this repository, be it an example, document or test, shows a line that makes root run
 // what a user writes.
 func TestNoUsersPatternForRoot(t *testing.T) {
 	const repo = "../.."
@@ -77,7 +77,7 @@ func TestNoUsersPatternForRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if settings < 9 { // three files of oci.conf.d
+	if settings < 9 { // three in each of three files of oci.conf.d
 		t.Errorf("only %d such settings found: have the files moved?", settings)
 	}
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// serverTmpdir is the variable by which srun --mpi=pmix tells a task where its PMIx
-// server, slurmstepd, keeps what it shares with the tasks of the step.
+// serverTmpdir is the variable by which srun --mpi=pmix names to a task the directory in which its
+// PMIx server, slurmstepd, keeps what it shares with the tasks of the step.
 const serverTmpdir = "PMIX_SERVER_TMPDIR"
 
-// PMIx is what a task of srun --mpi=pmix needs beside its environment: the server's
-// directories at the node's own paths, for it is by these paths that the task learns of
-// them. The memory that it shares is in a directory beside the one of the variable, and
-// both are where Slurm has put the bundle of the task, which it mounts elsewhere. So it is
-// that place which is mounted, or the one directory where it is not beside the bundle. The
-// edit has no mount when there is no such server or directory, or a mount of it already.
+// PMIx returns the edit that a task of srun --mpi=pmix needs in addition to its environment. It
+// mounts the server's directories at the same paths as on the host, since the task gets these paths
+// from the server. The shared memory is in a directory beside the one in the variable, and both are
+// in the directory where Slurm has put the task's bundle, which Slurm mounts elsewhere. So the edit
+// mounts that whole directory, or only the variable's if it is not beside the bundle. The edit has
+// no mount if there is no such server or directory, or if it is mounted already.
 func PMIx(b *bundle.Bundle, exists func(path string) bool) bundle.Edit {
 	e := bundle.Edit{From: "slurm", Rule: serverTmpdir}
 	value, _ := bundle.Getenv(b.Spec.Process.Env, serverTmpdir)

@@ -9,7 +9,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// As Slurm 24.11 has it for task 0 of step 7.0 on node n1.
+// The paths are those of Slurm 24.11 for task 0 of step 7.0 on node n1.
 const (
 	stepSpool = "/var/spool/slurmd/n1/oci-job7-0"
 	stepPMIx  = "PMIX_SERVER_TMPDIR=" + stepSpool + "//pmix.7.0/"

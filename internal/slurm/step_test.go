@@ -38,7 +38,7 @@ func TestParseIDRefuses(t *testing.T) {
 	}
 }
 
-// id is what ParseID reads.
+// id returns what ParseID reads.
 func id(s Step) string { return s.Prefix() + strconv.Itoa(s.Task) }
 
 func TestPrefix(t *testing.T) {
@@ -53,7 +53,7 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// A dotted node name does not say where it ends, so the user may be any tail.
+// A node name with dots does not show where it ends, so the user may be any tail.
 func TestUserNames(t *testing.T) {
 	step, err := ParseID("n1.rack2.site.alice.5.0.0")
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// Torch sets what torch.distributed reads with init_method="env://", from what Slurm says
-// of the step: for those variables that the task does not have. Every task of the step
-// comes to the same address and port.
+// Torch sets the variables that torch.distributed reads with init_method="env://", from what Slurm
+// says about the step, unless the task already has them. Every task of the step gets the same
+// address and port.
 func Torch(env []string) bundle.Edit {
 	e := bundle.Edit{From: "torch", Rule: "hpc.edits"}
 	step := FromEnv(env)
@@ -34,7 +34,7 @@ func Torch(env []string) bundle.Edit {
 	return e
 }
 
-// firstNode is the first name of a list such as rack[02-03,7]n[1-4],login.
+// firstNode returns the first name in a list such as rack[02-03,7]n[1-4],login.
 func firstNode(list string) string {
 	var name strings.Builder
 	for i := 0; i < len(list); i++ {
@@ -52,8 +52,8 @@ func firstNode(list string) string {
 	return name.String()
 }
 
-// masterPort is one of twelve thousand, below those that a kernel gives out by itself
-// (ip_local_port_range): steps of a job that run at once on a node get different ones.
+// masterPort returns one of twelve thousand ports, below those that a kernel assigns itself
+// (ip_local_port_range). Steps of a job that run at the same time on a host get different ones.
 func masterPort(job, step string) string {
 	const lowest, ports = 20000, 12000
 	j, err := strconv.ParseUint(job, 10, 32)

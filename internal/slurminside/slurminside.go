@@ -1,5 +1,5 @@
-// Package slurminside makes the host's Slurm usable from within a container: its commands,
-// their plugins, its configuration, and munge's socket.
+// Package slurminside makes the host's Slurm usable from within a container: its commands, plugins
+// and configuration, and munge's socket.
 package slurminside
 
 import (
@@ -21,17 +21,17 @@ import (
 // MungeDir is where libmunge looks for the socket of munged.
 const MungeDir = "/run/munge"
 
-// What a host can lack, for errors.Is: a container goes without then.
+// These errors name what a host can lack. A container can do without.
 var (
-	// ErrNoMunge says that no munged has a socket on the host.
-	ErrNoMunge = errors.New("this host has none")
+	// ErrNoMunge says that the host has no socket of munged.
+	ErrNoMunge = errors.New("the host has no munged")
 
 	// ErrNoSlurm says that the host lacks a part of Slurm that the commands need.
-	ErrNoSlurm = errors.New("this host has not all of Slurm")
+	ErrNoSlurm = errors.New("the host lacks a part of Slurm")
 )
 
-// Munge returns the edit by which the image's own munge asks the host's munged. Without
-// one the error is an ErrNoMunge.
+// Munge returns the edit that lets the image's own munge use the host's munged. If the host has
+// none, the error is an ErrNoMunge.
 func Munge(node *host.Tree) (bundle.Edit, error) {
 	source, err := findMunge(node)
 	if err != nil {
@@ -43,7 +43,7 @@ func Munge(node *host.Tree) (bundle.Edit, error) {
 	}, nil
 }
 
-// findMunge returns the directory of the socket, without links.
+// findMunge returns the directory of the socket, with links resolved.
 func findMunge(node *host.Tree) (string, error) {
 	for _, dir := range []string{MungeDir, "/var/run/munge"} {
 		if !node.Exists(dir + "/munge.socket.2") {
@@ -56,10 +56,9 @@ func findMunge(node *host.Tree) (string, error) {
 	return "", fmt.Errorf("%w: no %s/munge.socket.2", ErrNoMunge, MungeDir)
 }
 
-// Commands returns the edit by which the host's commands of Slurm run in the container,
-// with munge's socket where there is one. What the
-// host lacks is an ErrNoSlurm, and what the image's libraries do not fit an
-// mpi.ErrMismatch.
+// Commands returns the edit that makes the host's Slurm commands run in the container, with munge's
+// socket if there is one. The error is an ErrNoSlurm if the host lacks something, and an
+// mpi.ErrMismatch if the image's libraries do not fit.
 func Commands(s scene.Scene) (bundle.Edit, error) {
 	found, err := find(s.Host, s.Arch)
 	if err != nil {
@@ -79,7 +78,7 @@ func HasMunge(e bundle.Edit) bool {
 	return slices.ContainsFunc(e.Mounts, func(m specs.Mount) bool { return m.Destination == MungeDir })
 }
 
-// An installation is where a host has Slurm.
+// An installation is where Slurm is on a host.
 type installation struct {
 	commands []string
 	plugins  string
@@ -120,8 +119,8 @@ func find(node *host.Tree, arch string) (s installation, err error) {
 	return s, nil
 }
 
-// configure makes the commands find the host's configuration, except for where the plugins
-// are, and munge.
+// configure makes the commands use the host's configuration, except for the directories of the
+// plugins and munge.
 func (s installation) configure(node *host.Tree, e *bundle.Edit, dir string) {
 	bind := func(source, destination string) {
 		if resolved, err := node.Resolve(source); err == nil {
@@ -131,7 +130,7 @@ func (s installation) configure(node *host.Tree, e *bundle.Edit, dir string) {
 	bind(s.conf, dir+"/etc")
 	names := node.Names(s.conf)
 	slices.Sort(names)
-	for _, name := range names { // what slurm.conf includes is looked for beside it
+	for _, name := range names { // slurm.conf includes files from its own directory
 		if name != "slurm.conf" {
 			e.Links = append(e.Links, bundle.Link{Path: dir + "/conf/" + name, Target: "../etc/" + name})
 		}

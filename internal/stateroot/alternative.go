@@ -14,22 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In a directory that all users share, /tmp or Shared, anybody can make what will have the
-// name of another user's root, and keep that user off the host. So the user takes a name
-// that nobody can foresee: ROOT.RANDOM. Whoever looks for it, root's cleanup included,
-// lists the directory, and believes only what is the user's own: the sticky bit keeps
-// others from removing or renaming it.
+// In a directory that all users share, /tmp or Shared, anybody can make a directory under the name
+// of another user's root, and so lock that user out. The user then takes a name that nobody can
+// predict: ROOT.RANDOM. To find it, others, such as root's cleanup, list the directory and accept
+// only what belongs to the user: the sticky bit keeps other users from removing or renaming it.
 //
-// Several tasks of a step begin at once and must agree on one such directory, since the
-// step's user namespace is noted there: see agree.
+// Several tasks of a step start at once and must agree on one such directory, since it records the
+// step's user namespace: see agree.
 
-// chosenFile marks the alternative that all use.
+// chosenFile marks the alternative that everybody uses.
 const chosenFile = ".ocishim-chosen"
 
 const randomBytes = 16
 
-// isShared reports whether everybody may make something in the directory, and nobody may
-// remove what is another's.
+// isShared reports whether anybody may make something in the directory, and only owners may remove
+// it.
 func isShared(dir string) bool {
 	var st unix.Stat_t
 	const bits = unix.S_ISVTX | unix.S_IWOTH
@@ -56,14 +55,14 @@ func alternatives(root string) []string {
 				found = append(found, path)
 			}
 		}
-		if err != nil { // io.EOF, or as far as it could be read
+		if err != nil { // io.EOF, or an error: the list is as far as it could be read
 			slices.Sort(found)
 			return found
 		}
 	}
 }
 
-// chosen is the alternative that is in use; empty where there is none.
+// chosen returns the alternative in use; empty for none.
 func chosen(root string) string {
 	for _, dir := range alternatives(root) {
 		if isChosen(dir) {
@@ -78,7 +77,7 @@ func isChosen(dir string) bool {
 	return unix.Lstat(filepath.Join(dir, chosenFile), &st) == nil
 }
 
-// alternative makes a directory beside the root that is another's, or finds the one that
+// alternative makes a directory beside a root that belongs to another user, or finds the one that
 // another process has made meanwhile.
 func alternative(root string) (string, error) {
 	random := make([]byte, randomBytes)
@@ -99,8 +98,8 @@ func alternative(root string) (string, error) {
 	return dir, nil
 }
 
-// agree chooses one of the alternatives. Who chooses holds the locks (flock) of all that
-// there were when it had them, so two processes never choose at once: the later one holds
+// agree chooses one of the alternatives. A process chooses while it holds the locks (flock) of all
+// alternatives that it knew, so two processes never choose at the same time: the later one holds
 // the lock of every directory that the earlier one knew, and finds the mark.
 func agree(root string) (string, error) {
 	for {
@@ -122,7 +121,7 @@ func agree(root string) (string, error) {
 	}
 }
 
-// choose returns the marked directory, and marks the first one where none is.
+// choose returns the marked directory, and marks the first one if no directory is marked.
 func choose(dirs []string) (string, error) {
 	for _, dir := range dirs {
 		if isChosen(dir) {
@@ -136,8 +135,8 @@ func choose(dirs []string) (string, error) {
 	return dirs[0], f.Close()
 }
 
-// lockAll locks the directories in their order, which is the same for all who do. One that
-// is gone meanwhile is passed over: the list has changed then.
+// lockAll locks the directories in the given order, which is the same for all processes. It skips a
+// directory that has been removed meanwhile: the list has then changed.
 func lockAll(dirs []string) (locks []io.Closer, err error) {
 	for _, dir := range dirs {
 		f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)

@@ -5,9 +5,8 @@ import (
 	"strconv"
 )
 
-// ForUser lists where the state of the user's containers may lie when no
-// --root says so, in the order of preference. runtimeDir is $XDG_RUNTIME_DIR of
-// a caller who is that user, else "".
+// ForUser lists the directories that may hold the state of the user's containers without --root, in
+// order of preference. runtimeDir is $XDG_RUNTIME_DIR of a caller who is that user, otherwise "".
 func ForUser(uid int, runtimeDir string) []string {
 	id := strconv.Itoa(uid)
 	var roots []string
@@ -20,10 +19,10 @@ func ForUser(uid int, runtimeDir string) []string {
 	return append(roots, filepath.Join(Shared, id), filepath.Join("/tmp", "ocishim-"+id))
 }
 
-// ForSteps is ForUser for Slurm tasks. The list is the same for every
-// verb: a query as root finds what run wrote as the user. Where the site has
-// made the shared directory it comes first: /run/user/UID goes with the user's
-// last login session on the node, in the middle of a job.
+// ForSteps is ForUser for Slurm tasks. The list is the same for every verb, so a query as root
+// finds what run wrote as the user. If the site has made the shared directory, that comes first:
+// /run/user/UID goes away with the user's last login session on the host, even in the middle of a
+// job.
 func ForSteps(uid int) []string {
 	roots := ForUser(uid, "")
 	if shared := filepath.Join(Shared, strconv.Itoa(uid)); roots[0] != shared {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every user can mount a file system of their own (FUSE) over a directory that is theirs. Where
-// users share a directory, they can so at the place of another user's root: it then has
-// whatever owner its program says, answers when that likes, or lets nobody else look at all.
+// Every user can mount a file system of their own (FUSE) over a directory of theirs. In a directory
+// that users share, they can do so at the path of another user's root. Such a file system shows any
+// owner that its program chooses, responds when the program likes, or lets nobody else look at it.
 
 // checkMount refuses such a file system, without asking it for anything.
 func checkMount(root string) error {
@@ -25,19 +25,20 @@ func checkMount(root string) error {
 	err := unix.Statx(unix.AT_FDCWD, root, flags, unix.STATX_TYPE, &st)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOSYS):
-		return nil // Lstat will say more
+		return nil // Lstat reports the reason
 	case err != nil:
 		return fmt.Errorf("%w %s: %w", ErrUnsafe, root, err)
 	case st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0:
 		return nil
 	case ofAnybody(root):
-		return fmt.Errorf("%w %s: a file system of a user's is mounted there", ErrUnsafe, root)
+		return fmt.Errorf("%w %s: a user has mounted a file system there", ErrUnsafe, root)
 	}
 	return nil
 }
 
-// ofAnybody reports whether what is mounted at the path is of a kind that every user can
-// mount (proc(5), /proc/PID/mountinfo). The last of several is the one that is seen.
+// ofAnybody reports whether the file system mounted at the path is of a type that every user can
+// mount (proc(5), /proc/PID/mountinfo). Of several mounts the last one counts, since it is the
+// visible one.
 func ofAnybody(path string) bool {
 	data, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A file system that a user has mounted over the directory they made under another user's
-// name keeps nobody off: neither one that lets no other user look at it, nor one that lets
-// them wait, be it at the name that all know or at one like those made for want of it.
+// A file system that a user mounts over a directory under another user's name locks nobody out:
+// neither one that lets no other user look at it, nor one that never responds, whether at the known
+// name or at the name of an alternative.
 func TestMountedOver(t *testing.T) {
 	for _, options := range []string{"", ",allow_other"} {
 		t.Run("fuse"+options, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestMountedOver(t *testing.T) {
 	}
 }
 
-// mountSilence mounts a file system that answers nothing as an ordinary user's.
+// mountSilence mounts, as an ordinary user, a file system that never responds.
 func mountSilence(t *testing.T, dir, options string) {
 	t.Helper()
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -60,14 +60,14 @@ func mountSilence(t *testing.T, dir, options string) {
 		lacks(t, "FUSE: "+err.Error())
 	}
 	t.Cleanup(func() {
-		device.Close() // which ends whoever still waits
+		device.Close() // ends every process that still waits
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// lacks skips a test for which the machine lacks something; CI's has it all.
+// lacks skips a test if the machine lacks something. CI's machine lacks nothing.
 func lacks(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

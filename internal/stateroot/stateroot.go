@@ -1,6 +1,5 @@
-// Package stateroot finds and makes the directories in which the state of a user's
-// containers lies, and judges whether they are safe: the user's own, no link, and for
-// nobody else to write to.
+// Package stateroot finds and makes the directories that hold the state of a user's containers, and
+// checks that they are safe: owned by the user, not a link, and not writable for others.
 package stateroot
 
 import (
@@ -13,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errors that callers tell apart; they come wrapped with the path they are about.
+// These errors come wrapped with the path that they are about.
 var (
 	ErrUnsafe = errors.New("unsafe state directory")
 	ErrNone   = errors.New("no usable state directory")
 )
 
-// Shared is where a site makes room for users without /run/user/UID: a directory with
-// mode 1777 made at boot by tmpfiles.d.
+// Shared is the directory that a site provides for users without /run/user/UID: tmpfiles.d makes it
+// at boot with mode 1777.
 const Shared = "/run/ocishim"
 
-// Check wants a directory that is the caller's own and no symbolic link, and in which
-// nobody else may write. One that is missing is os.ErrNotExist, another one ErrUnsafe.
+// Check requires a directory that belongs to the caller, is not a symbolic link, and is not
+// writable for others. A missing one is os.ErrNotExist, an unsafe one ErrUnsafe.
 func Check(root string) error {
 	if err := checkMount(root); err != nil {
 		return err
@@ -46,10 +45,10 @@ func Check(root string) error {
 	return nil
 }
 
-// Make returns the first root that exists or can be made, with mode 0700. One that is not
-// safe is passed over where there are others: each of them is checked, and anybody can put
-// a directory where users share one. There the user gets one with another name instead,
-// see alternative. Where none can be used it is ErrNone, or ErrUnsafe of a single root.
+// Make returns the first root that exists or can be made, with mode 0700. If there are several, it
+// skips unsafe ones: each is checked, and in a shared directory anybody can make one. In a shared
+// directory the user gets one with another name instead, see alternative. If none is usable the
+// error is ErrNone, or ErrUnsafe for a single root.
 func Make(roots ...string) (string, error) {
 	var failures []error
 	for _, root := range roots {
@@ -92,10 +91,10 @@ func makeOne(root string, byDefault bool) (string, error) {
 	return root, Check(root)
 }
 
-// makeDirectory makes a state root, of several levels when need be, as runc does.
+// makeDirectory makes a state root, with its parents if necessary, as runc does.
 func makeDirectory(root string) error {
 	if filepath.Dir(root) == Shared && os.Geteuid() == 0 {
-		// Not 0700: the users' roots lie beside root's.
+		// Not 0700: the users' roots are beside root's.
 		if err := os.Mkdir(Shared, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make state directory: %w", err)
 		}
@@ -106,8 +105,8 @@ func makeDirectory(root string) error {
 	return nil
 }
 
-// Existing returns those of the roots that can be used, and what is wrong with the others.
-// Of several, which are those by default, each may have an alternative beside it.
+// Existing returns the roots that are usable, and the reasons why others are not. If there are
+// several, they are the defaults, and each may have an alternative beside it.
 func Existing(roots ...string) (usable []string, failures []error) {
 	for _, root := range roots {
 		root, err := filepath.Abs(root)
@@ -129,7 +128,7 @@ func Existing(roots ...string) (usable []string, failures []error) {
 	return usable, failures
 }
 
-// inOneLine joins messages; errors.Join would break the line.
+// inOneLine joins messages; errors.Join would put each on a line of its own.
 func inOneLine(failures []error) string {
 	var messages []string
 	for _, err := range failures {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Everybody may make a directory where users share one, under the name that another user's
-// root will have. That user gets another one; all who begin at once agree on it; who looks
-// for state finds it; and it stays when the name becomes free.
+// In a directory that users share, anybody can take the name of another user's root. That user then
+// gets another one. All processes that start at once agree on it, those that look for state find
+// it, and it stays in use when the name becomes free.
 func TestSquatted(t *testing.T) {
 	shared := sharedDirectory(t)
 	root, other := filepath.Join(shared, "1000"), filepath.Join(t.TempDir(), "other")
@@ -32,7 +32,7 @@ func TestSquatted(t *testing.T) {
 			t.Fatalf("the tasks have %v", dirs)
 		}
 	}
-	// What squatters make beside it is passed over.
+	// Directories that squatters make beside it are ignored.
 	forged := root + "." + strings.Repeat("0", 2*randomBytes)
 	squat(t, forged)
 	usable, failures := Existing(root, other)
@@ -52,8 +52,7 @@ func TestSquatted(t *testing.T) {
 	}
 }
 
-// A root that is named has no other in its place, and a directory of the user's own is not
-// one that users share.
+// A named root has no alternative, and a directory of the user's own does not count as shared.
 func TestNoAlternative(t *testing.T) {
 	root := filepath.Join(sharedDirectory(t), "1000")
 	squat(t, root)
@@ -80,7 +79,7 @@ func sharedDirectory(t *testing.T) string {
 	return dir
 }
 
-// squat makes the directory another user's.
+// squat gives the directory to another user.
 func squat(t *testing.T, path string) {
 	t.Helper()
 	if err := errors.Join(os.Mkdir(path, 0o700), os.Chown(path, 12345, 12345)); err != nil {

@@ -1,5 +1,5 @@
-// What of the runtime's own ends is said as every other error is: in a line, and with the
-// status of a launch that failed, in place of a page of stacks and status 2.
+// Reports errors that end Go's runtime itself like every other error: in one line, and with the
+// status of a failed launch, instead of a page of stacks and status 2.
 
 #include <stdio.h>
 #include <sys/mman.h>
@@ -19,15 +19,15 @@ __attribute__((noreturn)) static void end(const char *what, const char *hint)
 	_exit(LAUNCH_FAILED);
 }
 
-// Takes the place of the C library's abort (--wrap of ld): runtime/cgo calls it where no
-// thread can be made, when it has said so. Go's handler of SIGABRT would print all stacks.
+// Replaces the C library's abort (--wrap of ld): runtime/cgo calls it if no thread can be made,
+// after a message. Go's handler of SIGABRT would print all stacks.
 void __wrap_abort(void)
 {
-	end("this process could not be run by Go's runtime, see above",
+	end("Go's runtime could not run this process, see above",
 	    "a limit may be reached: of processes (ulimit -u, pids.max of the cgroup), of addresses (ulimit -v) or of memory");
 }
 
-// fits tries whether so many addresses can be had.
+// fits tries whether so much address space is available.
 static int fits(size_t length, int protection)
 {
 	void *trial = mmap(NULL, length, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -38,8 +38,7 @@ static int fits(size_t length, int protection)
 	return 1;
 }
 
-// Go ends where it cannot reserve addresses, map its first heap, or open the few files of
-// its own.
+// Go ends if it cannot reserve address space, map its first heap, or open its own few files.
 __attribute__((constructor)) static void look_at_limits(void)
 {
 	struct rlimit addresses, data, files;

@@ -1,15 +1,15 @@
-// Package threads keeps the threads of Go's runtime from costing more than their work, in
-// a program that lives for milliseconds. Before Go starts a constructor, threads.c, sees
-// to two things:
+// Package threads limits what the threads of Go's runtime cost, in a program that lives for
+// milliseconds. A constructor, threads.c, changes two things before Go starts:
 //
-//   - A thread of Go's does nothing but look after the others (sysmon), every 20 µs at
-//     first, later less often. That is a tenth of what a launch takes of the processor.
-//     With more timer slack (PR_SET_TIMERSLACK of prctl(2)) it wakes up every millisecond.
-//   - Each thread would map 64 MiB for a heap of C's own, and unmap as much beside it, for
-//     the few bytes that cgo frees there. They share one heap (mallopt(3)).
+//   - One thread of Go's only looks after the others (sysmon), every 20 µs at first, later
+//     less often. That takes a tenth of a launch's processor time. With more timer slack
+//     (PR_SET_TIMERSLACK of prctl(2)) it wakes up only every millisecond.
+//   - Each thread would map 64 MiB for a heap of the C library, and unmap another 64 MiB
+//     beside it, for the few bytes that cgo frees there. Instead they share one heap
+//     (mallopt(3)).
 //
-// Slack is inherited, by exec too, and is nothing that a runtime should change for what
-// it starts: hence StayOnMain.
+// Timer slack is inherited, also by exec, and a runtime must not change it for what it
+// starts: hence StayOnMain.
 package threads
 
 // #cgo LDFLAGS: -Wl,--wrap=abort
@@ -22,12 +22,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StayOnMain gives the main thread the slack that the caller gave this process, and keeps
-// the main goroutine on it: what starts a container, or becomes it, does so there. It must
-// be called from an init function, in which they are together.
+// StayOnMain restores the caller's timer slack on the main thread, and keeps the main goroutine on
+// that thread: the work of starting a container, or becoming it, happens there. It must be called
+// from an init function, when both are still together.
 func StayOnMain() {
 	runtime.LockOSThread()
 	if given := C.ocishim_timer_slack; given > 0 {
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(given), 0, 0, 0) // no worse without
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(given), 0, 0, 0) // an error does no harm
 	}
 }

@@ -7,23 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A source is what a bind mount shows, opened before the root is mounted: from then
-// on its path may lead into the container.
+// A source is what a bind mount shows. It is opened before the root is mounted: afterwards its path
+// may lead into the container.
 type source struct {
 	fd descriptor
-	// tree says that fd is a mount already, that nobody sees yet.
+	// tree says that fd is already a mount, attached nowhere yet.
 	tree bool
 }
 
-// isFile tells whether the source is no directory.
+// isFile reports whether the source is not a directory.
 func (s source) isFile() bool {
 	st, err := s.fd.stat()
 	return err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR
 }
 
-// openSource makes a copy of the mount that the source lies on, with those below
-// it where m is recursive. Before kernel 5.2 it only remembers the place. What is
-// of the image is looked for within it: others may be writing there.
+// openSource makes a copy of the mount that the source is on, with the mounts below if m is
+// recursive. Before kernel 5.2 it only opens the path. A source in the image is looked up within
+// the image, since others may be writing there.
 func openSource(m mount, imagePath string, image *root) (source, error) {
 	var place descriptor
 	var err error
@@ -50,9 +50,8 @@ func openSource(m mount, imagePath string, image *root) (source, error) {
 	return source{descriptor(fd), true}, nil
 }
 
-// bind mounts the source over the target. With the new mount API (5.2;
-// mount_setattr 5.12) the copy gets its flags before anybody can see it, and those
-// below it, too.
+// bind mounts the source over the target. With the new mount API (5.2; mount_setattr 5.12) the
+// copy, and the mounts below it, get their flags before anybody can see them.
 func (r *root) bind(m mount, from source, target descriptor) error {
 	if !from.tree {
 		return r.bindByPath(m, from, target)
@@ -64,7 +63,7 @@ func (r *root) bind(m mount, from source, target descriptor) error {
 	}
 	err = unix.MoveMount(int(from.fd), "", int(target), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if errors.Is(err, unix.EINVAL) && from.isFile() != (source{fd: target}).isFile() {
-		return unix.ENOTDIR // as mount(2) says it
+		return unix.ENOTDIR // as from mount(2)
 	}
 	if err != nil || !late {
 		return err
@@ -72,15 +71,14 @@ func (r *root) bind(m mount, from source, target descriptor) error {
 	return r.remount(m)
 }
 
-// openTree is the system call, or the lack of it in a test: kernels before 5.2.
+// openTree is a variable so that a test can act like a kernel before 5.2, which lacks it.
 var openTree = unix.OpenTree
 
-// mountSetattr is the system call, or the lack of it in a test: kernels before
-// 5.12.
+// mountSetattr is a variable so that a test can act like a kernel before 5.12, which lacks it.
 var mountSetattr = unix.MountSetattr
 
-// restrict gives a mount the flags of m, and everything below it where m is
-// recursive: a read-only bind of a directory has nothing writable in it.
+// restrict gives a mount the flags of m, and also everything below it if m is recursive: in a
+// read-only bind mount of a directory nothing is writable.
 func restrict(tree descriptor, m mount) error {
 	var attr unix.MountAttr
 	for _, f := range []struct {
@@ -106,8 +104,7 @@ func restrict(tree descriptor, m mount) error {
 	return mountSetattr(int(tree), "", flags, &attr)
 }
 
-// bindByPath is bind for older kernels: what lies below the source keeps its own
-// flags.
+// bindByPath is bind for older kernels: mounts below the source keep their own flags.
 func (r *root) bindByPath(m mount, from source, target descriptor) error {
 	if err := unix.Mount(from.fd.path(), target.path(), "", unix.MS_BIND|m.Flags&unix.MS_REC, ""); err != nil {
 		return err
@@ -115,8 +112,8 @@ func (r *root) bindByPath(m mount, from source, target descriptor) error {
 	return r.remount(m)
 }
 
-// remount adds the flags of m to a mount that is in place. Those that it has must
-// be given again: in a user namespace none of them may be taken away.
+// remount adds the flags of m to an existing mount. It must repeat the flags that the mount has: in
+// a user namespace none may be removed.
 func (r *root) remount(m mount) error {
 	added := m.Flags &^ (unix.MS_BIND | unix.MS_REC | unix.MS_RELATIME)
 	if added == 0 {
@@ -135,7 +132,7 @@ func remountWith(mounted descriptor, added uintptr) error {
 	if err := unix.Fstatfs(int(mounted), &st); err != nil {
 		return err
 	}
-	// ST_* of statfs(2) and MS_* are the same numbers, but for relatime.
+	// ST_* of statfs(2) and MS_* have the same values, except for relatime.
 	has := uintptr(st.Flags) & (unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME)
 	if st.Flags&unix.ST_RELATIME != 0 {
 		has |= unix.MS_RELATIME

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capabilities are the five sets (capabilities(7)), a bit for each.
+// capabilities holds the five sets (capabilities(7)), with a bit for each capability.
 type capabilities struct {
 	Bounding    uint64 `json:"bounding,omitempty"`
 	Effective   uint64 `json:"effective,omitempty"`
@@ -18,13 +18,13 @@ type capabilities struct {
 	Ambient     uint64 `json:"ambient,omitempty"`
 }
 
-// capabilityNames are those of linux/capability.h, in their order.
+// capabilityNames are the names in linux/capability.h, in order.
 const capabilityNames = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE " +
 	"NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE " +
 	"SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL " +
 	"SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 
-// newCapabilities reads the names; none of them is the empty set.
+// newCapabilities converts the names to sets; nil means empty sets.
 func newCapabilities(c *specs.LinuxCapabilities) (capabilities, error) {
 	var sets capabilities
 	if c == nil {
@@ -51,7 +51,7 @@ func newCapabilities(c *specs.LinuxCapabilities) (capabilities, error) {
 	return sets, nil
 }
 
-// CapabilityBit is the bit that the name, such as CAP_KILL, stands for in a set.
+// CapabilityBit returns the bit for a name, such as CAP_KILL, in a set.
 func CapabilityBit(name string) (uint64, bool) {
 	for i, known := range strings.Fields(capabilityNames) {
 		if name == "CAP_"+known {
@@ -61,19 +61,18 @@ func CapabilityBit(name string) (uint64, bool) {
 	return 0, false
 }
 
-// ClosedName is what a process is called (/proc/PID/comm) while nobody may look into it:
-// from where it gives up its capabilities until it is the application.
+// ClosedName is the name of a process (/proc/PID/comm) that nobody may inspect: from when it gives
+// up its capabilities until it is the application.
 const ClosedName = "ocishim:closed"
 
-// take gives up everything else, and sets no_new_privs where that is asked for.
+// take gives up all other capabilities, and sets no_new_privs if asked to.
 //
-// The tasks of a Slurm step share a user namespace. As long as a task that is launched
-// has every capability in it, no other one may look into it (ptrace(2)); one that has as
-// few as the others might be entered by them, and in its memory are threads of Go's that
-// still have all. So nobody may look into it from here on until it is the application
-// (PR_SET_DUMPABLE, which execve resets), and no thread keeps more than the application
-// gets. It stays open until here because the next task joins the namespace by way of any
-// that lives (/proc/PID/ns/user).
+// The tasks of a Slurm step share a user namespace. While a task is launched it has every
+// capability there, and no other task may inspect it (ptrace(2)). Once it has no more capabilities
+// than the others they could enter it, although Go's other threads in its memory still have all. So
+// take makes the process undumpable (PR_SET_DUMPABLE, which execve resets) until it is the
+// application, and leaves no thread more than the application gets. It cannot do so earlier,
+// because the next task joins the namespace through any live task (/proc/PID/ns/user).
 func (c capabilities) take(noNewPrivs bool) error {
 	if err := closeToOthers(); err != nil {
 		return err
@@ -87,7 +86,7 @@ func (c capabilities) take(noNewPrivs bool) error {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, bit, 0, 0, 0); err != nil {
-			break // the kernel's last
+			break // the kernel knows no more
 		}
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -124,7 +123,7 @@ func closeToOthers() error {
 	return nil
 }
 
-// data is the three sets that capset(2) takes.
+// data returns the three sets in the form that capset(2) takes.
 func (c capabilities) data() [2]unix.CapUserData {
 	var data [2]unix.CapUserData
 	for i := range data {

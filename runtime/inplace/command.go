@@ -11,9 +11,9 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// find looks the command up as execvp(3) does, in the container, with the
-// application's rights. A file that may not be executed is remembered: it is the
-// better reason.
+// find looks the command up as execvp(3) does, in the container, with the application's rights. If
+// it finds only a file that may not be executed, it returns that error, which is the more useful
+// one.
 func (t *Task) find() (string, error) {
 	name := t.Args[0]
 	if strings.Contains(name, "/") {
@@ -46,10 +46,10 @@ func searchPath(env []string) string {
 	if dirs, found := bundle.Getenv(env, "PATH"); found {
 		return dirs
 	}
-	return "/bin:/usr/bin" // execvp(3)
+	return "/bin:/usr/bin" // the default of execvp(3)
 }
 
-// executable tells whether the file can be executed, without trying.
+// executable reports, as an error, why the file cannot be executed, without executing it.
 func executable(file string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(file, &st); err != nil {
@@ -63,7 +63,7 @@ func executable(file string) error {
 
 var errIsDirectory = errors.New("is a directory")
 
-// refusal is the error of execve for a command that was found.
+// refusal returns the error for a command that was found and that execve refused.
 func refusal(name string, err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("execute %q: %w: the interpreter of the script, or the loader of the program, does not exist in the container: %w",

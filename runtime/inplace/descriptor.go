@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor is an open file, as the kernel numbers it. Those of package os ask
-// the kernel what they are each time: that costs more than the work here.
+// A descriptor is an open file, by its number. Files of package os would ask the kernel each time
+// what they are, which costs more than the work here.
 type descriptor int
 
 func (d descriptor) close() { _ = unix.Close(int(d)) }
 
-// path names what the descriptor stands for, to system calls that want a path. The
-// node's /proc is in place until the root is entered.
+// path returns a path to the open file, for system calls that take a path. The host's /proc is
+// available until the root is entered.
 func (d descriptor) path() string { return "/proc/self/fd/" + strconv.Itoa(int(d)) }
 
 func (d descriptor) stat() (unix.Stat_t, error) {
@@ -24,14 +24,14 @@ func (d descriptor) stat() (unix.Stat_t, error) {
 	return st, unix.Fstat(int(d), &st)
 }
 
-// openPath opens a place on the node, without looking into it.
+// openPath opens a path on the host, without access to its content (O_PATH).
 func openPath(path string) (descriptor, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	return descriptor(fd), err
 }
 
-// OpenIn opens, without looking into it, what the path leads to as if the root were
-// /: whatever links there are, it never leads out. The caller closes it.
+// OpenIn opens what the path leads to as if the root were /, without access to its content
+// (O_PATH). No link leads out of the root. The caller closes the descriptor.
 func OpenIn(root int, path string) (int, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	for range 128 {
@@ -39,7 +39,7 @@ func OpenIn(root int, path string) (int, error) {
 		switch {
 		case err == nil:
 			return fd, nil
-		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
+		case errors.Is(err, unix.EAGAIN): // a rename somewhere made the result unsafe
 		case errors.Is(err, unix.ENOSYS):
 			return openByWalking(root, path)
 		default:
@@ -49,8 +49,8 @@ func OpenIn(root int, path string) (int, error) {
 	return -1, unix.EAGAIN
 }
 
-// KindIn is the kind of what is at the path in the root (S_IFMT), where no link is on the way
-// or there: one system call for what is so in most images.
+// KindIn returns the file type (S_IFMT) of the path in the root, if neither the path nor a
+// directory on the way is a link. In most images that is so, and takes one system call.
 func KindIn(root int, path string) (kind uint32, ok bool) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
 	fd, err := openat2(root, path, &how)
@@ -65,7 +65,7 @@ func KindIn(root int, path string) (kind uint32, ok bool) {
 	return st.Mode & unix.S_IFMT, true
 }
 
-// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
+// openat2 is a variable so that a test can act like a kernel before 5.6, which lacks it.
 var openat2 = unix.Openat2
 
 // openByWalking is OpenIn for older kernels.

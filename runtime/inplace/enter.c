@@ -1,15 +1,14 @@
-// What only a process with a single thread can do, before Go starts others: enter
-// a user namespace and a mount namespace of its own (user_namespaces(7)).
+// What only a process with a single thread can do, before Go starts other threads: enter a user
+// namespace and a mount namespace of its own (user_namespaces(7)).
 //
 // The order comes in the environment, from our own process a moment before:
 //
 //	_OCISHIM_ENTER=TASK:USERNS:LOCK:MNTNS
 //
-// four descriptors. TASK is for Go. USERNS is the user namespace to join, -1 to
-// make one in which the caller's own ids are the only ones. LOCK keeps others from
-// making one for the same Slurm step; a process that joined lets it go here, one
-// that made the namespace has to write down which first, and does so in Go. MNTNS is
-// the mount namespace to join, with its root, -1 to make one.
+// These are four descriptors. TASK is for Go. USERNS is the user namespace to join, or -1 to make
+// one that has only the caller's own ids. LOCK keeps other tasks of the same Slurm step from making
+// one. A process that joined releases it here; one that made the namespace must record that first,
+// and does so in Go. MNTNS is the mount namespace to join, with its root, or -1 to make one.
 //
 // Every descriptor and number is ours; nothing of a container exists yet.
 #define _GNU_SOURCE
@@ -31,7 +30,7 @@ static void fail(const char *what)
 
 	dprintf(STDERR_FILENO, "ocishim: error: launch in place: %s: %s\n", what, strerror(error));
 	if (error == EPERM || error == EACCES || error == ENOSPC || error == EUSERS)
-		dprintf(STDERR_FILENO, "ocishim: hint: users of this node may not make user namespaces; see "
+		dprintf(STDERR_FILENO, "ocishim: hint: users of this host may not make user namespaces; see "
 				       "user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns (sysctl)\n");
 	_exit(LAUNCH_FAILED);
 }
@@ -45,8 +44,8 @@ static void write_file(const char *path, const char *text)
 		fail(path);
 }
 
-// map_own_ids makes the caller's uid and gid the only ones of its new namespace,
-// under their own numbers. Groups cannot be set in there, and so stay.
+// map_own_ids makes the caller's uid and gid the only ones in its new namespace, with the same
+// numbers. Groups cannot be set there, and so do not change.
 static void map_own_ids(uid_t uid, gid_t gid)
 {
 	char line[64];
@@ -70,7 +69,7 @@ __attribute__((constructor)) static void enter(void)
 		errno = EINVAL;
 		fail("read _OCISHIM_ENTER");
 	}
-	// The container's /proc may be the image's, or none.
+	// The container's /proc may be the image's, or missing.
 	ocishim_tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ocishim_tasks < 0)
 		fail("open /proc/self/task");

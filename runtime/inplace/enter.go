@@ -14,29 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// orderVariable tells the constructor in enter.c, and then Go, what to do.
+// orderVariable tells the constructor in enter.c, and later Go, what to do.
 const orderVariable = "_OCISHIM_ENTER"
 
-// A Namespace is the user namespace that a container is to run in.
+// A Namespace is the user namespace in which a container runs.
 type Namespace struct {
 	// Join is an open /proc/PID/ns/user, nil to make a new one.
 	Join *os.File
-	// Mounts is an open /proc/PID/ns/mnt of the container that the process is to be
-	// added to; nil for the first one of a container.
+	// Mounts is an open /proc/PID/ns/mnt of the container to which the process is added; nil for
+	// the first process of a container.
 	Mounts *os.File
-	// Step is the file that says which namespace the tasks of a Slurm step share,
-	// locked; nil for a container on its own. Who makes the namespace notes it
-	// there; the lock goes when that is done, or with the process.
+	// Step is the locked file that records the namespace shared by the tasks of a Slurm step; nil
+	// for a single container. The process that makes the namespace records it there. The lock is
+	// released then, or when the process ends.
 	Step *os.File
 }
 
-// Become replaces this process by the application of the task in the file. It returns
-// only when that fails before anything has been done; what fails later is reported on
-// stderr, and the process exits as `run` does.
+// Become replaces this process by the application of the task in the file. It returns only if it
+// fails before it has done anything. Later errors are reported on stderr, and the process exits as
+// `run` does.
 //
-// It works by executing this program, or the copy of it in exe, again: only a process
-// with one thread can enter a user namespace, and Go starts several. Descriptors that
-// are not closed on exec stay open, at their numbers.
+// It executes this program again, or its copy exe: only a process with a single thread can enter a
+// user namespace, and Go starts several. Descriptors without close-on-exec stay open at their
+// numbers.
 func Become(file *os.File, ns Namespace, exe *os.File) error {
 	order := orderVariable + "=" + strconv.Itoa(int(file.Fd()))
 	for _, f := range []*os.File{ns.Join, ns.Step, ns.Mounts} {
@@ -60,19 +60,19 @@ func Become(file *os.File, ns Namespace, exe *os.File) error {
 	return fmt.Errorf("launch in place: execute %s: %w", program, err)
 }
 
-// frugal is an environment in which Go does little beside what it is asked for: one
-// thread's worth of scheduling, and no collection in a process that soon is another.
+// frugal returns an environment in which Go does little more than it is asked for: scheduling for
+// one thread, and no garbage collection, since the process soon becomes another.
 func frugal() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
 
-// keepOpen lets the descriptor live on across the next exec.
+// keepOpen keeps the descriptor open across the next exec.
 func keepOpen(f *os.File) error {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0)
 	return err
 }
 
-// FinishBecoming is the second half of Become, and ends the process when it fails. In any
-// other process it does nothing. It must be called on the main thread, from an init
-// function. filter puts a seccomp filter on that thread.
+// FinishBecoming is the second half of Become, and ends the process if it fails. In any other
+// process it does nothing. It must be called on the main thread, from an init function. filter
+// installs a seccomp filter on that thread.
 func FinishBecoming(filter func(*specs.LinuxSeccomp) error) {
 	order := os.Getenv(orderVariable)
 	if order == "" {
@@ -83,7 +83,7 @@ func FinishBecoming(filter func(*specs.LinuxSeccomp) error) {
 	os.Exit(exitStatus(err))
 }
 
-// resume returns only when the launch has failed.
+// resume returns only if the launch has failed.
 func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 	fields := strings.Split(order, ":")
 	if len(fields) != 4 {
@@ -103,7 +103,7 @@ func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 			return err
 		}
 	}
-	unix.CloseOnExec(task) // and with it the lock goes
+	unix.CloseOnExec(task) // which also releases the lock
 	file := os.NewFile(uintptr(task), "task")
 	t, err := ReadTask(file)
 	if err != nil {
@@ -114,7 +114,7 @@ func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 	return t.launchOrRemove()
 }
 
-// report prints the error as every verb does, with a hint where there is one.
+// report prints the error as every verb does, with a hint if there is one.
 func report(err error) {
 	fmt.Fprintf(os.Stderr, "ocishim: error: %v\n", err)
 	var h hinted
@@ -123,7 +123,7 @@ func report(err error) {
 	}
 }
 
-// hinted is an error with something that can be done about it.
+// hinted is an error with a hint what to do about it.
 type hinted struct {
 	error
 	hint string

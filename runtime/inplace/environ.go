@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// environment is what the application gets: each variable once, as it stands last, and HOME
-// where there is none or an empty one. libcontainer does the same.
+// environment returns the application's variables: each name once, with its last value, and HOME if
+// it is missing or empty. libcontainer does the same.
 func environment(env []string) []string {
 	last := make(map[string]int, len(env))
 	for i, entry := range env {
@@ -33,11 +33,11 @@ func environment(env []string) []string {
 	return made
 }
 
-// maxPasswd bounds what is read of a container's passwd, in bytes.
+// maxPasswd limits what is read of a container's passwd, in bytes.
 const maxPasswd = 1 << 20
 
-// homeOf is the home directory by the container's passwd(5), which may be hostile; / where
-// it has none.
+// homeOf returns the home directory in the container's passwd(5), which may be hostile; / if it has
+// none.
 func homeOf(uid int) string {
 	f, err := os.OpenFile("/etc/passwd", os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -2,8 +2,7 @@ package inplace
 
 import "errors"
 
-// Errors that decide about the exit status: 127, 126, and 125 for all others, as
-// a shell has them.
+// These errors decide about the exit status, as in a shell: 127 and 126; all others give 125.
 var (
 	errNotFound      = errors.New("command not found")
 	errNotExecutable = errors.New("command cannot be executed")

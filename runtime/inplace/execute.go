@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// BecomeCommand replaces this process, which is in a container and has the application's rights,
-// by the command. It does not return: what fails is reported as `run` does.
+// BecomeCommand replaces this process, which is in a container and has the application's rights, by
+// the command. It does not return: errors are reported as `run` does.
 func BecomeCommand(args, env []string, cwd string) {
 	err := execute(&Task{Args: args, Env: env, Cwd: cwd})
 	report(err)

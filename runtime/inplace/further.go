@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is what the task runs, in the words of the specification.
+// Process returns what the task runs, in terms of the specification.
 func (t *Task) Process() *specs.Process {
 	p := &specs.Process{
 		Args: t.Args, Env: t.Env, Cwd: t.Cwd, NoNewPrivileges: t.NoNewPrivs, OOMScoreAdj: t.OOMScoreAdj,
@@ -22,16 +22,16 @@ func (t *Task) Process() *specs.Process {
 	names := strings.Fields(rlimitNames)
 	for _, limit := range t.Rlimits {
 		if limit.Type < 0 || limit.Type >= len(names) {
-			continue // nobody but the user can have written it
+			continue // only the user can have written it
 		}
 		p.Rlimits = append(p.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + names[limit.Type], Soft: limit.Soft, Hard: limit.Hard})
 	}
 	return p
 }
 
-// Further is a task that runs another process in the container of t, under the same
-// filter of system calls, and with no_new_privs where t has it: what the container
-// promises holds for all in it. What such a process cannot have is an error that names it.
+// Further returns a task that runs another process in the container of t. The same seccomp filter
+// applies, and no_new_privs if t has it: what the container guarantees holds for all its processes.
+// The error names what such a process cannot have.
 func (t *Task) Further(p *specs.Process) (*Task, error) {
 	if t.NoNewPrivs {
 		kept := *p

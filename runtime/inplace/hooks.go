@@ -13,9 +13,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// runHooks runs the hooks of a moment, in their order, each with the state on its
-// stdin and nothing but its own environment. One that fails ends the launch
-// (runtime.md, Lifecycle).
+// runHooks runs the hooks of one kind, in order. Each gets the state on stdin, and only its own
+// environment. A hook that fails ends the launch (runtime.md, Lifecycle).
 func (t *Task) runHooks(moment string, status specs.ContainerState, hooks []specs.Hook) error {
 	if len(hooks) == 0 {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launchOrRemove removes the entry when the launch fails. The root may lie in the
-// entry, and what is mounted there by then is the user's: their home, /tmp. So it is
-// removed by a thread in a mount namespace of its own, made before all of that,
-// where none of it ever is. (Nor is a directory removed that something is mounted on
-// in the remover's own namespace.) Without one the entry is left to be swept.
+// launchOrRemove removes the entry if the launch fails. The root may be in the entry, with mounts
+// of the user's files by then: their home, /tmp. So a thread in its own mount namespace removes the
+// entry. That namespace is made before those mounts, and never has any of them. (Nor does the
+// kernel remove a directory that is a mount point in the thread's own namespace.) If it cannot be
+// made, the entry is left for a later sweep.
 func (t *Task) launchOrRemove() error {
 	if t.Entry == "" {
 		return t.launch()
@@ -23,7 +23,7 @@ func (t *Task) launchOrRemove() error {
 	steps := make(chan struct{})
 	go func() {
 		defer close(steps)
-		runtime.LockOSThread() // for good: nobody else is to have this namespace
+		runtime.LockOSThread() // for good: no other goroutine may get this namespace
 		store, err := apart(filepath.Dir(t.Entry))
 		steps <- struct{}{}
 		<-steps // the launch has failed
@@ -39,10 +39,9 @@ func (t *Task) launchOrRemove() error {
 	return err
 }
 
-// discard removes the entry from the store at once, by rename into a new directory, and its
-// files then: an entry
-// without its record, which is left when this process is killed in between, would be
-// nobody's, and keep its id from everybody.
+// discard removes the entry from the store at once, by rename into a new directory, and then its
+// files. If this process were killed in between, an entry without its record would belong to
+// nobody, and block its id.
 func discard(store *os.Root, name, gone string) {
 	if store.Mkdir(gone, 0o700) != nil {
 		return
@@ -52,22 +51,21 @@ func discard(store *os.Root, name, gone string) {
 	}
 }
 
-// apart takes this thread into a mount namespace of its own, and opens the directory
-// there. What is mounted in the process's namespace afterwards is not seen in it:
-// neither of the two passes mounts on.
+// apart moves this thread into its own mount namespace, and opens the directory there. Later mounts
+// in the process's namespace do not appear in it: neither of the two propagates mounts.
 func apart(dir string) (*os.Root, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return nil, fmt.Errorf("make a mount namespace: %w", err)
 	}
-	if err := leaveNode(); err != nil {
+	if err := leaveHost(); err != nil {
 		return nil, err
 	}
 	return os.OpenRoot(dir)
 }
 
-// launch builds the root, unless it is there, takes on what the application is to
-// have, and becomes it. The process is in its namespaces, with every capability in
-// them and none on the node.
+// launch builds the root, unless the task joins a container, takes on the application's properties,
+// and becomes the application. The process is already in its namespaces, with every capability in
+// them and none on the host.
 func (t *Task) launch() error {
 	if !t.Joins {
 		if err := t.prepare(); err != nil {
@@ -89,7 +87,7 @@ func (t *Task) launch() error {
 		return err
 	}
 	if t.Seccomp != nil {
-		// The last thing: what comes before needs more than the filter may allow.
+		// The filter comes last: earlier steps need more than it may allow.
 		if err := t.filter(t.Seccomp); err != nil {
 			return fmt.Errorf("set seccomp filter: %w", err)
 		}
@@ -100,14 +98,14 @@ func (t *Task) launch() error {
 func (t *Task) prepare() error {
 	if t.OOMScoreAdj != nil {
 		if err := SetOOMScore(*t.OOMScoreAdj); err != nil {
-			return err // before the node's /proc is out of reach
+			return err // while the host's /proc can still be reached
 		}
 	}
 	return t.buildRoot()
 }
 
 func (t *Task) buildRoot() error {
-	if err := leaveNode(); err != nil {
+	if err := leaveHost(); err != nil {
 		return err
 	}
 	sources, err := t.openSources()
@@ -152,7 +150,7 @@ func (t *Task) buildRoot() error {
 	return r.enter()
 }
 
-// openSources opens what bind mounts show, by the mounts' numbers.
+// openSources opens the sources of bind mounts, by the indexes of the mounts.
 func (t *Task) openSources() ([]source, error) {
 	image, err := openPath(t.Image)
 	if err != nil {
@@ -171,7 +169,7 @@ func (t *Task) openSources() ([]source, error) {
 	return sources, nil
 }
 
-// takeOn gives the process what the application is to have, privileges last.
+// takeOn gives the process the application's properties, privileges last.
 func (t *Task) takeOn() error {
 	for _, limit := range t.Rlimits {
 		if err := limit.set(); err != nil {
@@ -192,9 +190,8 @@ func (t *Task) takeOn() error {
 	return enterDirectory(t.Cwd)
 }
 
-// enterDirectory is done with the application's rights, and checks that the
-// directory is the container's (CVE-2024-21626): from elsewhere it would have no
-// path.
+// enterDirectory runs with the application's rights. It checks that the directory is in the
+// container (CVE-2024-21626): one outside would have no path.
 func enterDirectory(path string) error {
 	if err := unix.Chdir(path); err != nil {
 		return fmt.Errorf("enter working directory %s: %w", path, err)
@@ -205,8 +202,8 @@ func enterDirectory(path string) error {
 	return nil
 }
 
-// dieWith has the kernel end the application when its parent ends: a Slurm task's
-// is its slurmstepd, and nobody else would.
+// dieWith makes the kernel end the application when its parent ends. The parent of a Slurm task is
+// its slurmstepd, and no other process would end the task.
 func dieWith(parent int) error {
 	if parent == 0 {
 		return nil

@@ -25,8 +25,7 @@ func (l rlimit) set() error {
 	return nil
 }
 
-// RlimitNumber maps the names of config.md (POSIX process) to those of
-// setrlimit(2).
+// RlimitNumber converts the names of config.md (POSIX process) to the numbers of setrlimit(2).
 func RlimitNumber(name string) (int, bool) {
 	for i, known := range strings.Fields(rlimitNames) {
 		if name == "RLIMIT_"+known {
@@ -36,17 +35,17 @@ func RlimitNumber(name string) (int, bool) {
 	return 0, false
 }
 
-// rlimitNames are those of asm-generic/resource.h, in their order.
+// rlimitNames are the names in asm-generic/resource.h, in order.
 const rlimitNames = "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME"
 
-// SetOOMScore makes this process, and those that it becomes, more or less likely to be
-// killed when memory is short: from -1000 to 1000 (proc_pid_oom_score_adj(5)).
+// SetOOMScore makes this process, and those that it becomes, more or less likely to be killed when
+// memory is short: from -1000 to 1000 (proc_pid_oom_score_adj(5)).
 func SetOOMScore(score int) error {
 	err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0)
 	if errors.Is(err, unix.EACCES) {
 		return hinted{
 			fmt.Errorf("set oom score to %d: %w", score, err),
-			"only root may lower it: leave process.oomScoreAdj out of config.json",
+			"only root may lower it: remove process.oomScoreAdj from config.json",
 		}
 	}
 	if err != nil {

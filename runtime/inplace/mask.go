@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maskPath hides a file behind the null device, a directory behind an empty one
-// (config-linux.md, Masked Paths). What is not there needs no mask.
+// maskPath hides a file behind the null device, and a directory behind an empty one
+// (config-linux.md, Masked Paths). A missing path needs no mask.
 func (r *root) maskPath(path string) error {
 	target, err := r.open(path)
 	if absent(err) {
@@ -36,8 +36,7 @@ func (r *root) maskPath(path string) error {
 
 func absent(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) }
 
-// bindNull binds the node's null device, and makes sure that it is one
-// (CVE-2025-31133).
+// bindNull binds the host's null device, and checks that it is one (CVE-2025-31133).
 func (r *root) bindNull(target descriptor) error {
 	null, err := openPath(os.DevNull)
 	if err != nil {
@@ -54,8 +53,8 @@ func (r *root) bindNull(target descriptor) error {
 	return unix.Mount(null.path(), target.path(), "", unix.MS_BIND, "")
 }
 
-// makeReadonly makes a path read-only (config-linux.md, Readonly Paths): it is
-// bound over itself, so that the mount it lies on stays as it is.
+// makeReadonly makes a path read-only (config-linux.md, Readonly Paths). It binds the path over
+// itself, so that the mount it is on does not change.
 func (r *root) makeReadonly(path string) error {
 	target, err := r.open(path)
 	if absent(err) {
@@ -79,7 +78,7 @@ func (r *root) makeReadonly(path string) error {
 	return nil
 }
 
-// makeRootReadonly does so for the root itself, and not for what is mounted in it.
+// makeRootReadonly makes the root itself read-only, but not what is mounted in it.
 func (r *root) makeRootReadonly() error {
 	err := restrict(r.fd, mount{Flags: unix.MS_RDONLY})
 	if errors.Is(err, unix.ENOSYS) {

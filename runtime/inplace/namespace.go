@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UserNamespaceLine begins the line of a step's file that says which namespace its
-// tasks share, by its inode.
+// UserNamespaceLine begins the line of a step's file that records the user namespace of its tasks,
+// by its inode.
 const UserNamespaceLine = "userns "
 
-// noteNamespace writes down which user namespace this process made, and lets the
-// lock go: from here on others can join it.
+// noteNamespace records the user namespace that this process made, and releases the lock: from here
+// on others can join it.
 func noteNamespace(step *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/user", &st); err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// NewTask is the container of a bundle that Supports has nothing against. The image
-// lies at the given path; b.Rootfs may be made of parts of it.
+// NewTask returns the task for a bundle that Supports accepts. image is the path of the image;
+// b.Rootfs may be made up of parts of it.
 func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 	spec, p := b.Spec, b.Spec.Process
 	t := &Task{
@@ -37,7 +37,7 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 	return t, nil
 }
 
-// setProcess says what is to run.
+// setProcess sets what is to run.
 func (t *Task) setProcess(p *specs.Process) (err error) {
 	t.Args, t.Env, t.Cwd = p.Args, p.Env, p.Cwd
 	t.Umask, t.OOMScoreAdj, t.NoNewPrivs = p.User.Umask, p.OOMScoreAdj, p.NoNewPrivileges
@@ -49,7 +49,7 @@ func (t *Task) setProcess(p *specs.Process) (err error) {
 	return err
 }
 
-// personality is the number of the domain (personality(2)).
+// personality returns the number of the domain (personality(2)).
 func personality(domain specs.LinuxPersonalityDomain) *uint64 {
 	const linux, linux32 = 0x0000, 0x0008
 	number := uint64(linux)

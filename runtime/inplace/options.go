@@ -9,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount is a mount as the kernel takes it.
+// mount is a mount in the terms of mount(2).
 type mount struct {
 	Target string `json:"target"`
 	Source string `json:"source,omitempty"`
 	Type   string `json:"type"` // "bind" for a bind mount
-	// Flags are MS_* of mount(2); of a bind mount those that it gets beyond what
-	// its source has.
+	// Flags are MS_* of mount(2); for a bind mount those that it adds to the flags of its source.
 	Flags uintptr `json:"flags,omitempty"`
-	// Propagation is set afterwards, in this order (MS_PRIVATE and its like).
+	// Propagation is set afterwards, in this order (MS_PRIVATE and similar).
 	Propagation []uintptr `json:"propagation,omitempty"`
 	Data        string    `json:"data,omitempty"`
 }
@@ -25,13 +24,12 @@ type mount struct {
 func (m mount) isBind() bool    { return m.Type == "bind" }
 func (m mount) recursive() bool { return m.Flags&unix.MS_REC != 0 }
 
-// option is what a word of config.md's mount options does to the flags.
+// option is the effect of a mount option of config.md on the flags.
 type option struct {
 	set, clear uintptr
 }
 
-// options are those of mount(8) that are flags. What stands twice is decided by
-// the last.
+// options are the options of mount(8) that are flags. The last of several that conflict counts.
 func options() map[string]option {
 	return map[string]option{
 		"defaults": {}, "bind": {set: unix.MS_BIND}, "rbind": {set: unix.MS_BIND | unix.MS_REC},
@@ -49,7 +47,7 @@ func options() map[string]option {
 	}
 }
 
-// propagations are options that are calls of their own (mount(2)).
+// propagations are options that need a call of their own (mount(2)).
 func propagations() map[string]uintptr {
 	return map[string]uintptr{
 		"private": unix.MS_PRIVATE, "rprivate": unix.MS_PRIVATE | unix.MS_REC,
@@ -64,8 +62,7 @@ var (
 	errType    = errors.New("type")
 )
 
-// newMount converts a mount of the spec; the error says what of it cannot be done
-// here.
+// newMount converts a mount of the spec. The error names what this launcher does not support.
 func newMount(m specs.Mount) (mount, error) {
 	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		return mount{}, errMapping
@@ -102,10 +99,10 @@ func newMount(m specs.Mount) (mount, error) {
 	return mount{}, fmt.Errorf("%w %s", errType, m.Type)
 }
 
-// bindFlags are those that a bind mount can get.
+// bindFlags are the flags that a bind mount can get.
 const bindFlags = unix.MS_BIND | unix.MS_REC | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RELATIME
 
-// refuseOption knows the options that are neither flags nor the file system's own.
+// refuseOption returns an error for options that are neither flags nor options of the file system.
 func refuseOption(word string) error {
 	switch word {
 	case "idmap", "ridmap":
@@ -115,7 +112,7 @@ func refuseOption(word string) error {
 	case "tmpcopyup", "copy-symlink":
 		return fmt.Errorf("%w %s", errOption, word)
 	}
-	// rro and its like: the flag for everything below, too.
+	// rro and similar: the flag also applies to everything below.
 	if _, flag := options()[strings.TrimPrefix(word, "r")]; flag {
 		return fmt.Errorf("%w %s", errOption, word)
 	}

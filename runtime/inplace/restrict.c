@@ -1,9 +1,9 @@
-// Takes capabilities from the threads beside the one that becomes the application. The
-// kernel keeps them for each thread, and Go has several, in one memory: as long as one of
-// them can do more, so can whoever gets hold of another.
+// Takes capabilities from all threads except the one that becomes the application. The kernel keeps
+// capabilities for each thread, and Go has several threads in one memory: as long as one of them
+// has more, so has anybody who gets hold of another.
 //
-// A thread can change its own capabilities only. So each of them gets a signal, and does
-// it in the handler, as glibc does for setuid(2).
+// A thread can change only its own capabilities. So each of them gets a signal, and changes them in
+// the handler, as glibc does for setuid(2).
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -21,7 +21,7 @@
 
 #include "restrict.h"
 
-// /proc/self/task, opened before the container's /proc is all there is: see enter.c.
+// /proc/self/task, opened while the host's /proc is still there: see enter.c.
 int ocishim_tasks = -1;
 
 enum {
@@ -30,7 +30,8 @@ enum {
 	PAUSE = 100 * 1000,    // nanoseconds between two of them, past the first few
 };
 
-// What would end or stop nobody, and queues nowhere (RLIMIT_SIGPENDING).
+// Signals that by default neither end nor stop a process, and that do not queue
+// (RLIMIT_SIGPENDING).
 static const int signals[] = {SIGWINCH, SIGURG, SIGIO, SIGVTALRM};
 
 static struct __user_cap_data_struct allowed[2];
@@ -54,8 +55,8 @@ static void restrict_self(int signal)
 	errno = saved;
 }
 
-// free_signal is one that this thread does not block, and so no thread of Go's does; 0
-// when there is none. Whoever calls the program decides what is blocked.
+// free_signal returns a signal that neither this thread nor, therefore, any thread of Go's
+// blocks; 0 if there is none. The program's caller decides which signals are blocked.
 static int free_signal(void)
 {
 	sigset_t blocked;
@@ -103,8 +104,8 @@ static int seen_before(const int *seen, int count, int thread)
 	return 0;
 }
 
-// ask_new asks the threads that are not among the seen ones; it returns how many those
-// were, -1 when one of them could not be asked.
+// ask_new asks the threads that have not been seen yet. It returns their number, or -1 if one of
+// them could not be asked.
 static int ask_new(int signal, int *seen, int *count)
 {
 	const int fd = openat(ocishim_tasks, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -133,8 +134,8 @@ static int ask_new(int signal, int *seen, int *count)
 	return asked;
 }
 
-// A thread that is made meanwhile has what the one had that made it, so it is looked
-// again until there is no new one.
+// A new thread has the capabilities of the thread that made it, so the search repeats until there
+// is no new one.
 int ocishim_restrict_others(const struct __user_cap_data_struct *sets, int privileges)
 {
 	static int seen[MAX_THREADS];

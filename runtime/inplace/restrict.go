@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restrictOthers leaves the other threads of this process, which Go made, no more than
-// the sets, and has them set no_new_privs where that is asked for.
+// restrictOthers limits the other threads of this process, which Go made, to the sets, and sets
+// no_new_privs on them if asked to.
 func restrictOthers(sets [2]unix.CapUserData, noNewPrivs bool) error {
 	var privileges C.int
 	if noNewPrivs {
@@ -22,7 +22,7 @@ func restrictOthers(sets [2]unix.CapUserData, noNewPrivs bool) error {
 		data[i].effective, data[i].permitted, data[i].inheritable = C.__u32(s.Effective), C.__u32(s.Permitted), C.__u32(s.Inheritable)
 	}
 	if done, err := C.ocishim_restrict_others((*C.struct___user_cap_data_struct)(unsafe.Pointer(&data[0])), privileges); done < 0 {
-		return fmt.Errorf("take capabilities from other threads: %w", err)
+		return fmt.Errorf("limit capabilities of other threads: %w", err)
 	}
 	return nil
 }

@@ -9,23 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A root is the container's root file system while it is built: everything in it
-// may be hostile, links above all, so that no path of it is ever used as a string.
+// A root is the container's root file system under construction. Everything in it may be hostile,
+// links above all, so no path in it is used as a string.
 type root struct {
 	fd descriptor
 
-	// fresh are the devices of the tmpfs that were mounted here. In them mount
-	// points can be made: nobody else sees them.
+	// fresh lists the devices of the tmpfs mounted here. Mount points can be made in them, since
+	// nobody else sees them.
 	fresh []uint64
-	// readonly are those that become read-only when all is mounted.
+	// readonly lists mounts that become read-only once everything is mounted.
 	readonly []string
 }
 
-// leaveNode has the node see nothing of what is mounted here; what it unmounts is
-// unmounted here, too.
-func leaveNode() error {
+// leaveHost makes our mounts a slave of the host's: ours stay private, the host's unmounts still
+// reach us.
+func leaveHost() error {
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("leave the node's mounts: %w", err)
+		return fmt.Errorf("leave the host's mounts: %w", err)
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func (r *root) open(path string) (descriptor, error) {
 	return descriptor(fd), err
 }
 
-// attach makes one of the task's mounts; from is its source where it is a bind.
+// attach makes one of the task's mounts. from is the source of a bind mount.
 func (r *root) attach(m mount, from source) error {
 	if err := r.mustBePlain(m.Target); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (r *root) attach(m mount, from source) error {
 	return r.propagate(m)
 }
 
-// mountTmpfs mounts one that mount points may be made in until all is mounted.
+// mountTmpfs mounts a tmpfs that stays writable for mount points until everything is mounted.
 func (r *root) mountTmpfs(m mount, target descriptor) error {
 	if err := unix.Mount(m.Source, target.path(), m.Type, m.Flags&^unix.MS_RDONLY, m.Data); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (r *root) mountTmpfs(m mount, target descriptor) error {
 	return nil
 }
 
-// seal makes those read-only that were to be.
+// seal makes the mounts in readonly read-only.
 func (r *root) seal() error {
 	for _, target := range r.readonly {
 		mounted, err := r.open(target)
@@ -115,8 +115,8 @@ func (r *root) seal() error {
 	return nil
 }
 
-// mustBePlain refuses an image in which the place of a kernel's file system is a
-// link: nothing of it would be where everybody looks for it (CVE-2019-19921).
+// mustBePlain refuses an image in which the place of a kernel file system is a link: the file
+// system would not be where everybody looks for it (CVE-2019-19921).
 func (r *root) mustBePlain(target string) error {
 	switch path.Clean(target) {
 	case "/proc", "/sys", "/dev":
@@ -126,12 +126,12 @@ func (r *root) mustBePlain(target string) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(r.fd), path.Clean(target)[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return fmt.Errorf("mount %s: it must be mounted on an ordinary directory, and the image has something else", target)
+		return fmt.Errorf("mount %s: it needs an ordinary directory, but the image has something else there", target)
 	}
 	return nil
 }
 
-// reason names the option that is wrong, or all, where the kernel only says that one is.
+// reason names the wrong option, or all of them if the kernel does not say which one is wrong.
 func (m mount) reason(err error) error {
 	if m.isBind() || m.Data == "" {
 		return err
@@ -167,7 +167,7 @@ func (r *root) propagate(m mount) error {
 	return nil
 }
 
-// enter makes the root the process's own, and the node's unreachable.
+// enter makes the root the process's own, and the host's unreachable.
 func (r *root) enter() error {
 	if err := unix.Fchdir(int(r.fd)); err != nil {
 		return fmt.Errorf("enter root: %w", err)
@@ -175,9 +175,9 @@ func (r *root) enter() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("enter root: pivot_root: %w", err)
 	}
-	// The node's root lies over ours now, at the same place.
+	// The host's root is now mounted over ours, at the same place.
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("enter root: leave the node's: %w", err)
+		return fmt.Errorf("enter root: leave the host's: %w", err)
 	}
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("enter root: %w", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/spectest"
 )
 
-// supported has every field that a launch in place honours.
+// supported has every field that a launch in place supports.
 const supported = `{
 	"ociVersion": "1.3.0",
 	"process": {
@@ -48,7 +48,7 @@ const supported = `{
 	}
 }`
 
-// elsewhere says of fields that are honoured and not in a Task who looks at them.
+// elsewhere says which code handles supported fields that are not in a Task.
 var elsewhere = map[string]string{
 	"ociVersion":                      "bundle.Validate refuses what it does not know",
 	"process.terminal":                "stdin is a terminal, or libcontainer launches",
@@ -60,8 +60,8 @@ var elsewhere = map[string]string{
 	"process.execCPUAffinity.final":   "it is for exec",
 }
 
-// Nothing of the specification is dropped: each field is honoured, or sends the
-// container to libcontainer.
+// Nothing in the specification is ignored: each field is supported, or makes libcontainer launch
+// the container.
 func TestEveryFieldCounts(t *testing.T) {
 	full, err := spectest.Full()
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supports says why the container cannot be launched in place; empty when it can.
-// The table in docs/launchers.md is this function in words.
+// Supports returns why the container cannot be launched in place; empty if it can. The table in
+// docs/launchers.md describes this function.
 func Supports(spec *specs.Spec) string {
 	for _, reason := range []string{
 		refuseProcess(spec.Process), refuseHooks(spec.Hooks), refuseMounts(spec.Mounts), refuseLinux(spec.Linux),
@@ -29,7 +29,7 @@ func Supports(spec *specs.Spec) string {
 	return ""
 }
 
-// notifies tells whether the filter asks somebody who would have to be told of it.
+// notifies reports whether the filter has a listener, which would have to be notified.
 func notifies(s *specs.LinuxSeccomp) bool {
 	asks := func(call specs.LinuxSyscall) bool { return call.Action == specs.ActNotify }
 	return s.ListenerPath != "" || s.ListenerMetadata != "" || s.DefaultAction == specs.ActNotify || slices.ContainsFunc(s.Syscalls, asks)
@@ -63,8 +63,8 @@ func refuseProcess(p *specs.Process) string {
 	return ""
 }
 
-// refuseHooks leaves those that run in the container's namespaces. The others run
-// outside, where this process cannot come back to, or after the end.
+// refuseHooks refuses all hooks except those that run in the container's namespaces. The others run
+// outside, where this process cannot return, or after the end.
 func refuseHooks(h *specs.Hooks) string {
 	if h == nil {
 		return ""

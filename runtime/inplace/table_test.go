@@ -12,10 +12,10 @@ import (
 	"github.com/ocishim/ocishim/internal/spectest"
 )
 
-// A row of the table in docs/launchers.md: what it says of some fields.
+// A row is a row of the table in docs/launchers.md: what it says of some fields.
 type row struct {
 	fields  []string // by their paths in config.json
-	words   string   // what the first column has after `mounts`
+	words   string   // the rest of the first column after `mounts`
 	verdict string
 }
 
@@ -56,7 +56,7 @@ func documented(t *testing.T) []row {
 	return rows
 }
 
-// quoted are the words of the text that are set as code.
+// quoted returns the words of the text that are set as code.
 func quoted(text string) []string {
 	var words []string
 	for i, word := range strings.Split(text, "`") {
@@ -67,7 +67,7 @@ func quoted(text string) []string {
 	return words
 }
 
-// rowOf is the row for the field, or for the nearest one that it is part of.
+// rowOf returns the row of the field, or of the nearest field that contains it.
 func rowOf(rows []row, leaf string) *row {
 	for field := leaf; field != ""; {
 		for i := range rows {
@@ -80,7 +80,7 @@ func rowOf(rows []row, leaf string) *row {
 	return nil
 }
 
-// Each field of the specification has a row, which says what Supports does.
+// Each field of the specification has a row that agrees with Supports.
 func TestTableOfFields(t *testing.T) {
 	rows := documented(t)
 	full, err := spectest.Full()
@@ -105,7 +105,7 @@ func TestTableOfFields(t *testing.T) {
 			}
 		case r.honoured():
 			if spectest.Clear(spec, leaf) {
-				continue // it is among what the launch in place takes
+				continue // the launch in place accepts it
 			}
 			if spectest.Copy(spec, full, leaf); !strings.Contains(r.verdict, "libcontainer") || Supports(spec) == "" {
 				t.Errorf("%s: the row says that it is %s", leaf, r.verdict)
@@ -121,7 +121,7 @@ func TestTableOfFields(t *testing.T) {
 	}
 }
 
-// What the rows of mounts say of types and options is what newMount does.
+// What the rows of mounts say of types and options agrees with newMount.
 func TestTableOfMounts(t *testing.T) {
 	checked := 0
 	check := func(r row, what string, m specs.Mount) {
@@ -143,7 +143,7 @@ func TestTableOfMounts(t *testing.T) {
 				m.Options, m.UIDMappings = nil, ids
 			case "gidMappings":
 				m.Options, m.GIDMappings = nil, ids
-			case "r": // these with an r before them
+			case "r": // these options with a leading r
 				continue
 			}
 			check(r, word, m)

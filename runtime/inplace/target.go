@@ -10,12 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeTarget makes a mount point, a file or a directory, in a tmpfs that was
-// mounted here. Nowhere else: the image stays as it is, and so does what the node
-// has.
+// makeTarget makes a mount point, a file or a directory, in a tmpfs mounted here. It makes none
+// anywhere else: the image does not change, and neither do directories of the host.
 func (r *root) makeTarget(target string, file bool) (descriptor, error) {
-	// Links of the image are followed, within it. What they lead to is opened again
-	// below, so nothing depends on their staying the same.
+	// Links of the image are followed within it. Their result is opened again below, so it does not
+	// matter if they change.
 	full, err := securejoin.SecureJoin(r.fd.path(), target)
 	if err != nil {
 		return -1, err
@@ -40,7 +39,7 @@ func (r *root) makeTarget(target string, file bool) (descriptor, error) {
 		dir.close()
 		return -1, hinted{
 			fmt.Errorf("%s does not exist in %s: %w", strings.Join(missing, "/"), at, unix.ENOENT),
-			"it would have to be made in what the node or another mount has there: make it, or mount elsewhere",
+			"it would have to be created in a directory of the host or of another mount: create it there, or mount elsewhere",
 		}
 	}
 	for i, name := range missing {
@@ -54,8 +53,8 @@ func (r *root) makeTarget(target string, file bool) (descriptor, error) {
 	return dir, nil
 }
 
-// makeCwd makes a working directory that a tmpfs of the container lacks. Wherever else it
-// is missing, entering it says so.
+// makeCwd makes a working directory that is missing in a tmpfs of the container. If it is missing
+// elsewhere, entering it fails with an error.
 func (r *root) makeCwd(path string) {
 	dir, err := r.open(path)
 	if absent(err) {
@@ -66,7 +65,7 @@ func (r *root) makeCwd(path string) {
 	}
 }
 
-// makeIn makes one element, and opens it.
+// makeIn makes one element of a path, and opens it.
 func makeIn(dir descriptor, name string, file bool) (descriptor, error) {
 	if file {
 		fd, err := unix.Openat(int(dir), name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)

@@ -1,10 +1,9 @@
-// Package inplace launches a container without staying: the process that was
-// asked for it enters its namespaces, builds its root, and becomes the application.
-// It is for Slurm tasks, that share the node's pid, ipc, net and uts namespaces.
+// Package inplace launches a container without leaving a process behind: the calling process enters
+// the container's namespaces, builds its root, and becomes the application. It is for Slurm tasks,
+// which share the host's pid, ipc, net and uts namespaces.
 //
-// Nobody supervises the container, so nothing can be done at its end; and it is
-// made without any privilege. What needs either is refused by Supports, and is
-// libcontainer's.
+// Nobody supervises the container, so nothing can be done at its end; and it is made without any
+// privileges. If it needs either, Supports refuses it, and libcontainer launches it.
 package inplace
 
 import (
@@ -19,12 +18,11 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// A Task is a container in the words of the kernel: what is left to do once the
-// namespaces are entered. It goes from one execution of this program to the next,
-// and is nobody else's.
+// A Task is a container in the terms of the kernel: what remains to be done once the namespaces are
+// entered. It passes from one execution of this program to the next, and to no other program.
 type Task struct {
-	Image         string       `json:"image"`  // where the image lies
-	Rootfs        string       `json:"rootfs"` // what becomes the root: the image, or what stands for it
+	Image         string       `json:"image"`  // the directory of the image
+	Rootfs        string       `json:"rootfs"` // the directory that becomes the root: the image, or its replacement
 	Readonly      bool         `json:"readonly,omitempty"`
 	Mounts        []mount      `json:"mounts,omitempty"`
 	MaskedPaths   []string     `json:"maskedPaths,omitempty"`
@@ -41,31 +39,31 @@ type Task struct {
 
 	Extras `json:"-"`
 
-	// Packed are the extras as JSON, where there are any: encoding/json takes its
-	// time to prepare for their types.
+	// Packed holds the extras as JSON, if there are any: encoding/json takes time to prepare for
+	// their types.
 	Packed json.RawMessage `json:"packed,omitempty"`
 
-	// Entry is what the container's state is kept in, where nobody else will
-	// remove it when the launch fails.
+	// Entry is the directory of the container's state, if this process must remove it when the
+	// launch fails.
 	Entry string `json:"entry,omitempty"`
 	// Gone is the name, beside the entry, of the directory in which it is removed.
 	Gone string `json:"gone,omitempty"`
 
-	// Parent is the process whose end is the application's, too; 0 for none.
+	// Parent is the process whose end also ends the application; 0 for none.
 	Parent int `json:"parent,omitempty"`
 
-	// Joins says that the container is there, and this a further process of it.
+	// Joins says that the container exists, and that this is a further process of it.
 	Joins bool `json:"joins,omitempty"`
 
 	filter func(*specs.LinuxSeccomp) error
 }
 
-// Extras are what few containers have.
+// Extras are fields that few containers use.
 type Extras struct {
 	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
 
-	// CreateContainer and StartContainer are the hooks of these moments, and
-	// State is what they read on stdin (config.md, POSIX-platform Hooks).
+	// CreateContainer and StartContainer are the hooks of these kinds, and State is what they read
+	// on stdin (config.md, POSIX-platform Hooks).
 	CreateContainer []specs.Hook `json:"createContainer,omitempty"`
 	StartContainer  []specs.Hook `json:"startContainer,omitempty"`
 	State           *specs.State `json:"state,omitempty"`
@@ -85,9 +83,9 @@ func (e *Extras) unpack(data json.RawMessage) error {
 	return bundle.Unmarshal(data, e)
 }
 
-// File writes the task where the next execution of this program can read it: to the
-// path, for Further, or only in memory when that is empty. It is locked (flock) until
-// the task's application is executed, or its process has ended. The caller closes it.
+// File writes the task where the next execution of this program can read it: to the path, for
+// Further, or only to memory if path is empty. The file is locked (flock) until the task's
+// application is executed, or its process has ended. The caller closes it.
 func (t *Task) File(path string) (*os.File, error) {
 	var err error
 	if t.Packed, err = t.pack(); err != nil {
@@ -130,7 +128,7 @@ func (t *Task) write(f *os.File) error {
 	return err
 }
 
-// ReadTask reads what was kept of a task.
+// ReadTask reads a task that File wrote.
 func ReadTask(r io.Reader) (*Task, error) {
 	t := new(Task)
 	data, err := io.ReadAll(r)

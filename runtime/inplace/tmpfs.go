@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WrongTmpfsOption is the first of the options that no tmpfs has, or not with that value
-// (tmpfs(5)); empty where none is known to be wrong. The kernel says of all of them EINVAL.
+// WrongTmpfsOption returns the first option that tmpfs does not have, or not with that value
+// (tmpfs(5)); empty if no mistake is known. For all of them the kernel only says EINVAL.
 func WrongTmpfsOption(words []string) string {
 	flags := options()
 	for _, word := range words {
@@ -50,8 +50,8 @@ func isSize(value string) bool {
 	return err == nil && len(value)-len(digits) <= 1
 }
 
-// tmpfsMode is the data of a tmpfs that says nothing of its mode: it gets that of the
-// directory that it covers, as by libcontainer.
+// tmpfsMode adds the mode to the data of a tmpfs without one: the mode of the directory that it
+// covers, as with libcontainer.
 func tmpfsMode(data string, target descriptor) string {
 	for word := range strings.SplitSeq(data, ",") {
 		if strings.HasPrefix(word, "mode=") {
@@ -69,7 +69,7 @@ func tmpfsMode(data string, target descriptor) string {
 	return mode + "," + data
 }
 
-// MayRecurse reports whether the kernel can give flags to a mount and to all below it
+// MayRecurse reports whether the kernel can set flags on a mount and all mounts below it
 // (mount_setattr(2), 5.12).
 func MayRecurse() bool {
 	return !errors.Is(mountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}), unix.ENOSYS)

@@ -17,12 +17,11 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// maxCovered bounds the entries of a directory that is covered: each becomes a
-// mount.
+// maxCovered limits the entries of a covered directory: each becomes a mount.
 const maxCovered = 1000
 
-// cover puts a directory that looks like base over it: with the missing mount
-// points, and with everything that base holds.
+// cover mounts a directory that looks like base over it, with the missing mount points and
+// everything that base contains.
 func (s *scaffold) cover(root *os.File, base string) error {
 	fd, err := inplace.OpenIn(int(root.Fd()), base)
 	if err != nil {
@@ -35,13 +34,13 @@ func (s *scaffold) cover(root *os.File, base string) error {
 		return err
 	}
 	entries, err := os.ReadDir(descriptorPath(fd))
-	// Other names cannot be told to libcontainer: they stay hidden.
+	// libcontainer cannot be given other names: they stay hidden.
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return s.ByPath && !utf8.ValidString(e.Name()) })
 	switch {
 	case !info.IsDir():
 		return errors.New("it is not a directory")
 	case err != nil:
-		return fmt.Errorf("read the image's directory: %w", errors.Unwrap(err)) // not by the descriptor's number
+		return fmt.Errorf("read the image's directory: %w", errors.Unwrap(err)) // without the descriptor's number
 	case len(entries) > maxCovered:
 		return fmt.Errorf("it holds %d entries, more than %d", len(entries), maxCovered)
 	}
@@ -54,9 +53,8 @@ func (s *scaffold) cover(root *os.File, base string) error {
 	return s.coverWithCopy(below, base, info, entries)
 }
 
-// temporary reports whether the directory is one that everybody may write in,
-// as /tmp; one with links in it is copied instead, since a link cannot be
-// bound.
+// temporary reports whether everybody may write to the directory, like /tmp. One that contains
+// links is copied instead, since a link cannot be bound.
 func temporary(info os.FileInfo, entries []os.DirEntry) bool {
 	return info.Mode()&os.ModeSticky != 0 && info.Mode().Perm()&0o002 != 0 &&
 		!slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Type() == os.ModeSymlink })
@@ -81,8 +79,8 @@ func (s *scaffold) mount(m specs.Mount) {
 	s.Edit.MountsFirst = append(s.Edit.MountsFirst, m)
 }
 
-// bindAll binds what base holds over the same names of its cover. A name that
-// another mount will cover needs no mount of its own.
+// bindAll binds the entries of base over the same names in its cover, except those that another
+// mount will cover anyway.
 func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 	for _, e := range entries {
 		path := filepath.Join(base, e.Name())
@@ -94,9 +92,9 @@ func (s *scaffold) bindAll(base string, entries []os.DirEntry) {
 	}
 }
 
-// coverWithCopy makes the cover as a directory of ours: links are made again,
-// all else becomes an empty file or directory with the original bound over it.
-// The cover of the root becomes the container's root.
+// coverWithCopy makes the cover as a directory of ours: links are made again, and everything else
+// becomes an empty file or directory with the original bound over it. The cover of the root becomes
+// the container's root.
 func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, entries []os.DirEntry) error {
 	made := filepath.Join(s.dir, strconv.Itoa(s.covers))
 	s.covers++
@@ -133,7 +131,7 @@ func (s *scaffold) coverWithCopy(below *os.File, base string, info os.FileInfo, 
 	return nil
 }
 
-// imitate makes an entry of the kind of e.
+// imitate makes an entry of the same type as e.
 func imitate(dir *os.File, e os.DirEntry, path string) error {
 	switch e.Type() {
 	case os.ModeSymlink:
@@ -149,8 +147,8 @@ func imitate(dir *os.File, e os.DirEntry, path string) error {
 	return os.WriteFile(path, nil, 0o600)
 }
 
-// makeDirs makes those directories on the way from one of ours that are missing, and
-// opens the last one. A link on the way is an error.
+// makeDirs makes missing directories on the way from one of ours, and opens the last one. A link on
+// the way is an error.
 func makeDirs(from, rel string) (fd int, err error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if fd, err = unix.Open(from, flags, 0); err != nil {
@@ -174,5 +172,5 @@ func makeDirs(from, rel string) (fd int, err error) {
 	return fd, nil
 }
 
-// descriptorPath names what an open descriptor stands for.
+// descriptorPath returns a path to an open descriptor.
 func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

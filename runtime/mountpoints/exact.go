@@ -14,13 +14,13 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// ErrHostsDirectory says that something would have to be made in a directory of the host,
-// or of another mount.
-var ErrHostsDirectory = errors.New("nothing is made in a directory of the host")
+// ErrHostsDirectory says that something would have to be made in a directory of the host, or of
+// another mount.
+var ErrHostsDirectory = errors.New("ocishim creates nothing in a directory of the host")
 
-// exactly works out where a mount of the profile goes: where it is said to. Links of the image on
-// the way there are followed within the image. What leads elsewhere, into a mount or in circles,
-// and what is there instead of a file or a directory, gives way to the mount point.
+// exactly places a mount of the profile exactly where it says. Links of the image on the way are
+// followed within the image. A link that leads into a mount or in circles, and anything at the path
+// that is neither a file nor a directory, is replaced by the mount point.
 func (s *scaffold) exactly(m specs.Mount, clean string) target {
 	t := target{path: clean, file: isFile(m)}
 	wanted := uint32(unix.S_IFDIR)
@@ -36,7 +36,7 @@ func (s *scaffold) exactly(m specs.Mount, clean string) target {
 		t.instead = found.link
 		t.base = filepath.Dir(found.link)
 	case found.on != "":
-		t.path = found.path // on it, so that nothing of the image is in the way
+		t.path = found.path // on that mount, so nothing of the image is in the way
 	case found.kind == 0:
 		t.path, t.base = found.path, found.deepest
 	case found.kind != wanted:
@@ -47,13 +47,12 @@ func (s *scaffold) exactly(m specs.Mount, clean string) target {
 	return t
 }
 
-// gone reports whether what the image has at the path is left out of its cover.
+// gone reports whether the image's path is left out of its cover.
 func (s *scaffold) gone(path string) bool {
 	return slices.ContainsFunc(s.targets, func(t target) bool { return t.link != "" && t.path == path || t.instead == path })
 }
 
-// goneAbove is the part of the path that has given way to another mount point; empty
-// for none.
+// goneAbove returns the part of the path that another mount point has replaced; empty for none.
 func (s *scaffold) goneAbove(path string) string {
 	for _, t := range s.targets {
 		if t.instead != "" && t.instead != t.path && lies(path, t.instead) {
@@ -65,9 +64,8 @@ func (s *scaffold) goneAbove(path string) string {
 
 func lies(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
-// checkMadeOnHost refuses a mount whose target would be made in a directory that is
-// mounted: of the host's by a link of the image or, where all that is not the image's is, by
-// whoever named it (strict).
+// checkMadeOnHost refuses a mount whose target would be made in a mounted directory: in a directory
+// of the host that a link of the image leads to or, if strict, in any mount.
 func (s *scaffold) checkMadeOnHost(m specs.Mount, so *view) error {
 	found := so.findIn(m.Destination)
 	linked := found.link != ""
@@ -78,8 +76,8 @@ func (s *scaffold) checkMadeOnHost(m specs.Mount, so *view) error {
 		bundle.NameOf(m), m.Destination, ErrHostsDirectory, strings.TrimPrefix(found.path, found.on+"/"), found.on, so.over[found.on].Source)
 }
 
-// isThere reports whether the directory is in the container without a look at every
-// link on the way: in the image, or in a directory of the host that is at its own path.
+// isThere reports whether the directory exists in the container, without checking every link on the
+// way: in the image, or in a directory of the host that is mounted at its own path.
 func (s *scaffold) isThere(dir string) bool {
 	at := s.view.mountOf(dir)
 	if at == "" {
@@ -96,7 +94,7 @@ func (s *scaffold) isThere(dir string) bool {
 // findCwd plans the working directory, which libcontainer would make in the image.
 func (s *scaffold) findCwd(cwd string) error {
 	if found := s.view.find(cwd); strings.Contains(cwd, "/..") && found.link == "" {
-		// What it goes through by `..` need not be there, and is not to be made.
+		// Directories that it passes by `..` need not exist, and must not be made.
 		cwd, s.Edit.Cwd = found.path, found.path
 	}
 	clean := filepath.Clean("/" + cwd)
@@ -118,7 +116,7 @@ func (s *scaffold) findCwd(cwd string) error {
 		}
 		return nil
 	case !bundle.IsBind(s.view.over[found.on]) || !s.Strict && !linked:
-		return nil // made there
+		return nil // it is made there
 	}
 	return fmt.Errorf("enter working directory %s: %w: %s does not exist in %s, which is mounted from %s",
 		cwd, ErrHostsDirectory, strings.TrimPrefix(found.path, found.on+"/"), found.on, s.view.over[found.on].Source)

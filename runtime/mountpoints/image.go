@@ -11,17 +11,17 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// CheckOfImage checks, in a container that is created and not yet started, that the mounts
-// at the paths (Plan.OfImage) are of the image, which lies at rootfs. The binds are made by
-// path, long after the plan was made; a process of another container may
-// write in the same image, and exchange a directory of it for a link that leads
-// out of it. The kernel says where a mount's files really are. The pid is one of the container's.
+// CheckOfImage checks that the mounts at the paths (Plan.OfImage) show files of the image at
+// rootfs, in a container that is created and not yet started. The binds are made by path, long
+// after the plan: a process in another container may write to the same image, and exchange a
+// directory for a link that leads out of it. The kernel reports where a mount's files really are.
+// pid is a process of the container.
 func CheckOfImage(pid int, rootfs string, paths []string) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	// Not /proc/self: libcontainer may have taken our first thread into the
-	// container's mount namespace, for good.
+	// Not /proc/self: libcontainer may have moved our first thread into the container's mount
+	// namespace for good.
 	host, err := Table("thread-self")
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func CheckOfImage(pid int, rootfs string, paths []string) error {
 				continue
 			}
 			if !slices.ContainsFunc(image, func(p place) bool { return p.holds(placeOf(m)) }) {
-				return fmt.Errorf("mount %s of the image: it was exchanged meanwhile for something outside of it, %s", path, m.Root)
+				return fmt.Errorf("mount %s of the image: meanwhile it was exchanged for something outside the image, %s", path, m.Root)
 			}
 			found = true
 		}
@@ -49,7 +49,7 @@ func CheckOfImage(pid int, rootfs string, paths []string) error {
 	return nil
 }
 
-// Table lists the mounts that the process, by its name in /proc, sees.
+// Table lists the mounts that a process sees, by the process's name in /proc.
 func Table(process string) ([]*mountinfo.Info, error) {
 	f, err := os.Open(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
@@ -81,9 +81,8 @@ func (p place) holds(other place) bool {
 	return p.path == other.path || strings.HasPrefix(other.path, strings.TrimSuffix(p.path, "/")+"/")
 }
 
-// placesBelow lists where the directory really is, a path without links, and
-// where all that is mounted below it is. Of the mounts on one point, and of
-// those above, the last one counts.
+// placesBelow lists the real place of the directory, a path without links, and the places of all
+// mounts below it. Of several mounts at a point, or above, the last one counts.
 func placesBelow(mounts []*mountinfo.Info, dir string) []place {
 	var own place
 	var above string
@@ -99,7 +98,8 @@ func placesBelow(mounts []*mountinfo.Info, dir string) []place {
 	return append(places, own)
 }
 
-// Below gives the path relative to the directory that is the same, or above.
+// Below returns the path relative to the directory, and reports whether it is the directory or
+// below it.
 func Below(dir, path string) (string, bool) {
 	if path == dir {
 		return "", true

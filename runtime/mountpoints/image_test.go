@@ -34,7 +34,7 @@ func TestPlacesBelow(t *testing.T) {
 	}
 }
 
-// The root of the machine, or of one more mount on it, is a directory, too.
+// The root of the host, or of a mount on it, is also a directory.
 func TestPlacesBelowRoot(t *testing.T) {
 	mounts := []*mountinfo.Info{{Major: 8, Minor: 1, Root: "/old", Mountpoint: "/"}, {Major: 8, Minor: 1, Root: "/new", Mountpoint: "/"}}
 	for dir, want := range map[string]string{"/": "/new", "/image": "/new/image"} {

@@ -14,13 +14,13 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// injectedDir is what holds files and links made for a container, below our directory.
+// injectedDir holds files and links made for a container, below our directory.
 const injectedDir = "injected"
 
-// Injected makes what the specification has no word for, the files, directories and links of
-// the bundle, below dir, and returns the edits by which they appear in the container. Links in
-// a directory of the image are left to New. An optional file in /proc is left out without
-// procToo: libcontainer mounts nothing there.
+// Injected makes what the specification cannot express, the files, directories and links of the
+// bundle, below dir. It returns the edits by which they appear in the container. It leaves links in
+// a directory of the image to New. Without procToo it leaves out an optional file in /proc, where
+// libcontainer mounts nothing.
 func Injected(b *bundle.Bundle, dir string, procToo bool) ([]bundle.Edit, error) {
 	var edits []bundle.Edit
 	dir = filepath.Join(dir, injectedDir)
@@ -58,13 +58,12 @@ func makeFiles(files []bundle.File, dir string, procToo bool) (bundle.Edit, erro
 	return edit, nil
 }
 
-// ours is the mount of what was made for the container.
+// ours returns the mount of what was made for the container.
 func ours(source, destination string) specs.Mount {
 	return bundle.Bind(source, destination, "bind", "ro", "nosuid", "nodev")
 }
 
-// onHost reports whether the host has the file: what is mounted in a /proc must
-// be there beforehand.
+// onHost reports whether the host has the file: what is mounted in a /proc must already exist.
 func onHost(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
@@ -78,11 +77,10 @@ func writeInjected(path string, data []byte) error {
 	return os.WriteFile(path, data, 0o444)
 }
 
-// makeDirectories makes those of the bundle, and those of links that belong on a
-// tmpfs of the container's, such as its /dev: nothing can be made there
-// beforehand, so a directory of ours that holds them is mounted there, with mount
-// points for whatever else is mounted in it. Below any other mount links are that
-// mount's business.
+// makeDirectories makes the directories of the bundle, and directories for links on a tmpfs of the
+// container, such as its /dev. Nothing can be made on the tmpfs beforehand, so a directory of ours
+// with the links is mounted there, with mount points for whatever else is mounted in it. Links
+// below any other mount are left to that mount.
 func makeDirectories(b *bundle.Bundle, mounts []specs.Mount, dir string) (bundle.Edit, error) {
 	edit := bundle.Edit{From: "injected directories"}
 	for i, top := range tops(slices.Concat(b.Directories, linkDirs(b.Links, mounts))) {
@@ -97,8 +95,8 @@ func makeDirectories(b *bundle.Bundle, mounts []specs.Mount, dir string) (bundle
 	return edit, nil
 }
 
-// makeDirectory makes one of them, and says before which mount it is to be mounted: the first
-// that goes into it.
+// makeDirectory makes one of them. first is the first mount that goes into it, before which it must
+// be mounted.
 func makeDirectory(b *bundle.Bundle, mounts []specs.Mount, top, made string) (first int, err error) {
 	if err := os.MkdirAll(made, 0o755); err != nil {
 		return 0, fmt.Errorf("make directory %s: %w", top, err)
@@ -133,7 +131,7 @@ func makeDirectory(b *bundle.Bundle, mounts []specs.Mount, top, made string) (fi
 	return first, nil
 }
 
-// linkDirs are the directories of links that lie on a tmpfs.
+// linkDirs returns the directories of links that are on a tmpfs.
 func linkDirs(links []bundle.Link, mounts []specs.Mount) []string {
 	var dirs []string
 	for _, l := range links {
@@ -143,7 +141,7 @@ func linkDirs(links []bundle.Link, mounts []specs.Mount) []string {
 	return slices.DeleteFunc(slices.Compact(dirs), func(dir string) bool { return !onTmpfs(mounts, dir) })
 }
 
-// tops are those of the directories that lie within no other.
+// tops returns the directories that are not within another one.
 func tops(dirs []string) []string {
 	for i := range dirs {
 		dirs[i] = filepath.Clean(dirs[i])
@@ -159,7 +157,7 @@ func tops(dirs []string) []string {
 	return tops
 }
 
-// onTmpfs reports whether the directory lies below a tmpfs of the container's.
+// onTmpfs reports whether the directory is below a tmpfs of the container.
 func onTmpfs(mounts []specs.Mount, dir string) bool {
 	deepest, on := 0, false
 	for _, m := range mounts {

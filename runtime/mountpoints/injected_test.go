@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// injected makes files and links for a container of the image, and describes
-// where its mounts come from.
+// injected makes files and links for a container of the image, and describes the sources of its
+// mounts.
 func injected(t *testing.T, root string, b *bundle.Bundle, procToo bool) (mounts []string, dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -69,8 +69,8 @@ func TestInjectedFiles(t *testing.T) {
 	expectEdits(t, got, "/proc from proc", "/etc/cache from scaffold:/injected/files/0", "/proc/cpuinfo from scaffold:/injected/files/1")
 }
 
-// Links on a tmpfs of the container are in a directory of ours, in which what
-// is mounted there finds its place.
+// Links on a tmpfs of the container are in a directory of ours, which has mount points for what is
+// mounted there.
 func TestInjectedLinksOnTmpfs(t *testing.T) {
 	root := image(t, "dev/")
 	file := filepath.Join(t.TempDir(), "lib")
@@ -101,8 +101,8 @@ func TestInjectedLinksOnTmpfs(t *testing.T) {
 	}
 }
 
-// Links in a directory of the image are in its cover, in place of what has their
-// name there; what lies below a mount of something else is that one's business.
+// Links in a directory of the image are in its cover, and replace what has their name there. Links
+// below another mount are left to that mount.
 func TestInjectedLinksInImage(t *testing.T) {
 	root := image(t, "lib/a", "lib/b", "lib/c -> b", "opt/", "host/")
 	b := &bundle.Bundle{
@@ -118,7 +118,7 @@ func TestInjectedLinksInImage(t *testing.T) {
 	}
 }
 
-// A link cannot be made to lead what is made later out of the directory.
+// A link cannot redirect what is made later out of the directory.
 func TestInjectedLinksAreNotFollowed(t *testing.T) {
 	outside := t.TempDir()
 	b := &bundle.Bundle{

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// places looks directories of a rootfs up, each once: what is injected into a
-// container is many files in few directories.
+// places looks up each directory of a rootfs only once: injected files are many in few directories.
 type places struct {
 	rootfs string
 	root   *os.File
@@ -21,15 +20,15 @@ type places struct {
 
 // A location is a directory in the rootfs, which need not exist.
 type location struct {
-	path    string // without links of the image in it
+	path    string // with links of the image resolved
 	deepest string // the last directory on the way that exists
 }
 
-// missing reports whether the directory does not exist; nothing can be in it then.
+// missing reports whether the directory does not exist; then nothing can be in it.
 func (p location) missing() bool { return p.deepest != p.path }
 
-// resolve follows the links of the image, the last one too, and returns the path
-// in the rootfs.
+// resolve follows the links of the image, including the last one, and returns the path in the
+// rootfs.
 func (p *places) resolve(path string) (string, error) {
 	full, err := securejoin.SecureJoin(p.rootfs, path)
 	if err != nil {
@@ -51,11 +50,11 @@ func (p *places) dir(path string) (location, error) {
 	return found, nil
 }
 
-// of resolves the path of what is to be mounted or made. Where its directory is
-// missing there is no link at the path either.
+// of resolves the path of what is to be mounted or made. If its directory is missing, there is no
+// link at the path either.
 func (p *places) of(path string) (resolved string, dir location, err error) {
 	clean := filepath.Clean("/" + path)
-	if strings.Contains(path, "..") || clean == "/" { // links count before ".." does
+	if strings.Contains(path, "..") || clean == "/" { // ".." applies after links
 		resolved, err = p.resolve(path)
 		return resolved, location{}, err
 	}
@@ -66,11 +65,11 @@ func (p *places) of(path string) (resolved string, dir location, err error) {
 	return resolved, dir, err
 }
 
-// A maker makes mount points and links below one of our directories. The
-// directory of the last one stays open: often the next one goes there.
+// A maker makes mount points and links below one of our directories. It keeps the directory of the
+// last one open: often the next one goes there.
 type maker struct {
 	made   string // ours
-	parent string // below it, that is open
+	parent string // the open directory, below made
 	fd     int
 }
 
@@ -83,7 +82,7 @@ func (m *maker) close() {
 	}
 }
 
-// make makes the mount point or link rel, following no link out of the directory.
+// make makes the mount point or link rel, and follows no link out of the directory.
 func (m *maker) make(rel string, t target) error {
 	parent := rel
 	if t.file || t.link != "" {

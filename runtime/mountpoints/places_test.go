@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A place that is looked up once for many paths is where each of them would have
-// been found.
+// Looking up a place once for many paths gives the same result as looking up each.
 func TestPlaces(t *testing.T) {
 	rootfs := image(t, "usr/lib/libx.so", "run/", "lib -> usr/lib", "var/run -> /run", "out -> ../../etc", "loop -> loop", "usr/lib/liby.so -> libx.so",
 		"usr/lib/gone.so -> ../nothing/x", "file")
@@ -58,7 +57,7 @@ func TestMaker(t *testing.T) {
 	}{
 		{"/a/b/file", target{file: true}, false},
 		{"/a/b/other", target{file: true}, false},
-		{"/a/b/file", target{file: true}, false}, // it is there already
+		{"/a/b/file", target{file: true}, false}, // it already exists
 		{"/a/b/link", target{link: "file"}, false},
 		{"/a/dir", target{}, false},
 		{"/a/dir/file", target{file: true}, false},

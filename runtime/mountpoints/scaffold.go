@@ -1,7 +1,7 @@
 // Package mountpoints finds the places that a container's mounts go to, without writing to its
-// image. What the image lacks is made in a directory of ours: mount points, and the files, links
-// and directories for which the specification has no word. Each function takes a bundle, leaves it
-// as it is, and returns the edit that uses what it has made.
+// image. It makes what the image lacks in a directory of ours: mount points, and the files, links
+// and directories that the specification cannot express. Each function takes a bundle, does not
+// change it, and returns the edit that uses what the function made.
 package mountpoints
 
 import (
@@ -19,35 +19,33 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// Options say for which launcher mount points are planned.
+// Options depend on the launcher for which mount points are planned.
 type Options struct {
-	// ByPath is for a launcher that binds what lies in the image by its path: with any
-	// cover the root is covered as well, since a cover in the image itself would hide it.
+	// ByPath is for a launcher that binds parts of the image by path. With any cover the root is
+	// covered as well, since a cover in the image itself would hide these paths.
 	ByPath bool
 
-	// Strict makes nothing in a directory of the host, whoever names it. Without it that
-	// holds for what links of the image name.
+	// Strict makes nothing in a directory of the host, whatever leads there. Without it, only links
+	// of the image must not lead there.
 	Strict bool
 }
 
-// A Plan is how the mounts of a container find their places.
+// A Plan says how the mounts of a container find their places.
 type Plan struct {
-	// Edit puts what was made into the container; it may change nothing.
+	// Edit puts what was made into the container; it may be empty.
 	Edit bundle.Edit
 
 	// OfImage are the destinations of the edit's mounts that show a part of the image.
 	OfImage []string
 }
 
-// New plans mount points for those mounts whose target the image
-// lacks, without touching the image: it may be read-only, another user's, or
-// shared by a thousand tasks. The deepest directory that exists on the way to
-// such a target, its base, is covered by one of the same look, made under dir,
-// in which the target exists and into which everything else is bound from
-// below. A base that is a place for temporary files gets a tmpfs instead.
+// New plans mount points for those mounts whose target the image lacks, without changing the image:
+// it may be read-only, another user's, or shared by a thousand tasks. The deepest existing
+// directory on the way to such a target is its base. A copy of the base is made under dir, with the
+// target in it, and covers the base; everything else in the base is bound into the copy from below.
+// A base for temporary files gets a tmpfs instead.
 //
-// Mounts below what an earlier mount brings are left alone: their targets
-// appear, or are made, there.
+// New skips mounts below an earlier mount: their targets exist, or are made, there.
 func New(b *bundle.Bundle, dir string, o Options) (Plan, error) {
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -89,24 +87,24 @@ type scaffold struct {
 	view     *view // with all mounts
 	dir      string
 	readonly bool
-	targets  []target        // all mounts, in their order
-	mounted  map[string]bool // their paths, and in the end those of covers
-	covers   int             // made so far
+	targets  []target        // all mounts, in order
+	mounted  map[string]bool // their paths, and in the end also those of covers
+	covers   int             // number made so far
 	Plan
 }
 
-// A target is where a mount goes: a clean path within the rootfs, in which the
-// links of the image are resolved.
+// A target is where a mount goes: a clean path within the rootfs, in which the links of the image
+// are resolved.
 type target struct {
 	path string
-	file bool   // a file, else a directory
-	link string // a link that holds this, instead of a mount
+	file bool   // a file, otherwise a directory
+	link string // a link with this target, instead of a mount
 	// instead is what the image has at the path, or on the way to it, and is left out.
 	instead string
-	base    string // where it is missing: the directory to cover
+	base    string // if it is missing: the directory to cover
 }
 
-// find works out the target of every mount and which the rootfs lacks.
+// find finds the target of every mount, and the base of those that the rootfs lacks.
 func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 	s.mounted = map[string]bool{}
 	mounts = slices.Clone(mounts)
@@ -120,7 +118,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 			s.view.earlier[filepath.Clean("/"+mounts[i-1].Destination)] = true
 		}
 		switch above := s.goneAbove(clean); {
-		case s.mounted[clean]: // over another one
+		case s.mounted[clean]: // over another mount
 			so.mount(clean, m)
 			continue
 		case slices.Contains(exact, clean):
@@ -149,7 +147,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 			continue
 		}
 		if !strings.Contains(m.Destination, "..") && s.below(clean) {
-			// Where it leads is the business of what is mounted above it.
+			// What is mounted above decides where it leads.
 			s.mounted[clean] = true
 			continue
 		}
@@ -158,7 +156,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 			return fmt.Errorf("resolve mount target %s: %w", m.Destination, err)
 		}
 		if path == "/" {
-			return fmt.Errorf("mount %s at %s: a link of the image makes that the root of the container", bundle.NameOf(m), m.Destination)
+			return fmt.Errorf("mount %s at %s: a link of the image leads to the root of the container", bundle.NameOf(m), m.Destination)
 		}
 		t := target{path: path, file: isFile(m)}
 		switch {
@@ -170,7 +168,7 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 		}
 		s.targets = append(s.targets, t)
 		if strings.Contains(m.Destination, "..") {
-			mounts[i].Destination = path // what comes before the dots need not exist
+			mounts[i].Destination = path // what precedes the dots need not exist
 			s.Edit.MountsAt = append(s.Edit.MountsAt, bundle.MountsAt{Index: i, Replaced: 1, Mounts: mounts[i : i+1]})
 		}
 		s.mounted[path] = true
@@ -181,8 +179,8 @@ func (s *scaffold) find(mounts []specs.Mount, exact []string) error {
 	return nil
 }
 
-// findLinks does so for links that are to appear, which need a cover always.
-// Those below a mount are not for the image: see Injected.
+// findLinks does the same for injected links, which always need a cover. It skips links below a
+// mount, which are not in the image: see Injected.
 func (s *scaffold) findLinks(links []bundle.Link) error {
 	for _, l := range links {
 		dir, err := s.places.dir(filepath.Dir(l.Path))
@@ -198,7 +196,7 @@ func (s *scaffold) findLinks(links []bundle.Link) error {
 	return nil
 }
 
-// deepest is the last directory on the way to dir that exists in the rootfs.
+// deepest returns the last directory on the way to dir that exists in the rootfs.
 func deepest(root *os.File, dir string) string {
 	for dir != "/" && !exists(root, dir) {
 		dir = filepath.Dir(dir)
@@ -216,8 +214,8 @@ func (s *scaffold) below(path string) bool {
 	return false
 }
 
-// bases lists the directories to cover, each once, parents first: the root and
-// others, or none.
+// bases lists the directories to cover, each once, parents first: either none, or the root and
+// others.
 func (s *scaffold) bases() []string {
 	var bases []string
 	for _, t := range s.targets {

@@ -15,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// image makes a rootfs: names ending in '/' are directories, "a -> b" a link,
-// all else files; a directory called tmp is one for everybody.
+// image makes a rootfs. Names that end in '/' are directories, "a -> b" is a link, and others are
+// files; a directory called tmp is writable for everybody.
 func image(t *testing.T, names ...string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -140,8 +140,8 @@ func TestScaffoldFileTarget(t *testing.T) {
 	}
 }
 
-// A target missing at the top needs a new root; what is missing deeper is
-// covered in it, parents first, and what is mounted anyway is not bound.
+// A target missing at the top needs a new root. What is missing deeper is covered in the new root,
+// parents first, and what is mounted anyway is not bound.
 func TestScaffoldRoot(t *testing.T) {
 	root := image(t, "bin -> usr/bin", "usr/bin/", "proc/", "tmp/", "tmp/x")
 	got, _ := planned(t, root, true,
@@ -150,7 +150,7 @@ func TestScaffoldRoot(t *testing.T) {
 	expectEdits(t, got, "/ from /0", "/usr from image:/usr", "/tmp from tmpfs", "/tmp/x from image:/tmp/x")
 }
 
-// Links of the image never lead out of it, dangling ones included.
+// Links of the image, dangling ones included, never lead out of it.
 func TestScaffoldHostileLinks(t *testing.T) {
 	outside := t.TempDir()
 	root := image(t, "run -> "+outside, "up -> ../../../../../../"+outside, "opt/")
@@ -168,7 +168,7 @@ func TestScaffoldHostileLinks(t *testing.T) {
 	}
 }
 
-// A mount whose path has dots goes where it leads, by an edit: the bundle is left as it is.
+// A mount with dots in its path goes where the path leads, by an edit: the bundle does not change.
 func TestScaffoldDots(t *testing.T) {
 	root := image(t, "proc/", "opt/", "run/x/", "dots -> run/x")
 	mounts := []specs.Mount{{Destination: "/proc", Type: "proc"}, bind("/etc", "/dots/../there"), bind("/etc", "/none/../opt")}
@@ -192,7 +192,7 @@ func TestScaffoldDots(t *testing.T) {
 	}
 }
 
-// So does a working directory, also where nothing is missing.
+// The same for a working directory, even if nothing is missing.
 func TestScaffoldCwdDots(t *testing.T) {
 	root := image(t, "opt/")
 	b := &bundle.Bundle{Rootfs: root, Spec: &specs.Spec{Root: &specs.Root{Path: root}, Process: &specs.Process{Cwd: "/none/../opt"}}}

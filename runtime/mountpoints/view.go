@@ -13,23 +13,23 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// A view finds out where paths lead in a container: in the image, and in what is mounted over
-// it. Launchers make sure of it again by descriptors; here it is planned what they find.
+// A view finds out where paths lead in a container: in the image, and in what is mounted over it.
+// This only plans what launchers will find; they check it again by descriptors.
 type view struct {
 	root *os.File               // of the image
 	over map[string]specs.Mount // by paths without links
-	dirs map[string]lead        // that were found since the last directory was mounted
+	dirs map[string]lead        // found since the last directory was mounted
 
-	// earlier are the mounts that are there when the next one is made, and only those that
+	// earlier are the mounts that exist when the next one is made, and only are the mounts that
 	// count now; nil for all.
 	earlier, only map[string]bool
 }
 
-// maxLinks bounds the symbolic links followed in a path, as the kernel does.
+// maxLinks limits the symbolic links that are followed in a path, as the kernel does.
 const maxLinks = 40
 
-// Find is where a path leads, links followed, in a container that has the mounts over the
-// image whose directory is open as root: a path without links, and the kind of what is there
+// Find returns where a path leads, with links followed, in a container with the mounts over the
+// image, whose directory is open as root: a path without links, and the type of what is there
 // (S_IFMT), 0 for nothing.
 func Find(root *os.File, mounts []specs.Mount, path string) (at string, kind uint32) {
 	v := newView(root)
@@ -44,7 +44,7 @@ func newView(root *os.File) *view {
 	return &view{root, map[string]specs.Mount{}, map[string]lead{}, map[string]bool{}, nil}
 }
 
-// mount notes that something is mounted at the path.
+// mount records that something is mounted at the path.
 func (v *view) mount(path string, m specs.Mount) {
 	v.over[path] = m
 	if !isFile(m) {
@@ -81,11 +81,11 @@ type lead struct {
 	path    string // without links
 	kind    uint32 // S_IFMT of what is there; 0 for nothing
 	deepest string // the last directory on the way that exists
-	on      string // the mount it lies in; empty for the image
+	on      string // the mount that it is in; empty for the image
 
-	// link is the first link of the image on the way, or what is there in place of a
-	// directory, from which the path does not go on within the image: it leads into a mount,
-	// or in circles. Rest is what the path has after that.
+	// link is the first link of the image on the way, or what is there instead of a directory, at
+	// which the path leaves the image: it leads into a mount, or in circles. rest is the rest of
+	// the path after that.
 	link, rest string
 }
 
@@ -98,15 +98,15 @@ type tour struct {
 	exact     bool
 	stopped   bool
 	outer     string // the link of the path itself that is followed now
-	outerLeft int    // what the path has after it
+	outerLeft int    // the rest of the path after it
 }
 
 // find walks a path to where it leads.
 func (v *view) find(path string) lead { return v.walk(path, false) }
 
-// findExact walks a path that is to stay in the image as far as links decide: it does not
-// follow one at its end, and stops at the first that leads into a mount, whenever that is
-// made; but for a tmpfs of the container's own that is there.
+// findExact walks a path whose links must stay in the image. It does not follow a link at the end,
+// and stops at the first link that leads into a mount, whenever that is made, except into an
+// existing tmpfs of the container.
 func (v *view) findExact(path string) lead {
 	v.only = v.earlier
 	defer func() { v.only = nil }()
@@ -207,8 +207,8 @@ func (w *tour) follow(link string, readlink func() (string, error)) {
 	}
 }
 
-// stop notes from where the path does not go on within the image: a link of the path
-// itself rather than one that it leads to.
+// stop records where the path leaves the image. It prefers a link of the path itself to a link that
+// another one leads to.
 func (w *tour) stop(at string, left int, forGood bool) {
 	w.stopped = forGood
 	if w.outer != "" {
@@ -218,7 +218,7 @@ func (w *tour) stop(at string, left int, forGood bool) {
 	w.at.rest = strings.Join(w.elements[max(0, len(w.elements)-left):], "/")
 }
 
-// mountOf is the mount that the path lies in, or at.
+// mountOf returns the mount that the path is in, or at.
 func (v *view) mountOf(path string) string {
 	for at := path; at != "/"; at = filepath.Dir(at) {
 		if v.counts(at) {
@@ -228,8 +228,8 @@ func (v *view) mountOf(path string) string {
 	return ""
 }
 
-// look is the kind of what is at the path, in which no links are, and how to read a link;
-// before a mount at the path itself, if it is to be.
+// look returns the type of what is at the path, which has no links in it, and how to read a link.
+// If before is set, it ignores a mount at the path itself.
 func (v *view) look(path string, before bool) (kind uint32, readlink func() (string, error)) {
 	at := path
 	if before {
@@ -241,7 +241,7 @@ func (v *view) look(path string, before bool) (kind uint32, readlink func() (str
 		case bundle.IsBind(m):
 			return lookOnHost(m.Source, strings.TrimPrefix(path, at))
 		case path == at || m.Type != "tmpfs":
-			return unix.S_IFDIR, nil // what the kernel has there is not made
+			return unix.S_IFDIR, nil // the kernel has it there, so it is not made
 		}
 		return 0, nil
 	}
@@ -276,7 +276,7 @@ func lookOnHost(source, rel string) (kind uint32, readlink func() (string, error
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			return 0, nil
 		}
-		return unix.S_IFDIR, nil // who cannot look cannot make anything, either
+		return unix.S_IFDIR, nil // without permission to look, nothing can be made there either
 	}
 	return st.Mode & unix.S_IFMT, func() (string, error) { return os.Readlink(path) }
 }

@@ -44,8 +44,8 @@ func TestView(t *testing.T) {
 	v.mount("/run", specs.Mount{Type: "tmpfs"})
 	v.earlier = map[string]bool{"/tmp": true, "/run": true}
 	for _, c := range []struct {
-		path, exact, link, rest string // where findExact comes to, or from where it does not go on
-		found, on               string // where find comes to, with the mount; ! for nothing there
+		path, exact, link, rest string // the result of findExact, or where it leaves the image
+		found, on               string // the result of find, with the mount; ! for nothing there
 	}{
 		{"/etc/passwd", "!/etc/passwd", "", "", "!/etc/passwd", ""},
 		{"/home/alice", "!/var/home/alice", "", "", "!/var/home/alice", ""},

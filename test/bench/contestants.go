@@ -7,43 +7,43 @@ import (
 	"strings"
 )
 
-// A contestant is one way to run a command in a root filesystem. A verb that it
-// does not have is nil: scenarios that need it go without the contestant.
+// A contestant is one way to run a command in a root filesystem. A verb that it does not have is
+// nil: scenarios that need the verb skip the contestant.
 type contestant struct {
 	name    string
 	program string   // a path, or a name to look for in PATH
-	version []string // arguments that make it print its version, nil when it has none
+	version []string // arguments that make it print its version, nil if it has none
 
 	run    func(call) []string // the arguments, without the program
 	create func(call) []string
 	start  func(call) []string
-	remove func(call) []string // of a container that has ended
+	remove func(call) []string // arguments that remove a container that has ended
 
 	// leaves says that run leaves an entry in the state, for Slurm to delete.
 	leaves bool
 }
 
-// A call is what a contestant is asked to run, and as whom.
+// A call is what a contestant is asked to run, and as which user.
 type call struct {
 	id     string // "@" in it becomes the number of the copy
-	state  string // a directory of the contestant's own, on a tmpfs as /run is
+	state  string // a directory for the contestant, on a tmpfs as /run is
 	bundle string // its process is /bin/true
 	user   bool   // as an ordinary user
 }
 
 func (c call) rootfs() string { return filepath.Join(c.bundle, "rootfs") }
 
-// Who is compared with whom, by name.
+// The names of the contestants, by which they are compared.
 const (
 	ours      = "ocishim"
 	inPlace   = "ocishim, in place"
-	reference = "runc 1.5" // what our ratios are to: built of the libcontainer that we have
+	reference = "runc 1.5" // what our ratios refer to: built from the same libcontainer as ours
 	crun      = "crun, Debian's"
 	floor     = "floor, in C"
 )
 
-// contestants in the order of the tables. The programs in built are made by the
-// Makefile, all others are Debian's.
+// contestants lists them in the order of the tables. The Makefile makes the programs in built; all
+// others are Debian's.
 func contestants(built string) []contestant {
 	return []contestant{
 		ociRuntime(ours, filepath.Join(built, "ocishim")),
@@ -83,7 +83,7 @@ func contestants(built string) []contestant {
 	}
 }
 
-// ociRuntime is a program with runc's command line.
+// ociRuntime returns a program with runc's command line.
 func ociRuntime(name, program string) contestant {
 	verb := func(words ...string) func(call) []string {
 		return func(c call) []string {
@@ -100,7 +100,7 @@ func ociRuntime(name, program string) contestant {
 	}
 }
 
-// ordinary is for a verb that only an ordinary user can call.
+// ordinary restricts a verb to ordinary users.
 func ordinary(verb func(call) []string) func(call) []string {
 	return func(c call) []string {
 		if !c.user {
@@ -117,13 +117,13 @@ func (c *contestant) find() error {
 	return err
 }
 
-// describe is the name with what the program calls its version.
+// describe returns the name and the version that the program prints.
 func (c contestant) describe() string {
 	if c.version == nil {
 		return c.name
 	}
 	cmd := exec.Command(c.program, c.version...)
-	cmd.Env = append(os.Environ(), "USER=root") // ch-run wants it
+	cmd.Env = append(os.Environ(), "USER=root") // ch-run requires it
 	out, _ := cmd.CombinedOutput()
 	line, _, _ := strings.Cut(string(out), "\n")
 	return c.name + ": " + strings.TrimSpace(line)

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// A spread is the middle of a set of figures, and where its inner half lies.
+// A spread is the median of a set of figures, and their quartiles.
 type spread struct{ low, median, high float64 }
 
-// spreadOf has the quartiles of the figures.
+// spreadOf returns the quartiles of the figures.
 func spreadOf(figures []float64) spread {
 	sorted := slices.Sorted(slices.Values(figures))
 	return spread{quantile(sorted, 0.25), quantile(sorted, 0.5), quantile(sorted, 0.75)}
 }
 
-// quantile is that of sorted figures, between the two nearest where it falls
-// between them.
+// quantile returns a quantile of sorted figures, interpolated between the two nearest.
 func quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
@@ -29,7 +28,7 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[below] + (at-float64(below))*(sorted[below+1]-sorted[below])
 }
 
-// A figure is what a column shows of a sample.
+// A figure is the value that a column shows for a sample.
 type figure func(sample) float64
 
 func wall(s sample) float64   { return milliseconds(s.wall) }
@@ -38,7 +37,7 @@ func memory(s sample) float64 { return float64(s.memory) / 1024 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// of is the spread of the contestant's figures.
+// of returns the spread of the contestant's figures.
 func (r *results) of(name string, f figure) spread {
 	var figures []float64
 	for _, s := range r.samples[name] {
@@ -47,8 +46,8 @@ func (r *results) of(name string, f figure) spread {
 	return spreadOf(figures)
 }
 
-// ratio is the spread of the ratios to another contestant, round by round: what
-// the machine did beside meets both.
+// ratio returns the spread of the ratios to another contestant, round by round: other load affects
+// both.
 func (r *results) ratio(name, to string, f figure) spread {
 	var ratios []float64
 	for i, s := range r.samples[name] {
@@ -59,12 +58,12 @@ func (r *results) ratio(name, to string, f figure) spread {
 	return spreadOf(ratios)
 }
 
-// String is the median, with the quartiles beside it.
+// String returns the median, with the quartiles beside it.
 func (s spread) String() string {
 	return fmt.Sprintf("%s (%s–%s)", digits(s.median), digits(s.low), digits(s.high))
 }
 
-// digits prints three that count.
+// digits prints three significant digits.
 func digits(f float64) string {
 	switch {
 	case f >= 100:

@@ -24,8 +24,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// A ratio compares what was measured in the same round: a machine that gets
-// slower changes neither.
+// A ratio compares measurements of the same round: if the machine gets slower, no ratio changes.
 func TestRatioByRounds(t *testing.T) {
 	r := &results{samples: map[string][]sample{}}
 	for _, slowness := range []time.Duration{1, 2, 10} {

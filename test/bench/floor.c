@@ -1,10 +1,10 @@
 //go:build ignore
 
 /*
- * floor ROOTFS COMMAND ARGUMENT... runs a command in a root filesystem with the
- * system calls that it takes and no more: a user and a mount namespace, the
- * caller's own ids, the kernel's file systems of the host. No runtime that does
- * as much can be faster; how far one is from it is what it costs itself.
+ * floor ROOTFS COMMAND ARGUMENT... runs a command in a root filesystem with only
+ * the system calls that this takes: a user and a mount namespace, the caller's
+ * own ids, the host's kernel file systems. No runtime that does the same can be
+ * faster; its distance from floor is its own cost.
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -13,25 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What GPUs cost a Slurm task: that many fake ones (hack/fake-gpus), with a driver
-// of libraries that hold nothing.
+// These numbers define what GPUs cost a Slurm task: the fake ones (hack/fake-gpus), and a driver of
+// empty libraries.
 const (
 	gpuCount = 8
 	driver   = "550.54.15"
 )
 
-// A gpuTask is a row of the table: the same task with so many of the node's GPUs, and
-// a driver of so many libraries.
+// A gpuTask is a row of the table: the same task with a number of the host's GPUs, and a driver
+// with a number of libraries.
 type gpuTask struct {
 	name            string
 	gpus, libraries int
-	cold            bool // nothing is known of the driver yet
+	cold            bool // nothing is cached about the driver yet
 }
 
-// NVIDIA's driver 550 has 12 libraries for compute and utility, the default, and 40
-// in all. The first is as on a node without GPUs: the configuration leaves them alone.
+// NVIDIA's driver 550 has 12 libraries for compute and utility, the default, and 40 in total. The
+// first row is like a host without GPUs: the configuration ignores them.
 var gpuTasks = []gpuTask{
-	{"a node without GPUs", 0, 0, false},
+	{"a host without GPUs", 0, 0, false},
 	{"no GPU of 8", 0, 1, false},
 	{"8 of 8 GPUs, 20 libraries", 8, 20, false},
 	{"2 of 8 GPUs, 20 libraries", 2, 20, false},
@@ -40,8 +40,8 @@ var gpuTasks = []gpuTask{
 	{"8 of 8 GPUs, 100 libraries, not seen before", 8, 100, true},
 }
 
-// writeGPUs measures, and prints the table. The fake GPUs stay where all else is
-// measured, so it is the last.
+// writeGPUs measures, and prints the table. The fake GPUs stay where everything is measured, so
+// this is the last table.
 func (p place) writeGPUs(w *bytes.Buffer, repo string, samples int) error {
 	if err := p.makeGPUs(repo); err != nil {
 		return fmt.Errorf("make fake GPUs: %w", err)
@@ -54,14 +54,14 @@ func (p place) writeGPUs(w *bytes.Buffer, repo string, samples int) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", task.name, err)
 			}
-			if round > 0 { // the first brings all into memory
+			if round > 0 { // the first loads everything into memory
 				r.samples[task.name] = append(r.samples[task.name], taken)
 			}
 		}
 	}
 	without := gpuTasks[0].name
 	fmt.Fprintf(w, "### A Slurm task with GPUs: `run` in place\n\n")
-	fmt.Fprintf(w, "Median (quartiles) of %d. Fake GPUs, in a /dev of some %d nodes, and a driver whose libraries hold nothing. Links to each\nare made, and the loader's cache anew; where GPUs are another's, a /dev without them.\n\n", samples, otherNodes)
+	fmt.Fprintf(w, "Median (quartiles) of %d. Fake GPUs, in a /dev of some %d device nodes, and a driver with empty libraries. ocishim\nmakes links to each library, a new loader cache and, if some GPUs are not the task's, a /dev without them.\n\n", samples, otherNodes)
 	fmt.Fprintf(w, "| | wall, ms | CPU, ms | more CPU than %s, ms |\n|---|---|---|---|\n", without)
 	for _, task := range gpuTasks {
 		fmt.Fprintf(w, "| %s | %v | %v | %v |\n", task.name, r.of(task.name, wall), r.of(task.name, cpu), r.difference(task.name, without, cpu))
@@ -70,7 +70,7 @@ func (p place) writeGPUs(w *bytes.Buffer, repo string, samples int) error {
 	return nil
 }
 
-// difference is the spread of the differences to another row, round by round.
+// difference returns the spread of the differences to another row, round by round.
 func (r *results) difference(name, to string, f figure) spread {
 	var differences []float64
 	for i, s := range r.samples[name] {
@@ -80,7 +80,7 @@ func (r *results) difference(name, to string, f figure) spread {
 }
 
 func (p place) takeGPUs(task gpuTask) (sample, error) {
-	// What is known of one driver is not of the other.
+	// Each driver has its own cache.
 	state, bundle := filepath.Join(p.dir, "state", fmt.Sprint("gpus", task.libraries)), filepath.Join(p.dir, "user", fmt.Sprint("gpus", task.gpus))
 	if task.cold {
 		if err := os.RemoveAll(filepath.Join(state, ".ocishim-node")); err != nil {
@@ -94,7 +94,7 @@ func (p place) takeGPUs(task gpuTask) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	// What Slurm's cleanup does is not the task's.
+	// Slurm's cleanup is not part of the task.
 	if out, err := p.command(true, program, "--root", state, "delete", id).CombinedOutput(); err != nil {
 		return sample{}, fmt.Errorf("delete: %w: %s", err, out)
 	}
@@ -130,7 +130,7 @@ func (p place) makeDriver(libraries int) error {
 	return os.WriteFile(filepath.Join(root, "config.toml"), config, 0o644)
 }
 
-// makeGPUs makes the node's GPUs, the drivers, and the bundles of the two tasks.
+// makeGPUs makes the host's GPUs, the drivers, and the bundles of the two tasks.
 func (p place) makeGPUs(repo string) error {
 	for _, task := range gpuTasks {
 		if err := p.makeDriver(task.libraries); err != nil {
@@ -157,10 +157,10 @@ func (p place) makeGPUs(repo string) error {
 	return fillDev()
 }
 
-// otherNodes is how many device nodes a server has beside: terminals, disks.
+// otherNodes is the number of other device nodes on a server: terminals, disks.
 const otherNodes = 200
 
-// fillDev makes them as they are there: most are not for users.
+// fillDev makes them with the usual permissions: most are not for users.
 func fillDev() error {
 	for i := range otherNodes {
 		name, mode := fmt.Sprintf("/dev/other%d", i), uint32(0o660)
@@ -174,7 +174,7 @@ func fillDev() error {
 	return nil
 }
 
-// gpuBundle is the user's bundle as Slurm would have changed it.
+// gpuBundle makes the user's bundle as Slurm would have changed it.
 func (p place) gpuBundle(name, rootfs string, env []string) error {
 	var spec specs.Spec
 	data, err := os.ReadFile(filepath.Join(p.dir, "user", "bundle", "config.json"))

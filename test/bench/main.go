@@ -1,5 +1,5 @@
-// Command bench measures what ocishim's containers cost, beside other runtimes
-// in the same run, and puts the tables and the plot into docs: `make bench`.
+// Command bench measures what ocishim's containers cost, and those of other runtimes in the
+// same run, and writes the tables and the plot into docs: `make bench`.
 //
 //	build/yardsticks/bench -scenario run-user -contestant 'ocishim|runc 1.5' -print
 //
@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-// options are the command line's.
+// options are the options of the command line.
 type options struct {
 	scenario, contestant *regexp.Regexp
 	samples              int
@@ -62,7 +62,7 @@ func run() error {
 		return err
 	}
 	if err := idle(); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: %v: it has other work; the ratios bear that better than the figures\n", err)
+		fmt.Fprintf(os.Stderr, "bench: %v: other work affects the figures more than the ratios\n", err)
 	}
 	p, err := prepare(dir, repo)
 	if err != nil {
@@ -82,7 +82,7 @@ func run() error {
 	return splice(filepath.Join(repo, "docs", "performance.md"), tables)
 }
 
-// measureAll gives the tables and the plot.
+// measureAll returns the tables and the plot.
 func (p place) measureAll(o options, repo string) (tables, drawn []byte, err error) {
 	var able []contestant
 	for _, c := range contestants(filepath.Join(p.dir, "bin")) {

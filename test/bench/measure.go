@@ -17,18 +17,18 @@ type sample struct {
 	memory    int // of the largest process, in kB
 }
 
-// results are the samples of one scenario, by contestant: those of one index
-// were taken one after the other.
+// results are the samples of one scenario, by contestant. Samples with the same index were taken
+// one after the other.
 type results struct {
 	scenario scenario
 	names    []string
 	samples  map[string][]sample
-	left     []string // who could not take part, and why
+	left     []string // contestants that could not take part, and why
 }
 
-// measure takes the samples of the scenario, the contestants in turns, so that
-// what else the machine does meets them all. A first round is not counted: it
-// brings the programs into memory, and shows who cannot take part.
+// measure takes the samples of the scenario, the contestants in turns, so that other load on the
+// machine affects all of them. A first round is not counted: it loads the programs into memory, and
+// shows which contestants cannot take part.
 func (p place) measure(s scenario, all []contestant) (*results, error) {
 	r := &results{scenario: s, samples: map[string][]sample{}}
 	var able []contestant
@@ -47,7 +47,7 @@ func (p place) measure(s scenario, all []contestant) (*results, error) {
 		for i := range able {
 			c := able[(round+i)%len(able)]
 			taken, err := p.sampleOf(s, c)
-			if err != nil { // runc 1.1 fails now and then to seal its copy: "device or resource busy"
+			if err != nil { // now and then runc 1.1 fails to seal its copy: "device or resource busy"
 				taken, err = p.sampleOf(s, c)
 			}
 			if err != nil {
@@ -78,7 +78,7 @@ func (p place) call(s scenario, c contestant) call {
 	}
 }
 
-// sampleOf takes one of the contestant. The next one finds no entries of this: Slurm's
+// sampleOf takes one sample of the contestant. The next one finds no entries of this one: Slurm's
 // ids do not repeat, and it deletes what its tasks leave.
 func (p place) sampleOf(s scenario, c contestant) (sample, error) {
 	to := p.call(s, c)
@@ -88,7 +88,7 @@ func (p place) sampleOf(s scenario, c contestant) (sample, error) {
 	return p.take(s, s.steps(c, to))
 }
 
-// take has the commands run by the program of sample.c.
+// take runs the commands with the program of sample.c.
 func (p place) take(s scenario, steps [][]string) (sample, error) {
 	args := []string{fmt.Sprint(s.copies)}
 	for i, step := range steps {
@@ -114,7 +114,7 @@ func (p place) take(s scenario, steps [][]string) (sample, error) {
 	return taken, nil
 }
 
-// command is one of root or of the ordinary user, with next to no environment.
+// command returns a command of root or of the ordinary user, with an almost empty environment.
 func (p place) command(user bool, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"

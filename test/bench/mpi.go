@@ -16,16 +16,16 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The rows of the table: a shell in an image with Debian's MPICH, on a node whose site
-// has another for it.
+// The rows of the table: a shell in an image with Debian's MPICH, on a host whose site has another
+// MPICH for it.
 const (
 	ownMPI  = "no profile"
 	warmMPI = "the site's MPI"
 	coldMPI = "the site's MPI, the image not seen before"
 )
 
-// writeMPI measures what the site's MPI costs a Slurm task, and prints the table. Image
-// and site are the roots that hack/cluster makes for the tests of MPI.
+// writeMPI measures what the site's MPI costs a Slurm task, and prints the table. Image and site
+// are the roots that hack/cluster makes for the tests of MPI.
 func (p place) writeMPI(w *bytes.Buffer, repo string, samples int) error {
 	if err := p.makeMPI(repo); err != nil {
 		return fmt.Errorf("make images with MPI: %w", err)
@@ -38,13 +38,13 @@ func (p place) writeMPI(w *bytes.Buffer, repo string, samples int) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			if round > 0 { // the first brings all into memory
+			if round > 0 { // the first loads everything into memory
 				r.samples[name] = append(r.samples[name], taken)
 			}
 		}
 	}
 	fmt.Fprintf(w, "### A Slurm task on the site's MPI: `run` in place\n\n")
-	fmt.Fprintf(w, "Median (quartiles) of %d. A shell in Debian 13 with MPICH, for which the site has that of Debian 12, with UCX and verbs.\n\n", samples)
+	fmt.Fprintf(w, "Median (quartiles) of %d. A shell in Debian 13 with MPICH, which the site replaces by MPICH of Debian 12, with UCX and verbs.\n\n", samples)
 	fmt.Fprintf(w, "| | wall, ms | CPU, ms | more CPU than %s, ms |\n|---|---|---|---|\n", ownMPI)
 	for _, name := range r.names {
 		fmt.Fprintf(w, "| %s | %v | %v | %v |\n", name, r.of(name, wall), r.of(name, cpu), r.difference(name, ownMPI, cpu))
@@ -53,8 +53,8 @@ func (p place) writeMPI(w *bytes.Buffer, repo string, samples int) error {
 	return writeDetection(w, repo)
 }
 
-// writeDetection measures finding out and checking alone, without the start of a process
-// and without mounts: the benchmark of internal/mpi, as the Makefile builds it.
+// writeDetection measures only detection and checks, without starting a process and without mounts:
+// the benchmark of internal/mpi, as the Makefile builds it.
 func writeDetection(w *bytes.Buffer, repo string) error {
 	benchmark := exec.Command(filepath.Join(repo, "build", "yardsticks", "mpi.test"), "-test.run", "^$", "-test.bench", "Edits", "-test.benchtime", "300x")
 	benchmark.Dir = filepath.Join(repo, "internal", "mpi") // as go test does
@@ -63,8 +63,8 @@ func writeDetection(w *bytes.Buffer, repo string) error {
 	if err != nil {
 		return fmt.Errorf("benchmark internal/mpi: %w", err)
 	}
-	fmt.Fprint(w, "Detection and checks alone, mean of 300 (`go test ./internal/mpi -bench Edits`), on the same images. Open MPI is\n"+
-		"replaced as a whole, with some two hundred plugins and what these need.\n\n| | ms |\n|---|---|\n")
+	fmt.Fprint(w, "Only detection and checks, mean of 300 (`go test ./internal/mpi -bench Edits`), on the same images. Open MPI is\n"+
+		"replaced as a whole, with some two hundred plugins and their dependencies.\n\n| | ms |\n|---|---|\n")
 	rows := regexp.MustCompile(`(?m)^BenchmarkEdits/(\S+?)(?:-\d+)?\s+\d+\s+(\d+) ns/op`).FindAllSubmatch(out, -1)
 	if len(rows) == 0 {
 		return fmt.Errorf("benchmark internal/mpi: no figures in %q", out)
@@ -104,8 +104,8 @@ func (p place) takeMPI(name string) (sample, error) {
 	return taken, nil
 }
 
-// makeMPI makes image and site, where the user can reach them, the bundle, and the
-// site's configurations.
+// makeMPI makes image and site, where the user can reach them, the bundle, and the site's
+// configurations.
 func (p place) makeMPI(repo string) error {
 	dir := filepath.Join(p.dir, "mpi")
 	for name, suite := range map[string]string{"image": "trixie", "site": "bookworm"} {

@@ -13,30 +13,30 @@ import (
 	"time"
 )
 
-// phaseSamples is how often each runtime is watched.
+// phaseSamples is how often each runtime is traced.
 const phaseSamples = 15
 
-// A phase is a part of `run`, which ends at a system call.
+// A phase is a part of `run` that ends with a system call.
 type phase struct {
 	name string
-	end  string // matches the call; the last of a series with last
+	end  string // matches the call; the last of a series if last is set
 	last bool
 }
 
-// phases of a runtime that is built on libcontainer.
+// phases are the phases of a runtime that is built on libcontainer.
 var phases = []phase{
 	{"Go starts; arguments, bundle, plan, state", `^(memfd_create|fsopen\("overlay")`, false},
-	{"its executable is sealed (root: an overlay; else a copy)", `^clone\(.*SIGCHLD`, false},
+	{"its executable is sealed (root: an overlay; otherwise a copy)", `^clone\(.*SIGCHLD`, false},
 	{"fork", `^execve\("/proc/self/`, false},
 	{"executed again: namespaces, in three stages of C", `^setsid\(`, false},
 	{"Go starts again", `^mount\(`, false},
 	{"mounts, devices, pivot_root, masks", `^mount\(`, true},
 	{"capabilities, seccomp, state, start", `^execve\("[^"]*/true"`, false},
 	{"the command", `^exit_group\(`, false},
-	{"its status, and all is removed", `.`, true},
+	{"its status, and cleanup", `.`, true},
 }
 
-// phasesOf watches `run` of the contestant and gives the length of each phase.
+// phasesOf traces `run` of the contestant and returns the length of each phase.
 func (p place) phasesOf(c contestant, user bool) ([][]time.Duration, error) {
 	to := p.call(scenario{user: user}, c)
 	to.id = strings.TrimSuffix(to.id, "@") + "watched"
@@ -62,7 +62,7 @@ func (p place) phasesOf(c contestant, user bool) ([][]time.Duration, error) {
 	return lengths, nil
 }
 
-// readTrace gives the length of each phase of a trace.
+// readTrace returns the length of each phase of a trace.
 func readTrace(path string) ([]time.Duration, error) {
 	events, err := readEvents(path)
 	if err != nil {

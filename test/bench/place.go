@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A place is where everything is measured: a directory that the ordinary user
-// can reach, in a mount namespace of our own. It holds bin/ (what the Makefile
-// built), state/ (a tmpfs, as /run is), root/bundle and user/bundle.
+// A place is where everything is measured: a directory that the ordinary user can reach, in a mount
+// namespace of our own. It contains bin/ (what the Makefile built), state/ (a tmpfs, as /run is),
+// root/bundle and user/bundle.
 type place struct {
 	dir  string
 	user ordinaryUser
 }
 
-// An ordinaryUser is as whom the scenarios without root run.
+// An ordinaryUser is the user for the scenarios without root.
 type ordinaryUser struct {
 	name     string
 	uid, gid uint32
@@ -67,9 +67,9 @@ func prepare(dir, repo string) (place, error) {
 	return p, errors.Join(p.bundle(repo, false), p.bundle(repo, true))
 }
 
-// install writes a program to disk, and has it forgotten in memory: it is read again as
-// an installed one is. In which pieces memory has what was just written differs from one
-// time to the next, and a runtime that copies its own program notices: by 4 %.
+// install writes a program to disk, and drops it from the page cache: it is then read again like an
+// installed one. The pages of a file that was just written differ in size from one time to the
+// next, which changes the time of a runtime that copies its own program by 4 %.
 func install(path string, program []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
@@ -85,8 +85,8 @@ func install(path string, program []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// mounts makes the tmpfs for the states, and takes a second, empty cgroup
-// hierarchy beside those of version 1 away: crun does not go on with both.
+// mounts makes the tmpfs for the states, and unmounts a second, empty cgroup hierarchy beside those
+// of version 1, since crun does not work with both.
 func (p place) mounts() error {
 	const second = "/sys/fs/cgroup/unified"
 	if err := syscall.Unmount(second, 0); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOENT) {
@@ -99,8 +99,8 @@ func (p place) mounts() error {
 	return syscall.Mount("tmpfs", state, "tmpfs", 0, "mode=1777")
 }
 
-// bundle has hack/bundle make one whose process is /bin/true: for the user with
-// the mappings that `runc spec --rootless` gives, since runc needs them.
+// bundle makes hack/bundle create a bundle whose process is /bin/true: for the user with the
+// mappings of `runc spec --rootless`, which runc needs.
 func (p place) bundle(repo string, ofUser bool) error {
 	script, err := os.ReadFile(filepath.Join(repo, "hack", "bundle"))
 	if err != nil {
@@ -131,8 +131,8 @@ func (p place) bundle(repo string, ofUser bool) error {
 	return os.WriteFile(config, []byte(strings.Replace(string(data), `"args": ["sh"]`, `"args": ["true"]`, 1)), 0o644)
 }
 
-// inOwnNamespace runs this program again, in a mount namespace of its own, with
-// a new directory that is gone when it has ended.
+// inOwnNamespace runs this program again, in a mount namespace of its own, with a new directory
+// that is removed when it has ended.
 func inOwnNamespace(args []string) error {
 	dir, err := os.MkdirTemp("", "ocishim-bench")
 	if err != nil {
@@ -149,5 +149,5 @@ func inOwnNamespace(args []string) error {
 	return cmd.Run()
 }
 
-// placeVariable hands the directory over.
+// placeVariable passes the directory on.
 const placeVariable = "OCISHIM_BENCH_PLACE"

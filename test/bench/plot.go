@@ -15,8 +15,8 @@ const (
 	headHeight = 34
 )
 
-// plot draws the scenarios as an SVG: for each contestant a bar of the wall
-// clock time, with a line from quartile to quartile, and one of the CPU time.
+// plot draws the scenarios as an SVG: for each contestant a bar for the wall-clock time, with a
+// line from quartile to quartile, and a bar for the CPU time.
 func plot(all []*results) []byte {
 	var rows bytes.Buffer
 	y := 40
@@ -66,7 +66,7 @@ func bar(w *bytes.Buffer, y int, width float64, height int, colour string) {
 	fmt.Fprintf(w, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelWidth, y, width, height, colour)
 }
 
-// plain is a title without markdown's marks.
+// plain returns a title without markdown's marks.
 func plain(title string) string {
 	return string(bytes.ReplaceAll([]byte(title), []byte("`"), nil))
 }

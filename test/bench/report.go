@@ -34,18 +34,18 @@ func (r *results) write(w *bytes.Buffer) {
 		fmt.Fprintf(w, " %s |\n", digits(r.of(name, memory).median))
 	}
 	for _, reason := range r.left {
-		fmt.Fprintf(w, "\nNot here: %s.\n", reason)
+		fmt.Fprintf(w, "\nNot measured: %s.\n", reason)
 	}
 	fmt.Fprintln(w)
 }
 
-// A quotient is a column of the table: a figure to another contestant's.
+// A quotient is a column of the table: a figure divided by another contestant's.
 type quotient struct {
 	title, to string
 	of        figure
 }
 
-// ratios are those to contestants that took part.
+// ratios returns those to contestants that took part.
 func (r *results) ratios() []quotient {
 	all := []quotient{
 		{"wall ÷ " + reference, reference, wall},
@@ -57,8 +57,7 @@ func (r *results) ratios() []quotient {
 	return slices.DeleteFunc(all, func(q quotient) bool { return !slices.Contains(r.names, q.to) })
 }
 
-// writePhases watches the runtimes that are built on libcontainer, and prints
-// where their time goes.
+// writePhases traces the runtimes that are built on libcontainer, and prints where their time goes.
 func (p place) writePhases(w *bytes.Buffer, all []contestant) error {
 	type column struct {
 		name    string
@@ -76,7 +75,7 @@ func (p place) writePhases(w *bytes.Buffer, all []contestant) error {
 			columns = append(columns, column{name + " " + who, lengths})
 		}
 	}
-	fmt.Fprintf(w, "### Where the time of `run` goes\n\nMedian of %d, in ms, under strace, which adds to what it watches.\n\n| |", phaseSamples)
+	fmt.Fprintf(w, "### Where the time of `run` goes\n\nMedian of %d, in ms, under strace, which slows down what it traces.\n\n| |", phaseSamples)
 	for _, c := range columns {
 		fmt.Fprintf(w, " %s |", c.name)
 	}
@@ -96,7 +95,7 @@ func (p place) writePhases(w *bytes.Buffer, all []contestant) error {
 	return nil
 }
 
-// writeMachine says on what was measured, and whom.
+// writeMachine describes the machine and the contestants.
 func writeMachine(w *bytes.Buffer, all []contestant) error {
 	var name syscall.Utsname
 	if err := syscall.Uname(&name); err != nil {
@@ -132,7 +131,7 @@ func distribution() string {
 	return "an unknown distribution"
 }
 
-// splice replaces what stands between the two marks of the document.
+// splice replaces the text between the two marks of the document.
 func splice(document string, table []byte) error {
 	const begin, end = "<!-- measured -->\n", "<!-- end of measured -->"
 	data, err := os.ReadFile(document)
@@ -148,8 +147,7 @@ func splice(document string, table []byte) error {
 	return os.WriteFile(document, next, 0o644)
 }
 
-// idle warns of a machine that has other work: the ratios bear it, the figures
-// do not.
+// idle warns if the machine has other work: ratios tolerate it, figures do not.
 func idle() error {
 	f, err := os.Open("/proc/loadavg")
 	if err != nil {

@@ -3,20 +3,20 @@
 /*
  * sample COPIES COMMAND ARGUMENT... [, COMMAND ARGUMENT...]...
  *
- * runs the commands one after the other, COPIES times at once, and prints what
- * that took. Between two commands "wait" may stand for one: it waits for what
- * the commands before left behind, as an engine waits for a container's end
- * before it deletes it. "@" in an argument becomes the number of the copy.
+ * runs the commands one after the other, in COPIES copies at the same time, and
+ * prints what that took. "wait" instead of a command waits for what earlier
+ * commands left behind, as an engine waits for a container's end before it
+ * deletes the container. "@" in an argument becomes the number of the copy.
  *
- * Every process is counted once, whoever started it: what is left behind comes
- * to this program, a subreaper. It prints one line,
+ * Every process is counted once, whatever started it: this program is a
+ * subreaper, and adopts what is left behind. It prints one line,
  *
  *     WALL USER SYSTEM MAXRSS
  *
  * in microseconds, and kilobytes of the largest process. Commands have no
  * standard output. The exit status is 1 when a command failed.
  *
- * It is C so that it is small: a process never counts less than its parent had.
+ * It is written in C to be small: a process never counts less than its parent had.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -48,7 +48,7 @@ static char *numbered(char *arg, int copy)
 	return out;
 }
 
-/* collect waits for a child, for all that there are with -1. */
+/* collect waits for a child, or with -1 for all children. */
 static int collect(pid_t pid)
 {
 	int status, failed = 0;
@@ -78,7 +78,7 @@ static int run(char **argv)
 	return collect(pid);
 }
 
-/* run_all runs the commands; copy is the number of this one. */
+/* run_all runs the commands; copy is the number of this copy. */
 static int run_all(char **args, int copy)
 {
 	char *argv[256];

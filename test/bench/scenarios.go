@@ -5,14 +5,14 @@ type scenario struct {
 	name  string // for -scenario
 	title string
 	user  bool // as an ordinary user
-	// copies run at once, samples of that are taken of each contestant.
+	// copies run at the same time; samples is the number of samples of each contestant.
 	copies, samples int
-	// steps are the commands of one copy, each with its program and "wait" where
-	// it waits for what they left behind; nil when the contestant cannot.
+	// steps returns the commands of one copy. Each is a program, or "wait" to wait for what the
+	// programs left behind. It returns nil if the contestant cannot run the scenario.
 	steps func(contestant, call) [][]string
 }
 
-// scenarios in the order of the report.
+// scenarios lists them in the order of the report.
 var scenarios = []scenario{
 	{"run-user", "`run`, as a user", true, 1, 41, runOnce},
 	{"engine-user", "`create`, `start`, `delete`, as a user", true, 1, 41, asEngine},
@@ -27,8 +27,7 @@ func runOnce(c contestant, to call) [][]string {
 	return sequence(c, to, c.run)
 }
 
-// asEngine makes the calls of an engine, which waits for the container's end
-// before it deletes it.
+// asEngine makes the calls of an engine, which waits for the container's end before it deletes it.
 func asEngine(c contestant, to call) [][]string {
 	steps := sequence(c, to, c.create, c.start, c.remove)
 	if steps == nil {
@@ -37,7 +36,7 @@ func asEngine(c contestant, to call) [][]string {
 	return [][]string{steps[0], steps[1], {"wait"}, steps[2]}
 }
 
-// printVersion is for the runtimes, which all have such an option.
+// printVersion is for the runtimes, all of which have such an option.
 func printVersion(c contestant, _ call) [][]string {
 	if c.create == nil {
 		return nil

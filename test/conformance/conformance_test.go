@@ -1,8 +1,7 @@
 //go:build integration
 
-// Package conformance runs the validation programs of opencontainers/runtime-tools, all
-// of them, on ocishim and, in the same run, on runc of the same libcontainer; ocishim may
-// not do worse.
+// Package conformance runs all validation programs of opencontainers/runtime-tools on ocishim
+// and, in the same run, on runc with the same libcontainer. ocishim must not do worse.
 //
 //	make conformance-check
 //	make conformance         # also writes docs/conformance.md
@@ -27,8 +26,8 @@ import (
 
 var flagWrite = flag.String("write", "", "put the table of results into this document")
 
-// programCount is how many validation programs the pinned version of the suite has: none
-// may get lost on the way.
+// programCount is the number of validation programs in the pinned version of the suite: none may be
+// skipped unnoticed.
 const programCount = 58
 
 const (
@@ -36,7 +35,7 @@ const (
 	theirs = "runc"
 )
 
-// suiteDir is what hack/suite made.
+// suiteDir is the directory that hack/suite made.
 var suiteDir = filepath.Join(repo, "build", "conformance")
 
 // repo is the root of the repository.
@@ -48,7 +47,8 @@ var repo = func() string {
 	return dir
 }()
 
-// skip skips a test that cannot run here; on CI nothing may be skipped unnoticed.
+// skip skips a test that cannot run here. On CI that is a failure, so that nothing is skipped
+// unnoticed.
 func skip(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -70,7 +70,7 @@ func TestConformance(t *testing.T) {
 		got := all[program]
 		t.Logf("%-32s %s", program, got)
 		for again := 0; again < 2 && bad(got, explained) != ""; again++ {
-			// What a busy machine did does not last.
+			// An effect of a busy machine does not repeat.
 			got[ours], got[theirs] = settle(ours, program), settle(theirs, program)
 			t.Logf("%-32s %s (again)", program, got)
 		}
@@ -87,8 +87,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// bad says what may not be: that ocishim is worse than runc, or fails without a cause
-// that the document names.
+// bad returns what is not allowed: that ocishim is worse than runc, or fails without a cause that
+// the document names.
 func bad(got row, causes string) string {
 	switch one := got[ours]; {
 	case worse(one.verdict, got[theirs].verdict) && one.program != chance:
@@ -99,7 +99,7 @@ func bad(got row, causes string) string {
 	return ""
 }
 
-// causes is the part of the document that says why programs fail.
+// causes returns the part of the document that explains why programs fail.
 func causes(t *testing.T) string {
 	text, err := os.ReadFile(filepath.Join(repo, "docs", "conformance.md"))
 	if err != nil {
@@ -112,8 +112,8 @@ func causes(t *testing.T) string {
 	return causes
 }
 
-// comparable leaves out the programs of which runc comes to no test, and ocishim does: what
-// is not ok in them is no more than nothing.
+// comparable leaves out programs in which runc reaches no test and ocishim does: their failures are
+// not worse than no result.
 func comparable(all map[string]row) map[string]row {
 	both := map[string]row{}
 	for program, got := range all {
@@ -142,7 +142,7 @@ func takeTurn(t *testing.T) {
 	}
 }
 
-// prepare puts ocishim beside the other runtimes, and finds what there is to run.
+// prepare puts ocishim beside the other runtimes, and finds the programs to run.
 func prepare(t *testing.T) (programs, runtimes []string) {
 	binary, err := os.ReadFile(filepath.Join(repo, "build", "bin", ours))
 	if err != nil {
@@ -180,7 +180,7 @@ func runcVersion(t *testing.T) string {
 	return line
 }
 
-// pinned is the module's version in go.mod, without the v.
+// pinned returns the module's version in go.mod, without the v.
 func pinned(t *testing.T, module string) string {
 	data, err := os.ReadFile(filepath.Join(repo, "go.mod"))
 	if err != nil {
@@ -206,8 +206,8 @@ func (r row) String() string {
 	return strings.Join(cells, "; ")
 }
 
-// runAll runs every program on every runtime. They mostly wait: for states that they ask
-// for once a second.
+// runAll runs every program on every runtime. They spend most of their time waiting for a state,
+// which they query once a second.
 func runAll(programs, runtimes []string) map[string]row {
 	var lock sync.Mutex
 	all := map[string]row{}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestFeatures compares what `features` says with what runc of the same libcontainer says:
-// all is the same but the annotations with which each speaks of itself.
+// TestFeatures compares the output of `features` with runc's, of the same libcontainer: they are
+// equal, except for the annotations about the runtime itself.
 func TestFeatures(t *testing.T) {
 	runc := filepath.Join(suiteDir, theirs)
 	if _, err := os.Stat(runc); err != nil {
@@ -41,7 +41,7 @@ func features(t *testing.T, program string) map[string]any {
 	return said
 }
 
-// removeOwn takes away the annotations with the prefix, of which there must be some.
+// removeOwn removes the annotations with the prefix, and requires that there are some.
 func removeOwn(t *testing.T, features map[string]any, prefix string) {
 	t.Helper()
 	annotations, _ := features["annotations"].(map[string]any)
@@ -56,7 +56,7 @@ func removeOwn(t *testing.T, features map[string]any, prefix string) {
 	}
 }
 
-// compare names the innermost of what differs.
+// compare reports the innermost differences.
 func compare(t *testing.T, path string, own, want any) {
 	t.Helper()
 	a, isMap := own.(map[string]any)

@@ -16,10 +16,10 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// programLimit is many times what the slowest program takes, on a quick machine.
+// programLimit is several times what the slowest program takes, on a quick machine.
 const programLimit = 90 * time.Second
 
-// outcome is what one program said of one runtime.
+// outcome is the result of one program on one runtime.
 type outcome struct {
 	verdict
 	runtime, program string
@@ -27,11 +27,11 @@ type outcome struct {
 	took             time.Duration
 }
 
-// races are programs that start two things at once and want one of them to be first. Each
-// runtime has a few tries.
+// races are programs that start two things at the same time and expect one of them to be first.
+// Each runtime has a few tries.
 var races = []string{"killsig", "poststart"}
 
-// chance is a race that every runtime mostly loses: who wins it says nothing.
+// chance is a race that every runtime usually loses: its result means nothing.
 const chance = "pidfile"
 
 // settle runs a program, and a race until it passes.
@@ -43,8 +43,8 @@ func settle(runtime, program string) outcome {
 	return out
 }
 
-// run runs a program on a runtime, in a cell of its own: all programs use the same
-// cgroups, and some leave containers behind.
+// run runs a program on a runtime, in a cell of its own: all programs use the same cgroups, and
+// some leave containers behind.
 func run(runtime, program string) outcome {
 	start := time.Now()
 	limit := pace.Of(programLimit)
@@ -59,8 +59,8 @@ func run(runtime, program string) outcome {
 		"RUNTIME=/run/here/" + runtime,
 	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// The cell itself keeps the time, and cleans up after that. When we are killed it goes
-	// on to do so.
+	// The cell enforces the time limit itself, and cleans up afterwards. It must be able to do so
+	// even if we are killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pace.Of(10 * time.Second)
@@ -74,7 +74,7 @@ func run(runtime, program string) outcome {
 	return out
 }
 
-// log is what there is to look into.
+// log returns what to look at after a failure.
 func (o outcome) log() string {
 	return fmt.Sprintf("---- %s, %s: %s\n%s%s", o.runtime, o.program, o.verdict, failures(o.stdout), o.stderr)
 }

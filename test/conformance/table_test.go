@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// totals is what a runtime's column comes to, but for chance.
+// totals sums up a runtime's column, without chance.
 type totals struct{ passing, ok, notOK int }
 
 func (s totals) String() string {
@@ -31,7 +31,7 @@ func total(all map[string]row, runtime string) (sum totals) {
 	return sum
 }
 
-// table is the results in markdown: a row per program, a column per runtime.
+// table returns the results as a markdown table: a row for each program, a column for each runtime.
 func table(programs, runtimes []string, all map[string]row) string {
 	var b strings.Builder
 	line := func(first string, cell func(runtime string) string) {
@@ -62,7 +62,7 @@ const (
 	tableEnds   = "<!-- end of table -->"
 )
 
-// writeTable replaces what stands between the two marks of the document.
+// writeTable replaces the text between the two marks of the document.
 func writeTable(document, table string) error {
 	text, err := os.ReadFile(document)
 	if err != nil {

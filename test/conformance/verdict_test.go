@@ -11,15 +11,15 @@ import (
 	"testing"
 )
 
-// A verdict is what a program's output (TAP 13) and exit status come to.
+// A verdict is what a program's output (TAP 13) and exit status mean.
 type verdict struct {
 	exit      int
 	ok, notOK int
-	skipped   int    // among ok
+	skipped   int    // included in ok
 	complaint string // why it fails although no test does
 }
 
-// passes tells whether the program found nothing wrong.
+// passes reports whether the program found nothing wrong.
 func (v verdict) passes() bool { return v.exit == 0 && v.notOK == 0 && v.complaint == "" }
 
 func (v verdict) String() string {
@@ -38,14 +38,14 @@ func (v verdict) String() string {
 	return fmt.Sprintf("ok (%d)", v.ok)
 }
 
-// worse tells whether one verdict is worse than another: a program that stops early has
-// fewer lines of either kind, which is no merit.
+// worse reports whether one verdict is worse than another. A program that stops early has fewer
+// lines of either kind, which does not count in its favour.
 func worse(one, other verdict) bool {
 	return other.passes() && !one.passes() || one.notOK > other.notOK && one.ok <= other.ok
 }
 
 const (
-	noPlan     = "stops half way"         // tests without a plan (1..N) at their end
+	noPlan     = "stops half way"         // no plan (1..N) at the end of the tests
 	onlySays   = "an error, but no tests" // some programs report only by a remark
 	wrongCount = "the plan has another number of tests"
 )
@@ -77,7 +77,7 @@ func judge(program string, exit int, stdout []byte) verdict {
 			remarked = true
 		}
 	}
-	// Those that expect the launch to fail print nothing when it does.
+	// A program that expects the launch to fail prints nothing if it does.
 	silent := len(stdout) == 0 && strings.HasSuffix(program, "_fail")
 	switch {
 	case exit != 0:
@@ -91,7 +91,7 @@ func judge(program string, exit int, stdout []byte) verdict {
 	return v
 }
 
-// failures are the lines of the output that say what is wrong.
+// failures returns the lines of the output that say what is wrong.
 func failures(stdout []byte) string {
 	var b strings.Builder
 	for line := range strings.Lines(string(stdout)) {

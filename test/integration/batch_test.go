@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// batchScenarios: the batch script runs in the container; Slurm mounts it, and
-// its output files, at places that the image may not have.
+// batchScenarios: the batch script runs in the container. Slurm mounts the script, and its output
+// files, at paths that the image may lack.
 var batchScenarios = []scenario{
 	{name: "batch, read-only rootfs", short: true, run: batch("bare")},
 	{name: "batch, writable rootfs", run: batch("rw")},
@@ -59,7 +59,7 @@ func batch(kind string) func(*session) {
 	}
 }
 
-// wantLines wants the numbers to n, then one more line.
+// wantLines expects the numbers up to n, then one more line.
 func (s *session) wantLines(text string, n int, last string) {
 	var want strings.Builder
 	for i := range n {

@@ -17,10 +17,10 @@ import (
 // users and their numbers, as hack/cluster makes them.
 var users = map[string]int{"alice": 1000, "bob": 1001, "alice@realm": 1002}
 
-// makeBundles gives alice four good bundles (read-only, writable, with a symlink for
-// its rootfs, and one without directories for what Slurm mounts), the others one.
-// In every one, /out is the user's own directory out, by which a scenario sees
-// what a container did even where Slurm loses what it wrote.
+// makeBundles gives alice four good bundles (read-only, writable, with a symlink for its rootfs,
+// and one without directories for Slurm's mounts), and the others one each. In every one, /out is
+// the user's own directory out: it shows a scenario what a container did even if Slurm loses the
+// output.
 func (c *cluster) makeBundles() error {
 	for user := range users {
 		kinds := []string{"ro"}
@@ -39,10 +39,10 @@ func (c *cluster) makeBundles() error {
 	return nil
 }
 
-// bundle is the path of a user's bundle inside the cluster.
+// bundle returns the path of a user's bundle inside the cluster.
 func bundle(user, kind string) string { return "/home/" + user + "/bundles/" + kind }
 
-// onHost is a path of the cluster as this process sees it.
+// onHost returns a path in the cluster as this process sees it.
 func (c *cluster) onHost(path string) string { return c.root + path }
 
 func (c *cluster) makeBundle(user, kind string) error {
@@ -77,8 +77,8 @@ func (c *cluster) makeBundle(user, kind string) error {
 	return chown(c.onHost("/home/"+user+"/bundles"), users[user])
 }
 
-// placesForSlurm makes what Slurm mounts its own things on. runc and crun make it in the
-// image, or fail: that is a few rows of the table, not the same remark in each.
+// placesForSlurm makes the mount points that Slurm needs. runc and crun would make them in the
+// image, or fail: the table has a few rows for that, instead of the same remark in each.
 func placesForSlurm(rootfs string) error {
 	for _, dir := range []string{"run/slurm", "tmp/slurm"} {
 		if err := os.Mkdir(filepath.Join(rootfs, dir), 0o755); err != nil {
@@ -128,8 +128,8 @@ func (c *cluster) writeConfig(path, user string, readonly bool) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// likeRuncSpecRootless makes the changes that `runc spec --rootless` makes:
-// without them runc refuses to run for a user who is not root.
+// likeRuncSpecRootless makes the changes of `runc spec --rootless`, without which runc refuses to
+// run for a user who is not root.
 func likeRuncSpecRootless(config map[string]any, uid int) {
 	mapping := []any{map[string]any{"containerID": 0, "hostID": uid, "size": 1}}
 	linux := config["linux"].(map[string]any)
@@ -156,7 +156,7 @@ func chown(root string, id int) error {
 	})
 }
 
-// listing is what a directory tree looks like, one line per file, to compare before and after.
+// listing describes a directory tree, one line for each file, to compare before and after.
 func listing(root string) (string, error) {
 	var b strings.Builder
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -177,8 +177,8 @@ func listing(root string) (string, error) {
 	return b.String(), err
 }
 
-// crashingProgram is a whole program whose first instruction reads address 0. Only
-// a fault of its own kills the first process of a pid namespace by SIGSEGV.
+// crashingProgram returns a program whose first instruction reads address 0. Only its own fault
+// kills the first process of a pid namespace with SIGSEGV.
 func crashingProgram() []byte {
 	code, machine := []byte{0x31, 0xc0, 0x8b, 0x00}, uint16(62) // xor eax,eax; mov eax,[rax]
 	if runtime.GOARCH == "arm64" {

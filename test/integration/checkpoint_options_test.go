@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// checkpointFunctions are what the scripts of checkpointOptions have in common. The
-// container is called c, and runs a script; every step says only what is wrong.
+// checkpointFunctions are shared by the scripts of checkpointOptions. The container is called c,
+// and runs a script; each step prints only what is wrong.
 const checkpointFunctions = `
 cd "$(mktemp -d)"
 runs() { ocishim ps c -o pid,args | grep -q "^ *[0-9]* $1$"; }
@@ -46,7 +46,7 @@ restore() {
 trap 'kill $(jobs -p) 2>/dev/null; wait; timeout $LIMIT ocishim delete --force c' EXIT
 `
 
-// checkpointOptions are scripts that print nothing where the option has its effect.
+// checkpointOptions are scripts that print nothing if the option has its effect.
 var checkpointOptions = []struct{ option, script string }{
 	{"work-path", `
 		begin "$forever"
@@ -156,8 +156,7 @@ var checkpointOptions = []struct{ option, script string }{
 		kill -0 $! || echo 'nobody serves the pages'`},
 }
 
-// TestCheckpointOptions uses the options of checkpoint and restore, and looks at what is
-// different then.
+// TestCheckpointOptions uses each option of checkpoint and restore, and checks its effect.
 func TestCheckpointOptions(t *testing.T) {
 	c := checkpointCluster(t, "checkpoint-options")
 	mustRun(t, "hack/bundle", "--writable", "--with", "/usr/bin/flock", "build/checkpoint-bundle")

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// checkpointScript takes a container that counts away and makes it again: it goes on
-// with the next number. It prints what went wrong.
+// checkpointScript checkpoints a container that counts, and restores it: it continues with the next
+// number. It prints what went wrong.
 const checkpointScript = `
 cd "$(mktemp -d)"
 mkdir b
@@ -43,8 +43,8 @@ wait $! || echo "status $?"
 ocishim list -q
 `
 
-// criuProbe is criu without a container of ours: it dumps a process and makes it again. Where
-// it fails it says so.
+// criuProbe uses criu without ocishim: it dumps and restores a process, and prints an error if that
+// fails.
 const criuProbe = `
 cd "$(mktemp -d)"
 ( # with no descriptor of whoever called us
@@ -65,8 +65,8 @@ await '! env kill -0 $pid 2>/dev/null'
 tries criu restore --images-dir . --restore-detached
 `
 
-// checkpointScript runs a script as root. It can wait, and LIMIT is the time in seconds after
-// which what it calls counts as hung.
+// checkpointScript runs a script as root. The script can wait; LIMIT is the time in seconds after
+// which its commands count as hung.
 func (c *cluster) checkpointScript(script string) (string, error) {
 	ctx, cancel := pace.Context(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -77,8 +77,8 @@ func (c *cluster) checkpointScript(script string) (string, error) {
 	return string(out), err
 }
 
-// TestCheckpoint has criu write a container to files, and make it again from them. It
-// runs with Debian 13's criu: older ones do not know newer kernels.
+// TestCheckpoint makes criu write a container to files, and restore it from them. It runs with the
+// criu of Debian 13: older versions do not know newer kernels.
 func TestCheckpoint(t *testing.T) {
 	c := checkpointCluster(t, "checkpoint")
 	if out, err := c.checkpointScript(checkpointScript); err != nil || strings.TrimSpace(out) != "status 137" {
@@ -86,9 +86,8 @@ func TestCheckpoint(t *testing.T) {
 	}
 }
 
-// checkpointCluster starts a cluster in which criu can work, and skips the test where it does
-// not, whoever calls it: a kernel may be too new for it. That is said, and no failure; that
-// criu is missing is one on CI.
+// checkpointCluster starts a cluster in which criu works. If criu does not, because the kernel is
+// too new for it, the test is skipped with a message; if criu is missing, that is a failure on CI.
 func checkpointCluster(t *testing.T, which string) *cluster {
 	t.Helper()
 	prepare(t)
@@ -96,7 +95,7 @@ func checkpointCluster(t *testing.T, which string) *cluster {
 	prepareColumn(t, col)
 	c := newCluster(t, col, which)
 	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil {
-		c.view = "hybrid" // criu wants to see every hierarchy that it finds itself in
+		c.view = "hybrid" // criu needs to see every hierarchy that it is in
 	}
 	t.Cleanup(c.down)
 	c.up(t)

@@ -20,7 +20,8 @@ import (
 
 const nodes = 3
 
-// skip skips a test that cannot run here; on CI nothing may be skipped unnoticed.
+// skip skips a test that cannot run here. On CI that is a failure, so that nothing is skipped
+// unnoticed.
 func skip(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -38,15 +39,15 @@ func prepare(t *testing.T) {
 	mustRun(t, "hack/bundle", sourceBundle)
 }
 
-// takeTurn waits for another run of these tests on this machine: both would use clusters
-// of the same names, so that a run finds and replaces what a killed one left.
+// takeTurn waits for another run of these tests on this machine. Both would use clusters with the
+// same names, by which a run finds and replaces what a killed one has left.
 func takeTurn(t *testing.T) {
 	const path = "/run/ocishim-integration.lock"
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd := int(lock.Fd()) // open, and so locked, until this process ends
+	fd := int(lock.Fd()) // it stays open, and so locked, until this process ends
 	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		fmt.Fprintln(os.Stderr, "waiting for another run of the integration tests ("+path+")")
 		if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
@@ -56,7 +57,7 @@ func takeTurn(t *testing.T) {
 	t.Cleanup(func() { lock.Close() })
 }
 
-// prepareColumn sees to what one column needs.
+// prepareColumn makes what one column needs.
 func prepareColumn(t *testing.T, col column) {
 	if col.runtime == "ocishim" {
 		if _, err := os.Stat(filepath.Join(repo, "build/bin/ocishim")); err != nil {
@@ -66,7 +67,7 @@ func prepareColumn(t *testing.T, col column) {
 	mustRun(t, "hack/cluster", "root", "--slurm", col.slurm)
 }
 
-// sourceBundle is what every bundle of the tests is a copy of.
+// sourceBundle is the bundle that every test copies.
 const sourceBundle = "build/test-bundle"
 
 func mustRun(t *testing.T, name string, args ...string) string {
@@ -85,16 +86,16 @@ type cluster struct {
 	column
 	name string
 	oci  string   // the oci.conf
-	view string   // which cgroups are seen; empty is what hack/cluster chooses
+	view string   // the visible cgroups; empty for the default of hack/cluster
 	mpi  bool     // with Open MPI and MPICH
 	conf []string // more lines of slurm.conf
 	etc  []string // more files of its directory
-	gpus int      // fake GPUs of each node
+	gpus int      // fake GPUs of each compute node
 
-	driver string // of these
-	// constrain has Slurm deny those that are not a step's.
+	driver string // of these GPUs
+	// constrain makes Slurm deny GPUs that do not belong to the step.
 	constrain bool
-	memory    int    // MB of each node, to which jobs are held; 0 for as much as there is
+	memory    int    // MB of each compute node, which limits jobs; 0 for all there is
 	root      string // the cluster's / as this process sees it
 }
 
@@ -115,7 +116,7 @@ func newCluster(t *testing.T, col column, which string) *cluster {
 	return c
 }
 
-// up starts the cluster, afresh if it runs, and puts the users' bundles into it.
+// up starts the cluster, again if it runs already, and puts the users' bundles into it.
 func (c *cluster) up(t *testing.T) {
 	t.Helper()
 	c.start(t, nodes)
@@ -124,7 +125,7 @@ func (c *cluster) up(t *testing.T) {
 	}
 }
 
-// start starts the cluster with n nodes, and nothing but Slurm.
+// start starts the cluster with n compute nodes, and nothing but Slurm.
 func (c *cluster) start(t *testing.T, n int) {
 	t.Helper()
 	up := []string{"up", "--name", c.name, "--slurm", c.slurm, "--nodes", strconv.Itoa(n)}
@@ -164,7 +165,7 @@ func (c *cluster) down() {
 	}
 }
 
-// command is one that runs inside as user; killing it kills what it started.
+// command returns a command that runs inside as user; killing it kills what it started.
 func (c *cluster) command(ctx context.Context, user string, args ...string) *exec.Cmd {
 	all := append([]string{"exec", "--name", c.name, "--user", user, "--"}, args...)
 	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack/cluster"), all...)
@@ -172,7 +173,7 @@ func (c *cluster) command(ctx context.Context, user string, args ...string) *exe
 	return cmd
 }
 
-// asRoot runs a command inside and returns what it wrote.
+// asRoot runs a command inside and returns its output.
 func (c *cluster) asRoot(args ...string) (string, error) {
 	ctx, cancel := pace.Context(context.Background(), 10*time.Second)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// crashScenarios: what ends in another way than it should.
+// crashScenarios: programs that end abnormally.
 var crashScenarios = []scenario{
 	{name: "setsid orphans", run: orphans},
 	{name: "slurmstepd killed", noisy: true, run: stepdKilled},
@@ -24,13 +24,13 @@ func orphans(s *session) {
 	s.wantStatus(r, 0)
 }
 
-// stepdKilled: nobody is left to clean up, and still no process may stay. Slurm itself
-// leaves its spool directory; a state entry goes with the user's next container.
+// stepdKilled: nothing is left to clean up, and still no process may remain. Slurm itself leaves
+// its spool directory; a state entry is removed with the user's next container.
 func stepdKilled(s *session) {
 	script := "echo >/out/ready; setsid sleep 1000 & exec sleep 1001"
 	if s.inPlace() {
-		// Without a pid namespace it is as without a container: the task ends, and
-		// what it has left behind is in Slurm's cgroup.
+		// Without a pid namespace it is as without a container: the task ends, and what it has left
+		// behind is in Slurm's cgroup.
 		script = "echo >/out/ready; exec sleep 1001"
 	}
 	t := s.begin("alice", nil, nil, s.srun("ro", script)...)
@@ -45,23 +45,23 @@ func stepdKilled(s *session) {
 	})
 	s.admin("scancel", id)
 	t.kill()
-	// Slurm's own, which nobody removes then (docs/slurm.md says so): a later step's check
-	// would find it.
+	// These are Slurm's own files, which nobody removes in this case (docs/slurm.md): a later
+	// step's check would find them.
 	s.admin("bash", "-c", "rm -rf /var/spool/slurmd/*/oci-job* /var/spool/slurmd/*/*."+id+".*")
 	if s.inPlace() {
-		// A minute later the next container sweeps the state.
+		// A minute later the next container removes the state.
 		s.admin("bash", "-c", "find /run/ocishim /run/user/*/ocishim -mindepth 1 -maxdepth 2 -exec touch -d '-10 minutes' {} + 2>/dev/null; true")
 	}
 	s.wantStatus(s.as("alice", s.srun("ro", "true")...), 0)
 }
 
-// inPlace tells whether the column's containers are launched in place.
+// inPlace reports whether the column's containers are launched in place.
 func (s *session) inPlace() bool {
 	return s.runtime == "ocishim" && (s.mode == "run" || s.mode == "run-sh")
 }
 
-// stepds are the slurmstepd processes of a job's steps; the one that only holds the job,
-// where each has namespaces of its own, is none of them.
+// stepds returns the slurmstepd processes of a job's steps. In a job with namespaces of its own,
+// the one that only holds the job is not among them.
 func (s *session) stepds(job string) []process {
 	var all []process
 	for _, p := range s.processes() {
@@ -72,8 +72,8 @@ func (s *session) stepds(job string) []process {
 	return all
 }
 
-// runtimeKilled: 50 steps of one job that would run for ever, and a killer that
-// strikes at the processes that slurmstepd started, whatever these are doing.
+// runtimeKilled: 50 steps of one job that would run forever, and a killer that kills the processes
+// that slurmstepd has started, whatever they are doing.
 func runtimeKilled(s *session) {
 	const rounds = 50
 	step := strings.Join(quote(s.srun("ro", "exec sleep 1000", "-n1", "--exact")), " ")
@@ -98,7 +98,7 @@ func runtimeKilled(s *session) {
 	}
 }
 
-// runtimes are the processes that a slurmstepd started for a user's tasks.
+// runtimes returns the processes that a slurmstepd started for a user's tasks.
 func (s *session) runtimes() []process {
 	var found []process
 	stepds := map[string]bool{}

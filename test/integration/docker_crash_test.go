@@ -2,7 +2,7 @@
 
 package integration
 
-// dockerCrashes: daemons and shims that are killed. One after the other, since what is
+// dockerCrashes: daemons and shims are killed. The scenarios run one after the other, since what is
 // killed serves all containers.
 var dockerCrashes = []engineScenario{
 	{"dockerd killed, live restore", `

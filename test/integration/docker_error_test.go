@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// dockerErrors: what docker says, and its exit status, when the runtime cannot do it.
+// dockerErrors: Docker's message and exit status if the runtime fails.
 var dockerErrors = []struct {
 	name, command string
 	status        string
-	says          []string // all in the first line: by these words Docker and its users know the error
+	says          []string // all in the first line: Docker and its users recognise the error by these words
 }{
 	{"no such command", `run --rm mini nothere`, "127", []string{`OCI runtime create failed: `, `"nothere"`, `executable file not found in $PATH: unknown`}},
 	{"no such path", `run --rm mini /no/such`, "127", []string{`OCI runtime create failed: `, `"/no/such"`, `no such file or directory: unknown`}},

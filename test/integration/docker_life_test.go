@@ -2,7 +2,7 @@
 
 package integration
 
-// dockerLife: containers in the background, what is asked of them and how they end.
+// dockerLife: containers in the background, commands on them, and their end.
 var dockerLife = []engineScenario{
 	{"logs and wait", `
 run -d mini sh -c 'echo out; echo err >&2; sleep 0.5; echo late; exit 6' >/dev/null

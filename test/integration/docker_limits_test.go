@@ -2,7 +2,7 @@
 
 package integration
 
-// dockerLimits: cgroups that really limit, and what Docker reads from them.
+// dockerLimits: cgroups that have an effect, and what Docker reads from them.
 var dockerLimits = []engineScenario{
 	{"limits in the cgroup", `
 run -d --memory 32m --memory-swap 40m --memory-reservation 20m --cpus 0.5 --cpu-shares 512 --cpuset-cpus 0 --pids-limit 50 mini sleep 1000 >/dev/null
@@ -21,7 +21,7 @@ docker exec $C nproc`, `
 1
 1
 `},
-	// containerd's shim listens for it only once start has returned, and forgets it where the
+	// containerd's shim listens for this event only once start has returned, and forgets it if the
 	// container ends at once.
 	{"out of memory", `
 run -d --memory 32m --memory-swap 32m mini sh -c 'for f in begin end; do until [ -e /$f ]; do sleep 0.05; done; [ $f = end ] || { tail /dev/zero; echo "status $?"; }; done; exit 3' >/dev/null

@@ -9,7 +9,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// dockerSecurity: what keeps a container's processes in, and what opens it.
+// dockerSecurity: what confines a container's processes, and what relaxes that.
 var dockerSecurity = []engineScenario{
 	{"capabilities", `
 caps() { run --rm "$@" mini grep Cap /proc/self/status | paste -sd' ' | tr -s '\t ' ' '; }
@@ -70,7 +70,7 @@ mkdir: cannot create directory 'x': Read-only file system
 `},
 }
 
-// dockerPrivileged: --privileged gives all that root itself has.
+// dockerPrivileged: --privileged gives everything that root itself has.
 var dockerPrivileged = []engineScenario{
 	{"privileged", `
 run --rm --privileged mini sh -c '
@@ -96,9 +96,9 @@ all capabilities
 `},
 }
 
-// dockerNotPrivileged: Docker 20.10 asks for all capabilities that the kernel knows, even
-// where root itself has not got them all. The container has those that root has (config.md:
-// what cannot be granted is a warning); with runc it fails.
+// dockerNotPrivileged: Docker 20.10 asks for all capabilities of the kernel, even if root itself
+// lacks some. The container has those that root has (config.md: what cannot be granted is a
+// warning); with runc it fails.
 var dockerNotPrivileged = []engineScenario{
 	{"privileged beyond root", `
 has=$(run --privileged mini sh -c 'grep CapEff /proc/self/status' 2>&1); echo "status $?"; state Status
@@ -110,7 +110,7 @@ as root has
 `},
 }
 
-// canPrivilege tells which of the two holds here.
+// canPrivilege reports which of the two applies here.
 func (e *engine) canPrivilege() (bool, error) {
 	ctx, cancel := pace.Context(context.Background(), 20*time.Second)
 	defer cancel()

@@ -18,13 +18,13 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// screen is a script of an engine at a pseudo-terminal of its own, typed at.
+// screen is a script of an engine at a pseudo-terminal of its own, to type at.
 type screen struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	outer *os.File
 	shown lockedBuffer
-	read  int // what of it has been looked at
+	read  int // what has been checked of it
 }
 
 // atTerminal starts the script; ctx ends it.
@@ -61,7 +61,7 @@ func (s *screen) send(keys string) {
 	}
 }
 
-// line types a command and waits for what its output, and not the command itself, shows.
+// line types a command and waits for a text that only its output shows, not the command itself.
 func (s *screen) line(command, shows string) {
 	s.t.Helper()
 	s.send(command + "\r")
@@ -84,7 +84,7 @@ func (s *screen) expect(text string) {
 // ends waits for the script's end and its exit status.
 func (s *screen) ends(status int) {
 	s.t.Helper()
-	_ = s.cmd.Wait() // the status says it
+	_ = s.cmd.Wait() // the status tells
 	if got := s.cmd.ProcessState.ExitCode(); got != status {
 		s.t.Errorf("exit status %d, want %d, after\n%s", got, status, s.shown.String())
 	}
@@ -103,18 +103,18 @@ func runs(command string) bool {
 	})
 }
 
-// works is what a user does at a shell in a container, but for its end.
+// works does what a user does at a shell in a container, except for its end.
 func (s *screen) works() {
 	s.t.Helper()
 	s.expect("# ")
 	s.line("echo $((40+2)) $(tty)", "42 /dev/pts/0")
 	const size = `until [ "$(stty size)" = '%s' ]; do sleep 0.1; done; echo size $(stty size)`
-	s.line(fmt.Sprintf(size, "41 123"), "size 41 123") // ctr tells it after the start
+	s.line(fmt.Sprintf(size, "41 123"), "size 41 123") // ctr sets it after the start
 	if err := resize(s.outer, 50, 100); err != nil {
 		s.t.Fatal(err)
 	}
 	s.line(fmt.Sprintf(size, "50 100"), "size 50 100")
-	command := fmt.Sprintf("sleep 100000%d", asleep.Add(1)) // no other's
+	command := fmt.Sprintf("sleep 100000%d", asleep.Add(1)) // unlike any other
 	s.line("echo asleep $((1+1)); "+command, "asleep 2")
 	if !pace.Until(10*time.Second, func() bool { return runs(command) }) {
 		s.t.Fatalf("no %q", command)
@@ -124,7 +124,7 @@ func (s *screen) works() {
 	s.line("echo direct $((2+3)) >/dev/tty", "direct 5")
 }
 
-// terminals are docker run, exec and attach at a real terminal.
+// terminals tests docker run, exec and attach at a real terminal.
 func (e *engine) terminals(t *testing.T) {
 	for name, check := range map[string]func(*testing.T, context.Context, string){
 		"run at a terminal": func(t *testing.T, ctx context.Context, name string) {

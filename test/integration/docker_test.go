@@ -4,8 +4,8 @@ package integration
 
 import "testing"
 
-// TestDocker runs real dockerd, as root, on ocishim: the tables side by side, then what
-// needs the daemon for itself.
+// TestDocker runs real dockerd, as root, on ocishim: first the tables in parallel, then what needs
+// the daemon for itself.
 func TestDocker(t *testing.T) {
 	e := newEngine(t)
 	privileged, err := e.canPrivilege()
@@ -31,8 +31,8 @@ func TestDocker(t *testing.T) {
 	}
 	t.Run("killed", func(t *testing.T) { e.inTurn(t, dockerCrashes) })
 	if !t.Failed() {
-		// A runtime's prestart hook, which is dockerd's, may outlive the killed runtime and
-		// give a network namespace to a container that dockerd has given up.
+		// dockerd's prestart hook may outlive the killed runtime, and give a network namespace to a
+		// container that dockerd has given up.
 		e.nothingLeft(t, "/netns/")
 	}
 }

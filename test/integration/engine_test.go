@@ -26,8 +26,8 @@ import (
 type engine struct {
 	runtime string // what docker run --runtime and ctr --runc-binary get
 	init    *exec.Cmd
-	input   io.Closer     // the init ends when it is closed, by the end of this process too
-	again   *atomic.Int32 // scenarios that were repeated
+	input   io.Closer     // the init ends when it is closed, also by the end of this process
+	again   *atomic.Int32 // number of repeated scenarios
 }
 
 // engineCgroups are the parents of all containers' cgroups, in every hierarchy.
@@ -57,7 +57,7 @@ func newEngine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	removeEngineCgroups(t) // those of a run that was killed
+	removeEngineCgroups(t) // left by a run that was killed
 	if err := e.init.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +78,12 @@ func (e *engine) stop(t *testing.T) {
 		t.Log(e.logs())
 	}
 	_ = e.input.Close()
-	_ = e.init.Process.Kill() // and with it all of its pid namespace
+	_ = e.init.Process.Kill() // which ends its whole pid namespace
 	_ = e.init.Wait()
 	removeEngineCgroups(t)
 }
 
-// logs are the last lines of the daemons' logs.
+// logs returns the last lines of the daemons' logs.
 func (e *engine) logs() string {
 	ctx, cancel := pace.Context(context.Background(), 10*time.Second)
 	defer cancel()
@@ -113,8 +113,8 @@ func cgroupsBelow(name string) string {
 	return string(out)
 }
 
-// prelude is what scripts in an engine's namespaces can call. Each has a name of its own,
-// $C, and gives it to its container.
+// prelude is what scripts in an engine's namespaces can call. Each script has a name of its own,
+// $C, for its container.
 const prelude = `
 set -u
 cd /tmp
@@ -139,11 +139,11 @@ cg() { # CONTROLLER/FILE-OF-V1 FILE-OF-V2 [CONTAINER]; prints the file of its cg
 }
 `
 
-// command is a bash script in the engine's namespaces.
+// command returns a bash script in the engine's namespaces.
 func (e *engine) command(ctx context.Context, script string, env []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(e.init.Process.Pid),
 		"--mount", "--pid", "--net", "--uts", "--ipc",
-		"timeout", "--foreground", "--kill-after=1", pace.Seconds(100*time.Second), "bash", "-c", shellPace()+prelude+script+"\n:") // what it prints says it all
+		"timeout", "--foreground", "--kill-after=1", pace.Seconds(100*time.Second), "bash", "-c", shellPace()+prelude+script+"\n:") // its output says everything
 	cmd.Env = append([]string{
 		"PATH=/run/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/tmp", "RUNTIME=" + e.runtime,
 	}, env...)
@@ -156,7 +156,7 @@ type engineScenario struct {
 	name, script, want string
 }
 
-// run runs the script under a container's name of its own, and removes that container.
+// run runs the script with a unique container name, and removes that container.
 func (e *engine) run(sc engineScenario) (string, error) {
 	ctx, cancel := pace.Context(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -168,7 +168,7 @@ func (e *engine) run(sc engineScenario) (string, error) {
 	return string(bytes.ReplaceAll(out, []byte("\r\n"), []byte("\n"))), err
 }
 
-// containerOf makes the name of a scenario that of its container.
+// containerOf turns the name of a scenario into the name of its container.
 func (e *engine) containerOf(scenario string) string {
 	return e.runtime + "-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -178,14 +178,14 @@ func (e *engine) containerOf(scenario string) string {
 	}, strings.ToLower(scenario))
 }
 
-// remove removes a scenario's containers, those in the middle of being removed, too.
+// remove removes a scenario's containers, including those that are being removed.
 func (e *engine) remove(name string) {
 	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	_ = e.command(ctx, `docker ps -aq --filter "name=^/$C(-[0-9]+)?$" | xargs -r docker rm -fv`, []string{"C=" + name}).Run()
 }
 
-// sideBySide runs the scenarios, as many at a time as -parallel says.
+// sideBySide runs the scenarios in parallel, at most the number that -parallel allows.
 func (e *engine) sideBySide(t *testing.T, table []engineScenario) {
 	for _, sc := range table {
 		t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
@@ -202,8 +202,8 @@ func (e *engine) inTurn(t *testing.T, table []engineScenario) {
 	}
 }
 
-// judge runs a scenario. Where it fails it also tells whether Debian's runc does better
-// under the same daemon.
+// judge runs a scenario. If it fails, judge also reports whether Debian's runc does better under
+// the same daemon.
 func (e *engine) judge(t *testing.T, sc engineScenario) {
 	want := strings.TrimPrefix(sc.want, "\n")
 	out, err := e.run(sc)
@@ -224,9 +224,9 @@ func (e *engine) judge(t *testing.T, sc engineScenario) {
 	t.Logf("with runc as wanted: %v; %v; prints\n%s", err == nil && out == want, err, cut(out))
 }
 
-// isMissingLines tells whether it is what is wanted but for lines that are not there.
-// Docker 26.1 itself loses what a short container prints, in one of hundreds of runs on a
-// busy machine and with runc as well; a few scenarios may be repeated for that.
+// isMissingLines reports whether out is want without some lines. Docker 26.1 itself loses the
+// output of a short container in one of hundreds of runs on a busy machine, also with runc; a few
+// scenarios may be repeated for that reason.
 func isMissingLines(out, want string) bool {
 	if out == want {
 		return false
@@ -242,8 +242,8 @@ func isMissingLines(out, want string) bool {
 	return true
 }
 
-// nothingLeft looks for what removed containers may have left, some seconds long. Mounts
-// that match the regular expression are the daemons' own.
+// nothingLeft looks for what removed containers may have left, for some seconds. Mounts that match
+// the regular expression are the daemons' own.
 func (e *engine) nothingLeft(t *testing.T, but string) {
 	t.Helper()
 	const look = `

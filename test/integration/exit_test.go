@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// exitScenarios: the exit status of the application is that of the task.
+// exitScenarios: the application's exit status is the task's.
 var exitScenarios = []scenario{
 	{name: "exit status 0", short: true, run: exits("echo ready; exit 0", 0)},
 	{name: "exit status 7", short: true, run: exits("echo ready; exit 7", 7)},
@@ -33,7 +33,7 @@ func killedFromOutside(s *session) {
 	s.wantStatus(s.wait(t), 137)
 }
 
-// find is the process of a user with that command line.
+// find returns the process of a user with that command line.
 func (s *session) find(cmdline string) (found process) {
 	s.until("no process "+cmdline, 5*time.Second, func() bool {
 		for _, p := range s.processes() {
@@ -47,7 +47,7 @@ func (s *session) find(cmdline string) (found process) {
 	return found
 }
 
-// cannotRun: the container's program itself, without a shell between.
+// cannotRun: the container's program itself, without a shell in between.
 func cannotRun(program string, status int) func(*session) {
 	return func(s *session) {
 		r := s.as("alice", "srun", "--container", bundle("alice", "ro"), program)

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// cdiSpec describes two of n2's GPUs, by name, as NVIDIA's tools do: the library's
-// directory is for the loader, and the hooks need not be installed.
+// cdiSpec describes two of n2's GPUs, by name, as NVIDIA's tools do: it gives the library's
+// directory to the loader, and its hooks need not be installed.
 const cdiSpec = `cdiVersion: 0.6.0
 kind: nvidia.com/gpu
 containerEdits:
@@ -39,7 +39,7 @@ devices:
     - path: /dev/nvidia2
 `
 
-// cdi: a task names one of its GPUs, or one that is not its own.
+// cdi: a task names one of its own GPUs, or one of another task.
 func (g *gpuCluster) cdi(t *testing.T) {
 	if err := os.MkdirAll(g.onHost("/etc/cdi"), 0o755); err != nil {
 		t.Fatal(err)
@@ -70,11 +70,11 @@ func (g *gpuCluster) cdi(t *testing.T) {
 	}
 	for device, want := range map[string]string{
 		"other":   "use CDI device nvidia.com/gpu=other of /etc/cdi/nvidia.yaml: ",
-		"unknown": "use CDI device nvidia.com/gpu=unknown: no CDI specification defines it; looked in /etc/cdi, /var/run/cdi",
+		"unknown": "use CDI device nvidia.com/gpu=unknown: not defined in /etc/cdi, /var/run/cdi",
 	} {
 		g.refuses(t, want, srun(device)...)
 	}
-	// After an update of the driver the specification names what is gone.
+	// After an update of the driver the specification names files that no longer exist.
 	write(strings.ReplaceAll(cdiSpec, fakeDriver, "535.1"))
 	g.refuses(t, "use CDI device nvidia.com/gpu=mine of /etc/cdi/nvidia.yaml: stale specification: there is no /usr/lib/x86_64-linux-gnu/libcuda.so.535.1", srun("mine")...)
 	if g.driver != "none" {
@@ -82,7 +82,7 @@ func (g *gpuCluster) cdi(t *testing.T) {
 	}
 }
 
-// repaired: a site can have what an update of the driver took away be found again.
+// repaired: a site can make ocishim find again what an update of the driver removed.
 func (g *gpuCluster) repaired(t *testing.T, srun []string) {
 	t.Helper()
 	const path = "/etc/ocishim/config.toml"
@@ -107,7 +107,7 @@ func (g *gpuCluster) repaired(t *testing.T, srun []string) {
 	}
 }
 
-// refuses wants a command of alice's to fail, with that text.
+// refuses expects a command of alice's to fail with that text.
 func (g *gpuCluster) refuses(t *testing.T, want string, args ...string) {
 	t.Helper()
 	ctx, cancel := pace.Context(t.Context(), 30*time.Second)

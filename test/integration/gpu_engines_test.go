@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// engines: root's containers, as Docker and Podman have them, ask by the variable of
-// NVIDIA's toolkit where the site wants that; the container's own cgroup then allows
-// what it got, and nothing else.
+// engines: root's containers, as from Docker and Podman, ask by the variable of NVIDIA's toolkit if
+// the site allows that. The container's own cgroup then allows exactly what it got.
 func (g *gpuCluster) engines(t *testing.T) {
 	const dir = "/root/engine"
 	data, err := os.ReadFile(g.onHost(bundle("alice", "ro") + "/config.json"))
@@ -40,7 +39,7 @@ func (g *gpuCluster) engines(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(site string) string {
-		// It fails: nobody answers at these devices.
+		// It fails: these devices have no driver.
 		out, _ := g.asRoot("unshare", "--mount", "--propagation", "slave", "sh", "-c",
 			"/etc/fake-gpus 3 && exec ocishim --config $0 run --bundle "+dir+" by-engine", dir+"/"+site+".toml")
 		return out

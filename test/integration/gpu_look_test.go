@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// lookScript says what a task sees: device nodes, those that it may use, and what
-// the variables say.
+// lookScript prints what a task sees: device nodes, which of them it may use, and the variables.
 const lookScript = `#!/bin/bash
 for d in /dev/nvidia[0-9]*; do
 	[ -c $d ] || continue
@@ -32,7 +31,7 @@ type look struct {
 	driver              string
 }
 
-// looks are those in the output of a job, by task.
+// looks parses the output of a job, by task.
 func looks(t *testing.T, output string) []look {
 	t.Helper()
 	var all []look
@@ -55,7 +54,7 @@ func looks(t *testing.T, output string) []look {
 	return all
 }
 
-// means are the GPUs that the indices mean, which count those.
+// means returns the GPUs that the indices mean, counted among the given ones.
 func (l look) means(counted []int) (minors []int, err error) {
 	for _, i := range l.cuda {
 		if i >= len(counted) {

@@ -17,10 +17,10 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// TestGPUs gives tasks fake GPUs (hack/fake-gpus: device nodes that nobody answers
-// at) by real Slurm, and compares what a task in a container sees with what the
-// same task sees without: which GPUs it may use, and which of them the variables
-// mean. With ConstrainDevices Slurm's cgroup denies the others.
+// TestGPUs lets real Slurm allocate fake GPUs (hack/fake-gpus: device nodes without a driver) to
+// tasks. It compares what a task in a container sees with what the same task sees without: which
+// GPUs it may use, and which of them the variables mean. With ConstrainDevices Slurm's cgroup
+// denies the others.
 func TestGPUs(t *testing.T) {
 	prepare(t)
 	for _, constrain := range []bool{true, false} {
@@ -62,15 +62,15 @@ func TestGPUs(t *testing.T) {
 	}
 }
 
-// A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in
-// which CONTAINER stands for the option, or for nothing.
+// A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in which CONTAINER
+// stands for the option, or for nothing.
 type gpuCase struct {
 	name, args, script string
-	short              bool // of one task on one node: Slurm 22.05 has no more in containers
+	short              bool // a single task on one compute node: Slurm 22.05 allows no more in containers
 }
 
-// n1 has eight GPUs, from /dev/nvidia0 on; so have n2 and n3, from /dev/nvidia2 and
-// /dev/nvidia4 on. Three of n2's are taken.
+// n1 has eight GPUs, from /dev/nvidia0 on; n2 and n3 also have eight, from /dev/nvidia2 and
+// /dev/nvidia4 on. Three of n2's are in use.
 var gpuCases = []gpuCase{
 	{name: "some", args: "srun -w n2 --gpus=2", short: true},
 	{name: "nodes", args: "srun -N3 --gpus-per-node=2"},
@@ -95,8 +95,8 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 	c := newCluster(t, col, fmt.Sprintf("gpus-%v", constrain))
 	c.gpus, c.constrain, c.driver = 8, constrain, fakeDriver
 	if col.mode != "run" {
-		// A fake one in /proc would keep the containers from mounting theirs:
-		// they get devices, and a warning that there is no driver.
+		// A fake driver in /proc would keep the containers from mounting their own /proc. So they
+		// get devices, and a warning that there is no driver.
 		c.driver = "none"
 	}
 	t.Cleanup(c.down)
@@ -115,7 +115,7 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 			t.Fatalf("gcc: %v\n%s", err, said)
 		}
 	}
-	// Slurm counts files here: there is no NVML that could tell PCI addresses.
+	// Slurm counts files here: without NVML there are no PCI addresses.
 	for path, text := range map[string]string{"/etc/ocishim/config.toml": "gpu.order = \"file\"\n", "/usr/bin/look": lookScript} {
 		if err := os.MkdirAll(filepath.Dir(c.onHost(path)), 0o755); err != nil {
 			t.Fatal(err)
@@ -145,8 +145,8 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 	return g
 }
 
-// own are the GPUs that are the task's own, without a container: indices count the
-// GPUs that Slurm's cgroup leaves, or all of the node.
+// own returns the GPUs that the task has without a container: indices count the GPUs that Slurm's
+// cgroup allows, or all of the host.
 func (g *gpuCluster) own(l look) ([]int, error) {
 	if !g.constrain {
 		return l.means(l.there)
@@ -174,7 +174,7 @@ func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
 			first = want
 		}
 		if g.slurm == "22.05" {
-			// It says of the step what it said of the script, the first of all.
+			// The step's variables are the same as the script's, which comes first.
 			bare[i].slurm = in[i].slurm
 			if !g.constrain {
 				want = first
@@ -189,8 +189,8 @@ func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
 	}
 }
 
-// check judges what a task in a container sees, whose own GPUs are known: its /dev
-// has only what it got, and indices count that.
+// check compares what a task in a container sees with its own GPUs: its /dev has only those, and
+// indices count those.
 func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
 	t.Helper()
 	got, err := in.means(in.there)
@@ -219,9 +219,8 @@ func (g *gpuCluster) check(t *testing.T, in, bare look, want []int) {
 	}
 }
 
-// checkEarly judges what a task sees of which Slurm, 22.05, said nothing: what its
-// device cgroup allows, and where that denies nothing, what a task without a container
-// sees, and no driver.
+// checkEarly checks what a task sees if Slurm, 22.05, says nothing about its GPUs: what its device
+// cgroup allows or, without a restriction, what a task without a container sees, and no driver.
 func (g *gpuCluster) checkEarly(t *testing.T, in, bare look) {
 	t.Helper()
 	allowed, driver := bare.there, false
@@ -236,8 +235,7 @@ func (g *gpuCluster) checkEarly(t *testing.T, in, bare look) {
 	}
 }
 
-// job runs the case with the option for the container, or without, and returns what
-// it wrote.
+// job runs the case with or without the option for the container, and returns the output.
 func (g *gpuCluster) job(t *testing.T, k gpuCase, container string) (said string) {
 	t.Helper()
 	args := strings.Fields(strings.ReplaceAll(k.args, "CONTAINER", container))
@@ -273,7 +271,7 @@ func (g *gpuCluster) job(t *testing.T, k gpuCase, container string) (said string
 	return script
 }
 
-// said is the output of a command of alice's, which must succeed and say nothing else.
+// said returns the output of a command of alice's, which must succeed without errors.
 func (g *gpuCluster) said(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := pace.Context(t.Context(), 30*time.Second)
@@ -287,7 +285,7 @@ func (g *gpuCluster) said(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// quiet leaves out of an error output what is no error here.
+// quiet removes lines from an error output that are not errors here.
 func (g *gpuCluster) quiet(text string) string {
 	if g.driver == "none" {
 		text = strings.ReplaceAll(text, "ocishim: warning: NVIDIA's kernel driver is not loaded on this host: the container gets only its device nodes\n", "")
@@ -295,7 +293,7 @@ func (g *gpuCluster) quiet(text string) string {
 	return quiet(text)
 }
 
-// interactive: the shell of salloc is in the container.
+// interactive: the shell of salloc runs in the container.
 func (g *gpuCluster) interactive(t *testing.T) {
 	all := map[string][]look{}
 	for name, container := range map[string][]string{"bare": nil, "in": {"--container", bundle("alice", "ro")}} {
@@ -326,20 +324,20 @@ func (g *gpuCluster) interactive(t *testing.T) {
 	g.check(t, in, bare, want)
 }
 
-// dev: under hpc all that the node's /dev has is there but GPUs that are not the
-// task's, and it works: terminals, shared memory that other tasks see, device nodes.
+// dev: under hpc the container has everything in the host's /dev except GPUs of other tasks, and it
+// works: terminals, shared memory that other tasks see, device nodes.
 func (g *gpuCluster) dev(t *testing.T) {
 	const list = "cd /dev; find . -mindepth 1 -path ./pts -prune -o -path ./shm -prune -o -printf '%y %p %l\\n' | LC_ALL=C sort"
 	want := g.said(t, "srun", "-w", "n2", "bash", "-c", list)
 	lines := strings.Split(want, "\n")
 	for name, args := range map[string][]string{"[256]": {"--gpus=3"}, "": nil} {
-		// The first two of n2 are nvidia2 and nvidia3; three are another job's.
+		// The first two of n2 are nvidia2 and nvidia3; three belong to another job.
 		t.Run("GPUs"+name, func(t *testing.T) {
 			got := g.said(t, append(append([]string{"srun", "-w", "n2"}, args...), "--container", bundle("alice", "ro"), "bash", "-c", list)...)
 			own := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 				return strings.Contains(line, " ./nvidia") && !strings.Contains(got, line)
 			})
-			// Terminals are made by a link, and the console is for root.
+			// Terminals are made through a link, and the console is for root.
 			for i, line := range own {
 				if strings.HasPrefix(line, "c ./ptmx") {
 					own[i] = "l ./ptmx pts/ptmx"
@@ -371,7 +369,8 @@ func (g *gpuCluster) dev(t *testing.T) {
 	}
 }
 
-// explain: what a task would get, without starting it, from where it would start.
+// explain: what a task would get, without starting it, called from the directory where it would
+// start.
 func (g *gpuCluster) explain(t *testing.T) {
 	ro := bundle("alice", "ro")
 	for _, args := range [][]string{

@@ -49,7 +49,7 @@ func badBundle(named string, spoil func(dir string) error) func(*session) {
 	}
 }
 
-// spoiled makes /home/alice/bad of a good bundle.
+// spoiled makes /home/alice/bad, a spoiled copy of a good bundle.
 func (s *session) spoiled(spoil func(dir string) error) {
 	dir := s.onHost("/home/alice/bad")
 	_ = os.RemoveAll(dir)
@@ -69,12 +69,12 @@ func (s *session) spoiled(spoil func(dir string) error) {
 	}
 }
 
-// aboutState is what Slurm says of a state that it cannot read, in the words of 22.05 and
-// of newer ones.
+// aboutState matches Slurm's message about a state that it cannot read, in the words of 22.05 and
+// of newer versions.
 var aboutState = regexp.MustCompile(`JSON parsing error|RunTimeQuery|unable to parse`)
 
-// badBatch: what runs before the container is there fails, so that there is no state. In
-// the job's output is why, and nothing of Slurm's about the state that it asks for.
+// badBatch: a step before the container exists fails, so there is no state. The job's output must
+// show the reason, and no message of Slurm's about the state that it asks for.
 func badBatch(s *session) {
 	for _, bad := range []struct {
 		named string
@@ -99,8 +99,8 @@ func badBatch(s *session) {
 	}
 }
 
-// wantNamed wants an error that names what is wrong. By create/start Slurm does not show
-// what the runtime says; and what it cannot read itself never gets to a runtime.
+// wantNamed expects an error that names what is wrong. With create/start Slurm does not show the
+// runtime's message, and a bundle that Slurm itself cannot read never reaches a runtime.
 func (s *session) wantNamed(r result, named string) {
 	switch {
 	case strings.Contains(r.stderr, named):

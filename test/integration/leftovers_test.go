@@ -14,11 +14,12 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// settle is how long Slurm may take, on a quick machine, to clean up after the user's command has returned.
+// settle is how long Slurm may take, on a quick machine, to clean up after the user's command has
+// returned.
 const settle = 4 * time.Second
 
-// leftovers is the first thing that is still there when all should be gone: its kind, for
-// the table, and what it is. "" when there is none.
+// leftovers returns the first thing that should be gone and is not: its kind, for the table, and
+// what it is; "" for none.
 func (s *session) leftovers() (kind, what string) {
 	pace.Until(settle, func() bool {
 		kind, what = s.leftover()
@@ -46,7 +47,7 @@ func (s *session) leftover() (kind, what string) {
 	return "", ""
 }
 
-// process is one of the cluster's, under its number there.
+// process is a process of the cluster, by its pid there.
 type process struct {
 	pid     string
 	uid     string
@@ -55,14 +56,14 @@ type process struct {
 	cmdline string
 }
 
-// processes are all of the cluster's pid namespace and those within it.
+// processes returns all processes of the cluster's pid namespace and of those within it.
 func (c *cluster) processes() []process {
 	var all []process
 	dirs, _ := filepath.Glob(c.onHost("/proc/[0-9]*"))
 	for _, dir := range dirs {
 		status, err := os.ReadFile(dir + "/status")
 		if err != nil {
-			continue // ended meanwhile
+			continue // it has ended meanwhile
 		}
 		cmdline, _ := os.ReadFile(dir + "/cmdline")
 		p := process{pid: filepath.Base(dir), cmdline: strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " "))}
@@ -97,9 +98,9 @@ func (s *session) leftProcess() string {
 	return ""
 }
 
-// leftState looks wherever a runtime keeps the state of its containers. Where a job had a
-// pid namespace of its own the Epilog removes the state, but not here: that nothing of such
-// a container runs is only sure from the host's pid namespace, and a cluster has another.
+// leftState looks wherever a runtime keeps the state of its containers. For a job with its own pid
+// namespace the Epilog removes the state, but not here: only from the host's pid namespace is it
+// certain that no process of such a container runs, and a cluster has another one.
 func (s *session) leftState() string {
 	if s.namespaces == "pid" {
 		return ""
@@ -122,8 +123,8 @@ func (s *session) leftState() string {
 	return ""
 }
 
-// firstFile is any file below dir, but not in except; empty directories and empty lock
-// files are none.
+// firstFile returns any file below dir, but not in except. Empty directories and empty lock files
+// do not count.
 func firstFile(dir, except string) (name string) {
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if path == except {
@@ -141,7 +142,7 @@ func firstFile(dir, except string) (name string) {
 	return name
 }
 
-// leftMount sees mounts that were made in the cluster's own mount namespace.
+// leftMount finds mounts that were made in the cluster's own mount namespace.
 func (s *session) leftMount() string {
 	text, err := os.ReadFile(s.onHost("/proc/1/mountinfo"))
 	if err != nil {
@@ -169,11 +170,11 @@ func (s *session) leftSpool() string {
 	return strings.TrimPrefix(found[0], s.root)
 }
 
-// slurmCgroup are the names of Slurm's own cgroups, of v1 and of v2. Empty ones stay
-// where slurmstepd was killed, and one with a process in it shows as that process.
+// slurmCgroup matches the names of Slurm's own cgroups, of v1 and v2. Empty ones stay if slurmstepd
+// was killed, and a process in one is reported as that process.
 var slurmCgroup = regexp.MustCompile(`^(slurm.*|uid_\d+|job_\d+|step_\w+|task_\w+|user|system|slurmd|system\.slice|.*slurmstepd\.scope|init\.scope|n\d+\.service)$`)
 
-// leftCgroup is a cgroup that a runtime made, anywhere in the cluster's.
+// leftCgroup returns a cgroup that a runtime made, anywhere in the cluster's.
 func (s *session) leftCgroup() (left string) {
 	root := s.onHost("/sys/fs/cgroup")
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// TestMPI2605 runs MPICH bare and in containers on Slurm 26.05, of which Debian's build has
-// PMI2 and no PMIx, and Slurm's own commands inside a container there.
+// TestMPI2605 runs MPICH bare and in containers on Slurm 26.05, whose Debian build has PMI2 and no
+// PMIx, and Slurm's own commands in a container there.
 func TestMPI2605(t *testing.T) {
 	if !pace.All() {
 		t.Skip("make test-all runs it: its root takes minutes to make")

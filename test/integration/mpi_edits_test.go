@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// checkTorch reads what torch.distributed would, on two nodes.
+// checkTorch reads what torch.distributed would read, on two compute nodes.
 func (m *matrix) checkTorch(t *testing.T) {
 	m.configure(t, "hpc.edits = ['torch']\n")
 	c := cell{image: "trixie"}
@@ -26,8 +26,8 @@ func (m *matrix) checkTorch(t *testing.T) {
 	}
 }
 
-// checkSlurm calls Slurm's commands from inside: of an image that has nothing of Slurm, and
-// of one that has its own, without a configuration. One that is too old goes without.
+// checkSlurm calls Slurm's commands in an image without Slurm, and in one that has its own without
+// a configuration. An image that is too old gets no commands.
 func (m *matrix) checkSlurm(t *testing.T) {
 	m.configure(t, "hpc.edits = ['slurm']\n")
 	copyFile(t, filepath.Join(repo, "hack/bundle"), m.onHost("/opt/bundle"))
@@ -51,7 +51,7 @@ func (m *matrix) checkSlurm(t *testing.T) {
 	}
 }
 
-// checkMunge has a program of the image ask the node's munged who it is.
+// checkMunge lets a program of the image ask the host's munged for its identity.
 func (m *matrix) checkMunge(t *testing.T) {
 	c := cell{image: "trixie"}
 	m.configure(t, "")
@@ -91,7 +91,7 @@ func (m *matrix) checkExplained(t *testing.T) {
 	}
 }
 
-// checkDetected has the site's configuration be what mpi detect prints on the node.
+// checkDetected uses the output of mpi detect on the compute node as the site's configuration.
 func (m *matrix) checkDetected(t *testing.T) {
 	m.configure(t, m.inside(t, "root", "/usr/local/bin/ocishim", "mpi", "detect"))
 	for mpi, flavour := range mpiPMI {

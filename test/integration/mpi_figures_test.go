@@ -13,22 +13,22 @@ import (
 
 var (
 	flagFigures = flag.String("figures", "", "TestMPI: also measure with runc and crun, and write all, in markdown, to this file")
-	flagRepeats = flag.Int("repeats", 0, "TestMPI: how often each program is measured, bare and in a container in turn (default: 3 with two ranks, else 1)")
+	flagRepeats = flag.Int("repeats", 0, "TestMPI: how often each program is measured, bare and in a container in turn (default: 3 with two ranks, otherwise 1)")
 )
 
-// comparison is a program measured on the node and in containers, in turn: each time in
-// a container has one on the node before and one after it.
+// comparison is a program measured bare and in containers, in turn: each run in a container has a
+// bare run before and after it.
 type comparison struct {
 	mpiCase
 	runtime      string
-	bare, inside []figures // two and one a time
-	failed       string    // in a container, in few words
+	bare, inside []figures // bare has two for each one inside
+	failed       string    // in a container, in a few words
 }
 
-// comparisons are all of this run.
+// comparisons are all comparisons of this run.
 var comparisons []comparison
 
-// run measures; the error is that of the first program that fails or has wrong data.
+// run measures. It returns the error of the first program that fails or gets wrong data.
 func (c *comparison) run(m *mpiCluster) error {
 	repeats := *flagRepeats
 	switch {
@@ -86,8 +86,8 @@ func inFewWords(err error) string {
 	return "fails"
 }
 
-// compareOther measures two ranks on a node with another runtime. That it does not
-// work is a finding, not a failure of this test.
+// compareOther measures two ranks on a compute node with another runtime. If that does not work, it
+// is a result and not a failure of this test.
 func compareOther(t *testing.T, runtime string) {
 	m := newMPICluster(t, runtime, "24.11")
 	for _, mc := range mpiCases {
@@ -102,9 +102,8 @@ func compareOther(t *testing.T, runtime string) {
 	}
 }
 
-// writeFigures writes a row per comparison: the medians; the median of the ratios to
-// what was measured bare around it; and for the noise, the quartiles of the ratios of
-// the two bare ones.
+// writeFigures writes a row for each comparison: the medians, the median of the ratios to the bare
+// runs around it, and for the noise the quartiles of the ratios of the two bare runs.
 func writeFigures(path string) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, "| MPI, runtime | nodes | ranks | 8 bytes: bare, µs | in a container | ratio | bare to bare "+
@@ -135,7 +134,7 @@ func (c *comparison) ratio(of func(figures) float64) float64 {
 	return ratios[len(ratios)/2]
 }
 
-// noise is how far two runs of the same, bare, are from each other.
+// noise shows how far apart two bare runs of the same program are.
 func (c *comparison) noise(of func(figures) float64) string {
 	var ratios []float64
 	for i := range c.inside {

@@ -1,5 +1,5 @@
-# Run as root in a cluster with MPI: the images of TestMPIMatrix, which are Debian's own
-# roots with programs of ours, and the same programs for the node. $1 is build/.
+# Run as root in a cluster with MPI. Makes the images of TestMPIMatrix, which are Debian's own
+# roots with programs of ours, and the same programs for the compute node. $1 is build/.
 set -eu
 flags="-std=gnu11 -O2 -Wall -Wextra -Werror"
 programs() { # ROOT TO MPI...
@@ -19,7 +19,7 @@ for suite in bookworm trixie; do
 	programs /opt/$suite /opt/mpi
 done
 
-# Other ways of being linked: with search paths to a copy of the library, and with the
+# Other ways to link a program: with search paths to a copy of the library, and with the
 # library in the program.
 in_image() { chroot /opt/trixie sh -euc "cd /opt/mpi; $1"; }
 in_image 'cp -L "$(ldconfig -p | sed -n "s/.*libmpich.so.12 .*=> //p" | head -1)" /opt/app/libmpich.so.12
@@ -28,7 +28,7 @@ in_image 'cp -L "$(ldconfig -p | sed -n "s/.*libmpich.so.12 .*=> //p" | head -1)
 	archive=$(find /usr/lib -name libmpich.a) include=$(mpicc.mpich -show -c | grep -o -- "-I[^ ]*" | head -1)
 	gcc $include -o which-static ../which.c "$archive" -lhwloc -lucp -lucs -lm -lpthread -Wl,--export-dynamic'
 
-# The site's MPIs: the node's own, and one in a prefix, of which glibc is no part.
+# The site's MPIs: the host's own, and one in a prefix that does not contain glibc.
 ln -s /opt/bookworm/usr /opt/site
 mkdir /opt/site-libraries
 for file in /opt/site/lib/x86_64-linux-gnu/lib*.so.*; do

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A row is a cell as it came out.
+// A row is the result of a cell.
 type row struct {
 	cell
 	outcome, why string
@@ -17,14 +17,15 @@ type row struct {
 	measured     []comparison
 }
 
-// compareWithBare measures the program in the container, on the site's MPI, beside the
-// same MPI's program bare: right results are asked for, and figures where they are wanted.
+// compareWithBare measures the program in the container, on the site's MPI, and the same MPI's
+// program bare. It requires right results, and reports figures if they are asked for.
 func (m *matrix) compareWithBare(t *testing.T, r *row) {
 	shapes := []mpiCase{{r.mpi, 1, 2}}
 	if *flagFigures != "" {
 		shapes = append(shapes, mpiCase{r.mpi, 1, 8})
 	}
-	// Between nodes Debian 12's MPICH, by UCX 1.13 on TCP, often hangs at its end, bare.
+	// Between compute nodes Debian 12's MPICH, with UCX 1.13 on TCP, often hangs at its end, even
+	// bare.
 	if *flagFigures != "" && (r.mpi != "mpich" || r.siteSuite != "bookworm") {
 		shapes = append(shapes, mpiCase{r.mpi, 3, 3}, mpiCase{r.mpi, 3, 6})
 	}
@@ -55,7 +56,7 @@ func (m *matrix) measureInside(c cell, flavour string, shape mpiCase) (figures, 
 	return readFigures(out, shape.ranks)
 }
 
-// measureBare runs the program of the site's suite on the node.
+// measureBare runs the program of the site's suite directly on the compute node.
 func (m *matrix) measureBare(c cell, shape mpiCase) (figures, error) {
 	env := append([]string{"env"}, shape.environment()...)
 	if c.siteSuite == "bookworm" {
@@ -72,7 +73,7 @@ func (m *matrix) measureBare(c cell, shape mpiCase) (figures, error) {
 
 var mpiNames = map[string]string{"openmpi": "Open MPI", "mpich": "MPICH"}
 
-// String is a row of the table.
+// String returns the row of the table.
 func (r row) String() string {
 	result := r.outcome
 	switch {

@@ -15,8 +15,8 @@ import (
 //go:embed mpi_images.sh
 var mpiImages string
 
-// A cell is one of the matrix: which MPI the image's program is linked with, which the
-// site has a profile for, and what srun offers.
+// A cell is a combination in the matrix: the MPI of the image's program, the MPI for which the site
+// has a profile, and what srun offers.
 type cell struct {
 	image, mpi         string // a suite of Debian; openmpi or mpich
 	siteSuite, siteMPI string
@@ -27,7 +27,7 @@ func (c cell) String() string {
 	return fmt.Sprintf("%s_%s_on_%s_%s_%s", c.image, c.mpi, c.siteSuite, c.siteMPI, c.flavour)
 }
 
-// mpiCells has the sites outermost: each has a configuration of its own.
+// mpiCells has the sites outermost: each has its own configuration.
 var mpiCells = func() (all []cell) {
 	for _, siteSuite := range []string{"trixie", "bookworm"} {
 		for _, siteMPI := range []string{"openmpi", "mpich"} {
@@ -43,15 +43,15 @@ var mpiCells = func() (all []cell) {
 	return all
 }()
 
-// Whose MPI a program runs on.
+// These say whose MPI a program runs on.
 const (
 	sitesMPI  = "the site's"
 	imagesMPI = "the image's own"
 	refused   = "refused"
 )
 
-// expected is what must become of it: Debian's newer libraries need a newer glibc than
-// its older image has; all else fits.
+// expected returns the required result: Debian's newer libraries need a newer glibc than its older
+// image has; all other combinations fit.
 func (c cell) expected() string {
 	switch {
 	case c.mpi != c.siteMPI:
@@ -62,10 +62,10 @@ func (c cell) expected() string {
 	return sitesMPI
 }
 
-// meets tells whether srun offers what the MPI speaks.
+// meets reports whether srun offers the PMI that the MPI uses.
 func (c cell) meets() bool { return mpiPMI[c.mpi] == c.flavour }
 
-// says is what a suite's MPI says of itself.
+// says is what the MPI of a suite reports about itself.
 var says = map[string]string{
 	"trixie openmpi": "Open MPI v5.0.", "trixie mpich": "MPICH Version: 4.2.",
 	"bookworm openmpi": "Open MPI v4.1.", "bookworm mpich": "MPICH Version: 4.0.",
@@ -112,7 +112,7 @@ func newMatrix(t *testing.T) *matrix {
 	return m
 }
 
-// makeBundle makes one that has the image for its root, and no copy of it.
+// makeBundle makes a bundle whose root is the image itself, not a copy.
 func (m *matrix) makeBundle(t *testing.T, suite string) {
 	t.Helper()
 	config, err := os.ReadFile(filepath.Join(repo, sourceBundle, "config.json"))
@@ -129,7 +129,7 @@ func (m *matrix) makeBundle(t *testing.T, suite string) {
 	}
 }
 
-// configure writes the site's configuration; empty is none.
+// configure writes the site's configuration; empty for none.
 func (m *matrix) configure(t *testing.T, text string) {
 	t.Helper()
 	if m.configured == text {
@@ -155,8 +155,8 @@ func (m *matrix) run(c cell, flavour string, nodes, ranks int, command ...string
 
 var whichLibrary = regexp.MustCompile(`(?m)^library (.*)$`)
 
-// TestMPIMatrix runs programs of two images on four MPIs of the site, by two flavours of
-// srun, and asks which library it really is that they run on.
+// TestMPIMatrix runs programs of two images on four MPIs of the site, with two PMI flavours of
+// srun, and checks which library they really run on.
 func TestMPIMatrix(t *testing.T) {
 	prepare(t)
 	prepareColumn(t, column{runtime: "ocishim", slurm: "24.11"})
@@ -218,8 +218,8 @@ func (m *matrix) check(t *testing.T, c cell) {
 
 var refusal = regexp.MustCompile(`needs (GLIBC_\S+) of libc.so.6, but the image's \S+ has only up to (GLIBC_\S+)`)
 
-// outcome is whose MPI it was, by what that says of itself. Some that srun offers no PMI
-// for end before they say anything; then no refusal of ours counts as what was expected.
+// outcome returns whose MPI it was, by its own report. Some MPIs end without a report if srun
+// offers no PMI for them. In that case no refusal of ours counts as expected.
 func (m *matrix) outcome(t *testing.T, c cell, out, bad string, err error) (outcome, why string) {
 	t.Helper()
 	if said := refusal.FindStringSubmatch(bad); said != nil && err != nil {
@@ -243,8 +243,7 @@ func (m *matrix) outcome(t *testing.T, c cell, out, bad string, err error) (outc
 	return library, ""
 }
 
-// checkLinked looks at programs that search their library themselves, and at one that
-// has it inside.
+// checkLinked tests programs that search for their library themselves, and one that contains it.
 func (m *matrix) checkLinked(t *testing.T) {
 	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmi2"}
 	m.configure(t, c.profile())
@@ -259,7 +258,7 @@ func (m *matrix) checkLinked(t *testing.T) {
 	}
 }
 
-// checkWrapped starts the program by a shell.
+// checkWrapped starts the program through a shell.
 func (m *matrix) checkWrapped(t *testing.T) {
 	c := cell{"trixie", "openmpi", "bookworm", "openmpi", "pmix"}
 	m.configure(t, c.profile())
@@ -269,7 +268,7 @@ func (m *matrix) checkWrapped(t *testing.T) {
 	}
 }
 
-// checkOwn has the site let programs run with the image's MPI where its own does not fit.
+// checkOwn lets programs run on the image's MPI if the site's does not fit.
 func (m *matrix) checkOwn(t *testing.T) {
 	c := cell{"bookworm", "mpich", "trixie", "mpich", "pmi2"}
 	m.configure(t, c.profile()+"mismatch = 'own'\n")
@@ -281,7 +280,7 @@ func (m *matrix) checkOwn(t *testing.T) {
 	}
 }
 
-// checkUsersChoice has the user keep the image's MPI.
+// checkUsersChoice lets the user keep the image's MPI.
 func (m *matrix) checkUsersChoice(t *testing.T) {
 	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmi2"}
 	m.configure(t, c.profile())

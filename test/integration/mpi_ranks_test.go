@@ -14,7 +14,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// checkThreeNodes runs each MPI of the site with a rank on each node.
+// checkThreeNodes runs each MPI of the site with a rank on each compute node.
 func (m *matrix) checkThreeNodes(t *testing.T) {
 	for mpi, flavour := range mpiPMI {
 		c := cell{"trixie", mpi, "trixie", mpi, flavour}
@@ -25,8 +25,8 @@ func (m *matrix) checkThreeNodes(t *testing.T) {
 	}
 }
 
-// checkHints has srun offer what the MPI does not speak, to programs that are reached by
-// others, and to some that are none of MPI.
+// checkHints makes srun offer a PMI that the MPI does not use, to programs that others start, and
+// to some that do not use MPI.
 func (m *matrix) checkHints(t *testing.T) {
 	c := cell{"trixie", "mpich", "bookworm", "mpich", "pmix"}
 	for _, profile := range []string{c.profile(), ""} {
@@ -47,8 +47,8 @@ func (m *matrix) checkHints(t *testing.T) {
 	}
 }
 
-// checkDrivers looks in the container for Debian's drivers of verbs, most of which are links
-// to libraries: each is there by the path that libibverbs will open, with all that it needs.
+// checkDrivers looks in the container for Debian's verbs drivers, most of which are links to
+// libraries. Each is at the path that libibverbs will open, with everything that it needs.
 func (m *matrix) checkDrivers(t *testing.T) {
 	c := cell{"trixie", "mpich", "trixie", "mpich", "pmi2"}
 	m.configure(t, c.profile())
@@ -59,12 +59,12 @@ func (m *matrix) checkDrivers(t *testing.T) {
 	}
 }
 
-// endedKilled is Slurm's own word; the status is that of whichever task ends with the
-// highest, 137 for one that was killed and 143 for those that Slurm ended.
+// endedKilled is Slurm's message. The status is the highest of the tasks': 137 for one that was
+// killed, 143 for those that Slurm ended.
 var endedKilled = regexp.MustCompile(`(?m)^srun: error: n2: tasks? (2-)?3: Killed$`)
 
-// checkKilled kills a rank, before it knows of the others and while they wait for it: the
-// step ends as Slurm says, and nothing stays.
+// checkKilled kills a rank, before it knows the others and while they wait for it: the step ends
+// with Slurm's message, and nothing remains.
 func (m *matrix) checkKilled(t *testing.T) {
 	for name, test := range map[string]struct {
 		mpi     string
@@ -76,7 +76,7 @@ func (m *matrix) checkKilled(t *testing.T) {
 	} {
 		c := cell{"trixie", test.mpi, "trixie", test.mpi, mpiPMI[test.mpi]}
 		m.configure(t, c.profile())
-		// What is known of the program is kept from here on.
+		// From here on, findings about the program are cached.
 		if out, bad, err := m.run(c, c.flavour, 3, 6, "/opt/mpi/which-"+test.mpi); err != nil {
 			t.Errorf("%s: nobody is killed: %v\n%s%s", name, err, out, bad)
 		}
@@ -101,10 +101,10 @@ func (m *matrix) checkKilled(t *testing.T) {
 	}
 }
 
-// settled is what stands in the cluster of alice's processes, Slurm's steps, mounts, and
-// files of state, when that is as wanted; or nil for when all of the steps has ended.
+// settled returns the cluster's processes of alice, Slurm's steps, mounts, and state files, once
+// they are as wanted; nil for wanted means that everything of the step has ended.
 func (m *matrix) settled(want []string) (now []string) {
-	const patience = 20 * time.Second // Slurm's own, where the machine is busy
+	const patience = 20 * time.Second // Slurm's own time, on a busy machine
 	pace.Until(patience, func() bool {
 		now = m.standing()
 		busy := slices.ContainsFunc(now, func(s string) bool { return strings.HasPrefix(s, "process ") || strings.Contains(s, "oci-job") })

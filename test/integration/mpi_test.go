@@ -17,8 +17,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// mpiCase is one way of starting test/mpi/measure.c: which MPI, on how many nodes,
-// with how many ranks.
+// mpiCase is a way to start test/mpi/measure.c: with which MPI, on how many compute nodes, with how
+// many ranks.
 type mpiCase struct {
 	mpi          string // openmpi, mpich
 	nodes, ranks int
@@ -26,7 +26,7 @@ type mpiCase struct {
 
 func (m mpiCase) String() string { return fmt.Sprintf("%s_%d_nodes_%d_ranks", m.mpi, m.nodes, m.ranks) }
 
-// mpiCases are those that must work, each bare and in a container.
+// mpiCases are the cases that must work, each bare and in a container.
 var mpiCases = func() (all []mpiCase) {
 	for _, mpi := range []string{"openmpi", "mpich"} {
 		for _, ranks := range []int{2, 3, 4, 8} {
@@ -37,12 +37,11 @@ var mpiCases = func() (all []mpiCase) {
 	return all
 }()
 
-// mpiPMI is by which of Slurm's plugins Debian's build of an MPI finds its ranks.
+// mpiPMI is the plugin of Slurm by which Debian's build of an MPI finds its ranks.
 var mpiPMI = map[string]string{"openmpi": "pmix", "mpich": "pmi2"}
 
-// environment suits the MPI to a cluster that is one machine: nodes reach each other
-// by the loopback interface, and there are more ranks than processors. It is the same
-// bare and in a container.
+// environment adapts the MPI to a cluster on one machine: its compute nodes use the loopback
+// interface, and there are more ranks than processors. It is the same bare and in a container.
 func (m mpiCase) environment() []string {
 	var env []string
 	switch {
@@ -58,12 +57,12 @@ func (m mpiCase) environment() []string {
 }
 
 const (
-	mpiBundle = "/home/alice/mpi"  // its programs are in /opt/mpi
-	mpiBare   = "/home/alice/bare" // the same programs, on the node
+	mpiBundle = "/home/alice/mpi"  // with its programs in /opt/mpi
+	mpiBare   = "/home/alice/bare" // the same programs, outside of containers
 )
 
-// mpiCluster is a cluster with MPI, the programs and their bundle, and an allocation
-// of alice's in which everything runs.
+// mpiCluster is a cluster with MPI, the programs and their bundle, and an allocation of alice's in
+// which everything runs.
 type mpiCluster struct {
 	*cluster
 	job string
@@ -89,7 +88,7 @@ func newMPICluster(t *testing.T, runtime, slurm string) *mpiCluster {
 	return m
 }
 
-// allocate makes the allocation of alice's.
+// allocate makes alice's allocation.
 func (m *mpiCluster) allocate(t *testing.T) {
 	t.Helper()
 	said := m.inside(t, "alice", "salloc", "--no-shell", "--nodes=3", "--ntasks-per-node=8")
@@ -100,9 +99,8 @@ func (m *mpiCluster) allocate(t *testing.T) {
 	m.job = job[1]
 }
 
-// mpiBuild compiles the programs for the MPIs that there are and makes the bundle with what
-// they need: beside the libraries that they are linked with, those and the files that MPI
-// looks for by name.
+// mpiBuild compiles the programs for the available MPIs and makes the bundle with what they need:
+// the libraries that they are linked with, and the libraries and files that MPI looks up by name.
 const mpiBuild = `
 cd /opt
 mkdir mpi
@@ -160,7 +158,7 @@ func (m *mpiCluster) inside(t *testing.T, user string, args ...string) string {
 	return out + bad
 }
 
-// srun is the command line of a step in the allocation.
+// srun returns the command line of a step in the allocation.
 func (m *mpiCluster) srun(mpi string, nodes, ranks int, container bool, program string, args ...string) []string {
 	all := []string{
 		"srun", "--jobid", m.job, "--overlap", "--mpi", mpi, "--kill-on-bad-exit=1", "--time=1",
@@ -175,13 +173,13 @@ func (m *mpiCluster) srun(mpi string, nodes, ranks int, container bool, program 
 	return append(append(all, mpiBare+"/"+program), args...)
 }
 
-// figures are what measure prints.
+// figures is the output of measure.
 type figures struct {
 	latency   float64 // one way, 8 bytes, in microseconds
 	bandwidth float64 // one way, 4 MiB, in MiB per second
 }
 
-// measure runs measure.c, which checks all data, and reads what it prints.
+// measure runs measure.c, which checks all data, and reads its output.
 func (m *mpiCluster) measure(mc mpiCase, container bool) (figures, error) {
 	var f figures
 	args := append([]string{"env"}, mc.environment()...)
@@ -196,7 +194,7 @@ func (m *mpiCluster) measure(mc mpiCase, container bool) (figures, error) {
 	return f, err
 }
 
-// readFigures reads what measure.c prints.
+// readFigures reads the output of measure.c.
 func readFigures(out string, want int) (f figures, err error) {
 	ranks := 0
 	n, _ := fmt.Sscanf(out, "ranks %d\nring ok\nallreduce ok\nlatency %f\nbandwidth %f\n", &ranks, &f.latency, &f.bandwidth)
@@ -229,12 +227,12 @@ func TestMPI(t *testing.T) {
 	}
 }
 
-// slower is how much longer a small message may take in a container before that is
-// more than a busy machine's doing: ranks in separate namespaces take 40 times as long.
+// slower is the limit for how much longer a small message may take in a container, beyond what a
+// busy machine causes: ranks in separate namespaces take 40 times as long.
 const slower = 10
 
-// compare asks for right results; a small message's time is compared where the ranks
-// have a processor each.
+// compare requires right results. It compares the time of a small message only if each rank has a
+// processor.
 func (m *mpiCluster) compare(t *testing.T, mc mpiCase) {
 	c := comparison{mpiCase: mc, runtime: m.runtime}
 	if err := c.run(m); err != nil {
@@ -257,8 +255,8 @@ func least(all []figures) float64 {
 
 var cmaLine = regexp.MustCompile(`(?m)^task \d+ read task \d+ in (user:\[\d+\])$`)
 
-// readEachOther has the tasks of a step on one node read each other's memory, without
-// MPI, and looks at the user namespaces that they are in.
+// readEachOther lets the tasks of a step on one compute node read each other's memory, without MPI,
+// and checks their user namespaces.
 func (m *mpiCluster) readEachOther(t *testing.T, tasks int) {
 	namespace := map[bool]string{}
 	for _, container := range []bool{false, true} {

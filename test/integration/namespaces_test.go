@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// namespacesOf has Slurm make the namespaces of the column for each job, by its plugin
-// namespace/linux: mount (each job has its own /tmp and /dev/shm), and beside it user (one
-// that maps every id to itself) or pid. Slurm's cleanup does not come to its end in the
-// last one, so its column has the Epilog that we offer for that.
+// namespacesOf makes Slurm create the namespaces of the column for each job, by its plugin
+// namespace/linux: mount (each job has its own /tmp and /dev/shm), and in addition user (one that
+// maps every id to itself) or pid. With pid, Slurm's cleanup does not finish, so that column has
+// the Epilog that we offer for this case.
 func (c *cluster) namespacesOf(dir string) error {
 	if c.namespaces == "" {
 		return nil

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// noisePattern is what a user never wants to read when nothing went wrong: words
-// of the runtime, or of Slurm about the runtime.
+// noisePattern matches what a user should never see if nothing went wrong: words of the runtime, or
+// of Slurm about the runtime.
 var noisePattern = regexp.MustCompile(`(?i)\b(ocishim|runc|crun)\b|runtime(query|run|kill|delete|create|start)|` +
 	`unable to parse|JSON parsing|level=(warn|error)|rmdir\(|unlink\(|slurmstepd\S*: error: _\w+:`)
 
-// noise is the lines among all that the user saw which come from the runtime, or
-// from Slurm about it.
+// noise returns the lines of all output to the user that come from the runtime, or from Slurm about
+// it.
 func (s *session) noise() string {
 	var found []string
 	for line := range strings.Lines(s.seen()) {
@@ -26,7 +26,7 @@ func (s *session) noise() string {
 	return strings.Join(found, "\n")
 }
 
-// quiet is text without those lines, which are complained of apart.
+// quiet returns text without those lines, which are reported separately.
 func quiet(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -37,7 +37,7 @@ func quiet(text string) string {
 	return b.String()
 }
 
-// seen is all that the user saw.
+// seen returns everything that the user saw.
 func (s *session) seen() string {
 	var b strings.Builder
 	for _, t := range s.tasks {
@@ -50,7 +50,7 @@ func (s *session) seen() string {
 	return b.String()
 }
 
-// transcript is for the log of a failure.
+// transcript describes a failure for the log.
 func (s *session) transcript() string {
 	var b strings.Builder
 	for _, t := range s.tasks {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// ociConf is the oci.conf of a column. Ours are the files of oci.conf.d, as they
-// are; those of runc and crun are what Slurm's documentation gives for them.
+// ociConf returns the oci.conf of a column: for ocishim a file of oci.conf.d, unchanged, and for
+// runc and crun the example of Slurm's documentation.
 func ociConf(col column) (string, error) {
 	if col.runtime != "ocishim" {
 		return documentedConf(col)
@@ -43,8 +43,8 @@ func ociConf(col column) (string, error) {
 	return string(conf), nil
 }
 
-// isolated is what a site has where the bundle's own namespaces are the default, and
-// libcontainer launches.
+// isolated returns the configuration of a site whose default are the bundle's own namespaces, so
+// that libcontainer launches.
 func isolated(conf string) (string, error) {
 	changed := strings.Replace(conf, `RunTimeRun="exec /usr/local/bin/ocishim run `, `RunTimeRun="exec /usr/local/bin/ocishim run --profile oci `, 1)
 	if changed == conf {
@@ -53,7 +53,7 @@ func isolated(conf string) (string, error) {
 	return changed, nil
 }
 
-// withoutExec is what a site has that copies the form of Slurm's documentation.
+// withoutExec returns the configuration of a site that follows the form of Slurm's documentation.
 func withoutExec(conf string) (string, error) {
 	changed := strings.Replace(conf, `RunTimeRun="exec `, `RunTimeRun="`, 1)
 	if changed == conf {
@@ -62,8 +62,8 @@ func withoutExec(conf string) (string, error) {
 	return changed, nil
 }
 
-// documentedConf is the example of Slurm's containers.html of that version;
-// mode run adds the exec that it lacks.
+// documentedConf returns the example of Slurm's containers.html in that version; mode run adds the
+// exec that it lacks.
 func documentedConf(col column) (string, error) {
 	root, head := "/run/user/%U/", "EnvExclude=\"^(SLURM_CONF|SLURM_CONF_SERVER)=\"\nRunTimeEnvExclude=\"^(SLURM_CONF|SLURM_CONF_SERVER)=\"\n"
 	if col.slurm == "22.05" {

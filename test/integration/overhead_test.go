@@ -22,8 +22,8 @@ var (
 	flagPairs    = flag.Int("pairs", 3, "TestOverhead: how often srun is measured, without a container and with one in turn")
 )
 
-// sleepers is how many tasks of one step sleep while it is counted what the runtime
-// keeps in memory.
+// sleepers is the number of tasks of one step that sleep while the memory of the runtime is
+// counted.
 const sleepers = 64
 
 // overhead is what a runtime adds to Slurm's own work.
@@ -34,8 +34,8 @@ type overhead struct {
 	memory       int       // their own share of memory (PSS), in kB
 }
 
-// TestOverhead measures what `srun --container` takes beyond srun, and what stays in
-// memory. The runtimes take turns, each on a cluster of its own with one node.
+// TestOverhead measures how much longer `srun --container` takes than srun, and what remains in
+// memory. The runtimes take turns, each on a cluster of its own with one compute node.
 func TestOverhead(t *testing.T) {
 	prepare(t)
 	runtimes := []string{"ocishim"}
@@ -62,7 +62,7 @@ func TestOverhead(t *testing.T) {
 		}
 	}
 	for _, o := range all {
-		o.bare, o.inside = o.bare[1:], o.inside[1:] // the first of each brings programs into memory
+		o.bare, o.inside = o.bare[1:], o.inside[1:] // the first of each loads programs into memory
 		if err := o.sleep(); err != nil {
 			t.Errorf("%s: %d tasks that sleep: %v", o.runtime, sleepers, err)
 		}
@@ -78,8 +78,8 @@ func TestOverhead(t *testing.T) {
 	}
 }
 
-// pairScript prints when srun began without a container, began with one, and ended, in
-// seconds: what reaches into the cluster is not measured.
+// pairScript prints, in seconds, when srun began without a container, began with one, and ended. It
+// does not include the time to enter the cluster.
 const pairScript = `a=$EPOCHREALTIME; srun true || exit; b=$EPOCHREALTIME; srun --container "$0" true || exit; echo $a $b $EPOCHREALTIME`
 
 func (o *overhead) pair() error {
@@ -87,7 +87,7 @@ func (o *overhead) pair() error {
 	defer cancel()
 	var complaints strings.Builder
 	cmd := o.command(ctx, "alice", "bash", "-c", pairScript, bundle("alice", "ro"))
-	cmd.Stderr = &complaints // crun's go without an end, and are none
+	cmd.Stderr = &complaints // crun's print their missing end, which is not an error
 	out, err := cmd.Output()
 	var times [3]float64
 	if err == nil {
@@ -117,7 +117,7 @@ func (o *overhead) sleep() error {
 	}()
 	for {
 		asleep := o.count(func(dir, exe string) bool {
-			return filepath.Base(exe) == "sleep" && strings.HasSuffix(commandOf(dir), "sleep 543") // srun looks the path up
+			return filepath.Base(exe) == "sleep" && strings.HasSuffix(commandOf(dir), "sleep 543") // srun resolves the path
 		})
 		if asleep == sleepers {
 			break
@@ -137,7 +137,8 @@ func (o *overhead) sleep() error {
 	return nil
 }
 
-// count counts processes of the cluster by their directory in /proc and their executable.
+// count counts processes of the cluster for which is returns true, by their directory in /proc and
+// their executable.
 func (o *overhead) count(is func(dir, exe string) bool) int {
 	found, _ := filepath.Glob(o.onHost("/proc/[0-9]*"))
 	n := 0
@@ -155,7 +156,7 @@ func commandOf(dir string) string {
 	return strings.TrimSpace(strings.ReplaceAll(string(data), "\x00", " "))
 }
 
-// share is the process's own part of the memory that it uses, in kB (proc_pid_smaps(5)).
+// share returns the process's proportional share of memory, in kB (PSS, proc_pid_smaps(5)).
 func share(dir string) int {
 	data, _ := os.ReadFile(dir + "/smaps_rollup")
 	_, rest, _ := strings.Cut(string(data), "\nPss:")
@@ -180,7 +181,7 @@ func writeOverhead(path string, all []*overhead) error {
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }
 
-// added is what the container took, pair by pair.
+// added returns how much longer the container took, pair by pair.
 func (o *overhead) added() []float64 {
 	var added []float64
 	for i := range o.inside {

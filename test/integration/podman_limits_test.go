@@ -21,7 +21,7 @@ var podmanLimitScenarios = []podmanScenario{
 		}
 		r = p.call("run", "--name", "all", "--memory", "24m", "--memory-swap", "24m", "mini", "tail", "/dev/zero")
 		p.equal("exit status", exit(r), "137")
-		// with version 1 of cgroups Podman misses it, whatever the runtime
+		// with cgroup version 1 Podman does not notice it, whatever the runtime
 		r = p.call("--runtime", "runc", "run", "--name", "runc", "--memory", "24m", "--memory-swap", "24m", "mini", "tail", "/dev/zero")
 		p.equal("exit status with runc", exit(r), "137")
 		p.equal("OOMKilled", p.inspect("all", "State.OOMKilled"), p.inspect("runc", "State.OOMKilled"))
@@ -42,7 +42,7 @@ var podmanLimitScenarios = []podmanScenario{
 	}},
 	{name: "devices", who: rootOnly, run: func(p *podman) {
 		p.admin("mknod", "/scratch/node", "c", "1", "11") // kmsg
-		// the node of another device can be made, but not opened
+		// a device node for another device can be made, but not opened
 		p.script(0, "made\nrefused\n", `cp -a /v/node /tmp/node && [ -c /tmp/node ] && echo made
 			head -c 0 /tmp/node 2>/dev/null || echo refused; echo >/dev/null`, "--cap-add", "mknod", "-v", "/scratch:/v")
 	}},
@@ -51,7 +51,7 @@ var podmanLimitScenarios = []podmanScenario{
 		p.do("pause", "box")
 		p.equal("status", p.inspect("box", "State.Status"), "paused")
 		was := p.file("count")
-		p.call("ps") // some time
+		p.call("ps") // takes some time
 		p.equal("count while paused", p.file("count"), was)
 		p.fails(255, "container state improper", "exec", "box", "true")
 		p.do("unpause", "box")

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// podmanPlaceScenarios: where in the machine a container is, and what it sees of it.
+// podmanPlaceScenarios: where a container is on the machine, and what it sees of it.
 var podmanPlaceScenarios = []podmanScenario{
 	{name: "user by name and number", who: notSingle, run: func(p *podman) {
 		p.script(0, "5 6 6\n", "echo $(id -u) $(id -g) $(id -G)", "--user", "5:6")
@@ -39,8 +39,8 @@ var podmanPlaceScenarios = []podmanScenario{
 	}},
 }
 
-// devicesByCDI: Podman resolves the name, and an image's request for GPUs is none
-// unless the site wants it.
+// devicesByCDI: Podman resolves the name. An image's own request for GPUs has no effect unless the
+// site allows it.
 func devicesByCDI(p *podman) {
 	const spec = `{"cdiVersion": "0.5.0", "kind": "example.com/test", "devices": [{"name": "one", "containerEdits": {
 		"env": ["BY_CDI=yes"], "deviceNodes": [{"path": "/dev/fuse"}], "mounts": [{"hostPath": "/etc/hostname", "containerPath": "/by/cdi", "options": ["bind", "ro"]}]}}]}`

@@ -29,10 +29,9 @@ func newPodmanPlace(slurm, user, view string) *podmanPlace {
 	return &podmanPlace{&cluster{column: column{runtime: "ocishim", slurm: slurm}, name: name, view: view}, user}
 }
 
-// podmanSetup configures Podman as a site would: ocishim is the default. The limits of the
-// machine that the tests run on may be lower than Podman's default ones, and the root of a
-// cluster is an overlay in memory, on which no other overlay can be. Of the users only
-// alice has subordinate ids.
+// podmanSetup configures Podman as a site would: ocishim is the default. The limits of the machine
+// that runs the tests may be lower than Podman's defaults, and the root of a cluster is an overlay
+// in memory, on which no other overlay is possible. Only alice has subordinate ids.
 const podmanSetup = `set -e
 mkdir -p /etc/containers /scratch
 chmod 777 /scratch
@@ -58,8 +57,8 @@ END
 echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 `
 
-// podmanSetup2605 is for the Podman beside Slurm 26.05, 5.8, which takes root's places for
-// every user's.
+// podmanSetup2605 is for Podman 5.8, beside Slurm 26.05, which uses root's directories for every
+// user.
 const podmanSetup2605 = `sed -i /root=/d /etc/containers/storage.conf`
 
 // up starts the machine and gives the user the image mini.
@@ -68,7 +67,7 @@ func (place *podmanPlace) up(t *testing.T) {
 	place.upAs(t, 1)
 }
 
-// upAs starts it with so many nodes.
+// upAs starts it with a number of compute nodes.
 func (place *podmanPlace) upAs(t *testing.T, nodes int) {
 	t.Helper()
 	place.start(t, nodes)
@@ -108,7 +107,7 @@ func (place *podmanPlace) clear() {
 	_ = place.command(ctx, place.user, "sh", "-c", "exec >/dev/null 2>&1; podman pod rm -f -a -t 0; podman rm -f -a -t 0; rm -rf /scratch/*").Run()
 }
 
-// census is all that a container might leave: processes, mounts, cgroups, state of
+// census lists everything that a container might leave: processes, mounts, cgroups, and state of
 // ocishim, a line each.
 func (place *podmanPlace) census() map[string]bool {
 	found := map[string]bool{}
@@ -144,12 +143,12 @@ func (place *podmanPlace) census() map[string]bool {
 }
 
 func directories(root string) []string {
-	out, _ := exec.Command("find", root, "-mindepth", "1", "-type", "d").Output() // some go meanwhile
+	out, _ := exec.Command("find", root, "-mindepth", "1", "-type", "d").Output() // some of them disappear meanwhile
 	return strings.Fields(string(out))
 }
 
-// newSince is what has come since a census and does not go. What Podman makes with the
-// first container and keeps is not counted.
+// newSince returns what is new since a census and does not disappear, without what Podman makes
+// with the first container and keeps.
 func (place *podmanPlace) newSince(before map[string]bool) string {
 	var left []string
 	pace.Until(settle, func() bool {
@@ -165,13 +164,12 @@ func (place *podmanPlace) newSince(before map[string]bool) string {
 	return strings.Join(left, "\n")
 }
 
-// podmansCgroup are the names of those that Podman itself makes: above all containers and
-// of a pod, which with version 1 it leaves behind, whatever the runtime. A container's is
-// libpod-ID.
+// podmansCgroup matches the cgroups that Podman itself makes: one above all containers, and one for
+// a pod, which with version 1 it leaves behind, whatever the runtime. A container's is libpod-ID.
 var podmansCgroup = regexp.MustCompile(`/(libpod_parent|conmon|[0-9a-f]{64})$`)
 
-// podmansOwn: such a cgroup, the process that keeps a user's namespaces, a slurmctld that
-// was restarted, and the place where a user's states are.
+// podmansOwn reports whether it is such a cgroup, the process that keeps a user's namespaces, a
+// slurmctld that was restarted, or the directory of a user's states.
 func podmansOwn(what string) bool {
 	kind, what, _ := strings.Cut(what, " ")
 	switch kind {
@@ -185,20 +183,20 @@ func podmansOwn(what string) bool {
 	return false
 }
 
-// podman is one scenario on its way.
+// podman is a running scenario.
 type podman struct {
 	*session
 	user string
 }
 
-// cgroup v1 is what some machines have; Podman 5 complains at each call.
+// Some machines have cgroup v1; Podman 5 warns about that at each call.
 var quietly = []string{"env", "PODMAN_IGNORE_CGROUPSV1_WARNING=1", "podman"}
 
 func (p *podman) call(args ...string) result {
 	return p.as(p.user, slices.Concat(quietly, args)...)
 }
 
-// do is a call that must succeed; it returns what it printed, without the last newline.
+// do makes a call that must succeed, and returns its output without the last newline.
 func (p *podman) do(args ...string) string {
 	r := p.call(args...)
 	if r.status != 0 {
@@ -211,12 +209,12 @@ func (p *podman) input(stdin io.Reader, args ...string) result {
 	return p.wait(p.begin(p.user, stdin, nil, slices.Concat(quietly, args)...))
 }
 
-// wants expects a status, all that is printed, and nothing on stderr.
+// wants expects a status, the whole output, and nothing on stderr.
 func (p *podman) wants(status int, stdout string, args ...string) {
 	p.is(p.call(args...), status, stdout)
 }
 
-// script is what is wanted of `podman run --rm FLAGS mini sh -c SCRIPT`.
+// script expects this result of `podman run --rm FLAGS mini sh -c SCRIPT`.
 func (p *podman) script(status int, stdout, script string, flags ...string) {
 	p.wants(status, stdout, slices.Concat([]string{"run", "--rm"}, flags, []string{"mini", "sh", "-c", script})...)
 }
@@ -236,15 +234,15 @@ func (p *podman) fails(status int, cause string, args ...string) {
 	}
 }
 
-// equal compares what was found with what should be.
+// equal compares what was found with what was expected.
 func (p *podman) equal(what, got, want string) {
 	if got != want {
 		p.failf("wrong "+what, "%s is %q, want %q", what, cut(got), cut(want))
 	}
 }
 
-// daemon starts a container in the background that runs a script, and waits for the
-// script's word "ready".
+// daemon starts a container in the background that runs a script, and waits until the script prints
+// "ready".
 func (p *podman) daemon(name, script string, flags ...string) {
 	p.do(slices.Concat([]string{"run", "-d", "--name", name}, flags, []string{"mini", "sh", "-c", script})...)
 	p.logged(name, "ready")
@@ -261,7 +259,7 @@ func (p *podman) inspect(name, what string) string {
 	return p.do("inspect", "-f", "{{."+what+"}}", name)
 }
 
-// file is the content of a file in /scratch, which host and containers share.
+// file returns the content of a file in /scratch, which host and containers share.
 func (p *podman) file(name string) string {
 	text, err := os.ReadFile(p.onHost("/scratch/" + name))
 	if err != nil {
@@ -270,7 +268,8 @@ func (p *podman) file(name string) string {
 	return string(text)
 }
 
-// limit reads one of the container's cgroup's files, of version 2 or 1, as the container sees it.
+// limit returns a command that reads a file of the container's cgroup, of version 2 or 1, as the
+// container sees it.
 func limit(v2, v1 string) string {
 	return fmt.Sprintf("cd /sys/fs/cgroup; cat %s %s 2>/dev/null || :", v2, v1)
 }

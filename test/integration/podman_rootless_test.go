@@ -4,8 +4,8 @@ package integration
 
 import "slices"
 
-// podmanRootlessScenarios: what only a user without root meets. Much of it cannot work,
-// for want of a cgroup or of ids, and then ends as with runc.
+// podmanRootlessScenarios: what only users without root encounter. Much of it cannot work, without
+// a cgroup or ids, and then ends as with runc.
 var podmanRootlessScenarios = []podmanScenario{
 	{name: "ids", who: rootless, run: func(p *podman) {
 		p.script(0, "0 0\n", "echo $(id -u) $(id -g)")
@@ -20,8 +20,8 @@ var podmanRootlessScenarios = []podmanScenario{
 		p.do("run", "-d", "--name", "box", "mini", "sleep", "1000")
 		p.asWithRunc("run", "--rm", "--user", "70000", "mini", "id", "-u")
 	}},
-	// Podman passes no limits on with version 1; with version 2 the cgroup that cannot be
-	// made is the runtime's to complain of
+	// With version 1 Podman passes no limits on; with version 2 the runtime must report that it
+	// cannot make the cgroup.
 	{name: "limits without a cgroup", who: rootless, run: func(p *podman) {
 		if r := p.call("run", "--rm", "--memory", "64m", "mini", "sh", "-c", "echo ran"); p.cgroupV1() && r.stdout != "ran\n" {
 			p.failf("wrong outcome", "%+v", r)
@@ -47,15 +47,15 @@ var podmanRootlessScenarios = []podmanScenario{
 	}},
 }
 
-// cgroupV1 tells whether the machine has no cgroups of version 2 at the usual place.
+// cgroupV1 reports whether the machine lacks cgroups of version 2 at the usual place.
 func (p *podman) cgroupV1() bool { return !isFile(p.onHost("/sys/fs/cgroup/cgroup.procs")) }
 
-// asWithRunc runs the same with ocishim and with runc, which must end alike.
+// asWithRunc runs the same with ocishim and with runc, and expects the same result.
 func (p *podman) asWithRunc(args ...string) {
 	p.alike(p.call(args...), p.call(append([]string{"--runtime", "runc"}, args...)...))
 }
 
-// alike: a failure must have a reason on stderr.
+// alike compares the results, and expects a reason on stderr for a failure.
 func (p *podman) alike(ours, runcs result) {
 	if ours.status != runcs.status || ours.stdout != runcs.stdout || ours.status != 0 && ours.stderr == "" {
 		p.failf("unlike runc", "ocishim: %d %q %q\nrunc: %d %q %q",

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// podmanRunScenarios: what comes out of podman run.
+// podmanRunScenarios: the output of podman run.
 var podmanRunScenarios = []podmanScenario{
 	{name: "output and exit status", run: func(p *podman) {
 		r := p.call("run", "--rm", "mini", "sh", "-c", "echo out; echo err >&2; exit 3")
@@ -43,11 +43,11 @@ func cannotStart(p *podman) {
 	p.fails(126, "", "run", "--rm", "mini", "/etc")
 	p.fails(125, "no such file", "run", "--rm", "-v", "/no/such:/x", "mini", "true")
 	p.fails(125, "", "run", "--rm", "--no-such-flag", "mini", "true")
-	// with no runtime's help: what it made has to go without one, too
+	// without the help of a runtime: what it made must also be removable without one
 	p.equal("list of containers", p.do("ps", "-a", "-q"), "")
 }
 
-// muchData: what goes in comes out, all of it and unchanged.
+// muchData: what goes in comes out completely and unchanged.
 func muchData(p *podman) {
 	data := make([]byte, 12<<20)
 	_, _ = rand.New(rand.NewSource(1)).Read(data)
@@ -60,7 +60,7 @@ func muchData(p *podman) {
 	}
 }
 
-// byOption: ocishim is the default in containers.conf; where runc is, --runtime asks for it.
+// byOption: ocishim is the default in containers.conf; if runc is, --runtime asks for ocishim.
 func byOption(p *podman) {
 	p.do("run", "-d", "--name", "default", "mini", "sleep", "1000")
 	p.equal("runtime", p.inspect("default", "OCIRuntime"), "ocishim")

@@ -12,7 +12,7 @@ import (
 
 const (
 	effective = "grep CapEff /proc/self/status | cut -f2"
-	// what Debian's containers.conf gives
+	// the default of Debian's containers.conf
 	defaultCapabilities = "00000000800405fb"
 )
 
@@ -44,7 +44,8 @@ var podmanSecurityScenarios = []podmanScenario{
 	}},
 }
 
-// allCapabilities are root's here, or all of the kernel's, which a user has in a namespace of their own.
+// allCapabilities returns root's capabilities here, or all of the kernel's, which a user has in
+// their own user namespace.
 func (p *podman) allCapabilities() string {
 	if p.user == "root" {
 		return strings.TrimSpace(p.admin("sh", "-c", "grep CapBnd /proc/self/status | cut -f2"))
@@ -56,7 +57,7 @@ func (p *podman) allCapabilities() string {
 	return fmt.Sprintf("%016x", uint64(1)<<(last+1)-1)
 }
 
-// seccompProfile forbids the making of directories, and nothing else.
+// seccompProfile forbids mkdir, and nothing else.
 const seccompProfile = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 	{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}]}`
 

@@ -30,7 +30,7 @@ var podmanTerminalScenarios = []podmanScenario{
 		defer t.outer.Close()
 		p.typed(t)
 	}},
-	// without other ids Podman itself ends at once, whatever the runtime
+	// with a single id Podman itself ends at once, whatever the runtime
 	{name: "Ctrl-C without -t", who: notSingle, run: func(p *podman) {
 		t := p.shell("run", "--rm", "mini", "sh", "-c", `trap "echo interrupted; exit 11" INT; echo ready; while :; do sleep 0.1; done`)
 		defer t.outer.Close()
@@ -44,7 +44,7 @@ var podmanTerminalScenarios = []podmanScenario{
 		t := p.shell("attach", "box")
 		t.line("echo up $((40+2))")
 		t.expect("no shell", "up 42")
-		t.send("\x10") // Ctrl-P Ctrl-Q, which Podman wants one by one
+		t.send("\x10") // Ctrl-P Ctrl-Q, which Podman expects one by one
 		t.taken()
 		t.send("\x11")
 		p.wait(t.task)
@@ -61,7 +61,7 @@ func (p *podman) shell(args ...string) *terminal {
 	return p.atTerminal(p.user, 33, 77, slices.Concat(quietly, args)...)
 }
 
-// typed works at a shell in a container: its terminal, size, keys, and end.
+// typed tests a shell in a container: its terminal, size, keys, and end.
 func (p *podman) typed(t *terminal) {
 	t.line("echo up $((40+2))")
 	t.expect("no shell", "up 42")

@@ -42,9 +42,9 @@ func podmanScenarios() []podmanScenario {
 	return all
 }
 
-// TestPodman runs real Podman on ocishim: as root, as alice, who has ranges of subordinate
-// ids, and as bob, who has none; on this machine's Podman, and, where it is older, on that
-// of Debian 13; and where cgroups are of version 1 also with version 2.
+// TestPodman runs real Podman on ocishim: as root, as alice, who has ranges of subordinate ids, and
+// as bob, who has none. It uses this machine's Podman and, if that is older, also Debian 13's; if
+// cgroups are of version 1, it also runs with version 2.
 func TestPodman(t *testing.T) {
 	prepare(t)
 	if _, err := os.Stat("/usr/bin/podman"); err != nil {
@@ -59,22 +59,22 @@ func TestPodman(t *testing.T) {
 	}
 }
 
-// podmanPlaces: where cgroups are of version 1, their controllers are not in version 2,
-// without which root's Podman does not start a container.
+// If cgroups are of version 1, their controllers are missing in version 2, and root's Podman starts
+// no container without them.
 func podmanPlaces() []*podmanPlace {
 	var all []*podmanPlace
 	for _, slurm := range enginesSlurms() {
 		all = append(all, newPodmanPlace(slurm, "root", ""), newPodmanPlace(slurm, "alice", ""))
 	}
 	all = append(all, newPodmanPlace("host", "bob", ""))
-	if !isFile("/sys/fs/cgroup/cgroup.procs") { // else the above are of version 2
+	if !isFile("/sys/fs/cgroup/cgroup.procs") { // otherwise the places above have version 2
 		all = append(all, newPodmanPlace("host", "alice", "v2"))
 	}
 	return all
 }
 
-// enginesSlurms are the versions of Slurm whose roots have engines of their own: the
-// host's, and 24.11's where that is another one.
+// enginesSlurms are the versions of Slurm whose roots have engines of their own: the host's, and
+// 24.11's if that is another one.
 func enginesSlurms() []string {
 	if *flagSlurm != "" {
 		return strings.Split(*flagSlurm, ",")

@@ -24,7 +24,7 @@ func record(col column, sc scenario, out outcome) {
 	cells[col.String()][sc.name] = out
 }
 
-// writeReport writes the table: a row per scenario, a column per way of running it.
+// writeReport writes the table: a row for each scenario, a column for each way to run it.
 func writeReport(path string) error {
 	cellsLock.Lock()
 	defer cellsLock.Unlock()

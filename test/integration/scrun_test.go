@@ -15,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// scrunSetup makes Slurm's scrun Podman's runtime. What scrun.lua has to do at a site whose
-// nodes do not share their disks, nothing needs doing for where all nodes are one machine.
+// scrunSetup makes Slurm's scrun Podman's runtime. Without shared disks a site's scrun.lua has to
+// copy files; here all compute nodes are one machine, so it does nothing.
 const scrunSetup = `set -e
 sed -i 's/^runtime=.*/runtime="scrun"/; s|^ocishim=.*|scrun=["/usr/bin/scrun"]|' /etc/containers/containers.conf
 cat >/etc/slurm/scrun.lua <<END
@@ -26,7 +26,7 @@ return slurm.SUCCESS
 END
 `
 
-// scrunScenarios end with the output: exit status and signals are what scrun itself loses.
+// scrunScenarios check only the output: Slurm's scrun itself loses exit statuses and signals.
 var scrunScenarios = []podmanScenario{
 	{name: "output", run: func(p *podman) {
 		p.throughScrun(nil, regexp.MustCompile(`^job \d+\nocishim demo bundle\n$`),
@@ -40,8 +40,8 @@ var scrunScenarios = []podmanScenario{
 	}},
 }
 
-// TestScrun runs containers by Podman and Slurm's scrun: scrun makes a job of each, whose
-// step Slurm starts by oci.conf, on ocishim.
+// TestScrun runs containers with Podman and Slurm's scrun: scrun makes a job of each, whose step
+// Slurm starts by oci.conf, on ocishim.
 func TestScrun(t *testing.T) {
 	prepare(t)
 	throughScruns(t, "24.11", "it-scrun")
@@ -78,8 +78,8 @@ func throughScruns(t *testing.T, slurm, name string) {
 	}
 }
 
-// throughScrun runs a script and waits for its output. Podman does not always return
-// after it: scrun's own process may hang.
+// throughScrun runs a script and waits for its output. Podman does not always return after it,
+// since scrun's own process may hang.
 func (p *podman) throughScrun(stdin io.Reader, want *regexp.Regexp, script string) {
 	args := []string{"run", "--rm", "-i", "mini", "sh", "-c", script}
 	t := p.begin(p.user, stdin, nil, slices.Concat(quietly, args)...)

@@ -14,14 +14,14 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// scrunDocker is real dockerd in a cluster, with ocishim as runtime by --slurm.
+// scrunDocker is real dockerd in a cluster, with ocishim as its runtime by --slurm.
 type scrunDocker struct {
 	*cluster
 	user  string
 	setup string
 }
 
-// scrunDockerConfig is daemon.json; $1 is where it lies, and $2 what only root has.
+// scrunDockerConfig writes daemon.json; $1 is its path, and $2 what only root has.
 const scrunDockerConfig = `set -e
 daemon_json() {
 	mkdir -p "$1"
@@ -44,7 +44,7 @@ setsid dockerd </dev/null >/tmp/dockerd.log 2>&1 &
 ready "$1"
 `
 
-// scrunDockerRootless is as docs/scrun.md has it.
+// scrunDockerRootless follows docs/scrun.md.
 const scrunDockerRootless = scrunDockerConfig + `
 daemon_json ~/.config/docker ''
 export DOCKERD_ROOTLESS_ROOTLESSKIT_NET=host DOCKERD_ROOTLESS_ROOTLESSKIT_PORT_DRIVER=none
@@ -59,7 +59,7 @@ state() { docker inspect -f "{{.State.$1}}" box; }
 logged() { for i in $(seq $((100 * PACE))); do docker logs box 2>&1 | grep -qx "$1" && return; sleep 0.1; done; echo "not logged: $1"; }
 `
 
-// scrunDockerScenarios are what people do with Docker, and all that is printed.
+// scrunDockerScenarios are things that people do with Docker, each with its whole output.
 var scrunDockerScenarios = []engineScenario{
 	{"a network namespace", `run -d mini sleep 1000 >/dev/null; [ "$(readlink /proc/$(state Pid)/ns/net)" != "$(readlink /proc/self/ns/net)" ] && echo of its own`, "of its own\n"},
 	{"output and exit status", `run --rm mini sh -c 'echo out; echo err >&2; exit 7' | sort; run --rm mini sh -c 'exit 7'; echo $?`, "err\nout\n7\n"},
@@ -76,11 +76,11 @@ logged ready; docker kill -s USR1 box >/dev/null; logged usr1; docker kill box >
 	{"refused", `run --rm -e SCRUN_PARTITION=nope mini true | grep -o 'allocation refused: invalid partition specified: nope'; docker rm -f box >/dev/null 2>&1`, "allocation refused: invalid partition specified: nope\n"},
 }
 
-// scrunDockerRootScenarios: a rootless dockerd drops limits where cgroups are of version 1,
-// and takes its containers with it.
+// scrunDockerRootScenarios need root's dockerd: a rootless one drops limits if cgroups are of
+// version 1, and its containers die with it.
 var scrunDockerRootScenarios = []engineScenario{
 	{"limits become the job's", `run --rm --cpus 1.5 mini sh -c 'echo $SLURM_CPUS_PER_TASK'
-run --rm --memory 100m mini true | grep -o 'allocation refused: Memory specification can not be satisfied'`, // the nodes have 1 MiB
+run --rm --memory 100m mini true | grep -o 'allocation refused: Memory specification can not be satisfied'`, // the compute nodes have 1 MiB
 		"2\nallocation refused: Memory specification can not be satisfied\n"},
 	{"dockerd restarted", `run -d mini sh -c 'trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done' >/dev/null; logged ready
 pkill -KILL -x dockerd; while pgrep -x dockerd >/dev/null; do sleep 0.05; done; rm -f /run/docker.pid
@@ -89,7 +89,8 @@ for i in $(seq $((150 * PACE))); do timeout $((2 * PACE)) docker version >/dev/n
 state Status; docker stop -t $((10 * PACE)) box >/dev/null; state ExitCode`, "running\n9\n"},
 }
 
-// scrunDockerEnterScenarios: exec enters the container on its node, which has a tmpfs of its own.
+// scrunDockerEnterScenarios: exec enters the container on its compute node, which has its own
+// tmpfs.
 var scrunDockerEnterScenarios = []engineScenario{
 	{
 		"exec into the container", `run -d --tmpfs /private mini sh -c 'echo of its own >/private/file; echo ready; exec sleep 1000' >/dev/null; logged ready
@@ -99,9 +100,9 @@ script -qefc "docker exec -it box sh -c '[ -t 0 ] && cat /private/file; exit 6'"
 	},
 }
 
-// scrunDockerJobScenarios need nodes with fake GPUs, and with memory to which jobs are held.
-// Docker takes --gpus where it finds NVIDIA's hook, which here is no such thing, and is never
-// run: the GPUs are the job's.
+// scrunDockerJobScenarios need compute nodes with fake GPUs, and with a limit on the memory of
+// jobs. Docker accepts --gpus if it finds NVIDIA's hook; the one here is fake, and never runs,
+// since the GPUs are the job's.
 var scrunDockerJobScenarios = []engineScenario{
 	{
 		"GPUs", `run --rm --gpus 2 mini sh -c 'echo $SLURM_GPUS_ON_NODE GPUs, $CUDA_VISIBLE_DEVICES, ${NVIDIA_VISIBLE_DEVICES-unset}' | grep -v 'kernel driver is not loaded'
@@ -120,9 +121,9 @@ podman rmi -f mini >/dev/null; podman system migrate`,
 	{"out of memory", `run -e SCRUN_MEM_PER_NODE=32M mini tail /dev/zero | grep -o 'ran out of memory'; state ExitCode`, "ran out of memory\n137\n"},
 }
 
-// TestScrunDocker runs containers of real dockerd as jobs: of the machine's own, rootful and
-// rootless, as jobs of this machine's Slurm, which may have no scrun; and of Debian 13's,
-// rootless, where that is another one.
+// TestScrunDocker runs containers of real dockerd as jobs: this machine's dockerd, rootful and
+// rootless, with this machine's Slurm, which may lack scrun; and Debian 13's, rootless, if that is
+// another one.
 func TestScrunDocker(t *testing.T) {
 	prepare(t)
 	for _, program := range []string{"/usr/sbin/dockerd", "/usr/bin/docker", "/usr/sbin/slurmd", "/usr/bin/rootlesskit"} {
@@ -159,7 +160,7 @@ func newScrunDocker(t *testing.T, slurm, user, setup string) *scrunDocker {
 	}
 	c.start(t, 2)
 	t.Cleanup(c.down)
-	// A rootless dockerd sees what /etc had when it was started.
+	// A rootless dockerd sees /etc as it was at its start.
 	if out, err := c.asRoot("sh", "-c", `mkdir /etc/ocishim; echo alice:100000:65536 | tee /etc/subuid >/etc/subgid
 printf '#!/bin/sh\nexit 1\n' >/usr/local/bin/nvidia-container-runtime-hook; chmod 755 /usr/local/bin/nvidia-container-runtime-hook
 ln -s ocishim /usr/local/bin/scrun; mknod /dev/nvidia0 c 195 0; mknod /dev/nvidia1 c 195 1; chmod 666 /dev/nvidia?`); err != nil {
@@ -191,7 +192,7 @@ func (d *scrunDocker) runAll(t *testing.T, all []engineScenario) {
 	}
 }
 
-// shell runs a script of bash and returns all that it prints.
+// shell runs a bash script and returns its whole output.
 func (d *scrunDocker) shell(script, argument string) (string, error) {
 	ctx, cancel := pace.Context(context.Background(), time.Minute)
 	defer cancel()
@@ -202,7 +203,7 @@ func (d *scrunDocker) shell(script, argument string) (string, error) {
 	return string(out), err
 }
 
-// left are jobs, states and processes that do not go.
+// left returns jobs, states and processes that do not disappear.
 func (d *scrunDocker) left() string {
 	var left string
 	pace.Until(settle, func() bool {
@@ -213,7 +214,7 @@ func (d *scrunDocker) left() string {
 	return left
 }
 
-// slurmVersion is what this machine's slurmd says of itself.
+// slurmVersion returns the version that this machine's slurmd prints.
 func slurmVersion(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("/usr/sbin/slurmd", "-V").Output()

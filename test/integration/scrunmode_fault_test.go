@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// scrunFaultScenarios: something is killed. Nothing may stay, neither job nor state.
+// scrunFaultScenarios: something is killed. Nothing may remain, neither a job nor state.
 var scrunFaultScenarios = []podmanScenario{
 	{name: "anchor killed while pending", run: func(p *podman) {
 		defer p.fill()()
@@ -74,7 +74,7 @@ var scrunFaultScenarios = []podmanScenario{
 		p.admin("pkill", "-x", "slurmctld")
 		p.until("slurmctld does not end", 10*time.Second, func() bool { _, err := p.asRoot("pgrep", "-x", "slurmctld"); return err != nil })
 		go func() {
-			pace.Pause(500 * time.Millisecond) // stop begins without it
+			pace.Pause(500 * time.Millisecond) // stop starts without it
 			_, _ = p.asRoot("slurmctld")
 		}()
 		p.do("stop", "-t", patience(20), "box")
@@ -82,7 +82,7 @@ var scrunFaultScenarios = []podmanScenario{
 	}},
 }
 
-// rounds is how often something is done: more with OCISHIM_TEST_ROUNDS.
+// rounds returns how often to repeat something: more with OCISHIM_TEST_ROUNDS.
 func rounds(otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("OCISHIM_TEST_ROUNDS")); err == nil && n > 0 {
 		return n
@@ -97,7 +97,7 @@ func (p *podman) pending(flags ...string) *task {
 	return t
 }
 
-// givenUp wants podman run to fail, with some words, and the job to be withdrawn.
+// givenUp expects podman run to fail, with some words, and the job to be cancelled.
 func (p *podman) givenUp(t *task, words string) {
 	r := p.wait(t)
 	if r.status != 126 || !strings.Contains(r.stderr, words) {
@@ -106,7 +106,7 @@ func (p *podman) givenUp(t *task, words string) {
 	p.equal("job", p.admin("squeue", "-h", "-n", "pending"), "")
 }
 
-// killAll kills the processes whose command line has the words.
+// killAll kills the processes whose command line contains the words.
 func (p *podman) killAll(words string) { p.signalAll("KILL", words) }
 
 func (p *podman) signalAll(signal, words string) {
@@ -117,8 +117,8 @@ func (p *podman) signalAll(signal, words string) {
 	}
 }
 
-// killedAtRandom kills one of the processes of a container at a moment of its life, and
-// removes the container.
+// killedAtRandom kills one of a container's processes at a random moment, and removes the
+// container.
 func (p *podman) killedAtRandom() {
 	t := p.begin(p.user, nil, nil, append(quietly, "run", "--name", "box", "mini", "sh", "-c", "sleep 0.1; exit 7")...)
 	pace.Pause(time.Duration(rand.Int63n(int64(pace.Of(350 * time.Millisecond)))))

@@ -114,7 +114,7 @@ var scrunJobScenarios = []podmanScenario{
 	}},
 }
 
-// fromDocs is the first block of code after some words in a document: what stands there works.
+// fromDocs returns the first block of code after some words in a document, to test that it works.
 func fromDocs(p *podman, document, after string) string {
 	data, err := os.ReadFile(filepath.Join(repo, "docs", document))
 	if err != nil {
@@ -140,7 +140,7 @@ func (p *podman) write(path, text string, mode os.FileMode) {
 	}
 }
 
-// siteStaging is a site's program for a file system that all nodes have.
+// siteStaging is a site's program for a file system that all compute nodes share.
 const siteStaging = `#!/bin/sh
 set -e
 to=/scratch/staged/$OCISHIM_TOKEN
@@ -159,7 +159,7 @@ func (p *podman) site(text string) {
 	p.admin("sh", "-c", `mkdir -p /etc/ocishim && printf '%s' "$1" >/etc/ocishim/config.toml`, "sh", text)
 }
 
-// fill takes all nodes, until what it returns is called.
+// fill occupies all compute nodes, until empty is called.
 func (p *podman) fill() (empty func()) {
 	p.begin(p.user, nil, nil, "salloc", "-Q", "-N2", "--exclusive", "-J", "all", "sleep", "1000")
 	p.until("nodes are not full", 10*time.Second, func() bool { return strings.TrimSpace(p.admin("squeue", "-h", "-o", "%T")) == "RUNNING" })
@@ -169,8 +169,8 @@ func (p *podman) fill() (empty func()) {
 	}
 }
 
-// jobEnds ends the job of a container and wants to be told; the status is any when it is
-// empty.
+// jobEnds ends the job of a container, and expects a message with the reason. An empty status
+// stands for any.
 func (p *podman) jobEnds(why, status string, end func(job string)) {
 	p.daemon("box", "echo ready; exec sleep 1000")
 	job := p.theJob()

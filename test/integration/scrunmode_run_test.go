@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// theJob is the number of the user's only job.
+// theJob returns the number of the user's only job.
 func (p *podman) theJob() string {
 	job := strings.TrimSpace(p.admin("squeue", "-h", "-o", "%A", "--user", p.user))
 	if job == "" || strings.Contains(job, "\n") {
@@ -95,13 +95,13 @@ var scrunRunScenarios = []podmanScenario{
 	}},
 	{name: "update of a limit", run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
-		p.fails(125, "limits of a job that runs cannot be changed", "update", "--memory", "100m", "box")
+		p.fails(125, "limits of a running job cannot be changed", "update", "--memory", "100m", "box")
 		p.throughRuntime(0, "", "update", "--time", "30", p.inspect("box", "Id"))
 		p.equal("time limit", strings.TrimSpace(p.admin("squeue", "-h", "-o", "%l", "-j", p.theJob())), "30:00")
 	}},
 }
 
-// enters has processes join a container whose /private nobody else has.
+// enters lets processes join a container that has a private mount at /private.
 func (p *podman) enters(profile string) {
 	p.daemon("box", "echo of its own >/private/file; echo ready; exec sleep 1000", "--tmpfs", "/private", "--annotation", "org.ocishim.profile="+profile)
 	p.is(p.call("exec", "-e", "GIVEN=yes", "-w", "/private", "box", "sh", "-c", "cat file; echo $GIVEN $SLURM_JOB_ID; exit 5"), 5, "of its own\nyes "+p.theJob()+"\n")
@@ -127,7 +127,7 @@ func (p *podman) enters(profile string) {
 // is there once for all, and its own memory.
 const mostOfAnchor, mostOfAnchorsOwn = 12 << 10, 3 << 10 // kB
 
-// fiftyAtOnce also looks at what an anchor needs while it waits.
+// fiftyAtOnce also checks the memory of an anchor while it waits.
 func fiftyAtOnce(p *podman) {
 	const many = 50
 	tasks := make([]*task, many)
@@ -146,7 +146,7 @@ func fiftyAtOnce(p *podman) {
 	}
 }
 
-// anchors wants so many, and none that has too much memory when it is at rest.
+// anchors expects a number of anchors, none with too much memory when it is idle.
 func (p *podman) anchors(want int) {
 	var n, resident, own int
 	good := pace.Until(10*time.Second, func() bool {
@@ -178,8 +178,8 @@ func kilobytes(status []byte, name string) int {
 	return 1 << 30
 }
 
-// throughRuntime calls the runtime itself, as the engine would, and wants a status
-// and some words of what it prints.
+// throughRuntime calls the runtime itself, as the engine would, and expects a status and some words
+// in its output.
 func (p *podman) throughRuntime(status int, words string, args ...string) {
 	runtime := strings.TrimSpace(p.do("info", "-f", "{{.Host.OCIRuntime.Path}}"))
 	r := p.as(p.user, append([]string{"podman", "unshare", runtime}, args...)...)
@@ -188,7 +188,7 @@ func (p *podman) throughRuntime(status int, words string, args ...string) {
 	}
 }
 
-// zeros is as many as are read.
+// zeros is an endless stream of zeros.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-var flagScrunReport = flag.String("scrun-report", "", "run the table of TestScrunMode with Slurm's scrun, too, and write it, in markdown, to this file")
+var flagScrunReport = flag.String("scrun-report", "", "also run the table of TestScrunMode with Slurm's scrun, and write it, in markdown, to this file")
 
 // scrunModeSetup makes ocishim, called as scrun, Podman's runtime.
 const scrunModeSetup = `set -e
@@ -42,8 +42,8 @@ var scrunColumns = []scrunColumn{
 // scrunOn2605 is not in the table of docs/scrun.md.
 var scrunOn2605 = scrunColumn{"ocishim as scrun, 26.05", "it-scrunmode-2605", scrunModeSetup, true, "26.05"}
 
-// scrunTable is what people do with Podman, as far as it can be done to a job, and
-// what they do with jobs.
+// scrunTable is what people do with Podman, as far as a job supports it, and what they do with
+// jobs.
 func scrunTable() []podmanScenario {
 	named := func(all []podmanScenario, names ...string) []podmanScenario {
 		var found []podmanScenario
@@ -67,15 +67,15 @@ func scrunTable() []podmanScenario {
 	)
 }
 
-// oursOnly are scenarios of what Slurm's scrun does not claim to have, or of processes that
-// it does not have.
+// oursOnly are scenarios that Slurm's scrun does not claim to support, or about processes that it
+// does not have.
 var oursOnly = []string{
 	"exec into the container", "given up while pending", "annotations", "the site's options", "no program of the host by an image", "a volume that is not shared", "staging by sbcast",
 	"staging by the site's program", "staging by rsync", "bundles elsewhere", "disk full while staging", "salloc and srun killed", "fifty at once, and their memory",
 }
 
-// TestScrunMode runs containers by rootless Podman as Slurm jobs: through ocishim called
-// as scrun, and, for the table in docs/scrun.md, through Slurm's own scrun.
+// TestScrunMode runs containers with rootless Podman as Slurm jobs: through ocishim called as scrun
+// and, for the table in docs/scrun.md, through Slurm's own scrun.
 func TestScrunMode(t *testing.T) {
 	prepare(t)
 	mustRun(t, "hack/cluster", "root", "--slurm", "24.11")
@@ -118,7 +118,7 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 			start := time.Now()
 			limit := max(time.Minute, time.Duration(rounds(0))*5*time.Second)
 			if !col.ours {
-				limit = 20 * time.Second // much of it hangs
+				limit = 20 * time.Second // many of its scenarios hang
 			}
 			ctx, cancel := pace.Context(context.Background(), limit)
 			defer cancel()
@@ -126,7 +126,7 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 			before := place.census()
 			out := p.judge(func(*session) { sc.run(p) })
 			left := ""
-			if col.ours || !out.bad { // else the cluster is started afresh, whatever is left
+			if col.ours || !out.bad { // otherwise the cluster is restarted, whatever is left
 				place.clear()
 				left = place.newSince(before) + p.jobsLeft()
 			}
@@ -148,7 +148,7 @@ func runScrunColumn(t *testing.T, col scrunColumn, cells map[string]string) {
 	}
 }
 
-// jobsLeft are jobs and states that do not go.
+// jobsLeft returns jobs and states that do not disappear.
 func (p *podman) jobsLeft() string {
 	var left string
 	if !pace.Until(settle, func() bool {
@@ -165,7 +165,7 @@ func (p *podman) jobsLeft() string {
 	return left
 }
 
-// writeScrunReport writes the table, and what was not run in one column.
+// writeScrunReport writes the table, and lists what was not run in one column.
 func writeScrunReport(path string, cells map[string]map[string]string) error {
 	var b strings.Builder
 	b.WriteString("| |")

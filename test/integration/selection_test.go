@@ -4,12 +4,12 @@ package integration
 
 import "github.com/ocishim/ocishim/internal/pace"
 
-// What `make test` runs of the tables: each scenario once, and where another way of calling,
-// or another user, is what differs, some of them. `make test-all` runs all.
+// `make test` runs a selection of the tables: each scenario once, and some of them again for
+// another way of calling or another user, where only that differs. `make test-all` runs everything.
 
-// selected are the columns of TestSlurm: whole by run and by create/start, else those
-// scenarios that are marked short; of Slurm 26.05 run, create/start, and a job with a user
-// namespace.
+// selected returns the columns for TestSlurm. Those for run and create/start are complete; the
+// others have only the scenarios marked short. Slurm 26.05 has run, create/start, and a job with a
+// user namespace.
 func selected(all []column) []column {
 	if pace.All() {
 		return all
@@ -25,8 +25,8 @@ func selected(all []column) []column {
 	return some
 }
 
-// selectedPlaces are those of TestPodman: of the newest Podman root's and a user's, where
-// there is one at a place with version 2 of cgroups, and the user without ids.
+// selectedPlaces returns those for TestPodman: of the newest Podman root and a user, with version 2
+// of cgroups if possible, and the user without ids.
 func selectedPlaces(all []*podmanPlace) []*podmanPlace {
 	if pace.All() {
 		return all
@@ -46,14 +46,14 @@ func selectedPlaces(all []*podmanPlace) []*podmanPlace {
 	return some
 }
 
-// selects reports whether a scenario is run at the place: a user without ids runs those that
-// are for users alone.
+// selects reports whether a scenario runs at the place: a user without ids runs only those that are
+// for users alone.
 func (place *podmanPlace) selects(sc podmanScenario) bool {
 	return place.holds(sc.who) && (pace.All() || place.user != "bob" || sc.who == rootless)
 }
 
-// selectedGPUs says of a column of TestGPUs whether it is run: each way of calling once, with
-// the cgroup that denies the others' GPUs or without; of Slurm 26.05 run with it.
+// selectedGPUs reports whether a column of TestGPUs runs: each way of calling once, with or without
+// the cgroup that denies other tasks' GPUs; with it for Slurm 26.05.
 func selectedGPUs(constrain bool, col column) bool {
 	if col.slurm == "26.05" && !pace.All() {
 		return constrain && col.mode == "run"
@@ -61,7 +61,8 @@ func selectedGPUs(constrain bool, col column) bool {
 	return pace.All() || constrain == (col.mode == "oci" || col.mode == "create")
 }
 
-// selectedMPI are the cases of TestMPI: the least ranks on one node, the most on three.
+// selectedMPI returns the cases for TestMPI: the fewest ranks on one compute node, and the most on
+// three.
 func selectedMPI(all []mpiCase) []mpiCase {
 	if pace.All() || *flagFigures != "" {
 		return all
@@ -75,7 +76,7 @@ func selectedMPI(all []mpiCase) []mpiCase {
 	return some
 }
 
-// selectedSlurms are those of TestScrunDocker whose Docker runs without root.
+// selectedSlurms returns those of TestScrunDocker whose Docker runs without root.
 func selectedSlurms() []string {
 	all := enginesSlurms()
 	if pace.All() {

@@ -19,12 +19,12 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// session is one scenario on its way: what it started and what the user saw.
+// session is a running scenario: what it started and what the user saw.
 type session struct {
 	*cluster
 	ctx     context.Context
 	tasks   []*task
-	files   []string // more of what the user saw: output files of batch jobs
+	files   []string // other output that the user saw: output files of batch jobs
 	bySlurm string   // what Slurm itself makes impossible here
 	noted   []string // figures, for the log
 	rootfs  map[string]string
@@ -47,7 +47,7 @@ func newSession(ctx context.Context, c *cluster) *session {
 	return s
 }
 
-// images are all root file systems of all users' bundles.
+// images returns the root file systems of all users' bundles.
 func (c *cluster) images() []string {
 	var all []string
 	for _, pattern := range []string{"rootfs", "../image"} {
@@ -69,8 +69,8 @@ func (s *session) failf(few, format string, args ...any) {
 	panic(verdict{few, fmt.Sprintf(format, args...)})
 }
 
-// slurms notes what Slurm itself makes impossible in this column. A scenario of
-// which nothing else can be checked returns after it.
+// slurms records what Slurm itself makes impossible in this column. A scenario that can check
+// nothing else returns after it.
 func (s *session) slurms(what string) { s.bySlurm = what }
 
 func (s *session) judge(run func(*session)) (out outcome) {
@@ -120,7 +120,7 @@ type task struct {
 	stdout lockedBuffer
 	stderr lockedBuffer
 	start  time.Time
-	shown  chan struct{} // at a terminal: closed when all that it showed is in stdout
+	shown  chan struct{} // at a terminal: closed when stdout has everything that it showed
 	done   chan struct{}
 	err    error
 	ended  time.Time
@@ -133,7 +133,8 @@ type result struct {
 	took           time.Duration
 }
 
-// begin starts a command as user. What it writes is kept, and goes to stdout too if that is not nil.
+// begin starts a command as user. Its output is kept, and also written to stdout if that is not
+// nil.
 func (s *session) begin(user string, stdin io.Reader, stdout io.Writer, args ...string) *task {
 	t := &task{args: args, done: make(chan struct{}), start: time.Now()}
 	t.cmd = s.command(s.ctx, user, args...)
@@ -156,7 +157,7 @@ func (s *session) launch(t *task) {
 		if t.shown != nil {
 			select {
 			case <-t.shown:
-			case <-pace.After(2 * time.Second): // somebody else is at the terminal
+			case <-pace.After(2 * time.Second): // something else uses the terminal
 			}
 		}
 		close(t.done)
@@ -172,7 +173,7 @@ func (t *task) kill() {
 	}
 }
 
-// wait waits for the task's end; beyond the scenario's limit it is a hang.
+// wait waits for the task's end. After the scenario's limit it counts as hung.
 func (s *session) wait(t *task) result {
 	select {
 	case <-t.done:
@@ -206,8 +207,8 @@ func (s *session) admin(args ...string) string {
 
 // ---- containers ---------------------------------------------------------------
 
-// srun is the command line that runs a script in a container of alice's; by
-// create/start, which gives it no standard streams, what it writes goes to /out.
+// srun returns the command line that runs a script in a container of alice's. With create/start,
+// which has no standard streams, the output goes to /out.
 func (s *session) srun(kind, script string, flags ...string) []string {
 	args := append([]string{"srun", "--container", bundle("alice", kind)}, flags...)
 	if s.mode == "create" {
@@ -216,7 +217,7 @@ func (s *session) srun(kind, script string, flags ...string) []string {
 	return append(args, "bash", "-c", script)
 }
 
-// said is what the script of srun wrote to its standard output.
+// said returns what the script of srun wrote to its standard output.
 func (s *session) said(r result) string {
 	if s.mode == "create" {
 		return s.out("stdout")
@@ -224,7 +225,7 @@ func (s *session) said(r result) string {
 	return r.stdout
 }
 
-// out is the content of a file that alice's containers see in /out; none is empty.
+// out returns the content of a file in /out of alice's containers; empty for none.
 func (s *session) out(name string) string {
 	text, err := os.ReadFile(s.onHost("/home/alice/out/" + name))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -250,7 +251,7 @@ func (s *session) wantSaid(r result, want string) {
 	}
 }
 
-// cut keeps messages readable.
+// cut shortens text for messages.
 func cut(text string) string {
 	if len(text) > 2000 {
 		return text[:1000] + " ... " + text[len(text)-1000:]
@@ -260,8 +261,8 @@ func cut(text string) string {
 
 // ---- waiting -------------------------------------------------------------------
 
-// until polls until it is true; beyond the scenario's limit, or most on a quick machine, it
-// fails with few words.
+// until polls until true returns true. After the scenario's limit, or after most on a quick
+// machine, it fails with few words.
 func (s *session) until(few string, most time.Duration, true func() bool) {
 	is := false
 	pace.Until(most, func() bool {
@@ -273,12 +274,12 @@ func (s *session) until(few string, most time.Duration, true func() bool) {
 	}
 }
 
-// started waits for the file ready, which the script in the container made.
+// started waits for the file ready, which the script in the container makes.
 func (s *session) started() {
 	s.until("does not start", 10*time.Second, func() bool { return s.out("ready") != "" })
 }
 
-// job is the number of alice's only job.
+// job returns the number of alice's only job.
 func (s *session) job() string {
 	var id string
 	s.until("no job", 10*time.Second, func() bool {
@@ -288,7 +289,7 @@ func (s *session) job() string {
 	return id
 }
 
-// jobEnd waits for a job's end and returns its state and exit code as Slurm has them.
+// jobEnd waits for a job's end and returns Slurm's state and exit code for it.
 func (s *session) jobEnd(id string) (state, code string) {
 	s.until("hangs", time.Hour, func() bool {
 		show := s.admin("scontrol", "-o", "show", "job", id)

@@ -23,14 +23,15 @@ var signalScenarios = []scenario{
 	{name: "suspend and resume", run: suspend},
 }
 
-// killWait is the cluster's KillWait: after it Slurm sends SIGKILL to what SIGTERM did not end.
+// killWait is the cluster's KillWait: after this time Slurm sends SIGKILL to what SIGTERM did not
+// end.
 func killWait() time.Duration { return time.Duration(min(paceOfScripts(), 6)) * 5 * time.Second }
 
-// quickly is how long a canceled container may take to end: less than KillWait, so
-// that it was not SIGKILL after all, and less than runtimes that retry kill.
+// quickly is how long a cancelled container may take to end: less than KillWait, which would mean
+// SIGKILL, and less than runtimes take that retry kill.
 func quickly() time.Duration { return killWait() / 2 }
 
-// trapped counts what it gets, until the test makes /out/stop.
+// trapped counts signals until the test makes /out/stop.
 const trapped = `n=0; trap 'n=$((n+1)); echo $n >>/out/caught' %s; echo >/out/ready
 while [ ! -e /out/stop ]; do sleep 0.05; done; echo ended`
 
@@ -62,7 +63,7 @@ func ended(t *task) bool {
 	}
 }
 
-// cancel cancels the user's job and says how long its command took to return.
+// cancel cancels the user's job and returns how long its command took to return.
 func (s *session) cancel(t *task, flags ...string) time.Duration {
 	id := s.job()
 	start := time.Now()
@@ -77,8 +78,8 @@ func (s *session) wantWithin(took, most time.Duration) {
 	}
 }
 
-// wantQuick wants an end by SIGTERM. By create/start Slurm sends that to a process of its
-// own, which ignores it: only SIGKILL, after KillWait, ends the step.
+// wantQuick expects an end by SIGTERM. With create/start Slurm sends that to one of its own
+// processes, which ignores it: only SIGKILL, after KillWait, ends the step.
 func (s *session) wantQuick(took time.Duration) {
 	if s.mode == "create" {
 		s.slurms("SIGTERM does not reach containers")
@@ -101,8 +102,8 @@ while :; do sleep 0.05; done`)...)
 	}
 }
 
-// cancelUnhandled: as the first process of a pid namespace an application does not
-// even die of TERM, unless the runtime knows that.
+// cancelUnhandled: TERM does not even end an application that is the first process of a pid
+// namespace, unless the runtime compensates for that.
 func cancelUnhandled(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "echo >/out/ready; exec sleep 1000")...)
 	s.started()
@@ -119,7 +120,7 @@ func cancelBatch(s *session) {
 	s.wantQuick(time.Since(start))
 }
 
-// cancelKill: Slurm sends SIGTERM first even then.
+// cancelKill: Slurm sends SIGTERM first even in this case.
 func cancelKill(s *session) {
 	t := s.begin("alice", nil, nil, s.srun("ro", "trap '' TERM; setsid sleep 1000 & sleep 1000 & echo >/out/ready; wait")...)
 	s.started()

@@ -12,9 +12,9 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// TestSpool runs tasks on Slurm 26.05 with the step's spool directory where oci.conf may say
-// that it is, on the node and in the container, which has no place for it. By default it
-// has the same path in both.
+// TestSpool runs tasks on Slurm 26.05 with the step's spool directory at the paths that oci.conf
+// can set, on the host and in the container, whose image lacks them. By default it has the same
+// path in both.
 func TestSpool(t *testing.T) {
 	prepare(t)
 	col := column{runtime: "ocishim", slurm: "26.05", mode: "run"}
@@ -56,8 +56,8 @@ func TestSpool(t *testing.T) {
 	}
 }
 
-// wantSpool has two tasks look for the one mount of the step's spool directory, in which
-// each has a directory of its own with its config.json.
+// wantSpool checks with two tasks that the step's spool directory is mounted once, and that each
+// task has its own directory there with its config.json.
 func (c *cluster) wantSpool(t *testing.T, profile, node, inside string) {
 	t.Helper()
 	ctx, cancel := pace.Context(t.Context(), 30*time.Second)

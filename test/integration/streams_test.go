@@ -34,7 +34,7 @@ func stdinLines(s *session) {
 	s.wantSaid(r, want)
 }
 
-// counter counts what is written to it, and what of that is not an x.
+// counter counts the bytes written to it, and those that are not an x.
 type counter struct{ all, other int }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -107,10 +107,10 @@ func threeNodes(s *session) {
 	}
 }
 
-// otherUser: who has the files of the groups they are in, besides.
+// otherUser: another user also has the files of their groups.
 func otherUser(user string) func(*session) {
 	return func(s *session) {
-		const project = 3000 // of hack/cluster
+		const project = 3000 // made by hack/cluster
 		file := s.onHost("/home/" + user + "/out/of-project")
 		if err := errors.Join(os.WriteFile(file, nil, 0o040), os.Chmod(file, 0o040), os.Chown(file, 0, project)); err != nil {
 			s.failf("no file", "%v", err)
@@ -123,8 +123,8 @@ func otherUser(user string) func(*session) {
 	}
 }
 
-// imageAlone: that nothing is created in an image is checked after every scenario;
-// this is the one whose image lacks even what Slurm mounts in every step.
+// imageAlone: every scenario checks that nothing is created in an image; in this one the image
+// lacks even the mount points for every step.
 func imageAlone(s *session) {
 	r := s.as("alice", s.srun("bare", "echo fine")...)
 	s.wantStatus(r, 0)

@@ -1,7 +1,7 @@
 //go:build integration
 
-// Package integration runs one table of scenarios on real Slurm clusters: what
-// a user types, what they must see, and that nothing is left behind.
+// Package integration runs one table of scenarios on real Slurm clusters: what a user types,
+// what they must see, and that nothing is left behind.
 //
 //	go test -tags integration ./test/integration
 //	go test -tags integration ./test/integration -args -runtime ocishim,runc,crun -slurm 24.11 -mode run,create -report table.md
@@ -28,14 +28,14 @@ import (
 var (
 	flagRuntime = flag.String("runtime", "", "ocishim, runc, crun: which to run (comma separated; default: ocishim)")
 	flagSlurm   = flag.String("slurm", "", "26.05, 24.11, 22.05 (comma separated; default: see defaultColumns)")
-	flagMode    = flag.String("mode", "", "run (by exec), run-sh (as Slurm's documentation has it), oci (run, by that profile), create (comma separated)")
+	flagMode    = flag.String("mode", "", "run (by exec), run-sh (as in Slurm's documentation), oci (run, with the profile oci), create (comma separated)")
 	flagReport  = flag.String("report", "", "write the table, in markdown, to this file")
 )
 
 // column is one way of running the table.
 type column struct {
 	runtime, slurm, mode string
-	namespaces           string // which namespaces a job has of its own: see namespacesOf
+	namespaces           string // the namespaces that each job has of its own: see namespacesOf
 	short                bool   // only the scenarios marked short
 }
 
@@ -84,10 +84,10 @@ func listOr(flag, fallback string) []string {
 // scenario is one row of the table.
 type scenario struct {
 	name  string
-	limit time.Duration // after it the scenario counts as hung; 0 is 20 s
-	short bool          // also run where only a few are
-	noisy bool          // the user's output may hold error messages
-	apart bool          // takes long and mostly waits: has a cluster of its own, beside the others
+	limit time.Duration // after this time the scenario counts as hung; 0 is 20 s
+	short bool          // also in the short selection
+	noisy bool          // the user's output may contain error messages
+	apart bool          // takes long and mostly waits: runs on a separate cluster, beside the others
 	run   func(*session)
 }
 
@@ -129,17 +129,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// paceOfScripts is how many times longer than on a quick machine scripts wait, and the
-// clusters' Slurm: what was measured first, for all of them.
+// paceOfScripts is how many times longer than on a quick machine scripts and the clusters' Slurm
+// wait. The first measurement counts for all of them.
 var paceOfScripts = sync.OnceValue(func() int { return int(math.Ceil(pace.Factor())) })
 
-// shellPace begins a script that waits: for PACE times as long as on a quick machine, and
-// with QUIET seconds in which what would happen at once has happened.
+// shellPace begins a script that waits: PACE is how many times longer than on a quick machine, and
+// QUIET the seconds after which anything that happens at once has happened.
 func shellPace() string {
 	return fmt.Sprintf("PACE=%d QUIET=%s\n", paceOfScripts(), pace.Seconds(500*time.Millisecond))
 }
 
-// patience is such a number of seconds, for an option.
+// patience returns a number of seconds, scaled in this way, for an option.
 func patience(seconds int) string { return strconv.Itoa(seconds * paceOfScripts()) }
 
 // TestSlurm runs the whole table in each column.
@@ -177,8 +177,8 @@ func runColumn(t *testing.T, col column) {
 	runTable(t, col, "table", table)
 }
 
-// runTable runs scenarios one after the other on one cluster, which is started
-// afresh after one that left something behind: each begins on a clean cluster.
+// runTable runs scenarios one after the other on one cluster. It restarts the cluster after a
+// scenario that left something behind: each starts on a clean cluster.
 func runTable(t *testing.T, col column, which string, table []scenario) {
 	if len(table) == 0 {
 		return
@@ -207,12 +207,12 @@ func runTable(t *testing.T, col column, which string, table []scenario) {
 // outcome is a cell of the table.
 type outcome struct {
 	cell   string
-	detail string // for the log, when it is bad
+	detail string // for the log, if it is bad
 	bad    bool
 	took   time.Duration
 }
 
-// runScenario also says whether it left the cluster clean.
+// runScenario also reports whether it left the cluster clean.
 func runScenario(c *cluster, sc scenario) (out outcome, clean bool) {
 	limit := sc.limit
 	if limit == 0 {

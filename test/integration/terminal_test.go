@@ -11,7 +11,7 @@ import (
 	"unsafe"
 )
 
-// terminalScenarios: srun --pty, typed at.
+// terminalScenarios: srun --pty with typed input.
 var terminalScenarios = []scenario{
 	{name: "--pty: tty and /dev/tty", short: true, run: atTerminal(ttyWorks)},
 	{name: "--pty: size and resize", run: atTerminal(sizeArrives)},
@@ -20,7 +20,8 @@ var terminalScenarios = []scenario{
 	{name: "salloc, interactive step", run: interactive},
 }
 
-// openTerminal makes a pseudo-terminal: what it shows and takes, and the program's side.
+// openTerminal makes a pseudo-terminal: the outer side, which shows and accepts text, and the
+// program's side.
 func openTerminal(rows, cols uint16) (outer, inner *os.File, err error) {
 	outer, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -63,7 +64,7 @@ type terminal struct {
 	*task
 	s     *session
 	outer *os.File
-	read  int // what of the output has been looked at
+	read  int // what has been checked of the output
 }
 
 func (s *session) atTerminal(user string, rows, cols uint16, args ...string) *terminal {
@@ -113,8 +114,8 @@ func (t *terminal) taken() {
 // line types a command.
 func (t *terminal) line(command string) { t.send(command + "\r") }
 
-// expect waits until the terminal shows text, after what was already expected.
-// The terminal also shows what is typed: expect what only the command's output has.
+// expect waits until the terminal shows text, after what was already expected. The terminal also
+// shows what is typed, so expect a text that only the output has.
 func (t *terminal) expect(few, text string) {
 	t.s.until(few, 6*time.Second, func() bool {
 		i := strings.Index(t.stdout.String()[t.read:], text)
@@ -185,13 +186,13 @@ func ctrlZ(s *session, t *terminal) {
 	t.line("echo shell alive $((3+4)); fg")
 	t.expect("shell lost", "shell alive 7")
 	t.expect("fg does not work", "sleep 1000")
-	s.until("fg does not work", 6*time.Second, func() bool { return s.find("sleep 1000").state == "S" }) // and has the terminal
+	s.until("fg does not work", 6*time.Second, func() bool { return s.find("sleep 1000").state == "S" }) // in the foreground
 	t.send("\x03")
 	t.line("echo status $?, done $((4+4))")
 	t.expect("fg does not work", "status 130, done 8")
 }
 
-// interactive: salloc's shell itself is in the container.
+// interactive: the shell of salloc itself runs in the container.
 func interactive(s *session) {
 	if s.mode == "create" {
 		s.slurms("terminal")

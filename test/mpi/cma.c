@@ -1,11 +1,11 @@
 /*
  * Cross-memory attach without MPI: each task of a step reads the memory of the next
- * one on its node by process_vm_readv, as MPI does for large messages, and checks it.
+ * one on its host by process_vm_readv, as MPI does for large messages, and checks it.
  *
- *	cma DIR    a directory that the tasks of the node share, writable for all of them
+ *	cma DIR    a directory that the tasks on the host share, writable for all of them
  *
- * Prints a line per task: `task R read task P in user:[N]`, the last being the user
- * namespace that it is in.
+ * Prints a line per task: `task R read task P in user:[N]`, where the last is the user
+ * namespace of the task.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,13 +43,13 @@ static const char *variable(const char *name)
 	return value;
 }
 
-/* path names what a task of this step has to say: where it is, or that it is done. */
+/* path returns the file for a message of a task: its address, or that it is done. */
 static void path(char *to, size_t size, const char *dir, const char *what, int task)
 {
 	snprintf(to, size, "%s/cma-%s.%s-%s-%d", dir, variable("SLURM_JOB_ID"), variable("SLURM_STEP_ID"), what, task);
 }
 
-/* say writes the file whole, by rename. */
+/* say writes the file at once, by rename. */
 static void say(const char *dir, const char *what, int task)
 {
 	char name[512], part[520];
@@ -61,7 +61,7 @@ static void say(const char *dir, const char *what, int task)
 		fail("write %s: %s", name, strerror(errno));
 }
 
-/* hear waits until that task has said it. */
+/* hear waits for the task's message. */
 static void hear(const char *dir, const char *what, int task, int *pid, void **address)
 {
 	char name[512];
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 
 	for (uint32_t i = 0; i < WORDS; i++)
 		mine[i] = i * 2654435761u + task;
-	/* where Yama lets only ancestors attach, as MPI libraries do; EINVAL: there is no Yama */
+	/* for Yama, which lets only ancestors attach, as in MPI libraries; EINVAL: no Yama */
 	if (prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY) && errno != EINVAL)
 		fail("prctl PR_SET_PTRACER: %s", strerror(errno));
 
@@ -111,9 +111,9 @@ int main(int argc, char **argv)
 	hear(argv[1], "at", next, &pid, &address);
 	read_memory(pid, address, next);
 	say(argv[1], "done", task);
-	hear(argv[1], "done", last, &pid, &address); /* until then this memory is wanted */
+	hear(argv[1], "done", last, &pid, &address); /* until then this memory is needed */
 
-	/* the task's own word is heard by one other, and that one is through with it */
+	/* only one task reads this task's message, and has done so */
 	path(name, sizeof(name), argv[1], "at", task);
 	unlink(name);
 	path(name, sizeof(name), argv[1], "done", last);

@@ -1,7 +1,7 @@
 /*
  * What a user of MPI does, with every byte checked, and two figures: a ring, an
- * all-reduce, and between the first and the last rank 8-byte and 4-MiB messages
- * to and fro. The last rank is on another node as soon as there are several.
+ * all-reduce, and 8-byte and 4-MiB messages between the first and the last rank in
+ * both directions. With several compute nodes the last rank is on another one.
  *
  * Prints one line per finding, from rank 0:
  *
@@ -22,12 +22,12 @@
 
 enum {
 	VECTOR = 4096,        /* numbers in the ring's and the all-reduce's messages */
-	ROUNDS = 5,           /* times that these go around */
+	ROUNDS = 5,           /* number of their rounds */
 	BATCHES = 301,        /* of small messages; the shortest is the figure */
 	BATCH = 20,           /* round trips in a batch */
 	LARGE = 4 << 20,      /* bytes of a large message */
 	LARGE_TRIPS = 21,     /* round trips of large messages; the shortest is the figure */
-	WARM_UP = 3,          /* the first round trips make connections */
+	WARM_UP = 3,          /* the first round trips establish connections */
 	TAG = 1
 };
 
@@ -51,7 +51,7 @@ static void *memory(size_t size)
 	return p;
 }
 
-/* shortest is the time in which no other process had the ranks' processors. */
+/* shortest returns the time in which no other process used the ranks' processors. */
 static double shortest(const double *times, int n)
 {
 	double least = times[0];
@@ -114,7 +114,7 @@ static void trip(void *out, void *in, int size, int peer)
 		MPI_Send(out, size, MPI_BYTE, peer, TAG, MPI_COMM_WORLD);
 }
 
-/* latency is half a round trip, in microseconds. */
+/* latency returns half a round trip, in microseconds. */
 static double latency(int peer)
 {
 	static double times[BATCHES];
@@ -134,14 +134,14 @@ static double latency(int peer)
 	return shortest(times, BATCHES) * 1e6;
 }
 
-/* pattern fills a large message so that no two rounds and ranks have the same. */
+/* pattern fills a large message, differently for each round and rank. */
 static void pattern(unsigned *v, int round, int sender)
 {
 	for (unsigned i = 0; i < LARGE / sizeof(*v); i++)
 		v[i] = i * 2654435761u + round * 7919u + sender;
 }
 
-/* bandwidth is that of one way, in MiB per second; filling and comparing are not in it. */
+/* bandwidth returns MiB per second in one direction, without filling and comparing. */
 static double bandwidth(int peer)
 {
 	static double times[LARGE_TRIPS];
@@ -149,7 +149,7 @@ static double bandwidth(int peer)
 
 	for (int round = -WARM_UP; round < LARGE_TRIPS; round++) {
 		pattern(out, round, rank);
-		/* both are ready: the wait for the other's pattern is not in the time */
+		/* both are ready: waiting for the other's pattern does not count */
 		trip(&(char){0}, &(char){0}, 1, peer);
 		double start = MPI_Wtime();
 		trip(out, in, LARGE, peer);
@@ -163,8 +163,8 @@ static double bandwidth(int peer)
 	return LARGE / 1048576.0 / shortest(times, LARGE_TRIPS);
 }
 
-/* pin gives the first rank and the last a processor each, as a site binds tasks: left
- * alone the kernel now and then has both on one, and the figure is that of its scheduler. */
+/* pin gives the first and the last rank a processor each, as a site binds tasks: otherwise
+ * the kernel sometimes runs both on one, and the figure is the scheduler's. */
 static void pin(void)
 {
 	cpu_set_t may, one;
@@ -182,7 +182,7 @@ static void pin(void)
 	}
 }
 
-/* rest waits for all others without the processor: those who measure may need it. */
+/* rest waits for all others without using the processor: ranks that measure may need it. */
 static void rest(void)
 {
 	MPI_Request all;

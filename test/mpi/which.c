@@ -1,12 +1,12 @@
 /*
  * Which MPI a program runs on: rank 0 prints the number of ranks, the first line of
- * what the library says of itself, and the file that it was loaded from.
+ * the library's version string, and the file that it was loaded from.
  *
  *	ranks N
  *	library TEXT
  *	file PATH
  *
- * With the number of a rank for an argument that one is killed then, as the kernel does
+ * With the number of a rank as its argument, that rank is then killed, as the kernel does
  * when memory is short, while the others wait for it.
  */
 #define _GNU_SOURCE
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1) {
 		fflush(stdout);
-		alarm(60); /* if nobody ends the others */
+		alarm(60); /* in case nothing ends the others */
 		if (rank == atoi(argv[1]))
 			kill(getpid(), SIGKILL);
 		MPI_Barrier(MPI_COMM_WORLD);

@@ -1,11 +1,11 @@
-// Tally prints what `go test -json` tells it as go test itself would print it, and notes what
-// each test took:
+// Tally prints the events of `go test -json` as go test itself would print them, and records
+// the time of each test:
 //
 //	go test -json ./... | tally [-v] [-file FILE]
 //
-// Of what passes it prints the closing lines, with -v all; of what fails all that it said.
-// Then it names what was skipped, and what had not ended when the input did. It fails
-// where a test did, or where there was none.
+// For a test that passes it prints the last lines, with -v all; for one that fails, all of its
+// output. Then it names the tests that were skipped, and those that had not ended when the
+// input did. It fails if a test did, or if there was none.
 package main
 
 import (
@@ -21,10 +21,10 @@ import (
 )
 
 func main() {
-	all := flag.Bool("v", false, "print what passes as well, at once")
+	all := flag.Bool("v", false, "also print what passes, immediately")
 	file := flag.String("file", "", "append the seconds that each test and package took to this file")
 	flag.Parse()
-	// What is being stopped is go test: its last words are still to be heard.
+	// go test is what is being stopped: its last output must still be read.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	t := newTally(os.Stdout, *all)
 	err := t.read(os.Stdin)
@@ -52,14 +52,14 @@ func appendTo(path string, lines []string) error {
 	return f.Close()
 }
 
-// An event is what go test says: see `go doc test2json`.
+// An event is an event of go test: see `go doc test2json`.
 type event struct {
 	Action, Package, Test, Output string
 	ImportPath                    string // of what is built
 	Elapsed                       float64
 }
 
-// A tally is what was heard so far.
+// A tally is the result so far.
 type tally struct {
 	out     io.Writer
 	all     bool
@@ -75,7 +75,8 @@ func newTally(out io.Writer, all bool) *tally {
 	return &tally{out: out, all: all, said: map[string]*strings.Builder{}}
 }
 
-// read follows go test to its end. What is no event is printed as it is: go's own words.
+// read follows go test to its end. It prints lines that are not events unchanged: they are go's own
+// output.
 func (t *tally) read(in io.Reader) error {
 	lines := bufio.NewReader(in)
 	for {
@@ -114,8 +115,8 @@ func (t *tally) take(e event) {
 	}
 }
 
-// hear prints a package's own words at once, but for what go test says of a package that
-// passes without -v as well.
+// hear prints a package's own output at once, except for what go test says about a package that
+// passes, which needs -v.
 func (t *tally) hear(e event, key string) {
 	closing := e.Test == "" && !strings.HasPrefix(e.Output, "PASS") && !strings.HasPrefix(e.Output, "coverage: ")
 	if t.all || closing {
@@ -144,7 +145,7 @@ func (t *tally) end(e event, key string) {
 	t.took = append(t.took, fmt.Sprintf("%8.1f s  %s\n", e.Elapsed, key))
 }
 
-// reason is why a test was skipped: what it said last.
+// reason returns why a test was skipped: its last output.
 func reason(said *strings.Builder) string {
 	if said == nil {
 		return ""
@@ -158,7 +159,7 @@ func reason(said *strings.Builder) string {
 	return why
 }
 
-// close prints what go test does not say of itself.
+// close prints the summary that go test does not print itself.
 func (t *tally) close() {
 	for _, key := range t.running {
 		if said := t.said[key]; said != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What go test says of one test that passes, one that fails and one that is skipped.
+// events are go test's events for a test that passes, one that fails and one that is skipped.
 const events = `{"Action":"start","Package":"p"}
 {"Action":"run","Package":"p","Test":"TestGood"}
 {"Action":"output","Package":"p","Test":"TestGood","Output":"=== RUN   TestGood\n"}

@@ -1,9 +1,9 @@
-// Command gofloor is what a launch in place cannot be faster than: a program of Go
-// with C that does nothing, executes itself once more, and becomes true(1). Between
-// its two starts a launch in place enters its namespaces.
+// Command gofloor is the lower bound for a launch in place: a Go program with C that does nothing,
+// executes itself once more, and becomes true(1). Between its two starts a launch in place enters
+// its namespaces.
 package main
 
-import "C" // as ocishim has it: with its C runtime Go starts slower
+import "C" // as in ocishim: Go starts slower with its C runtime
 
 import (
 	"os"

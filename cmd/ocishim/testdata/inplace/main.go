@@ -1,7 +1,5 @@
-// Command inplace launches a bundle in place as it is. ocishim does that under the hpc
-// profile only, which drops part of what the launcher can do.
-//
-//	inplace STATE BUNDLE ID
+// Command inplace launches a bundle in place, unchanged. ocishim does so only under the hpc
+// profile, which drops part of what the launcher supports.
 package main
 
 import (
@@ -35,7 +33,7 @@ func launch(state, dir, id string) error {
 	b.ID = id
 	o := runtime.LaunchOptions{InPlace: true}
 	if why := runtime.WhyNotInPlace(b, o); why != "" {
-		return fmt.Errorf("it would be libcontainer's: %s", why)
+		return fmt.Errorf("libcontainer would have to launch it: %s", why)
 	}
 	store, err := runtime.MakeStore(state)
 	if err != nil {

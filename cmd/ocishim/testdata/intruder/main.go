@@ -1,7 +1,7 @@
-// Command intruder is a process of a container that tries to get at every process which is
-// about to become another container's application, or a further one of its own container:
-// by ptrace(2), by its memory, files and directories, all the time. It prints a line for
-// each that it got at, and ends when the file of its argument is there.
+// Command intruder is a process of a container. It keeps trying to get at every process that is
+// about to become another container's application, or a further process of its own container: by
+// ptrace(2), and by its memory, files and directories. It prints a line for each process that it
+// got at, and ends when the file that its argument names exists.
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// A way to get at a process; it returns how to leave it again, nil where it failed.
+// A way gets at a process, and returns how to leave it again, nil if it failed.
 var ways = map[string]func(pid int) func(){
 	"ptrace": seize,
 	"mem":    opening("mem", unix.O_RDWR),
@@ -103,7 +103,7 @@ func opening(name string, flags int) func(int) func() {
 		if err != nil {
 			return nil
 		}
-		if name == "environ" { // what may be opened may not be read
+		if name == "environ" { // a file that may be opened may still not be readable
 			if n, err := unix.Read(fd, make([]byte, 16)); err != nil || n == 0 {
 				_ = unix.Close(fd)
 				return nil

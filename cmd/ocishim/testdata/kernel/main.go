@@ -1,7 +1,7 @@
-// Command kernel executes a command without the system calls from a number on, as on a
-// kernel that does not have them yet: from 424 on (linux/unistd.h) every architecture
-// numbers them alike, in the order in which they came. Or without pivot_root(2), which
-// cannot be used where the root is a ramdisk.
+// Command kernel executes a command without the system calls from a number on, as on a kernel
+// that lacks them: from 424 on (linux/unistd.h) every architecture uses the same numbers, in
+// the order in which the calls were added. Or it does so without pivot_root(2), which does not
+// work if the root is a ramdisk.
 //
 //	kernel FIRST|pivot_root COMMAND [ARG...]
 package main
@@ -33,7 +33,7 @@ func main() {
 	os.Exit(1)
 }
 
-// forget has this thread, and what it executes, find no system call whose number compares
+// forget hides system calls from this thread and what it executes: those whose number compares
 // so with the given one.
 func forget(comparison uint16, number uint32) error {
 	runtime.LockOSThread()

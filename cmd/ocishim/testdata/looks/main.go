@@ -20,7 +20,7 @@ import (
 
 var seen = map[string]string{}
 
-// The timer slack of another thread is not told.
+// The kernel does not show the timer slack of another thread.
 func init() { runtime.LockOSThread() }
 
 func main() {
@@ -89,7 +89,7 @@ func text(path string) string {
 
 func words(path string) string { return strings.Join(strings.Fields(text(path)), " ") }
 
-// descriptors are those that were open before this.
+// descriptors prints those that were open before this call.
 func descriptors() {
 	var open []string
 	for fd := range 64 {
@@ -103,8 +103,8 @@ func descriptors() {
 	seen["descriptors"] = strings.Join(open, " ")
 }
 
-// mounts lists those that are seen, the topmost at each point, with where it is from
-// and its options. The order of the lines is that of their making, and says nothing.
+// mounts prints the visible mounts, the topmost at each point, with source and options. The order
+// of the lines is the order of mounting, and means nothing.
 func mounts() {
 	type line struct{ id, text string }
 	at := map[string][]line{}
@@ -123,7 +123,7 @@ func mounts() {
 	}
 }
 
-// mountOf is where a mount is from, and what it is.
+// mountOf returns the source of a mount, and what it is.
 func mountOf(line string) string {
 	before, after, _ := strings.Cut(line, " - ")
 	fields, of := strings.Fields(before), strings.Fields(after)
@@ -143,7 +143,7 @@ func mountOf(line string) string {
 	return fields[3] + "|" + of[0] + " " + strings.Join(options, ",") + shared + super
 }
 
-// look says what is at the path.
+// look prints what is at the path.
 func look(path string) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {

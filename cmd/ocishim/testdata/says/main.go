@@ -1,5 +1,4 @@
-// Command says tells whoever waits for its readiness (sd_notify(3)) what its
-// argument is, and sleeps.
+// Command says sends its argument to whatever waits for its readiness (sd_notify(3)), and sleeps.
 package main
 
 import (

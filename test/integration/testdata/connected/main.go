@@ -1,5 +1,5 @@
-// Command connected counts: over a TCP connection with itself, tcp, or in datagrams to the
-// unix socket PATH, and prints each number. With -, it prints what comes to the socket.
+// Command connected counts, over a TCP connection to itself (tcp) or in datagrams to the unix
+// socket PATH, and prints each number. With - it prints what arrives at the socket.
 //
 //	connected tcp|PATH
 //	connected - PATH
