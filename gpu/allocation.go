@@ -13,9 +13,9 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A card is a GPU, or a part of one that is used like one.
+// A card is a GPU, or a partition of one that is used like a GPU.
 type card struct {
-	names []string // by which it may be asked for, beside its index: UUID, bus address
+	names []string // names other than its index by which it can be requested: UUID, bus address
 	nodes []host.Device
 	label string // for people
 
@@ -25,7 +25,7 @@ type card struct {
 	parts []part // of an NVIDIA GPU in MIG mode
 }
 
-// denied is why the card may not be used, nil when it may.
+// denied returns the reason why the task may not use the card, or nil.
 func (c card) denied() error {
 	for _, n := range c.nodes {
 		if n.Denied != nil {
@@ -35,11 +35,11 @@ func (c card) denied() error {
 	return nil
 }
 
-// slurmGPUs is what Slurm says of the task's GPUs: the variable and its list of
-// indices, which count all GPUs of the node. ok is false for a task without.
+// slurmGPUs returns which variable of Slurm says that the task has GPUs, and its list
+// of indices, which count all GPUs of the host. ok is false for a task without GPUs.
 //
-// A step that was given none may still have the SLURM_JOB_GPUS of the script
-// that started it, so that counts for scripts and interactive steps only.
+// A step without GPUs may still inherit SLURM_JOB_GPUS from the batch script that
+// started it, so that variable counts only for batch scripts and interactive steps.
 func (env environment) slurmGPUs() (variable, list string, ok bool) {
 	if list := env["SLURM_STEP_GPUS"]; list != "" {
 		return "SLURM_STEP_GPUS", list, true
@@ -57,14 +57,14 @@ func (env environment) slurmGPUs() (variable, list string, ok bool) {
 	return "", "", false
 }
 
-// early tells whether Slurm wrote the configuration before it knew the task, as 22.05
-// does: then no variable says anything of the task's GPUs.
+// early reports whether Slurm wrote the configuration before it knew the task, as 22.05
+// does: then no variable says anything about the task's GPUs.
 func (p *plan) early() bool {
 	_, _, named := p.env.slurmGPUs()
 	return p.Slurm && !named && p.env[taskVariable] == ""
 }
 
-// taskVariable is one that any task of Slurm's has.
+// taskVariable is set in every task of Slurm's.
 const taskVariable = "SLURM_PROCID"
 
 // A choice is which cards the container gets, and how its variable names them.
@@ -72,16 +72,16 @@ type choice struct {
 	cards []card
 	rule  string
 
-	// visible is what the vendor's variable is to be, when rewrite is set.
+	// visible is the new value of the vendor's variable, when rewrite is set.
 	visible string
 	rewrite bool
 
-	// counted are the cards that the variable counts.
+	// counted are the cards that indices in the variable count.
 	counted []card
 }
 
-// ofTask chooses the cards of a Slurm task, by what Slurm says of it, or else by what
-// its device cgroup does.
+// ofTask chooses the cards of a Slurm task: by Slurm's variables, or by the device
+// cgroup where Slurm sets none.
 func (p *plan) ofTask(cards []card, variable string) (choice, error) {
 	if p.early() {
 		return p.left(cards), nil
@@ -89,8 +89,8 @@ func (p *plan) ofTask(cards []card, variable string) (choice, error) {
 	return p.allocated(cards, variable)
 }
 
-// left are the cards that the device cgroup allows, where it denies others. Where it
-// denies none, nobody knows whether all are the task's.
+// left chooses the cards that the device cgroup allows, if it denies others. If it
+// denies none, nothing says whether all of them are the task's.
 func (p *plan) left(cards []card) choice {
 	var c choice
 	denied := 0
@@ -106,18 +106,18 @@ func (p *plan) left(cards []card) choice {
 		p.unknown = p.unknown || len(cards) > 0
 		return choice{}
 	}
-	c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup, of which Slurm says nothing", len(c.cards), len(cards))
+	c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup; Slurm sets no variable for them", len(c.cards), len(cards))
 	c.counted = c.cards
 	return c
 }
 
-// allocated chooses the cards of a Slurm task. cards are all of the node, in
-// the order in which Slurm counts them; variable is the one in which Slurm names
-// them to the vendor's libraries.
+// allocated chooses the cards of a Slurm task. cards are all GPUs of the host in
+// Slurm's order; variable is the one in which Slurm names them to the vendor's
+// libraries.
 //
-// Where the device cgroup denies some, those that are left are the task's, and
-// indices already count them alone. Where it denies none, the lists choose, and
-// indices are made to count what was chosen.
+// If the device cgroup denies some cards, the others are the task's, and indices
+// already count only those. If it denies none, Slurm's list decides, and its indices
+// are rewritten to count the chosen cards.
 func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	usable, constrained, err := p.usable(cards)
 	if err != nil {
@@ -128,8 +128,8 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	c := choice{cards: usable, counted: usable}
 	switch {
 	case slices.ContainsFunc(list, isPart):
-		// Which instance has which UUID only the driver knows. Slurm constrains
-		// them one by one, and the list stays as it is.
+		// Only the driver knows which instance has which UUID. Slurm constrains
+		// instances one by one, and the list stays as it is.
 		c.cards = slices.DeleteFunc(slices.Clone(usable), func(c card) bool { return len(c.parts) == 0 })
 		c.rule = "the MIG instances that the device cgroup allows"
 	case constrained && p.Site.Isolate && named:
@@ -139,7 +139,8 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	case constrained:
 		c.rule = fmt.Sprintf("%d of %d GPUs allowed by the device cgroup", len(usable), len(cards))
 		if from != "SLURM_STEP_GPUS" && !among(usable, list) {
-			// The list of the job's script, whose step 22.05 says nothing of.
+			// This is the list of the batch script: 22.05 does not set one for the
+			// step.
 			c.rewrite, c.visible = true, indices(len(usable))
 		}
 	case named:
@@ -150,7 +151,7 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 		c.rule = fmt.Sprintf("%s=%s, no GPU denied by a device cgroup", from, text.Printable(global))
 		c.cards, _, err = pick(cards, from, strings.Split(global, ","))
 	default:
-		c.rule = from + ": all GPUs of the node"
+		c.rule = from + ": all GPUs of the host"
 	}
 	if c.rewrite {
 		c.counted = c.cards
@@ -158,7 +159,7 @@ func (p *plan) allocated(cards []card, variable string) (choice, error) {
 	return c, err
 }
 
-// among tells whether all entries of a list are of those cards.
+// among reports whether all entries of a list name cards of cards.
 func among(cards []card, list []string) bool {
 	return !slices.ContainsFunc(list, func(entry string) bool {
 		_, ok := find(cards, entry)
@@ -175,12 +176,12 @@ func indices(n int) string {
 	return strings.Join(all, ",")
 }
 
-// isPart tells whether an entry of a list is a MIG instance.
+// isPart reports whether an entry of a list is a MIG instance.
 func isPart(entry string) bool { return strings.HasPrefix(entry, "MIG-") }
 
-// usable leaves out the cards that the task may not use; constrained says
-// whether a device cgroup is the reason for any. No permission is an error that
-// names the group when it leaves none.
+// usable leaves out the cards that the task may not use; constrained reports whether a
+// device cgroup denies any of them. If file permissions leave none, the error names the
+// group that would give access.
 func (p *plan) usable(cards []card) (usable []card, constrained bool, err error) {
 	var reasons []error
 	for _, c := range cards {
@@ -203,15 +204,15 @@ func (p *plan) usable(cards []card) (usable []card, constrained bool, err error)
 	return usable, constrained, nil
 }
 
-// pick chooses cards by a list of indices and names. visible is the list as it
-// reads where there are only those cards: indices count them, names stay.
+// pick chooses cards by a list of indices and names. visible is the same list for a
+// container that has only those cards: indices are renumbered, names stay.
 func pick(cards []card, variable string, list []string) (chosen []card, visible string, err error) {
 	var entries []string
 	position := map[string]int{} // by label
 	for _, entry := range list {
 		c, ok := find(cards, entry)
 		if !ok {
-			// CUDA ignores what follows an entry that is no GPU.
+			// CUDA ignores everything after an entry that is not a GPU.
 			if variable == "CUDA_VISIBLE_DEVICES" && (entry == "-1" || entry == "NoDevFiles") {
 				break
 			}
@@ -229,8 +230,8 @@ func pick(cards []card, variable string, list []string) (chosen []card, visible 
 	return inOrder(cards, chosen, entries, position)
 }
 
-// inOrder puts the chosen cards into the order of the node, in which libraries
-// will count them, and the indices of the entries with them.
+// inOrder sorts the chosen cards by the order of the host, in which libraries will
+// count them, and renumbers the indices in entries to match.
 func inOrder(cards, chosen []card, entries []string, position map[string]int) ([]card, string, error) {
 	var sorted []card
 	place := make([]string, len(chosen))
@@ -248,8 +249,8 @@ func inOrder(cards, chosen []card, entries []string, position map[string]int) ([
 	return sorted, strings.Join(entries, ","), nil
 }
 
-// find is the card of that index or name. A UUID may be cut short where only
-// one card fits, as CUDA has it.
+// find returns the card with that index or name. A UUID may be abbreviated if the
+// prefix is unique, as in CUDA.
 func find(cards []card, entry string) (card, bool) {
 	if i, err := strconv.Atoi(entry); err == nil {
 		if i < 0 || i >= len(cards) {
@@ -274,9 +275,9 @@ func find(cards []card, entry string) (card, bool) {
 	return fitting[0], true
 }
 
-// narrow leaves of a choice only what a list asks for. What the list names must
-// be in the allocation: it can take away, never add. vendor is the variable in
-// which the vendor's libraries find the list.
+// narrow reduces a choice to the cards in a list. The list can only remove cards: an
+// entry outside the allocation is an error. vendor is the variable in which the
+// vendor's libraries find the list.
 func (p *plan) narrow(c choice, variable string, list []string, vendor string) (choice, error) {
 	chosen, _, err := pick(c.cards, variable, list)
 	if err != nil {
@@ -290,7 +291,7 @@ func (p *plan) narrow(c choice, variable string, list []string, vendor string) (
 	return narrowed, nil
 }
 
-// narrowedList is the vendor's list of the chosen ones among the cards of c.
+// narrowedList returns the vendor's list, reduced to the chosen cards.
 func (p *plan) narrowedList(c choice, chosen []card, vendor string) (list string, set bool) {
 	before, named := p.env.list(vendor)
 	counted := c.counted

@@ -13,8 +13,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// amd gives AMD's GPUs: device nodes and variables. ROCm's libraries are part of
-// images, as AMD has it.
+// amd gives AMD's GPUs: device nodes and variables. ROCm's libraries come with the
+// image, as AMD intends.
 func (p *plan) amd() error {
 	_, _, slurm := p.env.slurmGPUs()
 	list, set := p.env.list("AMD_VISIBLE_DEVICES")
@@ -28,7 +28,7 @@ func (p *plan) amd() error {
 	cards := p.amdCards()
 	if len(cards) == 0 {
 		if !p.Slurm {
-			return fmt.Errorf("give GPUs: AMD_VISIBLE_DEVICES asks for AMD GPUs, but there is none on this node")
+			return fmt.Errorf("give GPUs: AMD_VISIBLE_DEVICES asks for AMD GPUs, but this host has none")
 		}
 		return nil
 	}
@@ -57,7 +57,7 @@ func (p *plan) amd() error {
 	return nil
 }
 
-// amdChoice says which cards the container gets.
+// amdChoice returns the cards that the container gets.
 func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 	var chosen choice
 	var err error
@@ -78,8 +78,9 @@ func (p *plan) amdChoice(cards []card, list []string) (choice, error) {
 	return p.narrow(chosen, "AMD_VISIBLE_DEVICES", list, "ROCR_VISIBLE_DEVICES")
 }
 
-// amdVariables keeps the variables that name GPUs in step. HIP counts those that
-// ROCR leaves, and OpenCL's GPU_DEVICE_ORDINAL too: both then name all of them.
+// amdVariables keeps the variables that name GPUs consistent. HIP_VISIBLE_DEVICES and
+// OpenCL's GPU_DEVICE_ORDINAL count the GPUs that ROCR_VISIBLE_DEVICES leaves, so both
+// then name all of them.
 func (p *plan) amdVariables(visible string) []string {
 	env := []string{"ROCR_VISIBLE_DEVICES=" + visible}
 	all := ""
@@ -94,7 +95,7 @@ func (p *plan) amdVariables(visible string) []string {
 	return env
 }
 
-// ranges expands 0-3 to its numbers.
+// ranges expands a range such as 0-3 to its numbers.
 func ranges(list []string) ([]string, error) {
 	const most = 1024
 	var expanded []string
@@ -106,7 +107,7 @@ func ranges(list []string) ([]string, error) {
 		case !ok || err1 != nil || err2 != nil:
 			expanded = append(expanded, entry)
 		case from < 0 || from > to || to-from > most:
-			return nil, fmt.Errorf("choose GPUs: AMD_VISIBLE_DEVICES: %s is no range", text.Printable(entry))
+			return nil, fmt.Errorf("choose GPUs: AMD_VISIBLE_DEVICES: %s is not a range", text.Printable(entry))
 		default:
 			for i := from; i <= to; i++ {
 				expanded = append(expanded, strconv.Itoa(i))
@@ -116,9 +117,9 @@ func ranges(list []string) ([]string, error) {
 	return expanded, nil
 }
 
-// amdCards finds the GPUs, or their partitions, in the order of the kernel's
-// topology, which ROCr has too. What has a DRM node and no part in the topology,
-// as a server's VGA, is no GPU to compute on.
+// amdCards finds the GPUs, or their partitions, in the order of the kernel's topology,
+// which ROCr also uses. A DRM device that is not in the topology, such as a server's
+// VGA, cannot compute.
 func (p *plan) amdCards() []card {
 	const dir = "/sys/class/kfd/kfd/topology/nodes"
 	var cards []card
@@ -137,8 +138,8 @@ func (p *plan) amdCards() []card {
 		if id, err := strconv.ParseUint(properties["unique_id"], 10, 64); err == nil && id != 0 {
 			c.names = []string{fmt.Sprintf("GPU-%016x", id), fmt.Sprintf("0x%x", id), fmt.Sprintf("%x", id)}
 		}
-		// The card beside it may be denied by itself: Slurm's gres.conf may
-		// name the renderer only.
+		// The card node beside the render node may be denied on its own: Slurm's
+		// gres.conf may name only the render node.
 		for _, n := range p.driNodes("/sys/class/drm/" + render + "/device") {
 			if strings.HasPrefix(path.Base(n.Path), "card") && n.Denied == nil {
 				c.nodes = append(c.nodes, n)
@@ -152,7 +153,7 @@ func (p *plan) amdCards() []card {
 	return cards
 }
 
-// properties reads lines of a name and a value.
+// properties reads a file with a name and a value on each line.
 func (p *plan) properties(file string) map[string]string {
 	data, err := p.Host.ReadFile(file)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// mi300 is a machine of four GPUs, each in that many partitions, with a server's
-// VGA at card0.
+// mi300 is a host with four GPUs, each split into the given number of partitions, and a
+// server's VGA as card0.
 func mi300(t *testing.T, partitions int) *fakenode.Node {
 	n := fakenode.New(t)
 	n.AMD(4, partitions)
@@ -59,7 +59,7 @@ func TestAMDConstrained(t *testing.T) {
 	}
 }
 
-// HIP and OpenCL count what ROCR leaves.
+// HIP and OpenCL count the GPUs that ROCR leaves.
 func TestAMDVariablesAgree(t *testing.T) {
 	o := mustGive(t, ask(t, mi300(t, 1), "SLURM_STEP_GPUS=1,3", "ROCR_VISIBLE_DEVICES=1,3", "HIP_VISIBLE_DEVICES=1,3", "GPU_DEVICE_ORDINAL=1,3"))
 	for _, name := range []string{"ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"} {
@@ -92,20 +92,20 @@ func TestAMDByEngines(t *testing.T) {
 		r.Slurm = false
 		wants(t, asked, strings.Join(mustGive(t, r).devices, " "), devices)
 	}
-	for asked, words := range map[string]string{"4": "names 4, which is not among the 4 GPUs", "3-1": "3-1 is no range", "0-99999999": "is no range"} {
+	for asked, words := range map[string]string{"4": "names 4, which is not among the 4 GPUs", "3-1": "3-1 is not a range", "0-99999999": "is not a range"} {
 		r := ask(t, n, "AMD_VISIBLE_DEVICES="+asked)
 		r.Slurm = false
 		says(t, refused(t, r), words)
 	}
 	r := ask(t, fakenode.New(t), "AMD_VISIBLE_DEVICES=all")
 	r.Slurm = false
-	says(t, refused(t, r), "but there is none on this node")
+	says(t, refused(t, r), "but this host has none")
 }
 
 func TestIntel(t *testing.T) {
 	n := fakenode.New(t)
 	n.Intel(2)
-	// In PCI order: the processor's own, then renderD190, renderD189.
+	// In PCI order: the processor's own graphics, then renderD190, renderD189.
 	for env, want := range map[string][2]string{
 		"":                   {"", ""},
 		"ZE_AFFINITY_MASK=0": {"", ""},
@@ -119,7 +119,7 @@ func TestIntel(t *testing.T) {
 	}
 }
 
-// On a machine of several vendors each variable is of its own.
+// On a host with several vendors' GPUs each variable belongs to one vendor.
 func TestMixed(t *testing.T) {
 	n := fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 2, Driver: version, LibDir: "/usr/lib64", DRM: 40})

@@ -10,16 +10,16 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// What a node with eight GPUs and a hundred driver files costs each task: with
-// what was found out before, and without. The figures are of a fake tree, in
-// which every path is looked up below a root; on a real node that is cheaper.
+// BenchmarkEdits measures what a host with eight GPUs and a hundred driver files costs
+// each task, with and without the results of an earlier call. The figures are for a
+// fake tree, in which every path is resolved below a root; a real host is faster.
 func BenchmarkEdits(b *testing.B) {
 	n := eight(b)
 	for i := range 100 - len(fakenode.DriverLibraries) {
 		n.File(fmt.Sprintf("/usr/lib/x86_64-linux-gnu/libnvidia-more%d.so.%s", i, version), fakenode.ELF{Soname: fmt.Sprintf("libnvidia-more%d.so.1", i)}.String())
 	}
 	var libraries []string
-	for i := range 1500 { // what a large image has in its loader's cache
+	for i := range 1500 { // the loader's cache of a large image
 		libraries = append(libraries, fmt.Sprintf("libsome%d.so.%d /usr/lib/x86_64-linux-gnu/libsome%d.so.%d", i, i%7, i, i%7))
 	}
 	image := fakenode.Image(b, "2.36")
@@ -51,7 +51,8 @@ func BenchmarkEdits(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used, which other load does not add to.
+// cpuTime returns the processor time used by the process, which other load does not
+// affect.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var u unix.Rusage

@@ -8,21 +8,22 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A capabilitySet is which parts of NVIDIA's driver a container gets.
+// A capabilitySet lists the parts of NVIDIA's driver that a container gets.
 type capabilitySet []string
 
-// any tells whether one of the names is in the set.
+// any reports whether one of the names is in the set.
 func (s capabilitySet) any(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(s, name) })
 }
 
-// knownCapabilities are the toolkit's, but for compat32: see docs/gpu.md.
+// knownCapabilities are those of the container toolkit without compat32: see
+// docs/gpu.md.
 func knownCapabilities() capabilitySet {
 	return capabilitySet{"compute", "utility", "video", "graphics", "display", "ngx"}
 }
 
-// capabilities are the user's, else those of NVIDIA_DRIVER_CAPABILITIES, else the
-// site's default.
+// capabilities returns the user's choice, or NVIDIA_DRIVER_CAPABILITIES, or the site's
+// default.
 func (p *plan) capabilities() (capabilitySet, error) {
 	asked, from := p.Capabilities, "the user"
 	if asked == nil {
@@ -42,7 +43,7 @@ func (p *plan) capabilities() (capabilitySet, error) {
 			return knownCapabilities(), nil
 		case name == "none":
 		case name == "compat32":
-			p.warn(from + " asks for compat32: 32-bit driver libraries are not given")
+			p.warn(from + " asks for compat32: ocishim provides no 32-bit driver libraries")
 		case slices.Contains(knownCapabilities(), name):
 			caps = append(caps, name)
 		default:
@@ -53,15 +54,15 @@ func (p *plan) capabilities() (capabilitySet, error) {
 	return caps, nil
 }
 
-// A libraryClass says with which capability a driver library is given.
+// A libraryClass lists the driver libraries that come with a capability.
 type libraryClass struct {
 	capability string
 	names      []string // without what follows .so
 }
 
-// libraryClasses has the capabilities of the libraries of NVIDIA's driver, which
-// its package and the container toolkit's documents name. One that is not here is given with
-// any capability: newer drivers bring new ones, which others need.
+// libraryClasses maps the libraries of NVIDIA's driver to their capabilities, as its
+// package and the container toolkit's documents name them. A library that is not listed
+// comes with any capability: newer drivers add libraries that others need.
 func libraryClasses() map[string]string {
 	byName := map[string]string{}
 	for _, class := range []libraryClass{
@@ -81,7 +82,7 @@ func libraryClasses() map[string]string {
 		}},
 		{"display", []string{"libnvidia-wayland-client"}},
 		{"ngx", []string{"libnvidia-ngx"}},
-		// For no container: docs/gpu.md says why.
+		// These go to no container: docs/gpu.md says why.
 		{"none", []string{
 			"libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wfb", "libglxserver_nvidia", "libdxcore", "libOpenCL",
 			"libGL", "libEGL", "libGLESv1_CM", "libGLESv2", "libGLX", "libGLdispatch", "libOpenGL",
@@ -94,8 +95,8 @@ func libraryClasses() map[string]string {
 	return byName
 }
 
-// wants tells whether a container with these capabilities gets the library; a
-// shared compiler goes with graphics too.
+// wants reports whether a container with these capabilities gets the library. A shader
+// compiler that compute and graphics share comes with either.
 func (s capabilitySet) wants(library string, classes map[string]string) bool {
 	capability, known := classes[library]
 	switch {
@@ -107,8 +108,8 @@ func (s capabilitySet) wants(library string, classes map[string]string) bool {
 	return s.any(capability)
 }
 
-// optional tells whether the driver does without the library where the image
-// cannot load it: it has a second one for other images.
+// optional reports whether the driver works without the library if the image cannot
+// load it, because it has a second one for other images.
 func optional(library string) bool {
 	return strings.HasPrefix(library, "libnvidia-pkcs11") || strings.HasPrefix(library, "libnvidia-egl-") ||
 		library == "libcudadebugger" || library == "libnvidia-sandboxutils" || library == "libnvsdm" || library == "libnvidia-nscq"

@@ -19,13 +19,12 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// cdiAnnotations begin the annotations by which engines ask for devices
+// cdiAnnotations is the prefix of the annotations by which engines request devices
 // (Container Device Interface).
 const cdiAnnotations = "cdi.k8s.io/"
 
-// cdiNames lists the devices that are asked for by their qualified names: on the
-// command line or in the configuration, by annotations, and by
-// NVIDIA_VISIBLE_DEVICES.
+// cdiNames lists the devices that are requested by qualified name: on the command line
+// or in the configuration, by annotations, and by NVIDIA_VISIBLE_DEVICES.
 func (p *plan) cdiNames() ([]string, error) {
 	names := slices.Clone(p.CDI)
 	for _, key := range slices.Sorted(maps.Keys(p.Annotations)) {
@@ -37,13 +36,12 @@ func (p *plan) cdiNames() ([]string, error) {
 	}
 	for _, name := range names {
 		if !qualified(name) {
-			return nil, fmt.Errorf("use CDI device %s: it is no qualified name such as nvidia.com/gpu=0", text.Printable(name))
+			return nil, fmt.Errorf("use CDI device %s: not a qualified name such as nvidia.com/gpu=0", text.Printable(name))
 		}
 	}
 	if list, _ := p.env.list(visibleDevices); p.enabled("nvidia") {
 		for _, entry := range list {
-			// An image says what is in this variable: it gets at no other
-			// vendor's devices by it.
+			// The image may set this variable, so it only reaches NVIDIA's devices.
 			if qualified(entry) && strings.HasPrefix(entry, "nvidia.com/") {
 				names = append(names, entry)
 			}
@@ -52,7 +50,7 @@ func (p *plan) cdiNames() ([]string, error) {
 	return unique(names), nil
 }
 
-// qualified tells whether a name is a vendor, a class and a device.
+// qualified reports whether a name has a vendor, a class and a device.
 func qualified(name string) bool {
 	kind, device, ok := strings.Cut(name, "=")
 	return ok && validKind(kind) && validDevice(device)
@@ -65,8 +63,8 @@ func validKind(kind string) bool {
 
 func validDevice(device string) bool { return validName(device, "_-.:") }
 
-// validName follows the names of the specification: letters and digits, and
-// between them some others.
+// validName checks a name by CDI's rules: letters and digits, and inside it also the
+// characters of between.
 func validName(name, between string) bool {
 	if name == "" {
 		return false
@@ -83,7 +81,8 @@ func validName(name, between string) bool {
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// cdi gives the named devices, with what their specifications want for any.
+// cdi gives the named devices, and the edits that their specifications make for any of
+// their devices.
 func (p *plan) cdi(names []string) error {
 	if len(names) == 0 {
 		return nil
@@ -111,8 +110,8 @@ func (p *plan) cdi(names []string) error {
 	return p.narrowToCDI()
 }
 
-// narrowToCDI has Slurm's variable name only those GPUs that specifications gave
-// the task: it counts all that it was allocated.
+// narrowToCDI makes Slurm's variable name only those GPUs that specifications gave the
+// task; before, it counts all GPUs of the allocation.
 func (p *plan) narrowToCDI() error {
 	cards := p.nvidiaCards()
 	if _, _, ok := p.env.slurmGPUs(); !p.Slurm || !ok || !slices.ContainsFunc(cards, func(c card) bool { return p.named[c.label] }) {
@@ -134,7 +133,7 @@ func (p *plan) narrowToCDI() error {
 	return nil
 }
 
-// cdiEdits adds one list of edits of a specification.
+// cdiEdits adds one containerEdits object of a specification.
 func (p *plan) cdiEdits(name string, spec *cdiSpec, edits cdi.ContainerEdits) error {
 	fail := func(err error) error { return fmt.Errorf("use CDI device %s of %s: %w", name, spec.file, err) }
 	if edits.IntelRdt != nil {
@@ -176,9 +175,9 @@ func (p *plan) cdiEdits(name string, spec *cdiSpec, edits cdi.ContainerEdits) er
 	return nil
 }
 
-// cdiDevice is a node as a specification has it, completed by what is on the
-// node. Numbers that changed since it was written are an error: another device
-// may have them now.
+// cdiDevice returns a device node as a specification defines it, completed from the
+// host. Numbers that differ from the specification's are an error: they may belong to
+// another device now.
 func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 	source := n.HostPath
 	if source == "" {
@@ -186,7 +185,7 @@ func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 	}
 	d, err := p.Host.Device(source)
 	if err != nil {
-		return bundle.Device{}, fmt.Errorf("%w: there is no device %s; write the specification anew", ErrStale, source)
+		return bundle.Device{}, fmt.Errorf("%w: there is no device %s; generate the specification again", ErrStale, source)
 	}
 	if d.Denied != nil {
 		if errors.Is(d.Denied, unix.EPERM) {
@@ -198,7 +197,7 @@ func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 		return bundle.Device{}, err
 	}
 	if n.Major != 0 && (n.Major != d.Major || n.Minor != d.Minor) || n.Type != "" && n.Type != d.Type && (n.Type != "u" || d.Type != "c") {
-		return bundle.Device{}, fmt.Errorf("%w: %s is device %s %d:%d now, not %s %d:%d; write the specification anew",
+		return bundle.Device{}, fmt.Errorf("%w: %s is device %s %d:%d now, not %s %d:%d; generate the specification again",
 			ErrStale, source, d.Type, d.Major, d.Minor, cmp.Or(n.Type, d.Type), n.Major, n.Minor)
 	}
 	b := node(d)
@@ -222,8 +221,8 @@ func (p *plan) cdiDevice(n *cdi.DeviceNode) (bundle.Device, error) {
 	return b, nil
 }
 
-// inAllocation refuses a GPU that Slurm did not give the task, where no device
-// cgroup does so.
+// inAllocation refuses a GPU that Slurm did not give to the task. It matters where no
+// device cgroup denies it.
 func (p *plan) inAllocation(device string) error {
 	if _, ok := suffixNumber(device, "/dev/nvidia"); !ok || !p.Slurm {
 		return nil
@@ -240,18 +239,18 @@ func (p *plan) inAllocation(device string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s is not in the allocation: %s", device, cmp.Or(chosen.rule, "Slurm says nothing of this task's GPUs"))
+	return fmt.Errorf("%s is not in the allocation: %s", device, cmp.Or(chosen.rule, "Slurm does not say which GPUs this task has"))
 }
 
-// ErrNoDevice says that there is no CDI device of a name that was asked for.
-var ErrNoDevice = errors.New("no specification of it")
+// ErrNoDevice means that no CDI specification defines a requested device.
+var ErrNoDevice = errors.New("not defined")
 
-// ErrStale says that a specification names what the node no longer has.
+// ErrStale means that a specification names something that the host no longer has.
 var ErrStale = errors.New("stale specification")
 
-// cdiMount is a mount of a specification. A library in a directory that the
-// specification wants in the loader's cache is given as the driver's are, and
-// has no mount of its own.
+// cdiMount returns a mount of a specification. A library in a directory that the
+// specification adds to the loader's cache is handled like the driver's own, and gets
+// no mount here.
 func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.Mount, error) {
 	mount := specs.Mount{Destination: m.ContainerPath, Source: m.HostPath, Type: m.Type, Options: slices.Clone(m.Options)}
 	if mount.Type == "" && !bundle.IsBind(mount) {
@@ -264,9 +263,9 @@ func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.M
 	if err != nil {
 		repaired, ok := p.repair(m.HostPath)
 		if !ok {
-			return nil, fmt.Errorf("%w: there is no %s; write the specification anew", ErrStale, m.HostPath)
+			return nil, fmt.Errorf("%w: there is no %s; generate the specification again", ErrStale, m.HostPath)
 		}
-		p.warn(fmt.Sprintf("%s names %s, which is gone; %s is given instead", spec.file, m.HostPath, repaired))
+		p.warn(fmt.Sprintf("%s names %s, which is gone; using %s instead", spec.file, m.HostPath, repaired))
 		p.addCDILibrary(repaired, path.Base(repaired), folders, m.ContainerPath, spec)
 		return nil, nil //nolint:nilnil // it is a library now
 	}
@@ -277,7 +276,7 @@ func (p *plan) cdiMount(m *cdi.Mount, spec *cdiSpec, folders []string) (*specs.M
 	return &mount, nil
 }
 
-// addCDILibrary takes a mount for a library, when it is one.
+// addCDILibrary treats a mount as a library if it is one.
 func (p *plan) addCDILibrary(source, file string, folders []string, destination string, spec *cdiSpec) bool {
 	if !strings.HasPrefix(file, "lib") || !strings.Contains(file, ".so") {
 		return false
@@ -306,8 +305,8 @@ func (p *plan) addCDILibrary(source, file string, folders []string, destination 
 	return true
 }
 
-// repair finds the library of the driver that took the place of one that is
-// gone, where the site wants that.
+// repair finds the driver library that replaces a missing one, if the site enables
+// that.
 func (p *plan) repair(gone string) (string, bool) {
 	base, _, ok := strings.Cut(path.Base(gone), ".so.")
 	if !p.Site.RepairStale || !ok {

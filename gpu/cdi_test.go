@@ -15,7 +15,7 @@ import (
 
 const cdiLibs = "/usr/lib/x86_64-linux-gnu"
 
-// nvidiaSpec is what `nvidia-ctk cdi generate` writes, shortened.
+// nvidiaSpec returns a shortened output of `nvidia-ctk cdi generate`.
 func nvidiaSpec(version string) string {
 	return strings.ReplaceAll(`---
 cdiVersion: 0.5.0
@@ -136,15 +136,15 @@ func TestCDIIsAskedFor(t *testing.T) {
 	r = withCDI(t, n, "nvidia.com/gpu=0", "nvidia.com/gpu=0")
 	wants(t, "twice", mustGive(t, r).gpus(), "4")
 	for _, wrong := range []string{"0", "nvidia.com/gpu", "/gpu=0", "nvidia.com/=0", "nvidia.com/gpu=", "nvidia.com/gpu=-x", "9vidia.com/gpu=0"} {
-		says(t, refused(t, withCDI(t, n, wrong)), "use CDI device "+text.Printable(wrong)+": it is no qualified name")
+		says(t, refused(t, withCDI(t, n, wrong)), "use CDI device "+text.Printable(wrong)+": not a qualified name")
 	}
-	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "use CDI device nvidia.com/gpu=7: no specification of it in /etc/cdi, /var/run/cdi")
+	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "use CDI device nvidia.com/gpu=7: not defined in /etc/cdi, /var/run/cdi")
 	n.File("/etc/cdi/broken.json", "{")
 	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=7")), "/etc/cdi/broken.json cannot be read: unexpected EOF")
 	wants(t, "with a broken one beside", mustGive(t, withCDI(t, n, "nvidia.com/gpu=0")).gpus(), "4")
 }
 
-// Under Slurm the specification does not widen the allocation.
+// Under Slurm a specification does not widen the allocation.
 func TestCDIWithinAllocation(t *testing.T) {
 	n := eight(t)
 	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec(version))
@@ -159,8 +159,8 @@ func TestCDIWithinAllocation(t *testing.T) {
 	says(t, refused(t, r), "the device cgroup denies /dev/nvidia5: it is not in the allocation")
 }
 
-// Other vendors' GPUs are given by their own rules beside a device by name.
-// Slurm's variable then counts what there is.
+// Next to a device requested by name, other vendors' GPUs are given by their own rules.
+// Slurm's variable then counts the GPUs that are there.
 func TestCDINarrowsSlurm(t *testing.T) {
 	n := eight(t)
 	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec(version))
@@ -169,7 +169,7 @@ func TestCDINarrowsSlurm(t *testing.T) {
 		r.Slurm, r.Env = true, env
 		return r
 	}
-	// nvidia5 is the second by PCI address.
+	// nvidia5 is the second GPU by PCI address.
 	o := mustGive(t, slurm("SLURM_STEP_GPUS=0,1,2", "CUDA_VISIBLE_DEVICES=0,1,2"))
 	wants(t, "GPUs", o.gpus(), "5")
 	wants(t, "CUDA_VISIBLE_DEVICES", o.env["CUDA_VISIBLE_DEVICES"], "0")
@@ -200,7 +200,7 @@ func TestCDIStale(t *testing.T) {
 	n := eight(t)
 	n.File("/etc/cdi/nvidia.yaml", nvidiaSpec("535.1.2"))
 	text := refused(t, withCDI(t, n, "nvidia.com/gpu=0"))
-	says(t, text, "use CDI device nvidia.com/gpu=0 of /etc/cdi/nvidia.yaml: stale specification: there is no "+cdiLibs+"/libcuda.so.535.1.2; write the specification anew")
+	says(t, text, "use CDI device nvidia.com/gpu=0 of /etc/cdi/nvidia.yaml: stale specification: there is no "+cdiLibs+"/libcuda.so.535.1.2; generate the specification again")
 	_, err := Edits(withCDI(t, n, "nvidia.com/gpu=0"))
 	if !errors.Is(err, ErrStale) {
 		t.Errorf("%v is not ErrStale", err)
@@ -220,7 +220,8 @@ func TestCDIStale(t *testing.T) {
 	says(t, refused(t, withCDI(t, n, "nvidia.com/gpu=0")), "there is no device /dev/nvidia99")
 }
 
-// A later directory wins; two files of one directory must not disagree.
+// A later directory overrides; two files of one directory must not define the same
+// device.
 func TestCDIPriorities(t *testing.T) {
 	n := eight(t)
 	spec := func(node string) string {
@@ -235,7 +236,7 @@ func TestCDIPriorities(t *testing.T) {
 	r.Site.CDIDirs = []string{"/var/run/cdi", "/site/cdi", "/etc/none"}
 	wants(t, "by the site", mustGive(t, r).gpus(), "2")
 	n.File("/site/cdi/b.json", spec("nvidia4"))
-	says(t, refused(t, r), "both /site/cdi/a.json and /site/cdi/b.json describe it")
+	says(t, refused(t, r), "both /site/cdi/a.json and /site/cdi/b.json define it")
 }
 
 func TestCDIEdits(t *testing.T) {
@@ -276,14 +277,14 @@ func TestCDIRefuses(t *testing.T) {
 		"intelRdt is not supported":         `{"intelRdt":{"closID":"x"}}`,
 		"A is not NAME=value":               `{"env":["A"]}`,
 		"permissions x":                     `{"deviceNodes":[{"path":"/dev/nvidia0","permissions":"x"}]}`,
-		"one has no absolute path":          `{"deviceNodes":[{"path":"nvidia0"}]}`,
-		"lacks hostPath or containerPath":   `{"mounts":[{"hostPath":"/x","containerPath":"x"}]}`,
-		"hooks: one has no absolute path":   `{"hooks":[{"hookName":"poststop","path":"x"}]}`,
-		"later is no moment":                `{"hooks":[{"hookName":"later","path":"/x"}]}`,
+		"deviceNodes: an entry has no abs":  `{"deviceNodes":[{"path":"nvidia0"}]}`,
+		"lacks hostPath or an absolute co":  `{"mounts":[{"hostPath":"/x","containerPath":"x"}]}`,
+		"hooks: an entry has no absolute p": `{"hooks":[{"hookName":"poststop","path":"x"}]}`,
+		"unknown hookName later":            `{"hooks":[{"hookName":"later","path":"/x"}]}`,
 		"hook create-symlinks: x is not":    `{"hooks":[{"hookName":"createContainer","path":"/nvidia-cdi-hook","args":["a","create-symlinks","--link=x"]}]}`,
 		"there is no /none":                 `{"mounts":[{"hostPath":"/none","containerPath":"/x"}]}`,
-		"device name x y is wrong":          `{}},{"name":"x y","containerEdits":{}`,
-		"device name 0 is wrong or there t": `{}},{"name":"0","containerEdits":{}`,
+		"device name x y is invalid":        `{}},{"name":"x y","containerEdits":{}`,
+		"device name 0 is invalid or defin": `{}},{"name":"0","containerEdits":{}`,
 	} {
 		n.File("/etc/cdi/v.json", `{"cdiVersion":"1.1.0","kind":"v.com/c","devices":[{"name":"0","containerEdits":`+edits+`}]}`)
 		says(t, refused(t, withCDI(t, n, "v.com/c=0")), words)

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// hooksFound are the hooks of a list of edits: those that are done here, and the
-// others, which run.
+// hooksFound are the hooks of a containerEdits object: the recognised ones, whose work
+// is done here, and the others, which run.
 type hooksFound struct {
 	links    []bundle.Link
 	folders  []string // for the loader's cache
@@ -23,9 +23,9 @@ type hooksFound struct {
 	others   *specs.Hooks
 }
 
-// recogniseHooks takes the hooks of NVIDIA's nvidia-cdi-hook and nvidia-ctk by
-// their arguments. Their work is done here as data: the programs need not be
-// there, write into the image, and run ldconfig in it.
+// recogniseHooks recognises NVIDIA's nvidia-cdi-hook and nvidia-ctk by their arguments.
+// Their work is done here as data: the programs need not exist, and nothing writes into
+// the image or runs ldconfig in it.
 func recogniseHooks(hooks []*cdi.Hook) (hooksFound, error) {
 	var found hooksFound
 	for _, h := range hooks {
@@ -50,8 +50,8 @@ func recogniseHooks(hooks []*cdi.Hook) (hooksFound, error) {
 		case "update-application-profile":
 			found.profile = true
 		case "chmod":
-			// Of directories that the engine made as it mounted: ours are
-			// made as they are to be.
+			// It changes the mode of directories that an engine created while mounting.
+			// Ours already have the right mode.
 		default:
 			if err := found.run(h); err != nil {
 				return found, err
@@ -61,7 +61,7 @@ func recogniseHooks(hooks []*cdi.Hook) (hooksFound, error) {
 	return found, nil
 }
 
-// nvidiaHook is the name of one of NVIDIA's hooks and its arguments; empty for
+// nvidiaHook returns the name and the arguments of one of NVIDIA's hooks; empty for
 // other hooks.
 func nvidiaHook(h *cdi.Hook) (name string, args []string) {
 	if h.HookName != "createContainer" && h.HookName != "createRuntime" || len(h.Args) < 2 {
@@ -81,7 +81,7 @@ func nvidiaHook(h *cdi.Hook) (name string, args []string) {
 	return args[0], args[1:]
 }
 
-// flagValues are the values of a flag, --flag value or --flag=value.
+// flagValues returns the values of a flag, written --flag value or --flag=value.
 func flagValues(args []string, flag string) []string {
 	var values []string
 	for i, arg := range args {
@@ -97,7 +97,7 @@ func flagValues(args []string, flag string) []string {
 	return values
 }
 
-// run keeps a hook that is not recognised, to be executed by the launcher.
+// run keeps a hook that is not recognised; the launcher runs it.
 func (f *hooksFound) run(h *cdi.Hook) error {
 	if f.others == nil {
 		f.others = new(specs.Hooks)
@@ -119,7 +119,7 @@ func (f *hooksFound) run(h *cdi.Hook) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("hook %s: %s is no moment at which hooks run", text.Printable(h.Path), text.Printable(h.HookName))
+	return fmt.Errorf("hook %s: unknown hookName %s", text.Printable(h.Path), text.Printable(h.HookName))
 }
 
 // carryOut does the work of the recognised hooks.
@@ -146,8 +146,8 @@ func (p *plan) carryOut(f hooksFound, e *bundle.Edit) {
 	}
 }
 
-// relocate moves a link in a directory of libraries to where those are given.
-// Links that are made for every library there anyway are left out.
+// relocate moves a link from a directory of libraries to the directory that holds them
+// in the container. It leaves out links that every library there gets anyway.
 func (p *plan) relocate(l bundle.Link, folders []string) (bundle.Link, bool) {
 	for _, folder := range folders {
 		inside, ok := strings.CutPrefix(l.Path, path.Clean(folder)+"/")

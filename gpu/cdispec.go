@@ -14,7 +14,7 @@ import (
 	"github.com/ocishim/ocishim/internal/yaml"
 )
 
-// A cdiSpec is a specification and the file it is from.
+// A cdiSpec is a specification and the file it comes from.
 type cdiSpec struct {
 	cdi.Spec
 	file string
@@ -24,18 +24,18 @@ type cdiSpec struct {
 type cdiDevice struct {
 	spec     *cdiSpec
 	device   cdi.Device
-	priority int    // of the directory
-	conflict string // another file of that priority that has it too
+	priority int    // of the directory: a later one overrides
+	conflict string // another file of the same priority that defines it
 }
 
-// A cdiRegistry is all that the node's specifications have.
+// A cdiRegistry holds all specifications of the host.
 type cdiRegistry struct {
 	dirs    []string
 	devices map[string]cdiDevice // by qualified name
-	broken  map[string]error     // files that could not be read
+	broken  map[string]error     // files that cannot be read
 }
 
-// cdiSpecs reads the specifications: those of a later directory win.
+// cdiSpecs reads the specifications. Later directories override earlier ones.
 func (p *plan) cdiSpecs() cdiRegistry {
 	r := cdiRegistry{dirs: p.Site.CDIDirs, devices: map[string]cdiDevice{}, broken: map[string]error{}}
 	if len(r.dirs) == 0 {
@@ -75,12 +75,12 @@ func (r *cdiRegistry) add(file string, data []byte, priority int) error {
 	return nil
 }
 
-// find returns the device of that name, or why there is none.
+// find returns the device with that name, or an error that says why it is missing.
 func (r *cdiRegistry) find(name string) (cdiDevice, error) {
 	d, ok := r.devices[name]
 	switch {
 	case ok && d.conflict != "":
-		return d, fmt.Errorf("use CDI device %s: both %s and %s describe it", name, d.conflict, d.spec.file)
+		return d, fmt.Errorf("use CDI device %s: both %s and %s define it", name, d.conflict, d.spec.file)
 	case ok:
 		return d, nil
 	}
@@ -114,13 +114,13 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 		return nil, fmt.Errorf("kind %s is not a vendor and a class such as nvidia.com/gpu", text.Printable(spec.Kind))
 	}
 	if len(spec.Devices) == 0 {
-		return nil, errors.New("it describes no device")
+		return nil, errors.New("it defines no device")
 	}
 	seen := map[string]bool{}
 	all := []cdi.ContainerEdits{spec.ContainerEdits}
 	for _, d := range spec.Devices {
 		if !validDevice(d.Name) || seen[d.Name] {
-			return nil, fmt.Errorf("device name %s is wrong or there twice", text.Printable(d.Name))
+			return nil, fmt.Errorf("device name %s is invalid or defined twice", text.Printable(d.Name))
 		}
 		seen[d.Name] = true
 		all = append(all, d.ContainerEdits)
@@ -133,7 +133,7 @@ func parseCDI(file string, data []byte) (*cdiSpec, error) {
 	return spec, nil
 }
 
-// validEdits refuses what no launcher can do.
+// validEdits refuses edits that no launcher can apply.
 func validEdits(e cdi.ContainerEdits) error {
 	for _, entry := range e.Env {
 		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" {
@@ -143,19 +143,19 @@ func validEdits(e cdi.ContainerEdits) error {
 	for _, d := range e.DeviceNodes {
 		switch {
 		case d == nil || !path.IsAbs(d.Path):
-			return errors.New("deviceNodes: one has no absolute path")
+			return errors.New("deviceNodes: an entry has no absolute path")
 		case d.Permissions != "none" && strings.Trim(d.Permissions, "rwm") != "":
-			return fmt.Errorf("deviceNodes: permissions %s are not made of r, w and m", text.Printable(d.Permissions))
+			return fmt.Errorf("deviceNodes: permissions %s contain something other than r, w and m", text.Printable(d.Permissions))
 		}
 	}
 	for _, m := range e.Mounts {
 		if m == nil || m.HostPath == "" || !path.IsAbs(m.ContainerPath) {
-			return errors.New("mounts: one lacks hostPath or containerPath")
+			return errors.New("mounts: an entry lacks hostPath or an absolute containerPath")
 		}
 	}
 	for _, h := range e.Hooks {
 		if h == nil || !path.IsAbs(h.Path) {
-			return errors.New("hooks: one has no absolute path")
+			return errors.New("hooks: an entry has no absolute path")
 		}
 	}
 	return nil

@@ -13,16 +13,16 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// compatDir is where CUDA images have a newer driver's user-space part, for
-// machines whose kernel has an older driver ("forward compatibility").
+// compatDir is where CUDA images keep the user-space part of a newer driver, for hosts
+// whose kernel has an older one ("forward compatibility").
 const compatDir = "/usr/local/cuda/compat"
 
-// mostCompat is how many libraries of the image are taken from there; CUDA's
-// images have about five.
+// mostCompat bounds how many libraries are taken from compatDir; CUDA's images have
+// about five.
 const mostCompat = 32
 
-// forwardCompatibility puts the image's libraries before the node's where they
-// are newer and say that they work with the node's driver.
+// forwardCompatibility puts the image's libraries before the host's if they are newer
+// and declare that they work with the host's driver.
 func (p *plan) forwardCompatibility(hostVersion string) {
 	dir, err := p.Image.Resolve(compatDir)
 	if err != nil {
@@ -36,7 +36,7 @@ func (p *plan) forwardCompatibility(hostVersion string) {
 			continue
 		}
 		if version != "" {
-			return // two versions: whose they are cannot be known
+			return // two versions: it is unknown which one the image uses
 		}
 		version = v
 	}
@@ -59,13 +59,13 @@ func (p *plan) forwardCompatibility(hostVersion string) {
 	}
 }
 
-// A compatNote is what such a libcuda says of itself, as JSON in a note.
+// A compatNote is what such a libcuda declares about itself, as JSON in an ELF note.
 type compatNote struct {
-	Driver []int // major versions of drivers that it works with
+	Driver []int // major versions of the kernel drivers that it works with
 }
 
-// compatible tells whether the image's libcuda is to be used: it must be newer,
-// and name the node's driver; one without a note must be of a newer branch.
+// compatible reports whether to use the image's libcuda: it must be newer and list the
+// host's driver; one without a note must belong to a newer branch.
 func compatible(image *host.Tree, file, version, hostVersion string) bool {
 	branch, _, _ := strings.Cut(hostVersion, ".")
 	major, err := strconv.Atoi(branch)
@@ -83,7 +83,7 @@ func compatible(image *host.Tree, file, version, hostVersion string) bool {
 // readCompatNote reads the section .note.cuda.fwd_compatibility.
 func readCompatNote(image *host.Tree, file string) (note compatNote, ok bool) {
 	defer func() {
-		if recover() != nil { // debug/elf is made for honest files
+		if recover() != nil { // debug/elf may panic on hostile files
 			ok = false
 		}
 	}()
@@ -108,8 +108,8 @@ func readCompatNote(image *host.Tree, file string) (note compatNote, ok bool) {
 	return note, parseCompatNote(data, e.ByteOrder, section.Addralign, &note)
 }
 
-// parseCompatNote reads an ELF note: sizes of name and description, a type, and
-// both, aligned.
+// parseCompatNote reads an ELF note: the sizes of name and description, a type, then
+// the name and the description, aligned.
 func parseCompatNote(data []byte, order binary.ByteOrder, align uint64, note *compatNote) bool {
 	const header = 12
 	if len(data) < header {

@@ -24,24 +24,24 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// These tests run real containers, of this machine's own programs and C library,
-// with a driver library that the C compiler makes. The test program launches
-// them itself, so that nothing but the edits is between.
+// These tests run real containers with this host's own programs and C library, and a
+// driver library that the C compiler makes. The test program launches them itself, so
+// nothing but the edits is tested.
 
 func init() {
 	runtime.BecomeInit()
 	inplace.FinishBecoming(nil)
 }
 
-// launchVariable tells the test program to launch the container of a job file.
+// launchVariable makes the test program launch the container of a job file.
 const launchVariable = "OCISHIM_TEST_LAUNCH"
 
 // A job is a container to run.
 type job struct {
 	Bundle, State string
 	Edits         []bundle.Edit
-	HPC           bool // the profile
-	Supervised    bool // by libcontainer, where it could be in place
+	HPC           bool // with the hpc profile
+	Supervised    bool // by libcontainer, even if it could be in place
 }
 
 func TestMain(m *testing.M) {
@@ -70,7 +70,7 @@ func launch(path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b.ID = fmt.Sprintf("gpu-%d", os.Getpid()) // as root it names a cgroup, and others may run these tests, too
+	b.ID = fmt.Sprintf("gpu-%d", os.Getpid()) // as root it names a cgroup, and others may run these tests as well
 	edits := j.Edits
 	if j.HPC {
 		hpc, err := hpcEdit(b)
@@ -101,21 +101,20 @@ func hpcEdit(b *bundle.Bundle) (bundle.Edit, error) {
 
 const (
 	driverVersion = "550.54.15"
-	hostCUDA      = "550" // what the node's library answers
+	hostCUDA      = "550" // what the host's library answers
 )
 
-// A machine is a fake node with a real libcuda, and an image with programs that
-// want it.
+// A machine is a fake host with a real libcuda, and an image with programs that use it.
 type machine struct {
 	node *fakenode.Node
 	dir  string // of the bundle
 	user int
-	hpc  bool // in the profile for clusters
+	hpc  bool // with the hpc profile
 
-	supervised bool // launched by libcontainer all the same
+	supervised bool // launched by libcontainer even if it could be in place
 }
 
-// newMachine makes it for a user: root, or another one.
+// newMachine makes a machine for a user: root, or another one.
 func newMachine(t *testing.T, user int) *machine {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
@@ -133,7 +132,8 @@ func newMachine(t *testing.T, user int) *machine {
 	return m
 }
 
-// lacks skips a test that cannot run here; on CI nothing may be skipped unnoticed.
+// lacks skips a test that cannot run here; on CI it fails, so that nothing is skipped
+// unnoticed.
 func lacks(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -158,13 +158,13 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// ldconfig gives the image a loader's cache, in the format.
+// ldconfig gives the image a loader's cache in the given format.
 func (m *machine) ldconfig(t *testing.T, format string) {
 	t.Helper()
 	run(t, "/sbin/ldconfig", "-r", m.image("/"), "-c", format)
 }
 
-// request is what a Slurm task with a GPU asks.
+// request is the request of a Slurm task with a GPU.
 func (m *machine) request(t *testing.T, env ...string) gpu.Request {
 	t.Helper()
 	image, err := host.Open(m.image("/"), nil)
@@ -206,7 +206,7 @@ func (m *machine) run(t *testing.T, r gpu.Request, command ...string) string {
 		t.Log(warning)
 	}
 	for i := range result.Edits {
-		// They are plain files; devices have tests of their own.
+		// They are plain files; devices have their own tests.
 		result.Edits[i].Devices = nil
 	}
 	m.setProcess(t, command, r.Env)
@@ -276,7 +276,7 @@ func (m *machine) launch(t *testing.T, edits []bundle.Edit) string {
 	return string(out)
 }
 
-// copyOfTest is this program where another user can execute it.
+// copyOfTest copies this program to a place where another user can execute it.
 func copyOfTest(t *testing.T, dir string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -288,7 +288,7 @@ func copyOfTest(t *testing.T, dir string) string {
 	return path
 }
 
-// listing names all that the image holds, with sizes.
+// listing lists all files of the image with their sizes.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	return run(t, "find", dir, "-printf", "%P %s %m %l\n")
@@ -301,7 +301,7 @@ func expect(t *testing.T, got string, lines ...string) {
 	}
 }
 
-// asUsers runs the test as root and as an ordinary user, as far as it may.
+// asUsers runs the test as root and as an ordinary user, if permitted.
 func asUsers(t *testing.T, test func(t *testing.T, user int)) {
 	users := map[string]int{"user": os.Getuid()}
 	if os.Getuid() == 0 {
@@ -312,7 +312,7 @@ func asUsers(t *testing.T, test func(t *testing.T, user int)) {
 	}
 }
 
-// userOnly is an ordinary user: this one, or one that root may become.
+// userOnly returns an ordinary user: the current one, or one that root may become.
 func userOnly(t *testing.T) int {
 	t.Helper()
 	if os.Getuid() == 0 {

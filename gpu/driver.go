@@ -13,27 +13,28 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// A driver is NVIDIA's user-space driver as it lies on the node.
+// A driver is NVIDIA's user-space driver as the host has it.
 type driver struct {
-	Version   string            // of the kernel's part, which the libraries must match
+	Version   string            // of the kernel module, which the libraries must match
 	Libraries []driverLibrary   // of that version
-	Files     map[string]string // programs and configuration that are there: where, on this machine
+	Files     map[string]string // programs and configuration files that exist: their paths on the host
 
-	// Changed is when the directories were last changed in which all that was
-	// found, or not, in nanoseconds; 0 for one that is not there.
+	// Changed maps the directories that were searched to the time of their last change
+	// in nanoseconds; 0 for a directory that does not exist.
 	Changed map[string]int64
 }
 
-// A driverLibrary is a library of the driver's, with what its loading needs.
+// A driverLibrary is a library of the driver, with what loading it takes.
 type driverLibrary struct {
-	Path   string // on this machine, without links
+	Path   string // on the host, without symbolic links
 	Name   string // such as libcuda
-	Dir    string // below the others' directory
+	Dir    string // subdirectory of the directory with the other libraries
 	Soname string // DT_SONAME
-	Needs  string // version of glibc
+	Needs  string // the version of glibc
 }
 
-// driverVersion asks the kernel's part, once; empty when it is not loaded.
+// driverVersion returns the version of the kernel module, read once; empty if it is not
+// loaded.
 func (p *plan) driverVersion() string {
 	if p.version == nil {
 		v := p.askVersion()
@@ -56,7 +57,7 @@ func (p *plan) askVersion() string {
 	return ""
 }
 
-// driverRoot is where the driver's files are: the node, or the root of a
+// driverRoot returns where the driver's files are: the host's root, or the root of the
 // driver's container.
 func (p *plan) driverRoot() (*host.Tree, func()) {
 	if p.Site.DriverRoot != "" {
@@ -67,8 +68,8 @@ func (p *plan) driverRoot() (*host.Tree, func()) {
 	return p.Host, func() {}
 }
 
-// driver finds the driver's files. What is found is kept until the machine boots,
-// the driver's version changes, or a directory in which it was looked for.
+// driver finds the driver's files. The result is kept until the host reboots, the
+// driver's version changes, or one of the searched directories changes.
 func (p *plan) driver() driver {
 	d := driver{Version: p.driverVersion()}
 	if d.Version == "" {
@@ -88,7 +89,7 @@ func (p *plan) driver() driver {
 	return d
 }
 
-// rows is the driver as it is kept, and restore the other way around.
+// rows returns the driver in the form in which it is kept; restore reads that form.
 func (d driver) rows() (rows [][]string) {
 	for _, l := range d.Libraries {
 		rows = append(rows, []string{"library", l.Path, l.Name, l.Dir, l.Soname, l.Needs})
@@ -122,7 +123,7 @@ func (d *driver) restore(rows [][]string) bool {
 	return true
 }
 
-// unchanged tells whether nothing changed where the driver was looked for.
+// unchanged reports whether the searched directories are unchanged.
 func (d driver) unchanged(root *host.Tree) bool {
 	for dir, when := range d.Changed {
 		if changed(root, dir) != when {
@@ -132,7 +133,7 @@ func (d driver) unchanged(root *host.Tree) bool {
 	return true
 }
 
-// changed is when something in a directory, or a file, was last changed.
+// changed returns when a directory's content, or a file, was last changed.
 func changed(t *host.Tree, path string) int64 {
 	when := t.ModTime(path)
 	if when.IsZero() {
@@ -161,7 +162,7 @@ func (p *plan) findLibraries(root *host.Tree, d *driver) {
 	}
 }
 
-// findFiles finds the programs, and the files of configFiles by where they go.
+// findFiles finds the programs, and the configFiles by where they go.
 func (p *plan) findFiles(root *host.Tree, d *driver) {
 	find := func(key, name string, dirs ...string) {
 		for _, dir := range dirs {
@@ -180,8 +181,8 @@ func (p *plan) findFiles(root *host.Tree, d *driver) {
 	}
 }
 
-// driverDirs are the directories that hold the version's libcuda or libnvidia-ml:
-// there may be libraries of other versions elsewhere, or beside them.
+// driverDirs are the directories with libcuda or libnvidia-ml of that version: other
+// directories, and the same ones, may hold libraries of other versions.
 func (p *plan) driverDirs(root *host.Tree, version string) []string {
 	var candidates []string
 	if c, err := linker.ReadCache(root); err == nil {
@@ -210,8 +211,9 @@ func (p *plan) driverDirs(root *host.Tree, version string) []string {
 	return dirs
 }
 
-// driverLibraryName tells whether a file is a library of that driver version,
-// and its name without the version. A few have versions of their own.
+// driverLibraryName reports whether a file is a library of that driver version, and
+// returns its name without the version. A few libraries have version numbers of their
+// own.
 func driverLibraryName(file, version string) (string, bool) {
 	base, suffix, ok := strings.Cut(file, ".so.")
 	if !ok || !strings.HasPrefix(base, "lib") {
@@ -239,7 +241,7 @@ func (p *plan) driverLibrary(root *host.Tree, file, base string) (driverLibrary,
 	return driverLibrary{Path: root.HostPath(resolved), Name: base, Soname: lib.Soname, Needs: glibcOf(lib)}, true
 }
 
-// libraryHeaders reads a library by its path on this machine.
+// libraryHeaders reads the headers of a library, given its path on the host.
 func (p *plan) libraryHeaders(source string) (host.Library, bool) {
 	inside := source
 	if root := p.Host.HostPath("/"); root != "/" {
@@ -249,7 +251,7 @@ func (p *plan) libraryHeaders(source string) (host.Library, bool) {
 	return lib, err == nil && lib.Machine == host.Machine(p.Arch)
 }
 
-// nvidiaDriver gives what of the driver the capabilities ask for.
+// nvidiaDriver gives the parts of the driver that belong to the capabilities.
 func (p *plan) nvidiaDriver(d driver, caps capabilitySet, cards []card) error {
 	found := false
 	classes := libraryClasses()
@@ -264,7 +266,7 @@ func (p *plan) nvidiaDriver(d driver, caps capabilitySet, cards []card) error {
 		})
 	}
 	if !found && len(caps) > 0 {
-		p.warn(fmt.Sprintf("NVIDIA's driver %s is loaded, but its libraries are not on this node: looked for libcuda.so.%s", d.Version, d.Version))
+		p.warn(fmt.Sprintf("NVIDIA's driver %s is loaded, but its libraries are not on this host: looked for libcuda.so.%s", d.Version, d.Version))
 	}
 	if caps.any("compute") {
 		p.forwardCompatibility(d.Version)

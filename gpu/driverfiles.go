@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// programsOf are the driver's programs by capability.
+// programsOf returns the driver's programs that belong to the capabilities.
 func programsOf(caps capabilitySet) []string {
 	var names []string
 	if caps.any("utility") {
@@ -28,13 +28,12 @@ func programsOf(caps capabilitySet) []string {
 	return names
 }
 
-// mostNeighbours is how many files a directory of the image may hold to get
-// programs put beside them: where the image lacks them, each neighbour costs a
-// mount.
+// mostNeighbours bounds how many files a directory of the image may hold for programs
+// to be put beside them: each neighbour costs a mount if the image lacks the program.
 const mostNeighbours = 64
 
-// programs gives the driver's programs: over those of the same name that the
-// image has, else in /usr/local/bin, else in a directory of ours in PATH.
+// programs gives the driver's programs: over programs of the same name in the image,
+// otherwise in /usr/local/bin, otherwise in a directory of ours in PATH.
 func (p *plan) programs(d driver, caps capabilitySet) {
 	e := bundle.Edit{From: "nvidia programs", Rule: driverCapabilities}
 	beside := "/usr/local/bin"
@@ -60,7 +59,8 @@ func (p *plan) programs(d driver, caps capabilitySet) {
 	p.addForGlibc(e)
 }
 
-// findIn is the path, without links, of a file in the first directory that has it.
+// findIn returns the path, without symbolic links, of a file in the first directory
+// that has it.
 func findIn(t *host.Tree, name string, dirs ...string) (string, bool) {
 	for _, dir := range dirs {
 		if resolved, err := t.File(path.Join(dir, name)); err == nil {
@@ -70,8 +70,8 @@ func findIn(t *host.Tree, name string, dirs ...string) (string, bool) {
 	return "", false
 }
 
-// sockets gives the sockets of the driver's daemons where they are. They are
-// bound writable: connecting to a socket is writing to it.
+// sockets mounts the sockets of the driver's daemons at the same path. They are
+// writable: connecting to a socket needs write permission.
 func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 	e := bundle.Edit{From: "nvidia sockets", Rule: driverCapabilities}
 	give := func(t *host.Tree, path string) {
@@ -93,15 +93,15 @@ func (p *plan) sockets(root *host.Tree, caps capabilitySet) {
 		}
 		if owner := p.Host.Owner(dir); owner <= 0 || owner == os.Geteuid() {
 			give(p.Host, dir)
-		} else { // anybody can make one in /tmp
-			p.warn(fmt.Sprintf("the directory of NVIDIA's MPS, %s, belongs to uid %d: it is left out", dir, owner))
+		} else { // anyone can make a directory in /tmp
+			p.warn(fmt.Sprintf("NVIDIA's MPS is not available in the container: its directory %s belongs to uid %d", dir, owner))
 		}
 	}
 	p.add(e)
 }
 
-// kernelParameters gives what the kernel's part says of itself, with one thing
-// changed: the driver's libraries are not to make device nodes anew.
+// kernelParameters gives the kernel module's parameters with one change: the driver's
+// libraries must not create device nodes.
 func (p *plan) kernelParameters() {
 	const params = "/proc/driver/nvidia/params"
 	data, err := p.Host.ReadFile(params)
@@ -118,8 +118,8 @@ func (p *plan) kernelParameters() {
 	})
 }
 
-// firmware gives the GSP's firmware where the site wants it: the kernel loads it
-// by itself, from the node's own files.
+// firmware gives the GSP's firmware if the site enables it. Usually it is not needed:
+// the kernel loads it from the host's own files.
 func (p *plan) firmware(root *host.Tree, version string) {
 	if !p.Site.Firmware {
 		return
@@ -145,22 +145,22 @@ func (p *plan) firmware(root *host.Tree, version string) {
 	p.add(e)
 }
 
-// A configFile is a file by which a loader of the image finds the driver.
+// A configFile is a file by which a loader in the image finds the driver.
 type configFile struct {
 	capability string
 	dir        string // where it goes
 	name       string
-	variable   string // names directories to the loader, for an image without dir
+	variable   string // tells the loader about directories, for an image without dir
 	standard   string // where the loader looks without the variable
 }
 
-// relative is its path below /etc or a share directory, in any of which the node
-// may have it.
+// relative returns its path below /etc or a share directory: the host may have it in
+// any of them.
 func (f configFile) relative() string {
 	return strings.TrimPrefix(strings.TrimPrefix(path.Join(f.dir, f.name), "/usr/share"), "/etc")
 }
 
-// configFiles are those that the driver's package and the toolkit name.
+// configFiles lists the files that the driver's package and the container toolkit name.
 func configFiles(arch string) []configFile {
 	var all []configFile
 	list := func(capability, dir, variable, standard string, names ...string) {
@@ -186,9 +186,9 @@ func configFiles(arch string) []configFile {
 	return all
 }
 
-// configuration gives them. Where the image has the directory the file goes
-// there; else into one of ours, which a variable names, since a directory made
-// in one that the image has costs a mount for each of its neighbours.
+// configuration gives the configuration files. If the image has the directory, the file
+// goes there. Otherwise it goes into a directory of ours that a variable names:
+// creating a directory inside one of the image's costs a mount for each neighbour.
 func (p *plan) configuration(d driver, caps capabilitySet, cards []card) {
 	e := bundle.Edit{From: "nvidia configuration", Rule: driverCapabilities}
 	for _, f := range configFiles(p.Arch) {
@@ -215,8 +215,7 @@ func (p *plan) configuration(d driver, caps capabilitySet, cards []card) {
 	p.add(e)
 }
 
-// nameDirectory tells the loader of a directory, after those that it searches
-// by itself.
+// nameDirectory makes the loader search a directory after its own.
 func (p *plan) nameDirectory(e *bundle.Edit, f configFile, dir string) {
 	add := func(entry string) {
 		if !slices.Contains(e.EnvPrepend, entry) && !slices.Contains(e.EnvDefault, entry) {
@@ -225,7 +224,8 @@ func (p *plan) nameDirectory(e *bundle.Edit, f configFile, dir string) {
 	}
 	switch f.variable {
 	case "OCL_ICD_VENDORS":
-		// It replaces the directory that the image lacks.
+		// Set only if the variable is unset: it takes the place of the directory that
+		// the image lacks.
 		e.EnvDefault = append(e.EnvDefault, f.variable+"="+dir)
 	case "XDG_DATA_DIRS":
 		e.EnvDefault = unique(append(e.EnvDefault, "XDG_DATA_DIRS=/usr/local/share:/usr/share"))
@@ -236,7 +236,7 @@ func (p *plan) nameDirectory(e *bundle.Edit, f configFile, dir string) {
 	}
 }
 
-// gbmBackend lets Mesa's GBM find the driver's part beside its own.
+// gbmBackend makes Mesa's GBM find the driver's backend beside its own.
 func (p *plan) gbmBackend(e *bundle.Edit) {
 	if !slices.ContainsFunc(p.libraries, func(l library) bool { return strings.HasPrefix(l.file, "libnvidia-allocator.so.") }) {
 		return
@@ -253,8 +253,8 @@ func (p *plan) gbmBackend(e *bundle.Edit) {
 	e.EnvPrepend = append(e.EnvPrepend, "GBM_BACKENDS_PATH="+p.private()+"/lib/gbm")
 }
 
-// applicationProfile tells EGL and Vulkan which GPUs there are: they would look
-// for all of the node's by number.
+// applicationProfile tells EGL and Vulkan which GPUs exist: otherwise they would probe
+// all of the host's by number.
 func (p *plan) applicationProfile(e *bundle.Edit, cards []card) {
 	var mask uint64
 	for _, c := range cards {

@@ -2,8 +2,8 @@ package gpu
 
 import "strings"
 
-// An environment is the container's, by name. The last of a name counts, as it
-// does after bundle.Apply.
+// An environment is the container's, by name. The last entry of a name counts, as in
+// bundle.Apply.
 type environment map[string]string
 
 func newEnvironment(entries []string) environment {
@@ -16,8 +16,8 @@ func newEnvironment(entries []string) environment {
 	return env
 }
 
-// list is a variable's elements, separated by commas, without blanks and empty
-// ones; ok tells whether the variable is set at all.
+// list returns the comma-separated elements of a variable, without blanks and empty
+// elements; ok reports whether the variable is set.
 func (env environment) list(name string) (elements []string, ok bool) {
 	value, ok := env[name]
 	for element := range strings.SplitSeq(value, ",") {
@@ -28,5 +28,5 @@ func (env environment) list(name string) (elements []string, ok bool) {
 	return elements, ok
 }
 
-// enabled tells whether a variable of NVIDIA's switches a feature on.
+// enabled reports whether a variable of NVIDIA's enables a feature.
 func (env environment) enabled(name string) bool { return env[name] == "enabled" }

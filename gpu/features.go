@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A feature is a set of device nodes that a container gets when it or the site
-// asks, since they are not of GPUs only.
+// A feature is a set of device nodes that a container gets only if it or the site asks
+// for them, since they are not only for GPUs.
 type feature struct {
 	name     string // for Site.Features
 	variable string // "enabled" asks for it
@@ -32,7 +32,7 @@ func (p *plan) features() error {
 	all := features()
 	for _, name := range p.Site.Features {
 		if !slices.ContainsFunc(all, func(f feature) bool { return f.name == name }) {
-			return fmt.Errorf("give GPUs: the configuration names the feature %s; known are gdrcopy, gds, mofed and nvswitch", text.Printable(name))
+			return fmt.Errorf("give GPUs: the configuration names the unknown feature %s; known are gdrcopy, gds, mofed and nvswitch", text.Printable(name))
 		}
 	}
 	for _, f := range all {
@@ -54,7 +54,7 @@ func (p *plan) features() error {
 		}
 		if len(e.Devices) == 0 {
 			if !bySite {
-				p.warn(f.variable + " is enabled, but this node has none of its devices, or the task may not use them")
+				p.warn(f.variable + " is enabled, but this host has none of its devices, or the task may not use them")
 			}
 			continue
 		}

@@ -16,14 +16,14 @@ import (
 
 const version = "550.54.15"
 
-// eight is a machine as DGX and HGX boards are.
+// eight is a host with eight GPUs, like DGX and HGX boards.
 func eight(t testing.TB) *fakenode.Node {
 	n := fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 8, Driver: version, LibDir: "/usr/lib/x86_64-linux-gnu", Control: 6})
 	return n
 }
 
-// ask is a Slurm task on the machine, in an image with glibc 2.36.
+// ask returns the request of a Slurm task on that host, in an image with glibc 2.36.
 func ask(t testing.TB, n *fakenode.Node, env ...string) Request {
 	return Request{
 		Scene: scene.Scene{
@@ -34,7 +34,7 @@ func ask(t testing.TB, n *fakenode.Node, env ...string) Request {
 	}
 }
 
-// An outcome is a result that tests can look things up in.
+// An outcome is a result in a form that tests can query.
 type outcome struct {
 	scene.Proposal
 	t       testing.TB
@@ -84,7 +84,7 @@ func look(t testing.TB, result scene.Proposal) outcome {
 	return o
 }
 
-// gpus are the numbered device nodes.
+// gpus returns the numbered device nodes.
 func (o outcome) gpus() string {
 	var gpus []string
 	for _, d := range o.devices {
@@ -97,7 +97,7 @@ func (o outcome) gpus() string {
 
 func (o outcome) nothing() bool { return len(o.Edits) == 0 && len(o.Warnings) == 0 }
 
-// mounted are the names of what is bound below a directory.
+// mounted returns the names of the mounts below a directory.
 func (o outcome) mounted(dir string) []string {
 	var names []string
 	for destination := range o.mounts {
@@ -108,7 +108,7 @@ func (o outcome) mounted(dir string) []string {
 	return sorted(names)
 }
 
-// refused is the error of a request that must have one.
+// refused returns the error of a request that must fail.
 func refused(t testing.TB, r Request) string {
 	t.Helper()
 	result, err := Edits(r)
@@ -191,7 +191,7 @@ func TestNaturalOrder(t *testing.T) {
 	}
 }
 
-// private is where the tests' images have the driver's files.
+// private is where the tests' images get the driver's files.
 const private = "/dev/.ocishim/gpu"
 
 func names(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -15,24 +15,24 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// A library is one to be found by the programs of the container.
+// A library is a shared library that programs in the container must find.
 type library struct {
-	source string // on this machine; empty for one of the image's own
-	path   string // in the image, for one of its own
-	file   string // its name
-	soname string // by which it is asked for
-	dir    string // below that of libraries, where it is looked for there
-	at     string // where it is in the container, by its file
+	source string // on the host; empty for a library of the image
+	path   string // in the image, for one of its libraries
+	file   string // its file name
+	soname string // the name that programs load it by
+	dir    string // subdirectory of the directory of libraries in which it is searched
+	at     string // the directory that holds it in the container
 
-	needs    string // version of glibc
-	optional bool   // others do without it
-	from     string // what it belongs to
+	needs    string // the version of glibc
+	optional bool   // the driver works without it
+	from     string // what it belongs to, for people
 }
 
-// injectLibraries makes the libraries found by the image's loader without
-// writing to the image: they are bound in a directory of our own, and a copy of
-// the loader's cache that knows them is put over the image's. An image without
-// a cache gets the directory by LD_LIBRARY_PATH.
+// injectLibraries makes the image's loader find the libraries without writing to the
+// image: they are bound into a directory of ours, and a copy of the loader's cache that
+// lists them is mounted over the image's. In an image without a cache, LD_LIBRARY_PATH
+// names the directory.
 func (p *plan) injectLibraries() error {
 	if len(p.libraries) == 0 {
 		return nil
@@ -68,17 +68,17 @@ func (p *plan) injectLibraries() error {
 	return nil
 }
 
-// withoutPrograms takes the driver's programs back: the image has no loader for them.
+// withoutPrograms removes the driver's programs: the image has no loader for them.
 func (p *plan) withoutPrograms() {
 	p.edits = slices.DeleteFunc(p.edits, func(e planned) bool { return e.forGlibc })
 }
 
-// placeLibraries says where each library is in the container, and mounts it there: by
-// itself, among the names that lead to it. A container that has the node's own
-// directories anyhow gets those that hold the libraries as a whole, elsewhere: one
-// mount for all of them, and nothing else of them is in a place that is searched.
+// placeLibraries decides where each library is in the container, and mounts it there,
+// beside the links that lead to it. If the container shares the host's directories
+// anyway, those with the libraries are mounted as a whole, in a place that is not
+// searched: one mount covers all libraries, and nothing else in them is found.
 func (p *plan) placeLibraries(dir string) (mounts []specs.Mount) {
-	known := map[string]string{} // directories of the node, to the container's
+	known := map[string]string{} // directories of the host, and where the container has them
 	for i := range p.libraries {
 		l := &p.libraries[i]
 		if !p.sharesDev() {
@@ -90,7 +90,7 @@ func (p *plan) placeLibraries(dir string) (mounts []specs.Mount) {
 		if known[from] == "" {
 			known[from] = path.Join(p.private(), "node", strconv.Itoa(len(known)))
 			m := bindOf(from, known[from])
-			m.Options[0] = "rbind" // what is mounted below cannot be left out in a user namespace
+			m.Options[0] = "rbind" // a user namespace must not reveal what lies below the mounts there
 			mounts = append(mounts, m)
 		}
 		l.at = path.Join(known[from], path.Base(l.source))
@@ -98,9 +98,8 @@ func (p *plan) placeLibraries(dir string) (mounts []specs.Mount) {
 	return mounts
 }
 
-// checkVersions refuses libraries that need a newer glibc than the image's: they
-// would fail when a program has long been running. Those that may be missing
-// are left out.
+// checkVersions refuses libraries that need a newer glibc than the image's, since they
+// would fail only when the program is already running. It leaves out optional ones.
 func (p *plan) checkVersions(libc linker.Libc) error {
 	var left []library
 	for _, l := range p.libraries {
@@ -109,7 +108,7 @@ func (p *plan) checkVersions(libc linker.Libc) error {
 		case need == "" || host.CompareVersions(need, libc.Version) <= 0:
 			left = append(left, l)
 		case l.optional:
-			p.warn(fmt.Sprintf("%s is left out: it needs glibc %s, the image has %s", l.file, need, libc.Version))
+			p.warn(fmt.Sprintf("%s is left out: it needs glibc %s, and the image has %s", l.file, need, libc.Version))
 		default:
 			return fmt.Errorf("give GPU libraries: %s of %s needs GLIBC_%s, but the image's %s has only GLIBC_%s; use an image with glibc %s or newer",
 				l.file, l.from, need, libc.Path, libc.Version, need)
@@ -119,8 +118,8 @@ func (p *plan) checkVersions(libc linker.Libc) error {
 	return nil
 }
 
-// glibcOf is the version of glibc that a library needs, by the symbol versions in
-// it; empty when it needs none.
+// glibcOf returns the version of glibc that a library needs, by its symbol versions;
+// empty if it needs none.
 func glibcOf(lib host.Library) string {
 	need := ""
 	for _, of := range lib.Needs {
@@ -131,8 +130,9 @@ func glibcOf(lib host.Library) string {
 	return need
 }
 
-// libraryLinks are the names by which libraries are known: libcuda.so.1 for
-// libcuda.so.550.54.15, and libcuda.so for who links or looks for that.
+// libraryLinks returns the links for the other names of libraries: libcuda.so.1 for
+// libcuda.so.550.54.15, and libcuda.so for programs that link with it or open it under
+// that name.
 func (p *plan) libraryLinks(dir string) []bundle.Link {
 	var links []bundle.Link
 	for _, l := range p.libraries {
@@ -156,7 +156,7 @@ func (p *plan) libraryLinks(dir string) []bundle.Link {
 	return links
 }
 
-// names are those by which a program may ask for the library.
+// names returns the names by which a program may load the library.
 func (l library) names() []string {
 	base, _, _ := strings.Cut(l.file, ".so")
 	names := []string{l.soname}
@@ -164,15 +164,15 @@ func (l library) names() []string {
 	case withoutVersion(base) && base+".so" != l.soname:
 		names = append(names, base+".so")
 	case base == "libGLX_nvidia":
-		// What GLX takes for an X server without an extension of NVIDIA's.
+		// GLX loads this name for an X server without NVIDIA's extension.
 		names = append(names, "libGLX_indirect.so.0")
 	}
 	return names
 }
 
-// withoutVersion tells whether programs link with a library of NVIDIA's, or look
-// for it, by its name without a version: those for which its installer makes such
-// links. What is not NVIDIA's has what its specification says.
+// withoutVersion reports whether programs use a library of NVIDIA's by its name without
+// a version: NVIDIA's installer creates such links for these. For a library of another
+// vendor its CDI specification decides.
 func withoutVersion(library string) bool {
 	switch library {
 	case "libcuda", "libnvidia-ml", "libnvidia-cfg", "libnvcuvid", "libnvidia-encode", "libnvidia-fbc", "libnvidia-ifr", "libnvidia-opticalflow",
@@ -182,7 +182,7 @@ func withoutVersion(library string) bool {
 	return false
 }
 
-// makeFindable lets the loader know the libraries.
+// makeFindable makes the loader find the libraries.
 func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 	if cache == nil {
 		for _, l := range p.libraries {
@@ -216,9 +216,9 @@ func (p *plan) makeFindable(e *bundle.Edit, dir string, cache *ldcache.Cache) {
 	e.Files = append(e.Files, bundle.File{Path: ldcache.Path, Data: cache.Encode()})
 }
 
-// shadowed binds the libraries over those of other drivers that the image would
-// find first: LD_LIBRARY_PATH goes before the loader's cache. What lies in a
-// directory for forward compatibility is put there by will, and stays.
+// shadowed binds the libraries over those of other drivers that the image would find
+// first, because LD_LIBRARY_PATH comes before the loader's cache. Libraries in a
+// directory for forward compatibility are there on purpose, and stay.
 func (p *plan) shadowed() (mounts []specs.Mount) {
 	const mostDirs = 32
 	search := p.env["LD_LIBRARY_PATH"]
@@ -236,7 +236,7 @@ func (p *plan) shadowed() (mounts []specs.Mount) {
 		if strings.Contains(dir, "/compat") || strings.HasSuffix(path.Clean(dir), "/stubs") {
 			continue
 		}
-		view.List(dir) // which answers what Levels asks
+		view.List(dir) // fills the view with what Levels needs
 		for _, dir := range loader.Levels(dir) {
 			names := view.List(dir)
 			for _, l := range p.libraries {

@@ -20,7 +20,7 @@ func inImage(t *testing.T, image *fakenode.Node, env ...string) Request {
 	return r
 }
 
-// The driver is made for glibc; the devices are given all the same.
+// The driver is made for glibc; the devices are given anyway.
 func TestImagesWithoutGlibc(t *testing.T) {
 	for kind, words := range map[string]string{"musl": "the image's programs use musl", "": "the image has no glibc"} {
 		o := mustGive(t, inImage(t, fakenode.Image(t, kind)))
@@ -32,10 +32,10 @@ func TestImagesWithoutGlibc(t *testing.T) {
 	}
 }
 
-// A library that the image's glibc cannot load is refused before anything runs.
+// If the image's glibc cannot load a library, the request fails before anything runs.
 func TestOldGlibc(t *testing.T) {
 	o := mustGive(t, inImage(t, fakenode.Image(t, "2.28")))
-	says(t, strings.Join(o.Warnings, "\n"), "libnvidia-pkcs11-openssl3.so."+version+" is left out: it needs glibc 2.34, the image has 2.28")
+	says(t, strings.Join(o.Warnings, "\n"), "libnvidia-pkcs11-openssl3.so."+version+" is left out: it needs glibc 2.34, and the image has 2.28")
 	if o.mounts[private+"/lib/libcuda.so."+version] == "" {
 		t.Error("the rest is not given")
 	}
@@ -60,7 +60,7 @@ func TestImageWithoutLoaderCache(t *testing.T) {
 	}
 }
 
-// A driver of another version that lies in the image is not found any more.
+// A driver of another version in the image is no longer found.
 func TestOlderDriverInImage(t *testing.T) {
 	image := fakenode.Image(t, "2.36")
 	old := fakenode.ELF{Soname: "libcuda.so.1"}.String()
@@ -84,8 +84,8 @@ func TestOlderDriverInImage(t *testing.T) {
 	wants(t, "libcuda.so.1", strings.Join(c.Lookup("libcuda.so.1", ldcache.Flags("amd64")), " "), private+"/lib/libcuda.so.1")
 }
 
-// LD_LIBRARY_PATH is read as the loader reads it: ld.so(8). What the loader passes over, or
-// a mount hides, is left alone.
+// LD_LIBRARY_PATH is read by the loader's rules, ld.so(8). Files that the loader skips,
+// or that a mount hides, are left alone.
 func TestOlderDriverBySearchPath(t *testing.T) {
 	old := fakenode.ELF{Soname: "libcuda.so.1"}.String()
 	for name, test := range map[string]struct {
@@ -122,7 +122,7 @@ func TestOlderDriverBySearchPath(t *testing.T) {
 	}
 }
 
-// An image that mounts its own /dev, or has none, gets the files below /run.
+// In an image that mounts its own /dev, or has none, the files are below /run.
 func TestPrivateDirectory(t *testing.T) {
 	r := inImage(t, fakenode.Image(t, "2.36"))
 	r.Mounts[0].Type = "bind"
@@ -143,7 +143,7 @@ func TestForwardCompatibility(t *testing.T) {
 		"note names driver":   {"570.10.20", `{"Format":1,"CUDA Version":"12.8","Driver":[535,550]}`, true},
 		"note does not":       {"570.10.20", `{"Format":1,"CUDA Version":"12.8","Driver":[535]}`, false},
 		"note, but not newer": {"550.10", `{"Driver":[550]}`, false},
-		"note is damaged":     {"560.35.05", "{", true}, // as if there were none
+		"note is damaged":     {"560.35.05", "{", true}, // as if there were no note
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestForwardCompatibility(t *testing.T) {
 	}
 }
 
-// Links of the image lead nowhere but into the image.
+// Symbolic links of the image resolve within the image.
 func TestHostileImage(t *testing.T) {
 	image := fakenode.Image(t, "2.36")
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -10,12 +10,12 @@ import (
 	"github.com/ocishim/ocishim/gpu"
 )
 
-// Images of old and new distributions' own packages, that hack/images has made,
-// with the greatest symbol version of their glibc: 2.19 brought none of its own.
+// images lists images of distributions' own packages, made by hack/images, with the
+// greatest symbol version of their glibc: 2.19 added no new ones.
 var images = map[string]string{"ubuntu-14.04": "2.18", "ubuntu-16.04": "2.23", "ubuntu-24.04": "2.39"}
 
-// inImage makes the bundle's root file system a copy of such an image, with a
-// program that is linked with the driver and nothing else.
+// inImage makes the bundle's root file system a copy of such an image, with a program
+// that is linked with the driver only.
 func (m *machine) inImage(t *testing.T, name string) {
 	t.Helper()
 	root := filepath.Join("..", "build", "images", name)
@@ -32,13 +32,13 @@ func (m *machine) inImage(t *testing.T, name string) {
 		"-DVALUE="+hostCUDA, stub)
 }
 
-// perl opens the library by each name and runs the program that is linked with it.
+// perl opens the library by each name and runs the program linked with it.
 const perl = `require DynaLoader;
 	for ("libcuda.so.1", "libcuda.so") { print DynaLoader::dl_load_file($_, 0) ? "loaded $_\n" : DynaLoader::dl_error() . "\n" }
 	print system("/usr/bin/bare") ? "not linked\n" : "linked\n";`
 
-// The loaders of glibc 2.19 to 2.39 find the driver: by name and by link, in the
-// cache that we make of theirs, whichever format it has, and without one.
+// The loaders of glibc 2.19 to 2.39 find the driver, linked or opened by name: in the
+// cache that we make from theirs, in either format, and without a cache.
 func TestLoaderOfOtherImages(t *testing.T) {
 	for name := range images {
 		t.Run(name, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestOtherImageWithoutDriver(t *testing.T) {
 	}
 }
 
-// A driver that is too new for an image is refused before anything starts, with
-// the library, what it needs, and what the image has; newer images take it.
+// A driver that is too new for an image is refused before anything starts; the error
+// names the library, what it needs, and what the image has. Newer images accept it.
 func TestDriverTooNewForImage(t *testing.T) {
 	for _, name := range []string{"ubuntu-16.04", "ubuntu-24.04"} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestDriverTooNewForImage(t *testing.T) {
 			compile(t, "gcc", "driver.c", library, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE="+hostCUDA, "-DNEEDS_NEW_GLIBC")
 			lib, err := m.node.Tree().Library("/usr/lib64/libcuda.so." + driverVersion)
 			if err != nil || !strings.Contains(fmt.Sprint(lib.Needs), "GLIBC_2.34") {
-				t.Skipf("this machine's C library is older than 2.34: %v, %v", lib.Needs, err)
+				t.Skipf("this host's C library is older than 2.34: %v, %v", lib.Needs, err)
 			}
 			m.inImage(t, name)
 			r := m.request(t)

@@ -12,9 +12,9 @@ import (
 
 const intelVendor = "0x8086"
 
-// intel gives Intel's GPUs: device nodes and variables. The Level Zero and
-// OpenCL drivers are part of images, as Intel has it. Only Slurm asks for them:
-// no variable of a container does.
+// intel gives Intel's GPUs: device nodes and variables. The Level Zero and OpenCL
+// drivers come with the image, as Intel intends. Only Slurm can request them: there is
+// no variable for it.
 func (p *plan) intel() error {
 	if _, _, slurm := p.env.slurmGPUs(); !p.Slurm || !slurm && !p.early() {
 		return nil
@@ -24,7 +24,7 @@ func (p *plan) intel() error {
 	}
 	cards := p.intelCards()
 	if p.given > 0 {
-		// Beside other GPUs a processor's own graphics is not what was asked for.
+		// Next to other GPUs, the processor's own graphics is not what was requested.
 		cards = slices.DeleteFunc(cards, card.integrated)
 	}
 	if len(cards) == 0 {
@@ -50,11 +50,11 @@ func (p *plan) intel() error {
 	return nil
 }
 
-// integrated tells whether an Intel GPU is a processor's own, by its place on the bus.
+// integrated reports whether an Intel GPU is part of the processor, by its PCI address.
 func (c card) integrated() bool { return strings.HasSuffix(c.bus, ":00:02.0") }
 
-// intelCards finds the GPUs by their renderers, in the order of the PCI bus,
-// which Level Zero has too.
+// intelCards finds the GPUs by their render nodes, in the order of the PCI bus, which
+// Level Zero also uses.
 func (p *plan) intelCards() []card {
 	var cards []card
 	for _, name := range sorted(p.Host.Names("/sys/class/drm")) {

@@ -11,8 +11,8 @@ import (
 
 const inContainer = "/dev/.ocishim/gpu/lib/libcuda.so." + driverVersion
 
-// The loader of a real image finds the driver, by link and by name, whatever
-// cache the image has, and the image is not written to.
+// The loader of a real image finds the driver, linked or opened by name, whatever cache
+// the image has, and nothing writes to the image.
 func TestLoaderFindsDriver(t *testing.T) {
 	if _, err := os.Stat("/sbin/ldconfig"); err != nil {
 		lacks(t, "no ldconfig here")
@@ -33,8 +33,8 @@ func TestLoaderFindsDriver(t *testing.T) {
 	})
 }
 
-// In place, with the node's own /dev, the files are elsewhere, and all else is
-// alike; the kernel's parameters are there, too.
+// In place, with the host's own /dev, the files are elsewhere and everything else is
+// the same; the kernel module's parameters are also there.
 func TestLoaderInPlace(t *testing.T) {
 	m := newMachine(t, userOnly(t))
 	m.hpc = true
@@ -44,15 +44,15 @@ func TestLoaderInPlace(t *testing.T) {
 	expect(t, out, "linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+at, "libcuda.so: "+hostCUDA+" from "+at, "/proc/self/root", "libcuda.so.1")
 }
 
-// Under either launcher a container of the profile for clusters finds in its /dev what
-// the node has, but GPUs of others. (The node's devices are plain files here.)
+// With either launcher, a container of the hpc profile finds in its /dev what the host
+// has, except other tasks' GPUs. (The host's devices are plain files here.)
 func TestOwnDevInContainer(t *testing.T) {
 	for name, supervised := range map[string]bool{"in place": false, "libcontainer": true} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, userOnly(t))
 			m.hpc, m.supervised = true, supervised
 			m.node.Device("/dev/nvidia1", 195, 1)
-			m.node.Device("/dev/dri/renderD200", 226, 200) // no GPU's
+			m.node.Device("/dev/dri/renderD200", 226, 200) // not a GPU's
 			m.ldconfig(t, "new")
 			m.node.Device("/dev/null", 1, 3)
 			m.node.Device("/dev/ptmx", 5, 2)
@@ -75,17 +75,16 @@ func TestOwnDevInContainer(t *testing.T) {
 	}
 }
 
-// Without the edits the same programs find nothing: it is the edits that do it.
+// Without the edits the same programs find nothing: only the edits make the difference.
 func TestLoaderWithoutDriver(t *testing.T) {
 	m := newMachine(t, os.Getuid())
 	r := m.request(t)
-	r.Env = r.Env[2:] // no GPU asked for
+	r.Env = r.Env[2:] // no GPU requested
 	out := m.run(t, r, "sh", "-c", "linked 2>/dev/null || echo not found")
 	expect(t, out, "not found")
 }
 
-// The image's own libraries are found as before, and so is what the container
-// adds to its cache's names.
+// The image's own libraries are found as before, and the driver in addition.
 func TestImageWithOlderDriver(t *testing.T) {
 	m := newMachine(t, os.Getuid())
 	gcc := "gcc"
@@ -99,12 +98,11 @@ func TestImageWithOlderDriver(t *testing.T) {
 	m.ldconfig(t, "new")
 	expect(t, m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1 libcuda.so"),
 		"linked "+hostCUDA, "libcuda.so.1: "+hostCUDA+" from "+inContainer, "libcuda.so: "+hostCUDA+" from "+inContainer)
-	// In LD_LIBRARY_PATH, before any cache: the file itself is covered.
+	// LD_LIBRARY_PATH comes before any cache: the file itself is covered.
 	expect(t, m.run(t, m.request(t, "LD_LIBRARY_PATH=/usr/lib"), "linked"), "linked "+hostCUDA)
 }
 
-// Libraries for forward compatibility that the image brings are used when they
-// are newer.
+// The image's libraries for forward compatibility are used if they are newer.
 func TestForwardCompatibilityOfImage(t *testing.T) {
 	m := newMachine(t, os.Getuid())
 	if err := os.MkdirAll(m.image("/usr/local/cuda/compat"), 0o755); err != nil {
@@ -120,7 +118,7 @@ func TestForwardCompatibilityOfImage(t *testing.T) {
 	expect(t, m.run(t, m.request(t), "sh", "-c", "linked; opens libcuda.so.1"), "linked 570", compat)
 }
 
-// Programs, configuration and links are where they are said to be.
+// Programs, configuration and links are in the documented places.
 func TestFilesInContainer(t *testing.T) {
 	asUsers(t, func(t *testing.T, user int) {
 		m := newMachine(t, user)
@@ -142,8 +140,8 @@ func TestFilesInContainer(t *testing.T) {
 	})
 }
 
-// An image of another distribution's programs and glibc, belonging to somebody
-// else, where one was made by hack/cluster.
+// The image belongs to another user and has another distribution's programs and glibc,
+// if hack/cluster made one.
 func TestLoaderOfDebianRoots(t *testing.T) {
 	for _, release := range []string{"bookworm", "trixie"} {
 		t.Run(release, func(t *testing.T) {
@@ -166,8 +164,8 @@ func TestLoaderOfDebianRoots(t *testing.T) {
 	}
 }
 
-// rootfsFrom makes the bundle's root file system one that lies elsewhere, and
-// is not to be written.
+// rootfsFrom makes the bundle use a root file system elsewhere that must not be
+// written.
 func (m *machine) rootfsFrom(t *testing.T, root string) {
 	t.Helper()
 	if err := os.RemoveAll(m.image("/")); err != nil {

@@ -14,15 +14,16 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A part is a MIG instance of an NVIDIA GPU: what is used is a compute instance
-// within a GPU instance, and each has a capability, a device node to be read.
+// A part is a MIG instance of an NVIDIA GPU: programs use a compute instance within a
+// GPU instance, and each of the two has a capability, which is a device node to be
+// read.
 type part struct {
 	gi, ci       host.Device
 	giID, ciID   int
 	uuidOfParent string
 }
 
-// name is the part's in the notation of drivers before 470.
+// name returns the name of the part in the notation of drivers before 470.
 func (m part) name() string {
 	return fmt.Sprintf("MIG-%s/%d/%d", m.uuidOfParent, m.giID, m.ciID)
 }
@@ -33,7 +34,7 @@ const (
 	capDevices = "/dev/nvidia-caps/nvidia-cap"
 )
 
-// migMinorNumbers reads which capability has which device: lines such as
+// migMinorNumbers reads the device number of each capability, from lines such as
 // "gpu0/gi1/ci0/access 13" and "config 1".
 func (p *plan) migMinorNumbers() map[string]string {
 	data, err := p.Host.ReadFile(migMinors)
@@ -49,9 +50,9 @@ func (p *plan) migMinorNumbers() map[string]string {
 	return minors
 }
 
-// addParts finds the MIG instances of the cards. Those that the task may not use
-// are left out, and where a device cgroup denies some of a GPU's, the GPU itself
-// stays only for the sake of the others.
+// addParts finds the MIG instances of the cards and leaves out those that the task may
+// not use. If a device cgroup denies some instances of a GPU, the GPU itself stays only
+// because the others need it.
 func (p *plan) addParts(cards []card) {
 	minors := map[string]string(nil)
 	for i, c := range cards {
@@ -76,7 +77,7 @@ func (p *plan) addParts(cards []card) {
 			}
 		}
 		if len(cards[i].parts) == 0 && denied != nil {
-			// All of it is somebody else's.
+			// All of its instances belong to others.
 			cards[i].nodes = slices.Clone(c.nodes)
 			cards[i].nodes[0].Denied = unix.EPERM
 		}
@@ -113,9 +114,9 @@ func (p *plan) part(c card, gi, ci string, minors map[string]string) (part, erro
 	return m, nil
 }
 
-// narrowNVIDIA leaves what NVIDIA_VISIBLE_DEVICES asks for, which may be parts
-// of GPUs too: 0:1 is the second part of the first GPU, and a part may have its
-// UUID. Which part has which UUID only the driver's library knows.
+// narrowNVIDIA reduces the choice to NVIDIA_VISIBLE_DEVICES, which may also name MIG
+// instances: 0:1 is the second instance of the first GPU, and an instance may be given
+// by UUID. Only the driver's library knows which instance has which UUID.
 func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 	var whole []string
 	keep := map[string][]part{} // by label of the card
@@ -159,7 +160,7 @@ func (p *plan) narrowNVIDIA(c choice, list []string) (choice, error) {
 	return narrowed, nil
 }
 
-// partIndex reads GPU:INSTANCE, both indices. A PCI address has colons too.
+// partIndex reads GPU:INSTANCE, both indices. A PCI address also has colons.
 func partIndex(entry string) (gpu string, index int, ok bool) {
 	gpu, after, found := strings.Cut(entry, ":")
 	_, err := strconv.Atoi(gpu)
@@ -167,8 +168,8 @@ func partIndex(entry string) (gpu string, index int, ok bool) {
 	return gpu, index, found && err == nil && err2 == nil
 }
 
-// findPart finds the card of a part by name, and the part; all cards that have
-// parts where the name does not tell which.
+// findPart finds a part by name and returns it with its card. If the name does not say
+// which, it returns all cards with parts.
 func (p *plan) findPart(cards []card, name string) (indices []string, found []card, err error) {
 	for i, c := range cards {
 		for _, m := range c.parts {
@@ -189,7 +190,7 @@ func (p *plan) findPart(cards []card, name string) (indices []string, found []ca
 		return nil, nil, fmt.Errorf("choose GPUs: %s names %s, but no MIG instance is in the allocation", visibleDevices, text.Printable(name))
 	}
 	if total > 1 {
-		p.warn(fmt.Sprintf("%s names %s: only the driver knows which of %d MIG instances that is, so the container gets them all; CUDA_VISIBLE_DEVICES can name it", visibleDevices, text.Printable(name), total))
+		p.warn(fmt.Sprintf("%s names %s, but only the driver knows which of %d MIG instances that is: the container gets all of them; CUDA_VISIBLE_DEVICES can select one", visibleDevices, text.Printable(name), total))
 	}
 	return indices, found, nil
 }
@@ -204,8 +205,8 @@ func unique(list []string) []string {
 	return once
 }
 
-// migControl gives the capabilities to change or watch MIG instances where they
-// are asked for and the task has them.
+// migControl gives the capabilities to configure or monitor MIG if they are requested
+// and the task may use them.
 func (p *plan) migControl() {
 	e := bundle.Edit{From: "nvidia MIG control", Rule: "NVIDIA_MIG_CONFIG_DEVICES or NVIDIA_MIG_MONITOR_DEVICES"}
 	for _, control := range []struct{ variable, name string }{
@@ -218,7 +219,7 @@ func (p *plan) migControl() {
 		minor := p.migMinorNumbers()[control.name]
 		d, err := p.Host.ReadOnlyDevice(capDevices + minor)
 		if minor == "" || err != nil || d.Denied != nil {
-			p.warn(control.variable + " is set, but the task may not use that capability")
+			p.warn(control.variable + " is set, but the task may not use this capability")
 			continue
 		}
 		e.Devices = append(e.Devices, readOnly(d))
@@ -226,8 +227,9 @@ func (p *plan) migControl() {
 	p.add(e)
 }
 
-// imexChannels gives the channels for memory of other nodes: under Slurm those
-// that its switch plugin allows the job, else those that are asked for.
+// imexChannels gives the IMEX channels, by which GPUs share memory between hosts. Under
+// Slurm these are the channels that its switch plugin allows the job, otherwise the
+// requested ones.
 func (p *plan) imexChannels() {
 	const dir = "/dev/nvidia-caps-imex-channels"
 	asked, _ := p.env.list("NVIDIA_IMEX_CHANNELS")

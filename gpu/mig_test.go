@@ -11,7 +11,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// partitioned is a machine whose GPU 0 has three MIG instances and GPU 1 two.
+// partitioned is a host whose GPU 0 has three MIG instances and GPU 1 two.
 func partitioned(t *testing.T) *fakenode.Node {
 	n := eight(t)
 	n.MIG(0, 8, 3)
@@ -19,7 +19,7 @@ func partitioned(t *testing.T) *fakenode.Node {
 	return n
 }
 
-// caps are the capabilities among the devices.
+// caps returns the capabilities among the devices.
 func (o outcome) caps() string {
 	var caps []string
 	for _, d := range o.devices {
@@ -42,7 +42,7 @@ func capsOf(n *fakenode.Node, instances ...[2]int) string {
 	return strings.Join(caps, " ")
 }
 
-// Slurm constrains the instances one by one: those that are left are the task's.
+// Slurm constrains the instances one by one: those that remain are the task's.
 func TestMIGConstrained(t *testing.T) {
 	n := partitioned(t)
 	for minor := range 8 {
@@ -95,7 +95,7 @@ func TestMIGByVisibleDevices(t *testing.T) {
 	r.Env = []string{"NVIDIA_VISIBLE_DEVICES=MIG-0a0b"}
 	o := mustGive(t, r)
 	wants(t, "GPUs with instances", o.gpus(), "4 5")
-	says(t, strings.Join(o.Warnings, "\n"), "only the driver knows which of 5 MIG instances that is")
+	says(t, strings.Join(o.Warnings, "\n"), "but only the driver knows which of 5 MIG instances that is")
 	r.Host = eight(t).Tree()
 	says(t, refused(t, r), "no MIG instance is in the allocation")
 }

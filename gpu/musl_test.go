@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/gpu"
 )
 
-// inMusl makes the bundle's root file system one as Alpine's is: a static busybox, the
-// loader of Debian's musl, a program that is linked with it, and a library of its own.
+// inMusl makes the bundle's root file system resemble Alpine's: a static busybox, the
+// loader of Debian's musl, a program linked with it, and a library of its own.
 func (m *machine) inMusl(t *testing.T) {
 	t.Helper()
 	compiler, err := exec.LookPath("musl-gcc")
@@ -36,8 +36,8 @@ func (m *machine) inMusl(t *testing.T) {
 	compile(t, compiler, "driver.c", m.image("/usr/lib/libown.so.1"), "-shared", "-fPIC", "-DVALUE=7")
 }
 
-// An image whose programs use musl runs as it is, without the driver's libraries and
-// programs, and whoever runs it is told why.
+// An image whose programs use musl runs without the driver's libraries and programs,
+// and the user is told why.
 func TestMuslImage(t *testing.T) {
 	asUsers(t, func(t *testing.T, user int) {
 		m := newMachine(t, user)

@@ -16,7 +16,7 @@ func inParentheses(s string) string {
 	return " (" + text.Printable(s) + ")"
 }
 
-// sorted orders names as people do: numbers in them by their value.
+// sorted orders names naturally: numbers in them by value.
 func sorted(names []string) []string {
 	slices.SortFunc(names, natural)
 	return names
@@ -41,7 +41,7 @@ func natural(a, b string) int {
 	return cmp.Compare(len(a), len(b))
 }
 
-// numberAt is the number that s begins with, -1 for none.
+// numberAt returns the number at the start of s, or -1.
 func numberAt(s string) (int, string) {
 	end := 0
 	for end < len(s) && end < 9 && s[end] >= '0' && s[end] <= '9' {
@@ -54,7 +54,7 @@ func numberAt(s string) (int, string) {
 	return n, s[end:]
 }
 
-// suffixNumber is the number after a prefix, as in nvidia3.
+// suffixNumber returns the number after a prefix, as in nvidia3.
 func suffixNumber(name, prefix string) (int, bool) {
 	digits, ok := strings.CutPrefix(name, prefix)
 	if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// node is the device as the container gets it: as it is on the node.
+// node returns the device node that the container gets: the same as on the host.
 func node(d host.Device) bundle.Device {
 	mode := os.FileMode(d.Perm)
 	return bundle.Device{
@@ -28,14 +28,14 @@ func node(d host.Device) bundle.Device {
 	}
 }
 
-// readOnly is node for those that are only read.
+// readOnly is node for devices that are only read.
 func readOnly(d host.Device) bundle.Device {
 	b := node(d)
 	b.Access = "r"
 	return b
 }
 
-// device looks a node up that the container gets if the task may use it.
+// device returns a device node that the container gets if the task may use it.
 func (p *plan) device(path string) (bundle.Device, bool) {
 	d, err := p.Host.Device(path)
 	if err != nil || d.Denied != nil {
@@ -44,12 +44,12 @@ func (p *plan) device(path string) (bundle.Device, bool) {
 	return node(d), true
 }
 
-// required looks a node up without which the GPUs are of no use.
+// required returns a device node that the GPUs cannot do without.
 func (p *plan) required(path string) (bundle.Device, error) {
 	d, err := p.Host.Device(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return bundle.Device{}, fmt.Errorf("give GPUs: there is no %s on this node", path)
+		return bundle.Device{}, fmt.Errorf("give GPUs: there is no %s on this host", path)
 	case err != nil:
 		return bundle.Device{}, fmt.Errorf("give GPUs: %w", err)
 	case errors.Is(d.Denied, unix.EPERM):
@@ -60,7 +60,8 @@ func (p *plan) required(path string) (bundle.Device, error) {
 	return node(d), nil
 }
 
-// missingGroup says which group would let the task use a node.
+// missingGroup returns an error that names the group which would let the task use a
+// device node.
 func (p *plan) missingGroup(nodes []host.Device) error {
 	for _, d := range nodes {
 		if d.Denied == nil {
@@ -71,17 +72,18 @@ func (p *plan) missingGroup(nodes []host.Device) error {
 		if name := p.Host.GroupName(gid); name != "" {
 			group = "group " + name
 		}
-		return fmt.Errorf("give GPUs: no permission for %s: it is for %s (mode %04o), of which the task is no member", d.Path, group, d.Perm)
+		return fmt.Errorf("give GPUs: no permission for %s: it is for %s (mode %04o), and the task is not a member", d.Path, group, d.Perm)
 	}
 	return errors.New("give GPUs: no permission")
 }
 
-// driNodes are the nodes of a PCI device below /dev/dri: cards and renderers.
+// driNodes returns the device nodes of a PCI device below /dev/dri: cards and render
+// nodes.
 func (p *plan) driNodes(sysfs string) []host.Device {
 	var nodes []host.Device
 	for _, name := range sorted(p.Host.Names(sysfs + "/drm")) {
 		if !strings.HasPrefix(name, "card") && !strings.HasPrefix(name, "renderD") || strings.Contains(name, "-") {
-			continue // connectors are named as card0-DP-1
+			continue // connectors have names such as card0-DP-1
 		}
 		if d, err := p.Host.Device("/dev/dri/" + name); err == nil {
 			nodes = append(nodes, d)
@@ -90,7 +92,7 @@ func (p *plan) driNodes(sysfs string) []host.Device {
 	return nodes
 }
 
-// byPath are the links by which DRM nodes are found by PCI address, for those
+// byPath returns the links that name DRM device nodes by PCI address, for the device
 // nodes that the container gets.
 func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
 	given := map[string]bool{}
@@ -112,11 +114,11 @@ func (p *plan) byPath(devices []bundle.Device) []bundle.Link {
 	return links
 }
 
-// driLinks is where they are.
+// driLinks is the directory of these links.
 const driLinks = "/dev/dri/by-path"
 
-// asIs is a mount of a path of the node's at the same path. The flags are the
-// node's own: /dev's.
+// asIs returns a mount of a path of the host at the same path. The flags are those of
+// the host's /dev.
 func (p *plan) asIs(at, option string) specs.Mount {
 	return bundle.Bind(p.Host.HostPath(at), at, option)
 }

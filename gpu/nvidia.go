@@ -11,13 +11,13 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// Variables by which containers ask NVIDIA's container toolkit.
+// Variables that NVIDIA's container toolkit reads.
 const (
 	visibleDevices     = "NVIDIA_VISIBLE_DEVICES"
 	driverCapabilities = "NVIDIA_DRIVER_CAPABILITIES"
 )
 
-// How sysfs has NVIDIA's GPUs, and any device of the PCI bus.
+// NVIDIA's GPUs, and all PCI devices, in sysfs.
 const (
 	nvidiaVendor = "0x10de"
 	pciDevices   = "/sys/bus/pci/devices/"
@@ -45,13 +45,13 @@ func (p *plan) nvidia() error {
 	p.given += len(chosen.cards)
 	p.declined = p.declined || len(chosen.cards) == 0
 	if driver.Version == "" {
-		p.warn("NVIDIA's kernel driver is not loaded on this node: the container gets its devices only")
+		p.warn("NVIDIA's kernel driver is not loaded on this host: the container gets only its device nodes")
 		return nil
 	}
 	return p.nvidiaDriver(driver, caps, chosen.cards)
 }
 
-// nvidiaChoice says which GPUs the container gets, and whether it gets anything
+// nvidiaChoice returns the GPUs that the container gets, and whether it gets anything
 // of NVIDIA's at all.
 func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 	list, set := p.env.list(visibleDevices)
@@ -80,7 +80,7 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 		chosen.cards, _, err = p.usable(cards)
 		chosen.counted = chosen.cards
 		if err == nil && len(cards) == 0 && !slices.Contains(list, "none") {
-			err = fmt.Errorf("give GPUs: %s asks for NVIDIA GPUs, but there is no /dev/nvidia0 on this node", visibleDevices)
+			err = fmt.Errorf("give GPUs: %s asks for NVIDIA GPUs, but there is no /dev/nvidia0 on this host", visibleDevices)
 		}
 	}
 	if err != nil {
@@ -96,7 +96,7 @@ func (p *plan) nvidiaChoice() (chosen choice, wanted bool, err error) {
 	return chosen, true, err
 }
 
-// nvidiaCards finds the GPUs of the node, in the order in which Slurm counts them.
+// nvidiaCards finds the GPUs of the host, in the order in which Slurm counts them.
 func (p *plan) nvidiaCards() []card {
 	if p.cards == nil {
 		p.cards = p.findNVIDIA()
@@ -118,7 +118,8 @@ func (p *plan) findNVIDIA() []card {
 			minor: info.Minor, bus: info.Bus, model: info.Model,
 		})
 	}
-	// Nodes that the driver says nothing of: it is not loaded, or /proc is hidden.
+	// The driver does not list these device nodes: it is not loaded, or /proc is
+	// hidden.
 	for _, entry := range p.devEntries() {
 		minor, ok := suffixNumber(entry.Name(), "nvidia")
 		if !ok || seen[minor] {
@@ -138,15 +139,15 @@ func (p *plan) findNVIDIA() []card {
 	return cards
 }
 
-// An information is what the driver says of one GPU in
+// An information is what the driver says about one GPU in
 // /proc/driver/nvidia/gpus/*/information.
 type information struct {
 	Bus, UUID, Model string
 	Minor            int
 }
 
-// nvidiaInformation reads them; asking the driver can take milliseconds, so
-// what it said is kept until the next boot.
+// nvidiaInformation reads them. Asking the driver can take milliseconds, so the answers
+// are kept until the next boot.
 func (p *plan) nvidiaInformation() []information {
 	const dir = "/proc/driver/nvidia/gpus"
 	buses := sorted(p.Host.Names(dir))
@@ -206,7 +207,8 @@ func restoreInformation(rows [][]string) (all []information, ok bool) {
 	return all, true
 }
 
-// nvidiaDevices gives the nodes of the chosen GPUs and those that all share.
+// nvidiaDevices gives the device nodes of the chosen GPUs, and those that all GPUs
+// share.
 func (p *plan) nvidiaDevices(chosen choice, caps capabilitySet) error {
 	e := bundle.Edit{From: "nvidia devices", Rule: chosen.rule}
 	ctl, err := p.required("/dev/nvidiactl")

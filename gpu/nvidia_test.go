@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// What a plain image gets by default: compute and utility.
+// A plain image gets compute and utility by default.
 func TestNVIDIAByDefault(t *testing.T) {
 	n := eight(t)
 	o := mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0", "CUDA_VISIBLE_DEVICES=0"))
@@ -49,7 +49,7 @@ func TestNVIDIAByDefault(t *testing.T) {
 	}
 }
 
-// The loader's cache knows what is given, and all that the image had.
+// The loader's cache lists what is given, and all that the image had.
 func TestLoaderCacheOfImage(t *testing.T) {
 	r := ask(t, eight(t), "SLURM_STEP_GPUS=0")
 	c, err := ldcache.Parse([]byte(mustGive(t, r).files[ldcache.Path]))
@@ -64,7 +64,7 @@ func TestLoaderCacheOfImage(t *testing.T) {
 		wants(t, name, strings.Join(c.Lookup(name, flags), " "), path)
 	}
 
-	// Another provider was there before.
+	// Another provider has edited the cache before.
 	earlier := &ldcache.Cache{Entries: []ldcache.Entry{{Name: "libmpi.so.40", Path: "/mpi", Flags: flags}, {Name: "libcuda.so.1", Path: "/old", Flags: flags}, {Name: "libcuda.so.1", Path: "/32", Flags: 3}}}
 	r.LoaderCache = earlier.Encode()
 	c, err = ldcache.Parse([]byte(mustGive(t, r).files[ldcache.Path]))
@@ -78,7 +78,7 @@ func TestLoaderCacheOfImage(t *testing.T) {
 
 func TestCapabilities(t *testing.T) {
 	n := eight(t)
-	has := map[string]string{ // a file of each, by capability
+	has := map[string]string{ // a file for each capability
 		"compute": "lib/libcuda.so." + version, "utility": "lib/libnvidia-ml.so." + version, "video": "lib/vdpau/libvdpau_nvidia.so." + version,
 		"graphics": "lib/libGLX_nvidia.so." + version, "ngx": "lib/libnvidia-ngx.so." + version, "display": "lib/libnvidia-wayland-client.so." + version,
 	}
@@ -121,7 +121,7 @@ func TestCapabilities(t *testing.T) {
 
 	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=compute,magic")), "NVIDIA_DRIVER_CAPABILITIES asks for the capability magic; known are compute, utility")
 	o = mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=compute,compat32"))
-	says(t, strings.Join(o.Warnings, "\n"), "32-bit driver libraries are not given")
+	says(t, strings.Join(o.Warnings, "\n"), "ocishim provides no 32-bit driver libraries")
 	r := ask(t, n, "SLURM_STEP_GPUS=0")
 	r.Site.Capabilities = []string{"video"}
 	if o := mustGive(t, r); o.mounts[private+"/lib/libnvcuvid.so."+version] == "" || o.mounts[private+"/lib/libcuda.so."+version] != "" {
@@ -129,7 +129,7 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// What the user asks for counts before what the image says, and the site last.
+// The user's choice overrides the image's, which overrides the site's.
 func TestWhoseCapabilities(t *testing.T) {
 	n := eight(t)
 	r := ask(t, n, "SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=compute")
@@ -152,8 +152,8 @@ func TestWhoseCapabilities(t *testing.T) {
 	}
 }
 
-// An image that has the directories gets the files there, and programs go over
-// those that it has.
+// If the image has the directories, files go there, and programs go over those of the
+// image.
 func TestPlacesInImage(t *testing.T) {
 	r := ask(t, eight(t), "SLURM_STEP_GPUS=0", "NVIDIA_DRIVER_CAPABILITIES=all")
 	image := fakenode.Image(t, "2.31")
@@ -176,7 +176,7 @@ func TestPlacesInImage(t *testing.T) {
 	says(t, strings.Join(o.prepend, " "), "PATH="+private+"/bin")
 }
 
-// The driver is found wherever it is, and only that of the kernel's version.
+// The driver is found wherever it is, but only the version of the kernel module.
 func TestWhereTheDriverIs(t *testing.T) {
 	for _, dir := range []string{"/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu/nvidia/current", "/opt/nvidia/lib"} {
 		n := fakenode.New(t)
@@ -193,7 +193,8 @@ func TestWhereTheDriverIs(t *testing.T) {
 	wants(t, "in a driver container", o.mounts[private+"/lib/libcuda.so."+version], n.Path("/run/nvidia/driver/usr/lib64/libcuda.so."+version))
 	wants(t, "nvidia-smi", o.mounts["/usr/local/bin/nvidia-smi"], n.Path("/run/nvidia/driver/usr/bin/nvidia-smi"))
 
-	// Two versions: the newer is installed for the next boot, and in the cache.
+	// There are two versions: the newer is installed for the next boot, and in the
+	// cache.
 	n = fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 1, Driver: version, LibDir: "/usr/lib/x86_64-linux-gnu"})
 	n.NVIDIA(fakenode.NVIDIA{Driver: "560.28.03", LibDir: "/usr/lib64"})
@@ -206,13 +207,13 @@ func TestWhereTheDriverIs(t *testing.T) {
 		}
 	}
 
-	// The kernel's part is there, the rest is not.
+	// The kernel module is there, the rest is not.
 	n = fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 1, Driver: version})
 	o = mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0"))
-	says(t, strings.Join(o.Warnings, "\n"), "its libraries are not on this node: looked for libcuda.so."+version)
+	says(t, strings.Join(o.Warnings, "\n"), "its libraries are not on this host: looked for libcuda.so."+version)
 	wants(t, "GPUs", o.gpus(), "0")
-	// Its version from the other place.
+	// The version is read from the other place.
 	n.Remove("/sys/module/nvidia/version")
 	says(t, strings.Join(mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0")).Warnings, "\n"), "libcuda.so."+version)
 }
@@ -244,7 +245,7 @@ func TestFeatures(t *testing.T) {
 	r.Site.Features = []string{"gdrcopy"}
 	wants(t, "by the site", strings.Join(mustGive(t, r).devices[4:], " "), "gdrdrv")
 	r.Site.Features = []string{"gdr"}
-	says(t, refused(t, r), "names the feature gdr; known are gdrcopy")
+	says(t, refused(t, r), "names the unknown feature gdr; known are gdrcopy")
 	n.Deny("/dev/gdrdrv", unix.EPERM, 0)
 	says(t, strings.Join(mustGive(t, ask(t, n, "SLURM_STEP_GPUS=0", "NVIDIA_GDRCOPY=enabled")).Warnings, "\n"), "NVIDIA_GDRCOPY is enabled, but")
 }
@@ -284,10 +285,10 @@ func TestSiteExtras(t *testing.T) {
 	}
 }
 
-// Anybody can make the directory of MPS's pipes in /tmp: another user's is not given.
+// Anyone can create the directory of MPS's pipes in /tmp: another user's is not given.
 func TestForeignMPSDirectory(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make what belongs to another user; CI is root")
+		t.Skip("only root can create files of another user; CI runs as root")
 	}
 	n := eight(t)
 	n.Dir("/tmp/nvidia-mps")

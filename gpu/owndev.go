@@ -11,17 +11,16 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// Present tells at little cost whether the node can have GPUs: only then a
-// container that asks for none has something to be kept from.
+// Present reports cheaply whether the host can have GPUs: only then must a container
+// that asks for none be kept from some.
 func Present(node *host.Tree) bool {
 	return node.Exists("/dev/nvidiactl") || node.Exists("/dev/kfd") || node.IsDir("/dev/dri")
 }
 
-// ownDev has a container that would have the node's own /dev find all that is
-// there, but the device nodes of GPUs that it was not given. What is not a GPU is
-// bound one by one, as far as the caller may read it, and directories as a whole:
-// only a mount makes an entry, and only its absence hides one. Where every GPU is
-// the container's the node's /dev stays what it has.
+// ownDev replaces the host's /dev of a container by one without the device nodes of
+// GPUs that it was not given. Everything else is bound entry by entry as far as the
+// caller may read it, directories as a whole: a device node cannot be hidden below a
+// mount of /dev. If the container gets every GPU, it keeps the host's /dev.
 func (p *plan) ownDev() {
 	if !p.sharesDev() || p.given == 0 && (!p.Slurm || p.unknown) {
 		return
@@ -37,13 +36,13 @@ func (p *plan) ownDev() {
 	p.fillDev(&e, "/dev", p.devEntries(), hidden)
 	for _, m := range p.Mounts {
 		if strings.HasPrefix(path.Clean("/"+m.Destination), "/dev/") {
-			e.Mounts = append(e.Mounts, m) // the site's, dropped with /dev
+			e.Mounts = append(e.Mounts, m) // a mount of the site's, dropped with /dev
 		}
 	}
 	p.edits = slices.Insert(p.edits, 0, planned{Edit: e})
 }
 
-// fillDev puts what a directory of the node has into the edit, but what is hidden.
+// fillDev adds the entries of a directory of the host to the edit, except hidden ones.
 func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden set) {
 	for _, entry := range entries {
 		at := dir + "/" + entry.Name()
@@ -63,10 +62,10 @@ func (p *plan) fillDev(e *bundle.Edit, dir string, entries []fs.DirEntry, hidden
 	}
 }
 
-// terminals gives those entries by which terminals are made and found. The kernel
-// looks for them in "pts" beside the node "ptmx", and not beside a mount of it, so
-// that is a link, as in containers. Most nodes let nobody use the one in their
-// /dev/pts: then terminals are the container's own, and the one that it is started
+// terminals adds the entries by which terminals are opened and found. The kernel looks
+// for them in "pts" beside the device node "ptmx", and not beside a mount of it, so
+// ptmx is a link, as in other containers. Most hosts let nobody use the ptmx in their
+// /dev/pts: then the container has terminals of its own, and the one that it is started
 // at is its console.
 func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
 	own := func() bool { return p.Host.Exists("/dev/ptmx") && !p.Host.Readable("/dev/pts/ptmx") }
@@ -87,7 +86,7 @@ func (p *plan) terminals(e *bundle.Edit, at string, entry fs.DirEntry) bool {
 	return true
 }
 
-// devEntries are those of /dev, in the order of their names.
+// devEntries returns the entries of /dev, in the order of their names.
 func (p *plan) devEntries() []fs.DirEntry {
 	if p.dev == nil {
 		p.dev = inNameOrder(p.Host.Entries("/dev"))
@@ -100,10 +99,10 @@ func inNameOrder(entries []fs.DirEntry) []fs.DirEntry {
 	return entries
 }
 
-// A set is of paths.
+// A set is a set of paths.
 type set map[string]bool
 
-// below tells whether one of them is in the directory.
+// below reports whether one of them is in the directory.
 func (s set) below(dir string) bool {
 	for at := range s {
 		if strings.HasPrefix(at, dir+"/") {
@@ -119,9 +118,9 @@ func (s set) add(nodes ...host.Device) {
 	}
 }
 
-// otherGPUs are the device nodes of the node's GPUs that no edit gives, of those
-// vendors that the site lets us give: with what a vendor's GPUs share where none of
-// them is given.
+// otherGPUs returns the device nodes of the host's GPUs that no edit gives, for the
+// vendors that the site enables. If no GPU of a vendor is given, it includes the device
+// nodes that the vendor's GPUs share.
 func (p *plan) otherGPUs() set {
 	others := set{}
 	if p.enabled("nvidia") {
@@ -175,8 +174,8 @@ func (p *plan) otherNVIDIA(others set) {
 	}
 }
 
-// otherParts are the capabilities of MIG instances that are not given. Without any
-// instance there are two nodes, to change and to watch them.
+// otherParts adds the capabilities of MIG instances that are not given. Even without
+// any instance there are two device nodes, to configure and to monitor MIG.
 func (p *plan) otherParts(others set) {
 	const dir, prefix = "/dev/nvidia-caps", "nvidia-cap"
 	names := p.Host.Names(dir)
@@ -210,8 +209,8 @@ func (p *plan) otherAMD(others set) {
 	}
 }
 
-// otherIntel leaves a processor's own graphics where it is beside other GPUs:
-// nobody allocates that.
+// otherIntel leaves a processor's own graphics visible next to other GPUs: nobody
+// allocates it.
 func (p *plan) otherIntel(others set) {
 	cards := p.intelCards()
 	alone := len(cards) == 1 && p.given == 0 && len(others) == 0

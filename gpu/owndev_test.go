@@ -14,7 +14,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// inHPC is a task whose container would have the node's own /dev.
+// inHPC is a task whose container would share the host's /dev.
 func inHPC(t *testing.T, n *fakenode.Node, env string) Request {
 	t.Helper()
 	r := ask(t, n, append(strings.Fields(env), "SLURM_PROCID=0")...)
@@ -22,8 +22,7 @@ func inHPC(t *testing.T, n *fakenode.Node, env string) Request {
 	return r
 }
 
-// dev is what the container finds in its /dev when its own is made, and whether
-// one is.
+// dev returns what the container finds in its /dev, and whether it gets one of its own.
 func (o outcome) dev() (names []string, made bool) {
 	for _, e := range o.Edits {
 		if e.From != "gpu /dev" {
@@ -40,8 +39,8 @@ func (o outcome) dev() (names []string, made bool) {
 	return sorted(names), made
 }
 
-// seen are the numbers of the GPUs that the container finds; "as they are" in the
-// node's own /dev.
+// seen returns the numbers of the GPUs that the container finds; "as they are" in the
+// host's own /dev.
 func (o outcome) seen() string {
 	names, made := o.dev()
 	if !made {
@@ -56,8 +55,8 @@ func (o outcome) seen() string {
 	return strings.Join(numbers, " ")
 }
 
-// Of the node's GPUs the container finds those alone that are its own, and lists
-// count them; where all are its own it has the node's /dev.
+// The container finds only its own GPUs of the host, and lists count those; if all are
+// its own, it keeps the host's /dev.
 func TestOwnDev(t *testing.T) {
 	tests := map[string]struct{ env, seen, cuda string }{
 		"by index":           {"SLURM_STEP_GPUS=2,5 CUDA_VISIBLE_DEVICES=2,5", "1 6", "0,1"},
@@ -85,7 +84,7 @@ func TestOwnDev(t *testing.T) {
 			}
 			for _, place := range slices.Concat(names(o.mounts), names(o.files), names(o.links)) {
 				if strings.HasPrefix(place, "/dev/") {
-					t.Errorf("something goes into the node's /dev: %s", place)
+					t.Errorf("something goes into the host's /dev: %s", place)
 				}
 			}
 		})
@@ -99,8 +98,8 @@ func TestOwnDev(t *testing.T) {
 	wants(t, "libcuda.so.1 beside a /run", mustGive(t, r).links["/.ocishim/gpu/lib/libcuda.so.1"], "/.ocishim/gpu/node/0/libcuda.so."+version)
 }
 
-// What is no GPU stays: nodes that the caller may use, directories, links, and
-// what the site mounts there.
+// What is not a GPU stays: device nodes that the caller may use, directories, links,
+// and the site's mounts there.
 func TestOwnDevKeepsOthers(t *testing.T) {
 	n := eight(t)
 	for name, minor := range map[string]int{"null": 3, "tty": 0, "console": 1, "sda": 2, "infiniband/uverbs0": 9, "kmsg": 11} {
@@ -130,7 +129,7 @@ func TestOwnDevKeepsOthers(t *testing.T) {
 	wants(t, "the site's", o.mounts["/dev/shm/site"], "/site")
 	wants(t, "a link", o.links["/dev/fd"], "/proc/self/fd")
 
-	// Without any GPU nothing of NVIDIA's is there.
+	// Without any GPU, nothing of NVIDIA's is there.
 	o = mustGive(t, inHPC(t, n, ""))
 	got, _ = o.dev()
 	slices.Sort(got)
@@ -139,18 +138,18 @@ func TestOwnDevKeepsOthers(t *testing.T) {
 	}
 	wants(t, "rule", o.rules["gpu /dev"], "without 51 entries of GPUs that are not the task's")
 
-	// A site that has us leave NVIDIA's alone, and a node without GPUs.
+	// A site that disables NVIDIA, and a host without GPUs.
 	r = inHPC(t, n, "")
 	r.Site.Vendors = []string{"amd"}
 	none := fakenode.New(t)
 	none.Device("/dev/null", 1, 3)
-	none.Device("/dev/dri/card0", 226, 0) // of a server's VGA
+	none.Device("/dev/dri/card0", 226, 0) // a server's VGA
 	for _, r := range []Request{r, inHPC(t, none, "")} {
 		if o := mustGive(t, r); !o.nothing() {
 			t.Errorf("got %v", o.Edits)
 		}
 	}
-	// Outside of Slurm nobody has allocated anything.
+	// Outside of Slurm nothing is allocated.
 	r = inHPC(t, n, "")
 	r.Slurm = false
 	if o := mustGive(t, r); !o.nothing() {
@@ -158,7 +157,7 @@ func TestOwnDevKeepsOthers(t *testing.T) {
 	}
 }
 
-// Terminals are the node's where anybody may make one in its /dev/pts, else the
+// Terminals are the host's if anyone may create one in its /dev/pts, otherwise the
 // container's own.
 func TestOwnDevTerminals(t *testing.T) {
 	n := eight(t)
@@ -190,7 +189,7 @@ func TestOwnDevConstrained(t *testing.T) {
 	}
 	for env, want := range map[string]struct{ seen, cuda string }{
 		"SLURM_STEP_GPUS=4,5 CUDA_VISIBLE_DEVICES=0,1":                          {"0 1", ""},
-		"SLURM_STEP_GPUS=4,5 CUDA_VISIBLE_DEVICES=1":                            {"0 1", ""}, // its peer's, for CUDA IPC
+		"SLURM_STEP_GPUS=4,5 CUDA_VISIBLE_DEVICES=1":                            {"0 1", ""}, // and another task's, for CUDA IPC
 		"SLURM_STEP_GPUS=4,5 CUDA_VISIBLE_DEVICES=0,1 NVIDIA_VISIBLE_DEVICES=1": {"1", "0"},
 		"SLURM_STEP_GPUS=4,5 NVIDIA_VISIBLE_DEVICES=1":                          {"1", ""},
 	} {
@@ -203,7 +202,7 @@ func TestOwnDevConstrained(t *testing.T) {
 	wants(t, "isolated", mustGive(t, r).seen(), "1")
 }
 
-// Of MIG instances the container finds the capabilities of its own.
+// Of the MIG capabilities the container finds only its own.
 func TestOwnDevOfMIG(t *testing.T) {
 	n := fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 2, Driver: version, LibDir: "/usr/lib64"})
@@ -257,7 +256,7 @@ func TestOwnDevOfAMD(t *testing.T) {
 	}
 }
 
-// A processor's own graphics beside other GPUs is nobody's, and stays.
+// A processor's own graphics next to other GPUs is not allocated to anyone, and stays.
 func TestOwnDevOfIntel(t *testing.T) {
 	n := fakenode.New(t)
 	n.Intel(2)
@@ -270,8 +269,8 @@ func TestOwnDevOfIntel(t *testing.T) {
 	wants(t, "ZE_AFFINITY_MASK", o.env["ZE_AFFINITY_MASK"], "0")
 }
 
-// Slurm 22.05 writes the configuration before it knows the task: then the device
-// cgroup says what is the task's, and where it denies nothing nobody does.
+// Slurm 22.05 writes the configuration before it knows the task: then the device cgroup
+// says which GPUs are the task's, and if it denies none, nothing says so.
 func TestEarlyConfiguration(t *testing.T) {
 	n := eight(t)
 	early := func() Request {
@@ -297,7 +296,7 @@ func TestEarlyConfiguration(t *testing.T) {
 	r.Mounts = ask(t, n).Mounts
 	o = mustGive(t, r)
 	wants(t, "GPUs under oci", o.gpus(), "0 1")
-	wants(t, "rule", o.rules["nvidia devices"], "2 of 8 GPUs allowed by the device cgroup, of which Slurm says nothing")
+	wants(t, "rule", o.rules["nvidia devices"], "2 of 8 GPUs allowed by the device cgroup; Slurm sets no variable for them")
 	r.Env = append(r.Env, "NVIDIA_VISIBLE_DEVICES=1")
 	wants(t, "GPUs, narrowed", mustGive(t, r).gpus(), "1")
 	r.Env = []string{"SLURM_JOB_ID=1", "SLURM_PROCID=0"}

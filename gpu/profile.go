@@ -2,8 +2,8 @@ package gpu
 
 import "encoding/json"
 
-// profileOf is an application profile of NVIDIA's driver that lets every program
-// see the GPUs of the mask, bit n standing for /dev/nvidia<n>.
+// profileOf returns an application profile of NVIDIA's driver that lets every program
+// see the GPUs in the mask: bit n stands for /dev/nvidia<n>.
 func profileOf(mask uint64) string {
 	type profile struct {
 		Name     string `json:"name"`
@@ -19,7 +19,7 @@ func profileOf(mask uint64) string {
 		"rules":    []rule{{[]string{}, name}},
 	})
 	if err != nil {
-		return "{}" // cannot be: it is made of strings and numbers
+		return "{}" // cannot happen: strings and numbers always encode
 	}
 	return string(data)
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// What NVIDIA's libnvidia-container (src/nvc_info.c, nvc_mount.c) and
-// nvidia-container-toolkit (internal/discover, pkg/nvcdi; 1.19) give to
-// containers: names only.
+// published lists by name what NVIDIA's libnvidia-container (src/nvc_info.c,
+// nvc_mount.c) and nvidia-container-toolkit (internal/discover, pkg/nvcdi; 1.19) give
+// to containers.
 var published = map[string][]string{
 	"libraries": {
 		"libnvidia-ml", "libnvidia-cfg", "libnvidia-nscq", "libcuda", "libcudadebugger", "libnvidia-opencl", "libnvidia-gpucomp",
@@ -54,7 +54,7 @@ var published = map[string][]string{
 	"capabilities": {"compute", "utility", "video", "graphics", "display", "ngx", "compat32"},
 }
 
-// Each of them is given, or docs/gpu.md lists it among what is not, with a reason.
+// Each of them is given, or docs/gpu.md lists it as not given, with a reason.
 func TestPublishedLists(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("..", "docs", "gpu.md"))
 	if err != nil {
@@ -84,7 +84,7 @@ func TestPublishedLists(t *testing.T) {
 	}
 }
 
-// whatIsGiven asks for everything on a machine that has everything.
+// whatIsGiven asks for everything on a host that has everything.
 func whatIsGiven(t *testing.T) map[string][]string {
 	t.Helper()
 	n := eight(t)
@@ -133,7 +133,7 @@ func whatIsGiven(t *testing.T) map[string][]string {
 	return given
 }
 
-// doneHere are those hooks that need no program of NVIDIA's.
+// doneHere returns the hooks that need no program of NVIDIA's.
 func doneHere(t *testing.T) (names []string) {
 	t.Helper()
 	for _, name := range published["hooks"] {
@@ -148,8 +148,8 @@ func doneHere(t *testing.T) (names []string) {
 	return names
 }
 
-// named are those variables that this package's code names; what they do tests of
-// their own show.
+// named returns the variables that the code of this package names; other tests show
+// what they do.
 func named(t *testing.T, variables []string) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")

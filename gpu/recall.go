@@ -6,7 +6,7 @@ import (
 	"github.com/ocishim/ocishim/internal/cache"
 )
 
-// bootID changes when the machine starts anew.
+// bootID returns an identifier that changes at every boot of the host.
 func (p *plan) bootID() string {
 	if p.boot == "" {
 		p.boot = p.Host.ReadLine("/proc/sys/kernel/random/boot_id")
@@ -14,11 +14,11 @@ func (p *plan) bootID() string {
 	return p.boot
 }
 
-// mostMemory bounds what is kept of one discovery, in bytes.
+// mostMemory bounds the size of one kept result, in bytes.
 const mostMemory = 1 << 20
 
-// recall reads what keep wrote under the same key: rows of fields. Whatever is
-// wrong with it, it is as if there were nothing: it is found out anew.
+// recall reads the rows that keep wrote under the same key. If the file is damaged in
+// any way, recall reports nothing and the result is computed again.
 func (p *plan) recall(name, key string) (rows [][]string, ok bool) {
 	if p.CacheDir == "" {
 		return nil, false
@@ -27,7 +27,7 @@ func (p *plan) recall(name, key string) (rows [][]string, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	// The key is the first line, and the last one says that nothing is missing.
+	// The key is the first line; the last line proves that the file is complete.
 	kept, rest, _ := strings.Cut(string(data), "\n")
 	rest, whole := strings.CutSuffix(rest, endOfMemory)
 	if kept != key || !whole {
@@ -41,8 +41,8 @@ func (p *plan) recall(name, key string) (rows [][]string, ok bool) {
 
 const endOfMemory = "end\n"
 
-// keep writes a discovery down, by rename. That it cannot is no error: the next
-// call takes longer. (encoding/json takes a third of a plan to read as much.)
+// keep writes a result by rename. A failure is ignored: the next call only takes
+// longer. (With encoding/json, reading would take a third of the time of a plan.)
 func (p *plan) keep(name, key string, rows [][]string) {
 	if p.CacheDir == "" {
 		return

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What was found out is kept, and forgotten when anything of it may have changed.
+// Results are kept, and dropped when anything they depend on may have changed.
 func TestRecall(t *testing.T) {
 	n := eight(t)
 	r := ask(t, n, "SLURM_STEP_GPUS=0")
@@ -22,7 +22,7 @@ func TestRecall(t *testing.T) {
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("kept %v, %v", entries, err)
 	}
-	// What somebody who was killed left half written goes with the next change.
+	// A half-written file of a killed process goes with the next change.
 	half := filepath.Join(r.CacheDir, ".ocishim-new-1")
 	hour := time.Now().Add(-time.Hour)
 	if err := errors.Join(os.WriteFile(half, nil, 0o600), os.Chtimes(half, hour, hour), os.Remove(r.CacheDir+"/nvidia-gpus")); err != nil {
@@ -32,7 +32,7 @@ func TestRecall(t *testing.T) {
 	if _, err := os.Stat(half); err == nil {
 		t.Error("what was left half written stays")
 	}
-	// With the files gone, but their directory as it was, the memory serves.
+	// The files are gone, but their directory is unchanged: the kept result is used.
 	dir := n.Path("/usr/lib/x86_64-linux-gnu")
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestRecall(t *testing.T) {
 	if again := mustGive(t, r); !slices.Equal(names(again.mounts), names(before.mounts)) {
 		t.Error("what was kept is not used")
 	}
-	// Now it is seen to have changed.
+	// Now the change is seen.
 	if err := os.Chtimes(dir, info.ModTime(), info.ModTime().Add(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func spoil(path string, change func(string) string) error {
 	return os.WriteFile(path, []byte(change(string(data))), 0o600)
 }
 
-// GPUs are forgotten, too, when what is kept of them is no list of GPUs.
+// The list of GPUs is also dropped if its kept form is damaged.
 func TestRecallGPUs(t *testing.T) {
 	n := eight(t)
 	r := ask(t, n, "SLURM_STEP_GPUS=0")

@@ -1,7 +1,7 @@
-// Package gpu works out which GPUs a container gets and what it needs to use
-// them, as edits. Everything is read from files, of the node and of the image:
-// no library of a vendor is loaded, no program of theirs runs, and no device is
-// opened. docs/gpu.md says what is given by which rule.
+// Package gpu works out which GPUs a container gets and what it needs to use them, as
+// edits. Everything is read from files of the host and of the image: no vendor library
+// is loaded, no vendor program runs, and no device is opened. docs/gpu.md documents the
+// rules.
 package gpu
 
 import (
@@ -17,58 +17,58 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Request is what is known of a container that may get GPUs.
+// A Request describes a container that may get GPUs.
 type Request struct {
 	scene.Scene
 
-	Annotations map[string]string // the container's; those with CDI's prefix ask for devices
+	Annotations map[string]string // the container's; those with the prefix of CDI request devices
 
-	// Slurm says that a task of Slurm's calls: what it was allocated is what it
-	// gets. Otherwise an engine calls, and the variables of the container ask.
+	// Slurm means that the container is a Slurm task and gets its allocation. Otherwise
+	// an engine is the caller, and the container's variables decide.
 	Slurm bool
 
-	// CDI are qualified names of devices that the command line or the
-	// configuration asks for, such as nvidia.com/gpu=0.
+	// CDI are the qualified names of devices that the command line or the configuration
+	// requests, such as nvidia.com/gpu=0.
 	CDI []string
 
-	// Capabilities are the parts of NVIDIA's driver that the user asks for, which
-	// count before what the image says.
+	// Capabilities are the parts of NVIDIA's driver that the user requests. They
+	// override the image's.
 	Capabilities []string
 
-	// Terminal is the node's path of the one that the container is started at,
+	// Terminal is the host's path of the terminal that the container is started at,
 	// such as /dev/pts/0; empty for none.
 	Terminal string
 
 	Site Site
 }
 
-// Site is what a site decides. The zero value is the default.
+// Site holds the site's settings. The zero value is the default.
 type Site struct {
 	Vendors      []string // of "nvidia", "amd", "intel"; nil for all
-	Capabilities []string // of NVIDIA's driver where the container names none; default compute and utility
+	Capabilities []string // of NVIDIA's driver if the container names none; default compute and utility
 
-	// Isolate gives a task, of the GPUs that its device cgroup allows, only those
-	// that its own variables name. CUDA IPC between tasks needs the others, too.
+	// Isolate gives a task only those GPUs of its device cgroup that its own variables
+	// name. CUDA IPC between tasks also needs the others.
 	Isolate bool
 
-	// FileOrder says that Slurm counts GPUs in the order of their device files
-	// (gres.conf without AutoDetect), not in that of the PCI bus.
+	// FileOrder means that Slurm counts GPUs in the order of their device files
+	// (gres.conf without AutoDetect), not in the order of the PCI bus.
 	FileOrder bool
 
-	Features   []string // that are on without being asked for: gdrcopy, gds, mofed, nvswitch
-	Firmware   bool     // give the container the GSP's firmware, which the kernel loads by itself
-	DriverRoot string   // of a driver in a container of its own, such as /run/nvidia/driver
-	MPSDir     string   // where the MPS daemon has its pipes; default /tmp/nvidia-mps
+	Features   []string // enabled without a request: gdrcopy, gds, mofed, nvswitch
+	Firmware   bool     // give the container the GSP's firmware
+	DriverRoot string   // root of the container that holds the driver, such as /run/nvidia/driver
+	MPSDir     string   // directory of the MPS daemon's pipes; default /tmp/nvidia-mps
 
-	Devices []string // device nodes that go with any GPU
-	Files   []string // files and directories that go with any GPU, read-only
+	Devices []string // device nodes that every container with a GPU gets
+	Files   []string // files and directories that every container with a GPU gets, read-only
 
-	CDIDirs     []string // of specifications, the last wins; default /etc/cdi and /var/run/cdi
-	RepairStale bool     // find libraries that a specification of NVIDIA's names and that are gone
+	CDIDirs     []string // directories of specifications, later ones override; default /etc/cdi and /var/run/cdi
+	RepairStale bool     // replace missing libraries that a specification of NVIDIA's names
 }
 
-// Asked tells at little cost whether a task of Slurm's can be meant to have GPUs:
-// only then Edits has anything to find out.
+// Asked reports cheaply whether a Slurm task may have GPUs. If not, Edits has nothing
+// to do.
 func Asked(env []string, annotations map[string]string) bool {
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
@@ -84,14 +84,14 @@ func Asked(env []string, annotations map[string]string) bool {
 	return CDIAnnotation(annotations) != ""
 }
 
-// Unknown tells whether Slurm, which Asked finds nothing of, did not know the task yet:
-// then Edits goes by the device cgroup.
+// Unknown reports whether Slurm did not know the task yet, so that Asked finds nothing:
+// then Edits relies on the device cgroup.
 func Unknown(env []string) bool {
 	_, known := bundle.Getenv(env, taskVariable)
 	return !known
 }
 
-// CDIAnnotation names an annotation that asks for CDI devices; empty for none.
+// CDIAnnotation returns an annotation that requests CDI devices; empty for none.
 func CDIAnnotation(annotations map[string]string) string {
 	for key := range annotations {
 		if strings.HasPrefix(key, cdiAnnotations) {
@@ -101,8 +101,8 @@ func CDIAnnotation(annotations map[string]string) string {
 	return ""
 }
 
-// Edits works out what the container gets. Its error is for the user: it says
-// what was asked for and why it cannot be had.
+// Edits works out what the container gets. Its error is for the user: it says what was
+// requested and why it is not available.
 func Edits(r Request) (scene.Proposal, error) {
 	p := &plan{Request: r, env: newEnvironment(r.Env), named: map[string]bool{}, kept: set{}}
 	vendors := []struct {
@@ -121,7 +121,7 @@ func Edits(r Request) (scene.Proposal, error) {
 		return scene.Proposal{}, err
 	}
 	for _, v := range vendors {
-		// Who names a vendor's GPUs one by one gets those and no others.
+		// A request for individual GPUs of a vendor gets only those.
 		if !p.enabled(v.name) || slices.ContainsFunc(asked, func(d string) bool { return strings.HasPrefix(d, v.name+".com/gpu=") }) {
 			continue
 		}
@@ -130,7 +130,7 @@ func Edits(r Request) (scene.Proposal, error) {
 		}
 	}
 	if _, list, ok := p.env.slurmGPUs(); r.Slurm && ok && p.given == 0 && len(asked) == 0 && !p.declined {
-		p.warn("Slurm gave this task GPUs" + inParentheses(list) + ", but no device of a GPU is to be found on this node")
+		p.warn("Slurm gave this task GPUs" + inParentheses(list) + ", but this host has no device node of a GPU")
 	}
 	if err := p.finish(); err != nil {
 		return scene.Proposal{}, err
@@ -138,33 +138,33 @@ func Edits(r Request) (scene.Proposal, error) {
 	return p.result(), nil
 }
 
-// enabled tells whether the site lets a vendor's GPUs be given.
+// enabled reports whether the site enables a vendor's GPUs.
 func (p *plan) enabled(vendor string) bool {
 	return p.Site.Vendors == nil || slices.Contains(p.Site.Vendors, vendor)
 }
 
-// A plan is a result in the making.
+// A plan is a Result being built.
 type plan struct {
 	Request
 	env      environment
 	edits    []planned
 	warnings []string
 
-	boot    string        // asked once
-	version *string       // likewise
-	cards   []card        // NVIDIA's of the node, found once
-	dev     []fs.DirEntry // of /dev, likewise
+	boot    string        // read once
+	version *string       // read once
+	cards   []card        // NVIDIA's GPUs of the host, found once
+	dev     []fs.DirEntry // entries of /dev, read once
 
-	given     int             // GPUs
-	declined  bool            // the container does not want those that it could get
-	named     map[string]bool // device nodes that CDI specifications gave
-	kept      set             // device nodes that edits gave
-	unknown   bool            // whether the task has GPUs
+	given     int             // number of GPUs
+	declined  bool            // the container asks for no GPUs
+	named     map[string]bool // device nodes from CDI specifications
+	kept      set             // device nodes from edits
+	unknown   bool            // it is not known whether the task has GPUs
 	libraries []library
-	compat    []library // the image's own, that go before the driver's
+	compat    []library // libraries of the image that come before the driver's
 }
 
-// A planned edit can still be taken back.
+// A planned edit can still be removed.
 type planned struct {
 	bundle.Edit
 	forGlibc bool
@@ -178,7 +178,7 @@ func (p *plan) result() scene.Proposal {
 	return r
 }
 
-// add appends the edit unless it changes nothing.
+// add appends the edit unless it is empty.
 func (p *plan) add(e bundle.Edit) {
 	for _, d := range e.Devices {
 		p.kept[cmp.Or(d.HostPath, d.Path)] = true
@@ -193,7 +193,7 @@ func (p *plan) add(e bundle.Edit) {
 	}
 }
 
-// addForGlibc is add of what is of no use in an image without glibc.
+// addForGlibc is add for edits that are useless in an image without glibc.
 func (p *plan) addForGlibc(e bundle.Edit) {
 	before := len(p.edits)
 	p.add(e)
@@ -208,7 +208,7 @@ func (p *plan) warn(text string) {
 	}
 }
 
-// finish adds what belongs to all vendors together.
+// finish adds the edits that all vendors share.
 func (p *plan) finish() error {
 	if p.given > 0 {
 		if err := p.siteExtras(); err != nil {
@@ -219,13 +219,13 @@ func (p *plan) finish() error {
 	return p.injectLibraries()
 }
 
-// siteExtras gives what the site wants to go with any GPU.
+// siteExtras gives the site's devices and files for any GPU.
 func (p *plan) siteExtras() error {
 	e := bundle.Edit{From: "gpu", Rule: "the site's devices and files for any GPU"}
 	for _, path := range p.Site.Devices {
 		d, err := p.Host.Device(path)
 		if err != nil || d.Denied != nil {
-			continue // not on every node, not for every job
+			continue // not on every host, not for every job
 		}
 		e.Devices = append(e.Devices, node(d))
 	}
@@ -238,7 +238,7 @@ func (p *plan) siteExtras() error {
 	return nil
 }
 
-// bind is a read-only mount of the node's file or directory, if it is there.
+// bind returns a read-only mount of a file or directory of the host, if it exists.
 func (p *plan) bind(path, destination string) (specs.Mount, bool) {
 	resolved, err := p.Host.Resolve(path)
 	if err != nil {
@@ -247,14 +247,14 @@ func (p *plan) bind(path, destination string) (specs.Mount, bool) {
 	return bindOf(p.Host.HostPath(resolved), destination), true
 }
 
-// bindOf is the mount that every file of a driver gets.
+// bindOf returns the mount for a file of a driver.
 func bindOf(source, destination string) specs.Mount {
 	return bundle.Bind(source, destination, "bind", "ro", "nosuid", "nodev")
 }
 
-// private is the directory in the container that holds what has no place in the image.
+// private is the directory in the container for files that have no place in the image.
 func (p *plan) private() string { return bundle.PrivateDir(p.Mounts, "gpu") }
 
-// sharesDev tells whether the container is to have the node's own /dev: then what
-// it is given is there already, and what it is not must be taken out.
+// sharesDev reports whether the container has the host's own /dev: then its devices are
+// already there, and the others must be removed.
 func (p *plan) sharesDev() bool { return bundle.SharesDev(p.Mounts) }

@@ -13,15 +13,15 @@ import (
 
 const requirePrefix = "NVIDIA_REQUIRE_"
 
-// legacyImage tells whether the image is one of CUDA before it said what it
-// needs: it names its CUDA version only.
+// legacyImage reports whether this is an old CUDA image that names only its CUDA
+// version, not its requirements.
 func (p *plan) legacyImage() bool {
 	return p.env["CUDA_VERSION"] != "" && p.env[requirePrefix+"CUDA"] == ""
 }
 
-// requirements checks what the image says it needs: NVIDIA_REQUIRE_* hold
-// alternatives separated by blanks, each of conditions separated by commas.
-// What cannot be known without the driver's library is taken to be fulfilled.
+// requirements checks the image's requirements: NVIDIA_REQUIRE_* hold alternatives
+// separated by blanks, and each is a list of conditions separated by commas. A
+// condition that only the driver's library could check is taken as met.
 func (p *plan) requirements(cards []card, version string) error {
 	if off, _ := strconv.ParseBool(p.env["NVIDIA_DISABLE_REQUIRE"]); off || version == "" {
 		return nil
@@ -56,14 +56,14 @@ func (p *plan) require(name, requirement string, cards []card, version string) e
 			return fmt.Errorf("check requirements of the image: %s: %w", name, err)
 		}
 		if !ok {
-			return fmt.Errorf("check requirements of the image: %s=%s is not fulfilled: %s; NVIDIA_DISABLE_REQUIRE=1 skips the check",
+			return fmt.Errorf("check requirements of the image: %s=%s is not met: %s; NVIDIA_DISABLE_REQUIRE=1 skips the check",
 				name, text.Printable(requirement), describe(facts))
 		}
 	}
 	return nil
 }
 
-// facts are what conditions may be about; an empty one is not known.
+// facts returns what conditions can refer to; an empty value is unknown.
 func (p *plan) facts(c card, version string) map[string]string {
 	return map[string]string{
 		"driver": version,
@@ -80,10 +80,10 @@ func describe(facts map[string]string) string {
 			known = append(known, name+" "+facts[name])
 		}
 	}
-	return "the node has " + strings.Join(known, ", ")
+	return "the host has " + strings.Join(known, ", ")
 }
 
-// fulfilled tells whether one of the alternatives holds.
+// fulfilled reports whether one of the alternatives holds.
 func fulfilled(requirement string, facts map[string]string) (bool, error) {
 	alternatives := strings.Fields(requirement)
 	holds := false
@@ -108,7 +108,7 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 	}
 	at := strings.IndexAny(condition, "<>=!")
 	if at <= 0 {
-		return false, fmt.Errorf("%s is no condition such as cuda>=12.4", text.Printable(condition))
+		return false, fmt.Errorf("%s is not a condition such as cuda>=12.4", text.Printable(condition))
 	}
 	name, rest := condition[:at], condition[at:]
 	value := strings.TrimLeft(rest, "<>=!")
@@ -119,7 +119,7 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 		compared = strings.Compare(fact, value)
 	} else {
 		if strings.Trim(value, "0123456789.") != "" || value == "" {
-			return false, fmt.Errorf("%s: %s is no version", text.Printable(condition), text.Printable(value))
+			return false, fmt.Errorf("%s: %s is not a version", text.Printable(condition), text.Printable(value))
 		}
 		compared = host.CompareVersions(fact, value)
 	}
@@ -140,12 +140,11 @@ func holdsOne(condition string, facts map[string]string) (bool, error) {
 	case ">=":
 		return compared >= 0, nil
 	}
-	return false, fmt.Errorf("%s: %s is no comparison", text.Printable(condition), text.Printable(operator))
+	return false, fmt.Errorf("%s: %s is not a comparison", text.Printable(condition), text.Printable(operator))
 }
 
-// cudaOf is the CUDA version that a driver brings: each branch of the driver has
-// one, by NVIDIA's table of CUDA toolkits and their drivers. It is empty for a
-// branch newer than that table.
+// cudaOf returns the CUDA version of a driver branch, by NVIDIA's table of CUDA
+// toolkits and drivers. It is empty for a branch newer than the table.
 func cudaOf(version string) string {
 	branches := []struct {
 		first string
@@ -191,8 +190,7 @@ func cudaOf(version string) string {
 	return ""
 }
 
-// brandOf is the brand of a GPU in the words of the toolkit, from the name of
-// its model.
+// brandOf returns the brand of a GPU in the toolkit's words, from its model name.
 func brandOf(model string) string {
 	model = strings.TrimPrefix(model, "NVIDIA ")
 	for _, b := range []struct{ prefix, brand string }{
@@ -217,8 +215,8 @@ func brandOf(model string) string {
 	return "nvidia"
 }
 
-// archOf is the compute capability of a GPU, by the family that its PCI device
-// id belongs to; empty where that is not known.
+// archOf returns the compute capability of a GPU, by the family of its PCI device id;
+// empty if unknown.
 func (p *plan) archOf(bus string) string {
 	if bus == "" {
 		return ""

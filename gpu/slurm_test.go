@@ -10,7 +10,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// On this machine GPU i by PCI address has the minor (i+4)%8.
+// On this host GPU i by PCI address has the minor (i+4)%8.
 func TestSlurmUnconstrained(t *testing.T) {
 	uuid := fakenode.UUID
 	tests := map[string]struct {
@@ -49,8 +49,8 @@ func TestSlurmUnconstrained(t *testing.T) {
 	}
 }
 
-// A task that Slurm gave no GPUs gets none, whatever its image or the job's
-// script left in its environment.
+// A task without GPUs from Slurm gets none, whatever its image or the batch script left
+// in its environment.
 func TestSlurmWithoutGPUs(t *testing.T) {
 	n := eight(t)
 	for _, env := range []string{
@@ -63,8 +63,8 @@ func TestSlurmWithoutGPUs(t *testing.T) {
 	}
 }
 
-// Where the device cgroup denies some, the others are the task's, and what Slurm
-// wrote already counts those alone.
+// If the device cgroup denies some GPUs, the others are the task's, and Slurm's
+// variables already count only those.
 func TestSlurmConstrained(t *testing.T) {
 	n := eight(t)
 	for minor := range 8 {
@@ -79,8 +79,8 @@ func TestSlurmConstrained(t *testing.T) {
 	}
 	wants(t, "rule", o.rules["nvidia devices"], "2 of 8 GPUs allowed by the device cgroup")
 
-	// A task of that step, bound to its second GPU: its peer's stays visible to
-	// the driver, for CUDA IPC, and the list says which one is its own.
+	// A task of that step is bound to its second GPU: the driver also sees the first,
+	// for CUDA IPC, and the list says which one is its own.
 	o = mustGive(t, ask(t, n, "SLURM_STEP_GPUS=5", "CUDA_VISIBLE_DEVICES=1"))
 	wants(t, "GPUs", o.gpus(), "6 1")
 
@@ -100,7 +100,7 @@ func TestNVIDIAVisibleDevicesNarrows(t *testing.T) {
 			n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EPERM, 0)
 		}
 	}
-	// Allowed are 4, 5 and 6: the first three by PCI address.
+	// GPUs 4, 5 and 6 are allowed: the first three by PCI address.
 	uuid := fakenode.UUID
 	tests := map[string]struct{ visible, cuda, gpus, cudaAfter string }{
 		"all":        {"all", "0,1,2", "4 5 6", ""},
@@ -132,13 +132,13 @@ func TestNVIDIAVisibleDevicesNarrows(t *testing.T) {
 	}
 }
 
-// A denied control node or a missing group is said by name.
+// The error names a denied control device or a missing group.
 func TestNoPermission(t *testing.T) {
 	n := eight(t)
 	for minor := range 8 {
 		n.Deny(fmt.Sprintf("/dev/nvidia%d", minor), unix.EACCES, 44)
 	}
-	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0")), "no permission for /dev/nvidia4: it is for group video (mode 0660), of which the task is no member")
+	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0")), "no permission for /dev/nvidia4: it is for group video (mode 0660), and the task is not a member")
 
 	n = eight(t)
 	n.Deny("/dev/nvidia3", unix.EACCES, 999)
@@ -149,7 +149,7 @@ func TestNoPermission(t *testing.T) {
 	n.Deny("/dev/nvidiactl", unix.EPERM, 0)
 	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0")), "the device cgroup denies /dev/nvidiactl")
 	n.Remove("/dev/nvidiactl")
-	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0")), "there is no /dev/nvidiactl on this node")
+	says(t, refused(t, ask(t, n, "SLURM_STEP_GPUS=0")), "there is no /dev/nvidiactl on this host")
 }
 
 func TestEnginesAsk(t *testing.T) {
@@ -177,7 +177,7 @@ func TestEnginesAsk(t *testing.T) {
 	says(t, refused(t, r), "NVIDIA_VISIBLE_DEVICES asks for NVIDIA GPUs, but there is no /dev/nvidia0")
 }
 
-// A machine without a driver: nodes made by hand are given as they are.
+// On a host without a driver, device nodes made by hand are given as they are.
 func TestNoDriver(t *testing.T) {
 	n := fakenode.New(t)
 	n.NVIDIA(fakenode.NVIDIA{GPUs: 2})
@@ -189,7 +189,7 @@ func TestNoDriver(t *testing.T) {
 	}
 
 	o = mustGive(t, ask(t, fakenode.New(t), "SLURM_STEP_GPUS=0,1"))
-	says(t, strings.Join(o.Warnings, "\n"), "Slurm gave this task GPUs (0,1), but no device of a GPU is to be found on this node")
+	says(t, strings.Join(o.Warnings, "\n"), "Slurm gave this task GPUs (0,1), but this host has no device node of a GPU")
 }
 
 func TestVendorsOff(t *testing.T) {

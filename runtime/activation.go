@@ -15,17 +15,17 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// notifyDir is the part of an entry that holds the socket on which a container
-// says that it is ready (sd_notify(3)); notifyTarget is its place inside, runc's.
+// notifyDir is the directory of an entry with the socket on which a container says that
+// it is ready (sd_notify(3)). It is mounted at notifyTarget in the container, as with runc.
 const (
 	notifyDir    = "notify"
 	notifyTarget = "/run/notify"
 	notifyName   = "notify.sock"
 )
 
-// activationEdit is what a service of systemd is given: the descriptors on which
-// it was asked for (sd_listen_fds(3)), and a place to say that it is ready. The
-// service believes to be process 1, as runc has it.
+// activationEdit returns what a systemd service gets: the descriptors that it listens on
+// (sd_listen_fds(3)), and a socket on which it says that it is ready. LISTEN_PID is 1, as
+// with runc.
 func activationEdit(dir string, o LaunchOptions) (bundle.Edit, error) {
 	e := bundle.Edit{From: "systemd"}
 	if o.ListenFDs > 0 {
@@ -43,16 +43,16 @@ func activationEdit(dir string, o LaunchOptions) (bundle.Edit, error) {
 	return e, nil
 }
 
-// listenVariables tell the process with the pid how many descriptors are for it.
+// listenVariables returns the variables that give the process with the pid its number of
+// descriptors.
 func listenVariables(count, pid int) []string {
 	return []string{"LISTEN_FDS=" + strconv.Itoa(count), "LISTEN_PID=" + strconv.Itoa(pid)}
 }
 
-// preserve hands the n descriptors from first on to the container, at the same
-// numbers.
+// preserve passes n descriptors, from first on, to the container under the same numbers.
 func preserve(p *libcontainer.Process, first, n int) error {
 	for fd := first; fd < first+n; fd++ {
-		// What the caller passes is open across exec; all else is ours.
+		// The caller's descriptors stay open across exec; all others are ours.
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		if err == nil && flags&unix.FD_CLOEXEC != 0 {
 			err = unix.EBADF
@@ -65,11 +65,10 @@ func preserve(p *libcontainer.Process, first, n int) error {
 	return nil
 }
 
-// pmiVariable says which descriptor Slurm's PMI2 is reached by (mpi/pmi2/setup.c).
+// pmiVariable names the descriptor of the connection to Slurm's PMI2 (mpi/pmi2/setup.c).
 const pmiVariable = "PMI_FD="
 
-// pmiDescriptor is the one that an entry of an environment names and our caller has
-// passed.
+// pmiDescriptor returns the descriptor that the variable names, if our caller passed it.
 func pmiDescriptor(entry string) (fd int, ok bool) {
 	text, found := strings.CutPrefix(entry, pmiVariable)
 	if !found {
@@ -79,11 +78,11 @@ func pmiDescriptor(entry string) (fd int, ok bool) {
 	return fd, err == nil && fd > 2 && passed(fd)
 }
 
-// pmiEdit makes the process keep PMI2's descriptor, after those that it is handed anyway.
-// libcontainer numbers what it passes on, so the process is told another number. The file is nil
-// where there is no such descriptor.
+// pmiEdit keeps PMI2's descriptor open in the process, after the handed ones that it gets
+// anyway. libcontainer renumbers what it passes on, so the variable gets the new number.
+// The file is nil without such a descriptor.
 func pmiEdit(env []string, handed int) (bundle.Edit, *os.File) {
-	e := bundle.Edit{From: "PMI2", Rule: "its descriptor gets another number"}
+	e := bundle.Edit{From: "PMI2", Rule: "its descriptor is renumbered"}
 	for _, entry := range slices.Backward(env) {
 		if fd, ok := pmiDescriptor(entry); ok {
 			e.Env = []string{pmiVariable + strconv.Itoa(3+handed)}
@@ -93,8 +92,7 @@ func pmiEdit(env []string, handed int) (bundle.Edit, *os.File) {
 	return e, nil
 }
 
-// connectPidfd connects to the socket over which libcontainer sends a pidfd of
-// the process.
+// connectPidfd connects to the socket to which libcontainer sends a pidfd of the process.
 func connectPidfd(p *libcontainer.Process, path string) (func(), error) {
 	if path == "" {
 		return func() {}, nil
@@ -107,8 +105,7 @@ func connectPidfd(p *libcontainer.Process, path string) (func(), error) {
 	return func() { socket.Close() }, nil
 }
 
-// connectConsole connects to the socket over which the process sends its
-// terminal's master.
+// connectConsole connects to the socket to which the process sends its terminal's master.
 func connectConsole(p *libcontainer.Process, path string) (func(), error) {
 	socket, err := connect(path)
 	if err != nil {
@@ -118,8 +115,8 @@ func connectConsole(p *libcontainer.Process, path string) (func(), error) {
 	return func() { socket.Close() }, nil
 }
 
-// connect opens the far end of a socket as a file that libcontainer can send
-// descriptors on.
+// connect connects to a socket and returns it as a file, on which libcontainer can send
+// descriptors.
 func connect(path string) (*os.File, error) {
 	conn, err := dialSocket(path, "unix")
 	if err != nil {

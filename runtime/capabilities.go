@@ -12,9 +12,9 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// capabilitiesEdit leaves out those that cannot be granted to the first process.
+// capabilitiesEdit leaves out the capabilities that the first process cannot get.
 func capabilitiesEdit(b *bundle.Bundle) bundle.Edit {
-	e := bundle.Edit{From: "capabilities", Rule: "those that ocishim's caller does not have cannot be granted"}
+	e := bundle.Edit{From: "capabilities", Rule: "the caller of ocishim can grant only its own"}
 	if wanted := b.Spec.Process.Capabilities; namespace(b.Spec, specs.UserNamespace) == nil {
 		if granted := withoutMissing(b.ID, wanted); granted != wanted {
 			e.Capabilities = granted
@@ -23,10 +23,9 @@ func capabilitiesEdit(b *bundle.Bundle) bundle.Edit {
 	return e
 }
 
-// withoutMissing leaves out the capabilities that this process does not have itself, for a
-// container without a user namespace: nobody can grant those, and the container runs
-// without them (config.md, Linux Process). What is unknown stays, for libcontainer to warn
-// of it.
+// withoutMissing leaves out the capabilities that this process lacks, for a container
+// without a user namespace: they cannot be granted, and the container runs without them
+// (config.md, Linux Process). Unknown ones stay: libcontainer warns about them.
 func withoutMissing(id string, c *specs.LinuxCapabilities) *specs.LinuxCapabilities {
 	if c == nil {
 		return nil
@@ -34,7 +33,7 @@ func withoutMissing(id string, c *specs.LinuxCapabilities) *specs.LinuxCapabilit
 	return without(c, id, ownCapabilities())
 }
 
-// without is withoutMissing for a caller who has those, a bit for each.
+// without is withoutMissing for a caller with the given capabilities, a bit for each.
 func without(c *specs.LinuxCapabilities, id string, has uint64) *specs.LinuxCapabilities {
 	var missing []string
 	granted := *c
@@ -58,8 +57,8 @@ func without(c *specs.LinuxCapabilities, id string, has uint64) *specs.LinuxCapa
 	return &granted
 }
 
-// ownCapabilities are those that this process may hand on, a bit for each. What the kernel
-// does not know counts, since that is not for us to say.
+// ownCapabilities returns the capabilities that this process may pass on, a bit for each.
+// Those that the kernel does not know are included: they are not ours to judge.
 func ownCapabilities() uint64 {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -78,7 +77,7 @@ func ownCapabilities() uint64 {
 	return has
 }
 
-// ofContainer is the process as it can be had in the container.
+// ofContainer returns the process without the capabilities that it cannot get in the container.
 func ofContainer(id string, lc *libcontainer.Container, p *specs.Process) *specs.Process {
 	if config := lc.Config(); config.Namespaces.Contains(configs.NEWUSER) {
 		return p

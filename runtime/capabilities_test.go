@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// TestWithoutMissing: a capability that the caller lacks is left out of every set; one that
-// is unknown is left to libcontainer, and so is one that the kernel may not know.
+// TestWithoutMissing: a capability that the caller lacks is left out of every set. One that
+// is unknown, to us or perhaps to the kernel, is left to libcontainer.
 func TestWithoutMissing(t *testing.T) {
 	names := []string{"CAP_CHOWN", "CAP_KILL", "CAP_NONE"}
 	all := &specs.LinuxCapabilities{Bounding: names, Effective: names, Permitted: names, Inheritable: names, Ambient: names}

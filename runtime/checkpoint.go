@@ -14,37 +14,38 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// CheckpointOptions says what criu(8) is to do, in libcontainer's words: where
-// the images lie, and what of the outside world may be taken along.
+// CheckpointOptions are libcontainer's options for criu(8): where the images are, and
+// which ties to the outside world a checkpoint may keep.
 type CheckpointOptions = libcontainer.CriuOpts
 
-// CheckpointServer is where criu sends memory instead of writing it.
+// CheckpointServer is the server that criu sends memory to instead of writing it to a file.
 type CheckpointServer = libcontainer.CriuPageServerInfo
 
 var (
-	// ErrNoCriu says that criu(8), which does the work, is not installed.
+	// ErrNoCriu means that criu(8), which does the work, is not installed.
 	ErrNoCriu = errors.New("criu is not installed")
-	errNoRoot = errors.New("only root can: criu needs it")
+	errNoRoot = errors.New("only root can do this: criu needs root")
 )
 
-// supervisedFile marks, beside criu's images, a container that lives only as long
-// as its supervisor.
+// supervisedFile is a file beside criu's images. It marks a container that lives only as
+// long as its supervisor.
 const supervisedFile = "ocishim-supervised"
 
-// canCheckpoint tells before anything is done why it cannot be.
+// canCheckpoint returns an error, before anything is done, if criu is missing or the
+// caller is not root.
 func canCheckpoint() error {
 	if _, err := exec.LookPath("criu"); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoCriu, err)
 	}
-	if !IsRoot() { // root of a user namespace may not, either
+	if !IsRoot() { // nor may root of a user namespace
 		return errNoRoot
 	}
 	return nil
 }
 
-// Checkpoint writes the container's processes and their memory to files from
-// which Restore makes them again. It ends the container, and deletes it, unless
-// the options leave it running.
+// Checkpoint writes the container's processes and their memory to files, from which
+// LaunchOptions.Restore makes them again. It ends and deletes the container, unless the
+// options leave it running.
 func (c *Container) Checkpoint(o *CheckpointOptions) error {
 	if err := c.checkpoint(o); err != nil {
 		return fmt.Errorf("checkpoint container %q: %w", c.ID, err)
@@ -79,7 +80,7 @@ func (c *Container) checkpoint(o *CheckpointOptions) error {
 		}
 	}
 	if o.LeaveRunning || o.PreDump || c.Supervised {
-		return nil // or its supervisor cleans up
+		return nil // it still runs, or its supervisor cleans up
 	}
 	if err := c.end(); err != nil {
 		return err
@@ -90,8 +91,8 @@ func (c *Container) checkpoint(o *CheckpointOptions) error {
 	return c.discard()
 }
 
-// makeImages makes the directory of the images, where those of an earlier dump, to which
-// they are to refer, are in their place.
+// makeImages makes the directory for the images. It first checks that the images of an
+// earlier dump exist, if the new ones are to refer to them.
 func makeImages(o *CheckpointOptions) error {
 	if o.ParentImage != "" {
 		if _, err := os.ReadDir(filepath.Join(o.ImagesDirectory, o.ParentImage)); err != nil {
@@ -104,7 +105,7 @@ func makeImages(o *CheckpointOptions) error {
 	return nil
 }
 
-// criuError adds what criu's log says: the error itself is a number.
+// criuError adds the errors of criu's log: err itself is only a number.
 func criuError(err error, o *CheckpointOptions, log string) error {
 	dir := o.WorkDirectory
 	if dir == "" {
@@ -125,11 +126,11 @@ func criuError(err error, o *CheckpointOptions, log string) error {
 	return fmt.Errorf("%w; %s says: %s", err, path, strings.Join(said, "; "))
 }
 
-// maxCriuLog bounds what is read of criu's log, in bytes.
+// maxCriuLog is how many bytes of criu's log are read at most.
 const maxCriuLog = 16 << 20
 
-// checkRestore tells before anything is created why there is nothing to
-// restore.
+// checkRestore returns an error, before anything is created, if the checkpoint cannot be
+// restored.
 func (l *launch) checkRestore() error {
 	if l.o.Restore == nil {
 		return nil
@@ -142,8 +143,8 @@ func (l *launch) checkRestore() error {
 		return fmt.Errorf("restore container %q: no checkpoint in %s: %w", l.b.ID, images, err)
 	}
 	if _, err := os.Lstat(filepath.Join(images, supervisedFile)); err == nil && !l.c.Supervised {
-		// Its processes ask the kernel to end with their parent.
-		return fmt.Errorf("restore container %q: its checkpoint is of one that `run` supervised: it cannot be detached", l.b.ID)
+		// Its processes have a parent-death signal set.
+		return fmt.Errorf("restore container %q: the checkpoint is of a container that `run` supervised, so it cannot be detached", l.b.ID)
 	}
 	return nil
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
-// Create makes the container of the bundle and leaves its first process
-// waiting for Start. The caller's stdin, stdout and stderr are the container's,
-// as engines expect; CreateSupervised is for callers who have none to give.
+// Create makes the bundle's container and leaves its first process waiting for Start. The
+// container gets the caller's stdin, stdout and stderr, as engines expect;
+// CreateSupervised is for callers that have none to give.
 func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	if b.Spec.Process.Terminal && o.ConsoleSocket == "" {
 		return nil, errors.New("create container with a terminal: nobody would hold the terminal; pass --console-socket")
@@ -39,19 +39,20 @@ func Create(s *Store, b *bundle.Bundle, o LaunchOptions) (*Container, error) {
 	return l.c, nil
 }
 
-// A launch is one attempt to make a container run. Until it is done its entry
-// is locked; abort takes back whatever there is.
+// A launch is one attempt to make a container run. Its entry is locked until it is done;
+// abort undoes what was done so far.
 type launch struct {
 	c       *Container
 	b       *bundle.Bundle
 	o       LaunchOptions
 	lc      *libcontainer.Container
 	process *libcontainer.Process
-	mounts  []specs.Mount // with the names that people gave to their sources
-	ofImage []string      // where parts of the image are mounted by their paths
+	mounts  []specs.Mount // with their sources as the user named them
+	ofImage []string      // destinations at which parts of the image are mounted by path
 }
 
-// newLaunch claims the container's id.
+// newLaunch sweeps the store, claims the container's id, and returns the launch with its
+// entry locked.
 func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 	if err := errors.Join(mayLaunch(), checkMountNamespace(b.Spec)); err != nil {
 		return nil, fmt.Errorf("launch container %q: %w", b.ID, err)
@@ -86,7 +87,7 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 	return &launch{c: c, b: b, o: o}, nil
 }
 
-// prepare plans the launch and makes libcontainer's side of the container.
+// prepare checks and plans the launch, and makes libcontainer's container and process.
 func (l *launch) prepare() error {
 	if err := l.checkRestore(); err != nil {
 		return err
@@ -116,8 +117,8 @@ func (l *launch) prepare() error {
 	return err
 }
 
-// prepareProcess makes libcontainer's side of the first process. What others are made after
-// is the process without the edits for this one.
+// prepareProcess makes libcontainer's first process. The process that is kept, as the
+// model for those that are added later, lacks the edits for the first one.
 func (l *launch) prepareProcess() error {
 	if err := l.c.keepProcess(l.b.Spec.Process); err != nil {
 		return err
@@ -150,7 +151,7 @@ func (l *launch) prepareProcess() error {
 	return nil
 }
 
-// check says what of the planned spec cannot be had.
+// check returns an error if something in the planned spec cannot be done.
 func (l *launch) check() error {
 	if err := checkMounts(l.b.Spec.Mounts); err != nil {
 		return err
@@ -161,7 +162,7 @@ func (l *launch) check() error {
 	return checkLaunchUser(l.b.Spec)
 }
 
-// create makes the container for an engine: it is on its own once we return.
+// create makes the container for an engine. Nothing supervises it once we return.
 func (l *launch) create() error {
 	if err := l.prepare(); err != nil {
 		return err
@@ -214,7 +215,7 @@ func (l *launch) start() error {
 	return l.c.write()
 }
 
-// bringUp has libcontainer make the container.
+// bringUp makes libcontainer start or restore the container.
 func (l *launch) bringUp() error {
 	if l.o.Restore == nil {
 		return withOneProcessor(func() error { return l.lc.Start(l.process) })
@@ -225,8 +226,8 @@ func (l *launch) bringUp() error {
 	return nil
 }
 
-// abort removes what a failed launch left, the entry included, unless a tombstone is
-// to stay for a cleanup that will ask for it.
+// abort removes what a failed launch left. The entry goes as well, unless its lifetime
+// leaves a tombstone, for a cleanup that will ask for it.
 func (l *launch) abort() {
 	if l.process != nil && l.c.Init.Pid != 0 {
 		_ = l.process.Signal(unix.SIGKILL)
@@ -245,10 +246,10 @@ func (l *launch) abort() {
 	_ = l.c.discard()
 }
 
-// ExitLaunchFailed is the status recorded for a container that never ran.
+// ExitLaunchFailed is the recorded status of a container that never ran.
 const ExitLaunchFailed = 125
 
-// bury turns the entry into a tombstone: it answers `stopped` until delete.
+// bury turns the entry into a tombstone: its state is `stopped` until delete.
 func (c *Container) bury(status int) error {
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {

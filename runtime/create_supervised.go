@@ -16,25 +16,24 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// reportVariable names, in the environment of a supervisor in the background,
-// the descriptor on which create waits for its report.
+// reportVariable is the variable that gives a background supervisor the descriptor on
+// which create waits for its report.
 const reportVariable = "_OCISHIM_REPORT"
 
-// outputFile is the part of an entry that keeps a container's output.
+// outputFile is the file of an entry with the container's output.
 const outputFile = "output"
 
-// CreateSupervised makes the container for a Slurm task, under a supervisor in
-// the background that takes its output and exit status and ends it with its
-// step. Slurm waits for the end of create's own stdout and stderr, so the
-// container must hold neither (slurmd/slurmstepd/container.c, _create_start).
+// CreateSupervised makes the container for a Slurm task, under a supervisor in the
+// background that takes its output and exit status, and ends it with its step. Slurm reads
+// create's stdout and stderr to their end, so the container must hold neither
+// (slurmd/slurmstepd/container.c, _create_start).
 //
-// It works by two calls in two processes: the first starts this program again
-// with the same arguments and waits; the second, in which inBackground is
-// true, becomes the supervisor, and returns the container's status when it has ended: the
-// process is to exit with it.
+// It is called in two processes. The first one starts this program again with the same
+// arguments, and waits. The second one, in which inBackground is true, becomes the
+// supervisor, and returns the container's status, with which the process must exit.
 func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	if o.PreserveFDs > 0 {
-		return 0, errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave --preserve-fds away, or use run")
+		return 0, errors.New("create container for a Slurm task: Slurm passes no descriptors to create; leave out --preserve-fds, or use run")
 	}
 	if inBackground() {
 		return superviseInBackground(s, b, o), nil
@@ -42,8 +41,8 @@ func CreateSupervised(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) 
 	return 0, startInBackground()
 }
 
-// startInBackground starts this program again with the same arguments, and waits until it
-// has created the container.
+// startInBackground starts this program again with the same arguments, and waits until
+// that process has created the container.
 func startInBackground() error {
 	stopIgnoringSignals()
 	r, w, err := os.Pipe()
@@ -79,8 +78,7 @@ func startInBackground() error {
 // reportCreated is what a supervisor reports when all is well.
 const reportCreated = "created"
 
-// inBackground reports whether this process is to become a supervisor in the
-// background.
+// inBackground reports whether this process was started to supervise in the background.
 func inBackground() bool { return os.Getenv(reportVariable) != "" }
 
 func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
@@ -88,7 +86,7 @@ func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
 	if err != nil {
 		return 1
 	}
-	_ = os.Unsetenv(reportVariable) // it is not for hooks
+	_ = os.Unsetenv(reportVariable) // hooks must not see it
 	unix.CloseOnExec(fd)
 	report := os.NewFile(uintptr(fd), "report")
 	sup := becomeSupervisor()
@@ -102,7 +100,7 @@ func superviseInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) int {
 	return sup.supervise()
 }
 
-// createInBackground is launch with a file for the output.
+// createInBackground is launch with a file for the container's output.
 func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 	l, err := newLaunch(s, b, o)
 	if err != nil {
@@ -130,8 +128,8 @@ func (sup *supervisor) createInBackground(s *Store, b *bundle.Bundle, o LaunchOp
 	return nil
 }
 
-// openOutput opens the file for the container's output. It is opened as the
-// user who runs the container, and no link is followed to it.
+// openOutput opens the file for the container's output, as the user who runs the
+// container. It follows no link at the end of the path.
 func (l *launch) openOutput() (*os.File, error) {
 	path := l.o.Output
 	if path == "" {

@@ -7,10 +7,10 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// stepDaemon finds the slurmstepd that runs our step: the outermost of the
-// nearest ancestors of that name, since one of its children may play the task.
-// When it is gone nobody will end or clean up the container for us. Zero means
-// that there is none.
+// stepDaemon finds the slurmstepd that runs our step. slurmstepd may fork a process of the
+// same name for a task, so it is the outermost of the nearest ancestors with that name.
+// Once it has ended, nobody will end the container or clean up for us. The result is zero
+// outside of a step.
 func stepDaemon() process.ID {
 	var found process.ID
 	for pid := os.Getppid(); pid > 1; {

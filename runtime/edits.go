@@ -10,11 +10,12 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// editsFile is the part of an entry that says what was changed in the bundle's
-// spec. It is for people: verbs that read the record pay nothing for it.
+// editsFile is the file of an entry with the changes to the bundle's spec. It is for
+// people, and apart from the record, so that other verbs need not read it.
 const editsFile = "edits.json"
 
-// keepEdits notes the edits, without the content of files: it lies beside.
+// keepEdits writes the edits to the entry, without the content of files, which is in the
+// entry anyway.
 func (c *Container) keepEdits(edits []bundle.Edit) error {
 	if len(edits) == 0 {
 		return nil
@@ -29,8 +30,8 @@ func (c *Container) keepEdits(edits []bundle.Edit) error {
 	return nil
 }
 
-// Edits is what was changed in the bundle's spec, a JSON array of bundle.Edit, for
-// as long as the container's state is there.
+// Edits returns the changes to the bundle's spec, as a JSON array of bundle.Edit, for as
+// long as the container's state exists.
 func (c *Container) Edits() (json.RawMessage, error) {
 	data, err := entry.ReadFile(c.entry.File(editsFile), entry.MaxRecord)
 	if errors.Is(err, os.ErrNotExist) {

@@ -11,11 +11,11 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// An Event is a line of `events`, in the words of runc: of type "stats", with
-// Stats as its data, or "oom".
+// An Event is a line of `events`, in runc's format: of type "stats", with statistics as
+// its data, or "oom".
 type Event = types.Event
 
-// Stats is what the container uses at this moment, by its cgroup.
+// Stats returns what the container uses at this moment, according to its cgroup.
 func (c *Container) Stats() (*Event, error) {
 	lc, err := c.measurable()
 	if err != nil {
@@ -24,7 +24,7 @@ func (c *Container) Stats() (*Event, error) {
 	return c.measure(lc)
 }
 
-// measurable loads a container that runs and has a cgroup.
+// measurable loads libcontainer's container, if it runs and has a cgroup.
 func (c *Container) measurable() (*libcontainer.Container, error) {
 	if !c.alive() {
 		return nil, entry.ErrNotRunning
@@ -47,9 +47,8 @@ func (c *Container) measure(lc *libcontainer.Container) (*Event, error) {
 	return &Event{Type: "stats", ID: c.ID, Data: runcStats(s)}, nil
 }
 
-// Events calls emit with the container's use of resources at every interval,
-// and with each time that the kernel killed a process of it for want of memory,
-// until the container has ended.
+// Events calls emit, until the container has ended, with its use of resources at every
+// interval, and whenever the kernel kills one of its processes for lack of memory.
 func (c *Container) Events(interval time.Duration, emit func(*Event) error) error {
 	lc, err := c.measurable()
 	if err != nil {
@@ -57,7 +56,7 @@ func (c *Container) Events(interval time.Duration, emit func(*Event) error) erro
 	}
 	killed, err := lc.NotifyOOM()
 	if err != nil {
-		logrus.Warnf("container %q: no events of memory: %v", c.ID, err)
+		logrus.Warnf("container %q: no out-of-memory events: %v", c.ID, err)
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -14,11 +14,11 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// processFile is the part of an entry that keeps the spec's process, with every
-// edit, for processes that are added later: config.json may be gone by then.
+// processFile is the file of an entry with the spec's process, after all edits. Processes
+// that are added later are made after it: config.json may be gone by then.
 const processFile = "process.json"
 
-// maxProcess bounds what is read of it, in bytes.
+// maxProcess is how many bytes of it are read at most.
 const maxProcess = 32 << 20
 
 func (c *Container) keepProcess(p *specs.Process) error {
@@ -32,7 +32,7 @@ func (c *Container) keepProcess(p *specs.Process) error {
 	return nil
 }
 
-// Process is the process of the container's spec, as it was started.
+// Process returns the process of the container's spec, as it was started.
 func (c *Container) Process() (*specs.Process, error) {
 	if c.InPlace {
 		t, err := c.task()
@@ -52,23 +52,24 @@ func (c *Container) Process() (*specs.Process, error) {
 	return p, nil
 }
 
-// ExecOptions says how to add a process to a container, beside the process.
+// ExecOptions says how to add a process to a container.
 type ExecOptions struct {
 	Detach        bool   // do not wait for its end
 	PidFile       string // takes its pid, in decimal
 	PidfdSocket   string // unix socket that takes its pidfd
 	ConsoleSocket string // with Detach: takes the terminal's master
 	PreserveFDs   int    // descriptors from 3 on that it keeps
-	IgnorePaused  bool   // add it to a paused container, too
+	IgnorePaused  bool   // add it even to a paused container
 
-	// Cgroups are paths of existing cgroups below the container's, by
-	// controller; with cgroup v2 one for the empty name.
+	// Cgroups are paths of existing cgroups below the container's, by controller. With
+	// cgroup v2 there is one, under the empty name.
 	Cgroups map[string]string
 }
 
-// Exec adds a process to the container and, unless it is to be detached, waits
-// for its end and returns its status as Run does; it ends with the caller, too. In a
-// container that was launched in place it is the caller: Exec does not return then.
+// Exec adds a process to the container. Unless the process is detached, Exec waits for its
+// end and returns its status as Run does; if the caller is killed, the process ends as
+// well. In a container that was launched in place the caller becomes the process, and Exec
+// does not return.
 func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	switch status := c.Status(); {
 	case status == entry.Stopped || status == entry.Creating:
@@ -138,19 +139,20 @@ func (c *Container) Exec(p *specs.Process, o ExecOptions) (int, error) {
 	return status, nil
 }
 
-// withoutOwn leaves out a group that the process has as its own, which engines repeat
-// (Podman 5.8): without root no process may set groups, and this one it has.
+// withoutOwn leaves out the process's own group, which engines repeat among the additional
+// groups (Podman 5.8): without root no process may set groups, and it has this one anyway.
 func withoutOwn(groups []int, own uint32) []int {
 	return slices.DeleteFunc(groups, func(gid int) bool { return gid == int(own) })
 }
 
-// checkExec says what of the process cannot be had, before there is one.
+// checkExec returns an error, before anything is done, if the process cannot be added as
+// it is described.
 func (c *Container) checkExec(p *specs.Process, o ExecOptions) error {
 	if err := checkPidFile(o.PidFile); err != nil {
 		return err
 	}
 	if c.InPlace {
-		return nil // what it may have is said there
+		return nil // execInPlace checks the rest
 	}
 	if err := checkRlimits(p.Rlimits); err != nil {
 		return err
@@ -173,7 +175,7 @@ func (c *Container) execDetached(lc *libcontainer.Container, p *libcontainer.Pro
 	return err
 }
 
-// add starts the process; one whose pid cannot be told to the caller is ended.
+// add starts the process. If its pid cannot be written to the pid file, it is killed.
 func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pidFile string) (process.ID, error) {
 	if err := withOneProcessor(func() error { return lc.Run(p) }); err != nil {
 		return process.ID{}, libcontainerError(fmt.Sprintf("add process to container %q", c.ID), p.Args[0], err)
@@ -187,6 +189,6 @@ func (c *Container) add(lc *libcontainer.Container, p *libcontainer.Process, pid
 			return process.ID{}, errors.Join(err, p.Signal(os.Kill))
 		}
 	}
-	// One that has ended already is a zombie of ours: it has still its name.
+	// If it has ended already, it is a zombie of ours, which still has its pid.
 	return process.Identify(pid)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// taskFile is the part of an entry that keeps what was launched in place.
+// taskFile is the file of an entry that describes what was launched in place.
 const taskFile = "task.json"
 
 func (c *Container) task() (*inplace.Task, error) {
@@ -31,9 +31,9 @@ func (c *Container) task() (*inplace.Task, error) {
 	return t, nil
 }
 
-// execInPlace has this process enter the container's namespaces and become the
-// command: nobody supervises it, either, and it stays in the caller's cgroup. It
-// returns only when that fails.
+// execInPlace makes this process enter the container's namespaces and become the command.
+// Nobody supervises the command either, and it stays in the caller's cgroup. It returns
+// only on failure.
 func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 	if option := needsSupervisor(p, o); option != "" {
 		return fmt.Errorf("add process to container %q: %s: %w", c.ID, option, ErrInPlace)
@@ -68,7 +68,7 @@ func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 		return err
 	}
 	if p.OOMScoreAdj != nil {
-		// Here, for the container's /proc may be the image's.
+		// Before entering: the container's /proc may be the image's.
 		if err := inplace.SetOOMScore(*p.OOMScoreAdj); err != nil {
 			return fmt.Errorf("add process to container %q: %w", c.ID, err)
 		}
@@ -81,7 +81,8 @@ func (c *Container) execInPlace(p *specs.Process, o ExecOptions) error {
 	return fmt.Errorf("add process to container %q: %w", c.ID, inplace.Become(file, ns, exe))
 }
 
-// needsSupervisor names what only a process that stays can do; empty for nothing.
+// needsSupervisor names the first option that only a process that stays could carry out;
+// empty for none.
 func needsSupervisor(p *specs.Process, o ExecOptions) string {
 	switch {
 	case o.Detach:
@@ -91,13 +92,13 @@ func needsSupervisor(p *specs.Process, o ExecOptions) string {
 	case len(o.Cgroups) > 0:
 		return "--cgroup"
 	case p.Terminal && !isTerminal(os.Stdin):
-		return "a terminal, and stdin is none"
+		return "a terminal, while stdin is not one"
 	}
 	return ""
 }
 
-// namespaces opens those of a container that was launched in place, once its first
-// process is the application: before, its root is not built.
+// namespaces opens the namespaces of a container that was launched in place, once its
+// first process is the application: before, its root is not complete.
 func (c *Container) namespaces() (ns inplace.Namespace, err error) {
 	if err := c.awaitApplication(); err != nil {
 		return ns, err
@@ -112,8 +113,9 @@ func (c *Container) namespaces() (ns inplace.Namespace, err error) {
 	return ns, nil
 }
 
-// openNamespaceOf opens a namespace of the very process. The kernel closes the file of
-// the task a moment before it opens the process to others again: within execve.
+// openNamespaceOf opens a namespace of exactly this process, even if its pid is reused.
+// Within execve the kernel closes the task file, and so its lock, a moment before others
+// may inspect the process again.
 func openNamespaceOf(p process.ID, name string) (*os.File, error) {
 	path := "/proc/" + strconv.Itoa(p.Pid) + "/ns/" + name
 	for closed := true; ; time.Sleep(100 * time.Microsecond) {
@@ -122,7 +124,7 @@ func openNamespaceOf(p process.ID, name string) (*os.File, error) {
 			closed = isClosed(p)
 			continue
 		}
-		if err == nil && !p.Alive() { // looked at after the opening: the pid has been that process's all the while
+		if err == nil && !p.Alive() { // checked after opening: so the pid was still that process's then
 			f.Close()
 			return nil, entry.ErrNotRunning
 		}
@@ -130,8 +132,9 @@ func openNamespaceOf(p process.ID, name string) (*os.File, error) {
 	}
 }
 
-// awaitApplication waits until the first process has executed the application, and
-// has let the lock go by that; for some seconds at most, for it may have hooks.
+// awaitApplication waits until the first process has executed the application, which
+// releases the lock on the task file. It may have hooks to run first: the wait is bounded
+// to some seconds.
 func (c *Container) awaitApplication() error {
 	f, err := os.OpenFile(c.entry.File(taskFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -145,5 +148,5 @@ func (c *Container) awaitApplication() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return fmt.Errorf("%w: its launch takes long", entry.ErrNotRunning)
+	return fmt.Errorf("%w: it is still being launched", entry.ErrNotRunning)
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// checkInterpreter tells before anything is created that the command's
-// interpreter, that of a script or the loader of a program, is not in the
-// image. execve(2) says "no such file" then, which sends people looking for the
-// command. What lies on a mount, or cannot be read, is left to execve.
+// checkInterpreter returns an error, before anything is created, if the image lacks the
+// interpreter of the command's script or the loader of its program. execve(2) would say
+// "no such file", as if the command were missing. A command that is on a mount, or cannot
+// be read, is left to execve.
 func checkInterpreter(b *bundle.Bundle) error {
 	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -36,7 +36,7 @@ func checkInterpreter(b *bundle.Bundle) error {
 	if !filepath.IsAbs(interpreter) || mountedOver(b.Spec, interpreter) || isIn(root, interpreter) {
 		return nil
 	}
-	// With execve's words at the end, by which Docker's exit status is 127.
+	// Docker's exit status is 127 because of execve's words at the end.
 	return fmt.Errorf("execute %q: %w: its interpreter %s does not exist in the image: %s",
 		b.Spec.Process.Args[0], ErrCommandNotFound, interpreter, unix.ENOENT.Error())
 }
@@ -51,7 +51,7 @@ func isIn(root *os.File, path string) bool {
 	return true
 }
 
-// openCommand opens the command's file, nil when it does not lie in the rootfs
+// openCommand opens the command's file. It returns nil if the file is not in the rootfs
 // itself.
 func openCommand(root *os.File, spec *specs.Spec) *os.File {
 	for _, path := range commandPaths(spec.Process) {
@@ -76,7 +76,7 @@ func openCommand(root *os.File, spec *specs.Spec) *os.File {
 	return nil
 }
 
-// commandPaths lists where execvp(3) would look.
+// commandPaths lists the paths at which execvp(3) would look for the command.
 func commandPaths(p *specs.Process) []string {
 	command := p.Args[0]
 	if filepath.IsAbs(command) {
@@ -93,8 +93,8 @@ func commandPaths(p *specs.Process) []string {
 	return paths
 }
 
-// interpreterOf reads the interpreter from a script's first line, or the loader
-// from a program's headers (execve(2)); empty when there is none.
+// interpreterOf reads the interpreter from a script's first line, or the loader from a
+// program's headers (execve(2)). It is empty if the file names neither.
 func interpreterOf(f *os.File) string {
 	head := make([]byte, 256) // what the kernel looks at
 	n, _ := io.ReadFull(f, head)
@@ -118,7 +118,7 @@ func interpreterOf(f *os.File) string {
 	return ""
 }
 
-// mountedOver tells whether the path lies on one of the spec's mounts.
+// mountedOver reports whether the path is on one of the spec's mounts.
 func mountedOver(spec *specs.Spec, path string) bool {
 	for _, m := range spec.Mounts {
 		d := filepath.Join("/", m.Destination)

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
-// Features is what this build supports, as features.md of the runtime
-// specification has it.
+// Features returns what this build supports, in the structure of the runtime
+// specification's features.md.
 func Features(version string) features.Features {
 	yes, no := true, false
 	f := features.Features{
@@ -33,7 +33,7 @@ func Features(version string) features.Features {
 			},
 		},
 		Annotations: map[string]string{"org.ocishim.version": version},
-		// What these say in config.json, libcontainer does on the host.
+		// libcontainer acts on the host by what these say in config.json.
 		PotentiallyUnsafeConfigAnnotations: []string{"bundle", "org.systemd.property.", "org.criu.config"},
 	}
 	if !seccomp.Enabled {
@@ -52,7 +52,7 @@ func Features(version string) features.Features {
 	return f
 }
 
-// SeccompVersion is the version of libseccomp in this build, empty without.
+// SeccompVersion returns the version of libseccomp in this build, empty without it.
 func SeccompVersion() string {
 	major, minor, micro := seccomp.Version()
 	if major+minor+micro == 0 {
@@ -61,8 +61,8 @@ func SeccompVersion() string {
 	return fmt.Sprintf("%d.%d.%d", major, minor, micro)
 }
 
-// ExampleSpec is a configuration to begin with, as `runc spec` gives it;
-// rootless makes it one for the calling user.
+// ExampleSpec returns a configuration to begin with, the same as `runc spec` writes. With
+// rootless it is one for the calling user.
 func ExampleSpec(rootless bool) *specs.Spec {
 	spec := specconv.Example()
 	if rootless {

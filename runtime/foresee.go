@@ -12,9 +12,9 @@ import (
 )
 
 // Everything that a launch changes in a container's configuration is an edit: the bundle as
-// it was written and the edits that are recorded make what is launched, in this order.
+// it was written, with the recorded edits applied in order, is what is launched.
 
-// amend applies the edits that change something.
+// amend applies those of the edits that change something.
 func amend(b *bundle.Bundle, edits ...bundle.Edit) error {
 	edits = slices.DeleteFunc(edits, bundle.Edit.Empty)
 	if len(edits) == 0 {
@@ -23,8 +23,8 @@ func amend(b *bundle.Bundle, edits ...bundle.Edit) error {
 	return b.Apply(edits...)
 }
 
-// Foresee applies to a bundle that is to be explained the edits of its launch that are
-// known before the container has an entry.
+// Foresee applies the edits of a launch that are known before the container has an entry,
+// to a bundle that is to be explained.
 func Foresee(b *bundle.Bundle, o LaunchOptions) error {
 	if WhyNotInPlace(b, o) == "" {
 		return foreseeInPlace(b)
@@ -32,7 +32,7 @@ func Foresee(b *bundle.Bundle, o LaunchOptions) error {
 	return foresee(b, o)
 }
 
-// foresee applies those for libcontainer.
+// foresee is Foresee for a launch with libcontainer.
 func foresee(b *bundle.Bundle, o LaunchOptions) error {
 	if err := amend(b, plainMounts(b.Spec.Mounts, b.Dir), plainDevices(b.Spec.Linux)); err != nil {
 		return err
@@ -59,7 +59,7 @@ func foresee(b *bundle.Bundle, o LaunchOptions) error {
 	return nil
 }
 
-// foreseeInPlace applies those for the launch in place.
+// foreseeInPlace is Foresee for a launch in place.
 func foreseeInPlace(b *bundle.Bundle) error {
 	if err := amend(b, plainMounts(b.Spec.Mounts, b.Dir)); err != nil {
 		return err
@@ -78,7 +78,8 @@ func foreseeInPlace(b *bundle.Bundle) error {
 	return unlock(b, false)
 }
 
-// unlock changes the binds that the kernel would refuse, once all have a source.
+// unlock checks that every bind has a source, and changes the binds that the kernel would
+// refuse.
 func unlock(b *bundle.Bundle, flagsToo bool) error {
 	dirs, err := checkSources(b.Spec.Mounts)
 	if err != nil {
@@ -91,11 +92,12 @@ func unlock(b *bundle.Bundle, flagsToo bool) error {
 	return amend(b, edit)
 }
 
-// scaffoldDir is the part of an entry that holds mount points, and what is made for the
-// container.
+// scaffoldDir is the directory of an entry with mount points, files, links and directories
+// that are made for the container.
 const scaffoldDir = "scaffold"
 
-// inject makes in the entry what the specification has no word for.
+// inject makes in the entry what edits add to a bundle and the specification cannot
+// express: files, links and directories.
 func inject(b *bundle.Bundle, entry string, procToo bool) error {
 	edits, err := mountpoints.Injected(b, filepath.Join(entry, scaffoldDir), procToo)
 	if err != nil {
@@ -104,8 +106,8 @@ func inject(b *bundle.Bundle, entry string, procToo bool) error {
 	return amend(b, edits...)
 }
 
-// addMountPoints adds those that the image lacks, made in the entry, and returns where parts
-// of the image are mounted then.
+// addMountPoints makes in the entry the mount points that the image lacks, and returns the
+// destinations at which parts of the image are mounted.
 func addMountPoints(b *bundle.Bundle, entry string, o mountpoints.Options) (ofImage []string, err error) {
 	p, err := mountpoints.New(b, filepath.Join(entry, scaffoldDir), o)
 	if err != nil {

@@ -14,10 +14,10 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// Pause stops every process of the container, by its cgroup.
+// Pause stops every process of the container by freezing its cgroup.
 func (c *Container) Pause() error { return c.freeze("pause", (*libcontainer.Container).Pause) }
 
-// Resume lets the processes of a paused container go on.
+// Resume lets the processes of a paused container continue.
 func (c *Container) Resume() error { return c.freeze("resume", (*libcontainer.Container).Resume) }
 
 func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) error {
@@ -41,8 +41,8 @@ func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) 
 	return nil
 }
 
-// paused reports whether the container's cgroup is frozen. The caller's is not the
-// container's: Slurm suspends a task by its own.
+// paused reports whether the container's cgroup is frozen. The caller's cgroup does not
+// count: Slurm freezes it to suspend the whole task.
 func (c *Container) paused() bool {
 	if c.Cgroup == CallersCgroup {
 		return false
@@ -55,8 +55,8 @@ func (c *Container) paused() bool {
 	return err == nil && status == libcontainer.Paused
 }
 
-// thaw lets a paused container take the signal that ends it: on cgroup v1 a
-// frozen process does not even die of SIGKILL. The same holds for the cgroups below,
+// thaw thaws a paused container, so that the signal that ends it takes effect: on cgroup
+// v1 even SIGKILL does not end a frozen process. It does the same for the cgroups below,
 // which another runtime in the container may have made and frozen.
 func (c *Container) thaw() {
 	if c.Cgroup == CallersCgroup {
@@ -74,11 +74,11 @@ func (c *Container) thaw() {
 	}
 }
 
-// maxThawed bounds how many cgroups below a container's own are looked at.
+// maxThawed is how many cgroups below a container's own are looked at, at most.
 const maxThawed = 10_000
 
-// thawBelow thaws the cgroups in the directory, one of cgroup v1. With v2 what is frozen
-// can be killed.
+// thawBelow thaws the cgroups in a directory of cgroup v1. With v2 there is no need: frozen
+// processes can be killed.
 func thawBelow(dir string) {
 	if dir == "" || cgroups.IsCgroup2UnifiedMode() {
 		return
@@ -99,7 +99,7 @@ func thawBelow(dir string) {
 	})
 }
 
-// whyAlive says why a process may not end by SIGKILL, empty when that is not to be seen.
+// whyAlive says why a process may outlive SIGKILL; empty if the reason is unknown.
 func whyAlive(pid int) string {
 	if groups, err := cgroups.ParseCgroupFile("/proc/" + strconv.Itoa(pid) + "/cgroup"); err == nil {
 		dir := filepath.Join(cgroupRoot, "freezer", groups["freezer"])
@@ -113,8 +113,8 @@ func whyAlive(pid int) string {
 	return ""
 }
 
-// Pids lists the container's processes, its first among them. Of one that has ended they
-// are those that outlive it.
+// Pids lists the container's processes, including the first one. If that has ended, Pids
+// lists the processes that outlived it.
 func (c *Container) Pids() ([]int, error) {
 	if err := c.here(); err != nil {
 		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, err)

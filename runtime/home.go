@@ -14,9 +14,9 @@ import (
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
-// Where config.json has no HOME, libcontainer looks for one in the container's /etc/passwd,
-// whatever that is: at a fifo it waits for a writer, and a device it reads without end. Then
-// the program has `/`, as where passwd does not know the user.
+// If config.json has no HOME, libcontainer looks for one in the container's /etc/passwd,
+// whatever that is: it would wait for the writer of a fifo, and read a device without end.
+// In these cases the program gets `/`, the same as a user who is not in passwd.
 const homeUnknown = "HOME=/"
 
 func hasHome(env []string) bool {
@@ -24,7 +24,8 @@ func hasHome(env []string) bool {
 	return home != ""
 }
 
-// homeAtLaunch sets it for the container's first process.
+// homeAtLaunch returns the edit that sets HOME for the container's first process where
+// libcontainer must not look for it.
 func homeAtLaunch(b *bundle.Bundle) (bundle.Edit, error) {
 	e := bundle.Edit{From: "home", Rule: "the container's /etc/passwd is not a file"}
 	if hasHome(b.Spec.Process.Env) {
@@ -41,19 +42,19 @@ func homeAtLaunch(b *bundle.Bundle) (bundle.Edit, error) {
 	return e, nil
 }
 
-// passwdIsFile reports whether passwd will be a file, or nothing.
+// passwdIsFile reports whether /etc/passwd will be a regular file, or will not exist.
 func passwdIsFile(root *os.File, mounts []specs.Mount) bool {
 	at, kind := mountpoints.Find(root, mounts, "/etc/passwd")
 	for _, kernels := range []string{"/dev/", "/proc/", "/sys/"} {
 		if strings.HasPrefix(at, kernels) {
-			return false // not made yet, and not a file
+			return false // not mounted yet, and not a regular file
 		}
 	}
 	return kind == 0 || kind == unix.S_IFREG
 }
 
-// homeAtExec is the environment of a process that is added: the container runs, and may have
-// changed its passwd.
+// homeAtExec returns the environment of a process that is added. It looks at passwd as the
+// running container has it, which may differ from the image's.
 func homeAtExec(pid int, env []string) []string {
 	if hasHome(env) {
 		return env
@@ -73,7 +74,7 @@ func homeAtExec(pid int, env []string) []string {
 	return append(slices.Clone(env), homeUnknown)
 }
 
-// ofProc tells whether a file is one of /proc's, some of which wait, too.
+// ofProc reports whether the file is in a /proc file system, where some files block as well.
 func ofProc(fd int) bool {
 	var fs unix.Statfs_t
 	return unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC

@@ -12,9 +12,9 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// keepPoststart takes the poststart hooks from libcontainer, which would run
-// them as part of create. They belong into start, after the application is
-// executed (config.md, POSIX-platform Hooks).
+// keepPoststart moves the poststart hooks from libcontainer's configuration to the record.
+// libcontainer would run them as part of create, but they belong to start, after the
+// application is executed (config.md, POSIX-platform Hooks).
 func (c *Container) keepPoststart(spec *specs.Spec, config *configs.Config) {
 	if spec.Hooks == nil {
 		return
@@ -23,12 +23,12 @@ func (c *Container) keepPoststart(spec *specs.Spec, config *configs.Config) {
 	delete(config.Hooks, configs.Poststart)
 }
 
-// runPoststart runs the poststart hooks, once the application is executed. When one fails
-// the container has to be stopped (runtime.md, Lifecycle). What ends before, by a
-// startContainer hook that fails for example, is errNeverExecuted.
+// runPoststart runs the poststart hooks, once the application is executed. If one fails,
+// the caller must stop the container (runtime.md, Lifecycle). If the first process ends
+// before, because a startContainer hook fails for example, it returns errNeverExecuted.
 func (c *Container) runPoststart() error {
 	if len(c.Poststart) == 0 || gaveUpRoot {
-		return nil // with root's surroundings none of the user's programs may run
+		return nil // no program of the user's may run with root's cgroup and limits
 	}
 	if !executed(c.Init) {
 		return errNeverExecuted
@@ -49,12 +49,12 @@ func (c *Container) runPoststart() error {
 	return nil
 }
 
-// errNeverExecuted says that there is no application.
+// errNeverExecuted means that the application was never executed.
 var errNeverExecuted = errors.New("the first process ended before it became the application; what it said is in the container's stderr")
 
-// executed waits until the first process of a container that is started has become the
-// application, and reports whether it has. What has ended and is collected by its parent
-// counts: it may have been quick.
+// executed waits until the first process of a started container has become the
+// application, and reports whether it has. A process that has ended and was reaped by its
+// parent counts as the application: it may have been quick.
 func executed(p process.ID) bool {
 	for ; ; time.Sleep(time.Millisecond) {
 		st, err := process.ReadStat(p.Pid)
@@ -76,10 +76,10 @@ func commandOf(hook specs.Hook) *configs.Command {
 	return command
 }
 
-// warnOfPoststop has libcontainer run all the poststop hooks, whatever becomes
-// of one: a failure is worth a warning and no more (runtime.md, Lifecycle).
+// warnOfPoststop makes libcontainer run all poststop hooks, even if some fail: a failure is
+// only logged as a warning (runtime.md, Lifecycle).
 func (c *Container) warnOfPoststop(lc *libcontainer.Container) {
-	hooks := lc.Config().Hooks[configs.Poststop] // libcontainer's own, no copy
+	hooks := lc.Config().Hooks[configs.Poststop] // libcontainer's own slice, not a copy
 	for i, hook := range hooks {
 		hooks[i] = configs.NewFunctionHook(func(state *specs.State) error {
 			if err := hook.Run(state); err != nil {

@@ -10,27 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gaveUpRoot says that this process was root, and works for a user now. It has
-// still root's surroundings: cgroup, limits, priority. So it must not run what
-// the user's state asks for.
+// gaveUpRoot says that this process was root, and now works for a user. It still has root's
+// cgroup, limits and priority, so it must not run programs that the user's state names.
 var gaveUpRoot bool
 
-// rootsKeyring is why this process has root's session keyring still; nil where it has not.
+// rootsKeyring is the error because of which this process still has root's session
+// keyring; nil if it does not.
 var rootsKeyring error
 
-// BeganAsRoot reports whether this process is root, or was and works for a user now.
+// BeganAsRoot reports whether this process is root, or was root before GiveUpRoot.
 func BeganAsRoot() bool { return gaveUpRoot || os.Geteuid() == 0 }
 
 // nobodysGroup takes the place of root's group, which is never kept.
 const nobodysGroup = 65534
 
-// safePath is where the host's own programs are looked for in root's place.
+// safePath is the PATH of a process that was root, for programs of the host.
 const safePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// GiveUpRoot makes this process the user's for good: all ids become the user's, no other group and no
-// capability is kept, no open file is passed on, and nothing of root's environment, signal
-// mask and session keyring. It is an error when any of that did not take effect; that the
-// keyring did not is one for what starts a program, see mayLaunch.
+// GiveUpRoot makes this process the user's, for good. All ids become the user's; other
+// groups and all capabilities are dropped; open files are not passed on to programs; and
+// root's environment, signal mask and session keyring are replaced. It fails if any of this
+// has no effect, except for the keyring: then mayLaunch fails, so that no program is started.
 func GiveUpRoot(uid, gid int) error {
 	if uid <= 0 || gid < 0 {
 		return fmt.Errorf("become uid %d gid %d: both must be an ordinary user's", uid, gid)
@@ -59,7 +59,7 @@ func GiveUpRoot(uid, gid int) error {
 	if err := dropCapabilities(); err != nil {
 		return fmt.Errorf("become uid %d: %w", uid, err)
 	}
-	// Of this thread, the main one: it is what starts programs, or becomes one.
+	// For this thread, the main one: it starts programs, or becomes one.
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, new(unix.Sigset_t), nil); err != nil {
 		return fmt.Errorf("become uid %d: unblock signals: %w", uid, err)
 	}
@@ -67,8 +67,8 @@ func GiveUpRoot(uid, gid int) error {
 	return nil
 }
 
-// CloseOnExec keeps every open file but the standard streams from programs that are
-// executed from here on.
+// CloseOnExec marks every open file but the standard streams to be closed when a program is
+// executed.
 func CloseOnExec() error {
 	if err := utils.CloseExecFrom(3); err != nil {
 		return fmt.Errorf("close descriptors on exec: %w", err)
@@ -76,7 +76,8 @@ func CloseOnExec() error {
 	return nil
 }
 
-// dropCapabilities leaves this thread none: the inheritable ones stay when ids change.
+// dropCapabilities drops all capabilities of this thread. A change of ids alone would leave
+// the inheritable ones.
 func dropCapabilities() error {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -94,8 +95,8 @@ func dropCapabilities() error {
 	return nil
 }
 
-// leaveKeyring begins a session keyring (session-keyring(7)) of the user's. Where there is
-// no keyctl(2), nobody has one.
+// leaveKeyring joins a new session keyring (session-keyring(7)), which is the user's. On a
+// kernel without keyctl(2) there are no keyrings, and nothing to do.
 func leaveKeyring() error {
 	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) // without a name
 	if errors.Is(err, unix.ENOSYS) {
@@ -104,7 +105,7 @@ func leaveKeyring() error {
 	return err
 }
 
-// mayLaunch refuses to start a program for a user with what is root's.
+// mayLaunch returns an error if a program that we start would get root's session keyring.
 func mayLaunch() error {
 	if rootsKeyring != nil {
 		return fmt.Errorf("leave root's session keyring: %w", rootsKeyring)

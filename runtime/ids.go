@@ -11,11 +11,11 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// ids are the users and groups that a user namespace has. Which there are says what can
-// be done in it, and not whether the caller is root: root of `unshare -r` has one id.
+// ids are the users and groups that a user namespace maps. They decide what can be done in
+// it, not whether the caller is root: root of `unshare -r` has only one id.
 type ids struct{ uids, gids []specs.LinuxIDMapping }
 
-// idsOf are those of the container; ok is false where only the kernel knows.
+// idsOf returns the ids of the container; ok is false if only the kernel knows them.
 func idsOf(spec *specs.Spec) (all ids, ok bool) {
 	ns := namespace(spec, specs.UserNamespace)
 	switch {
@@ -27,15 +27,15 @@ func idsOf(spec *specs.Spec) (all ids, ok bool) {
 	return ids{spec.Linux.UIDMappings, spec.Linux.GIDMappings}, true
 }
 
-// ownIDs are those of the namespace that this process is in.
+// ownIDs returns the ids of the user namespace that this process is in.
 func ownIDs() (ids, bool) {
 	uids, uerr := readMappings("self", "uid_map")
 	gids, gerr := readMappings("self", "gid_map")
 	return ids{uids, gids}, uerr == nil && gerr == nil && len(uids) > 0 && len(gids) > 0
 }
 
-// foreign reports whether a mount option names an id that does not exist, such as
-// gid=5 of /dev/pts.
+// foreign reports whether a mount option names an id that does not exist in the namespace,
+// such as gid=5 of /dev/pts.
 func (all ids) foreign(option string) bool {
 	name, value, _ := strings.Cut(option, "=")
 	if name != "uid" && name != "gid" {
@@ -51,7 +51,8 @@ func (all ids) foreign(option string) bool {
 	return !mapped(uint32(id), all.gids)
 }
 
-// withoutForeignIDs leaves those options out: the kernel refuses them.
+// withoutForeignIDs leaves out mount options with ids that do not exist in the container:
+// the kernel refuses them.
 func withoutForeignIDs(spec *specs.Spec) bundle.Edit {
 	e := bundle.Edit{From: "ids"}
 	named := func(option string) bool {
@@ -76,8 +77,9 @@ func withoutForeignIDs(spec *specs.Spec) bundle.Edit {
 	return e
 }
 
-// hasLockedMounts reports whether the container's mounts are copies of those of a user
-// namespace with more rights: what they hide and forbid, the copies do (mount_namespaces(7)).
+// hasLockedMounts reports whether the container gets copies of mounts from a more
+// privileged user namespace. What those mounts hide or forbid cannot be undone in the
+// copies (mount_namespaces(7)).
 func hasLockedMounts(spec *specs.Spec) bool {
 	return namespace(spec, specs.UserNamespace) != nil || userns.RunningInUserNS()
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// warnOfIgnored says in the log what of the spec has no effect. It is not an
-// error: engines send some of it, and every other runtime ignores it, too.
+// warnOfIgnored logs a warning for each field of the spec that has no effect. It is not an
+// error: engines send some of them, and every other runtime ignores them as well.
 func warnOfIgnored(id string, spec *specs.Spec) {
 	fields := ignoredFields(spec)
 	if os.Geteuid() != 0 && onlyOwnID(spec) {
@@ -21,8 +21,7 @@ func warnOfIgnored(id string, spec *specs.Spec) {
 	}
 }
 
-// ignoredFields names what the spec has and libcontainer, or the kernel, does
-// not look at.
+// ignoredFields names the fields of the spec that libcontainer or the kernel ignores.
 func ignoredFields(spec *specs.Spec) []string {
 	if spec.Linux == nil {
 		return nil
@@ -48,17 +47,17 @@ func ignoredFields(spec *specs.Spec) []string {
 	return append(ignored, ignoredListener(l.Seccomp)...)
 }
 
-// ignoredLimits are those of resources, of config.json or for an update.
+// ignoredLimits names the ignored fields of resources, from config.json or for an update.
 func ignoredLimits(r *specs.LinuxResources) []string {
 	if r.Memory == nil {
 		return nil
 	}
 	var ignored []string
-	if r.Memory.Kernel != nil { //nolint:staticcheck // that is why
-		ignored = append(ignored, "linux.resources.memory.kernel (gone from the kernel)")
+	if r.Memory.Kernel != nil { //nolint:staticcheck // deprecated, which is why we warn
+		ignored = append(ignored, "linux.resources.memory.kernel (removed from the kernel)")
 	}
 	if r.Memory.KernelTCP != nil {
-		ignored = append(ignored, "linux.resources.memory.kernelTCP (gone from the kernel)")
+		ignored = append(ignored, "linux.resources.memory.kernelTCP (removed from the kernel)")
 	}
 	if h := r.Memory.UseHierarchy; h != nil && !*h {
 		ignored = append(ignored, "linux.resources.memory.useHierarchy (libcontainer always uses it)")
@@ -66,7 +65,7 @@ func ignoredLimits(r *specs.LinuxResources) []string {
 	return ignored
 }
 
-// ignoredListener names a listener that no rule calls.
+// ignoredListener names a seccomp listener that no rule notifies.
 func ignoredListener(s *specs.LinuxSeccomp) []string {
 	if s == nil || s.ListenerPath == "" || s.DefaultAction == specs.ActNotify ||
 		slices.ContainsFunc(s.Syscalls, func(call specs.LinuxSyscall) bool { return call.Action == specs.ActNotify }) {
@@ -75,10 +74,10 @@ func ignoredListener(s *specs.LinuxSeccomp) []string {
 	return []string{"linux.seccomp.listenerPath without a rule of the action SCMP_ACT_NOTIFY"}
 }
 
-// ignoredUser names those of the process's ids that rootlessEdit replaces by the
-// caller's, uid and gid.
+// ignoredUser names the ids of the process that rootlessEdit replaces by the caller's uid
+// and gid.
 func ignoredUser(spec *specs.Spec, uid, gid int) []string {
-	const why = " (without root there is one id, the caller's, and it is 0 in the container)"
+	const why = " (without root the container has one id, the caller's, which is 0 inside)"
 	var ignored []string
 	u := spec.Process.User
 	if u.UID != 0 && int(u.UID) != uid {

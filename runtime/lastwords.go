@@ -13,23 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLastWords bounds what is kept of them, in bytes: the output of a hook is among them.
+// maxLastWords is how many bytes of last words are kept at most: a hook's output is part of
+// them.
 const maxLastWords = 64 << 10
 
-// wordsPatience is how long the last words of a process that has ended may take.
+// wordsPatience is how long to wait for the last words of a process that has ended.
 const wordsPatience = time.Second
 
-// lastWords is what the first process of a launch says when it cannot become the
-// application: a startContainer hook failed, or the kernel refused to execute the command.
-// By then libcontainer has let go of its pipes and would print the reason to the
-// application's stderr, where nobody could tell one from the other.
+// lastWords receives the error of a process that cannot become the application: a
+// startContainer hook failed, or the kernel refused to execute the command. By then
+// libcontainer has closed its pipes, and would print the error to the application's stderr,
+// where it could be mistaken for the application's own output.
 type lastWords struct {
-	theirs *os.File    // until the process has started
-	said   chan string // one value, when the process has ended or executed
+	theirs *os.File    // the write end, until the process has started
+	said   chan string // gets one value when the process has ended or executed
 }
 
-// listenByName gives the process a place for its last words, behind the descriptors that the
-// application gets. The process finds its number in our name, os.Args[0]; see
+// listenByName gives the process a pipe for its last words, numbered after the descriptors
+// that the application gets. The process finds the number in our os.Args[0]; see
 // BecomeInit.
 func listenByName(p *libcontainer.Process) (*lastWords, error) {
 	r, w, err := os.Pipe()
@@ -41,21 +42,21 @@ func listenByName(p *libcontainer.Process) (*lastWords, error) {
 	words := &lastWords{theirs: w, said: make(chan string, 1)}
 	go func() {
 		text, _ := io.ReadAll(io.LimitReader(r, maxLastWords))
-		_, _ = io.Copy(io.Discard, r) // it must not wait for us
+		_, _ = io.Copy(io.Discard, r) // so that the process is not blocked in a write
 		r.Close()
 		words.said <- strings.TrimSpace(string(text))
 	}()
 	return words, nil
 }
 
-// leave closes our end: the process has its own, or never will.
+// leave closes our copy of the write end, once the process has its own or failed to start.
 func (w *lastWords) leave() {
 	if w != nil {
 		w.theirs.Close()
 	}
 }
 
-// text returns the last words, empty for none.
+// text returns the last words, empty if there are none.
 func (w *lastWords) text() string {
 	if w == nil {
 		return ""
@@ -68,8 +69,8 @@ func (w *lastWords) text() string {
 	}
 }
 
-// speakTo makes the process say its last words to the descriptor. It closes when the
-// application is executed.
+// speakTo makes this process write its last words to the descriptor, which is closed when
+// the application is executed.
 func speakTo(descriptor string) {
 	fd, err := strconv.Atoi(descriptor)
 	if err != nil {
@@ -79,8 +80,8 @@ func speakTo(descriptor string) {
 	os.Stderr = os.NewFile(uintptr(fd), "last words")
 }
 
-// refusal is the error of a process that ended before it became the command, by its last
-// words.
+// refusal makes an error from the last words of a process that ended before it became the
+// command.
 func refusal(doing, command, words string) error {
 	reason, executing := strings.CutPrefix(words, "exec ")
 	if at := strings.LastIndex(reason, ": "); at >= 0 {
@@ -92,8 +93,8 @@ func refusal(doing, command, words string) error {
 	case !executing:
 		return fmt.Errorf("%s: %w", doing, errors.New(words))
 	case reason == unix.ENOENT.Error():
-		// libcontainer has found the command itself. With execve's words at the end, by
-		// which Docker's exit status is 127.
+		// libcontainer has found the command itself. Docker's exit status is 127 because of
+		// execve's words at the end.
 		return fmt.Errorf("execute %q: %w: the interpreter of the script, or the loader of the program, does not exist in the container: %s",
 			command, ErrCommandNotFound, reason)
 	}

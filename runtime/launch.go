@@ -22,43 +22,42 @@ import (
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
-// libcontainerDir is the part of an entry that libcontainer writes.
+// libcontainerDir is the directory of an entry that libcontainer writes to.
 const libcontainerDir = "libcontainer"
 
-// LaunchOptions says how to create a container, beside its bundle. The zero
-// value is what an engine gets by default.
+// LaunchOptions says how to create a container from its bundle. The zero value is an
+// engine's default.
 type LaunchOptions struct {
 	NoPivot         bool // chroot instead of pivot_root
 	NoNewKeyring    bool // keep the caller's session keyring
-	SystemdCgroup   bool // have systemd make the cgroup
-	RootlessCgroups bool // go without a cgroup where none can be made
+	SystemdCgroup   bool // let systemd make the cgroup
+	RootlessCgroups bool // run without a cgroup where none can be made
 
 	PidFile       string // takes the pid of the first process, in decimal
 	ConsoleSocket string // unix socket that takes the terminal's master
 	PidfdSocket   string // unix socket that takes a pidfd of the first process
-	NotifySocket  string // unix socket that hears when the container is ready (sd_notify(3))
+	NotifySocket  string // unix socket that gets the container's readiness (sd_notify(3))
 	ListenFDs     int    // descriptors from 3 on that a service listens on (sd_listen_fds(3))
 	PreserveFDs   int    // further descriptors that the container keeps
 
-	// InPlace lets the container be launched without a supervisor, where it
-	// needs none. SharedBy names those whose containers on this node share a user
-	// namespace then; empty for nobody.
+	// InPlace allows a launch without a supervisor, if the container needs none. Containers
+	// on this host with the same SharedBy, the id of a Slurm step, share a user namespace
+	// then; empty for a namespace of its own.
 	InPlace  bool
 	SharedBy string
 
-	// Restore has the container made from a checkpoint: it runs from the
-	// first moment.
+	// Restore makes the container from a checkpoint. It runs at once, without Start.
 	Restore *CheckpointOptions
 
 	Policies
-	// Output is where CreateSupervised puts the output of a Slurm task; the entry's
-	// own file when empty.
+	// Output is the file to which CreateSupervised writes the output of a Slurm task; if
+	// empty, a file in the entry.
 	Output string
 }
 
-// plan applies to the bundle what its launch here needs, as edits; what they
-// refer to is made in dir, the container's entry. It returns where parts of the image are
-// mounted by their paths.
+// plan applies the edits that a launch on this host needs, and makes the files that they
+// refer to in dir, the container's entry. It returns the destinations at which parts of the
+// image are mounted by path.
 func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err error) {
 	if err := foresee(b, o); err != nil {
 		return nil, err
@@ -80,14 +79,14 @@ func plan(b *bundle.Bundle, dir string, o LaunchOptions) (ofImage []string, err 
 	return nil, nil
 }
 
-// isTerminal tells whether the file is a terminal (isatty(3)).
+// isTerminal reports whether the file is a terminal (isatty(3)).
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
 
-// enterBundle makes the bundle our working directory: libcontainer takes that for the
-// bundle, and a task's own may be gone.
+// enterBundle makes the bundle our working directory: libcontainer takes the working
+// directory for the bundle, and a task's own may be gone.
 func enterBundle(b *bundle.Bundle) error {
 	if err := os.Chdir(b.Dir); err != nil {
 		return fmt.Errorf("enter bundle: %w", err)
@@ -95,7 +94,8 @@ func enterBundle(b *bundle.Bundle) error {
 	return nil
 }
 
-// newContainer makes libcontainer's container from the planned bundle, in which we are.
+// newContainer makes libcontainer's container from the planned bundle, which must be the
+// working directory.
 func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontainer.Container, error) {
 	name := c.entry.Name()
 	names, err := nameable(b, c.dir())
@@ -124,8 +124,8 @@ func (c *Container) newContainer(b *bundle.Bundle, o LaunchOptions) (*libcontain
 	return lc, c.recordCgroups(lc)
 }
 
-// convert says in libcontainer's words what the container of the planned bundle is, in
-// which we are.
+// convert converts the planned bundle to libcontainer's configuration. The bundle must be
+// the working directory.
 func convert(b *bundle.Bundle, o LaunchOptions, name string) (*configs.Config, error) {
 	spec := *b.Spec
 	spec.Root = &specs.Root{Path: b.Rootfs, Readonly: b.Spec.Root.Readonly}
@@ -147,7 +147,7 @@ func convert(b *bundle.Bundle, o LaunchOptions, name string) (*configs.Config, e
 	return config, nil
 }
 
-// recordCgroups notes which cgroups Start will make, where we may make any.
+// recordCgroups records which cgroups libcontainer will make, if we may make any.
 func (c *Container) recordCgroups(lc *libcontainer.Container) error {
 	state, err := lc.State()
 	if err != nil {
@@ -206,7 +206,8 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 	return lp, nil
 }
 
-// writePidFile writes the pid in decimal, by rename in the directory as it was opened.
+// writePidFile writes the pid in decimal. It replaces the file by rename, in the directory
+// as it was opened.
 func writePidFile(path string, pid int) error {
 	p, err := openDirectory(path)
 	if err != nil {
@@ -214,7 +215,7 @@ func writePidFile(path string, pid int) error {
 	}
 	defer p.close()
 	dir, next := int(p.dir.Fd()), "."+p.name+".new"
-	_ = unix.Unlinkat(dir, next, 0) // what a killed process left
+	_ = unix.Unlinkat(dir, next, 0) // a killed process may have left one
 	fd, err := unix.Openat(dir, next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err == nil {
 		f := os.NewFile(uintptr(fd), next)
@@ -231,7 +232,8 @@ func writePidFile(path string, pid int) error {
 	return nil
 }
 
-// reasonOf leaves out the path of a file whose name means nothing to the caller.
+// reasonOf strips the path from an error: the temporary file's name means nothing to the
+// caller.
 func reasonOf(err error) error {
 	var path *os.PathError
 	var link *os.LinkError

@@ -14,8 +14,8 @@ import (
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
-// WhyNotInPlace says, for people, what sends a container to libcontainer; empty when
-// it is launched in place.
+// WhyNotInPlace says, for people, why a container needs libcontainer; it is empty if the
+// container can be launched in place.
 func WhyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
 	switch {
 	case !o.InPlace:
@@ -35,13 +35,13 @@ func WhyNotInPlace(b *bundle.Bundle, o LaunchOptions) string {
 	case o.NotifySocket != "":
 		return "NOTIFY_SOCKET"
 	case b.Spec.Process.Terminal && !isTerminal(os.Stdin):
-		return "it wants a terminal, and stdin is none"
+		return "it asks for a terminal, but stdin is not one"
 	}
 	return inplace.Supports(b.Spec)
 }
 
-// runInPlace makes the container of this process, which becomes the application:
-// it returns only when that fails.
+// runInPlace makes the container from this process, which becomes the application. It
+// returns only on failure.
 func runInPlace(s *Store, b *bundle.Bundle, o LaunchOptions) error {
 	l, err := newLaunch(s, b, o)
 	if err != nil {
@@ -104,10 +104,10 @@ func (l *launch) become() error {
 	return fmt.Errorf("launch container %q: %w", l.b.ID, err)
 }
 
-// sealedSelf is a copy of our executable that nobody can write to, where the caller
-// could write to our own: the image can have itself executed by the name
-// /proc/self/exe, and a process beside it open that (CVE-2019-5736). Nil where the
-// executable is somebody else's, as it should be.
+// sealedSelf returns a copy of our executable that nobody can write to, or nil if the
+// caller cannot write to the executable itself, as should be the case. Otherwise an image
+// could make us execute /proc/self/exe, while another of its processes opens that file to
+// write (CVE-2019-5736).
 func sealedSelf() (*os.File, error) {
 	const self = "/proc/self/exe"
 	var st unix.Stat_t
@@ -124,7 +124,7 @@ func sealedSelf() (*os.File, error) {
 	return exe, nil
 }
 
-// planInPlace applies what the launch needs, as plan does for libcontainer. The
+// planInPlace applies the edits that the launch needs, as plan does for libcontainer. The
 // image is never written to.
 func (l *launch) planInPlace() error {
 	b := l.b
@@ -163,7 +163,8 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	return task, nil
 }
 
-// userNamespace is shared by the tasks of a step, and new for any other container.
+// userNamespace returns the user namespace that the tasks of a step share; any other
+// container gets a new one.
 func (l *launch) userNamespace() (inplace.Namespace, error) {
 	if l.o.SharedBy == "" {
 		return inplace.Namespace{}, nil
@@ -171,10 +172,9 @@ func (l *launch) userNamespace() (inplace.Namespace, error) {
 	return l.c.store.namespaceOf(l.o.SharedBy, l.c.Launcher)
 }
 
-// closeOthersOnExec marks every descriptor that we were not told to pass on as one that is
-// closed when the application begins. We pass on as many as count says, from 3 on; Slurm tells by a
-// variable which one is for MPI. What the caller passes is open across exec; all else
-// is ours.
+// closeOthersOnExec marks all descriptors to be closed on exec, except for those that we are
+// to pass on: count descriptors from 3 on, and the one for MPI that Slurm names in a
+// variable. The caller's descriptors stay open across exec; all others are ours.
 func closeOthersOnExec(count int, env []string) error {
 	var keep []int
 	for fd := 3; fd < 3+count; fd++ {
@@ -199,7 +199,7 @@ func closeOthersOnExec(count int, env []string) error {
 	return nil
 }
 
-// passed tells whether the descriptor came from our caller.
+// passed reports whether the descriptor came from our caller.
 func passed(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil && flags&unix.FD_CLOEXEC == 0

@@ -11,8 +11,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// libcontainerError finds in libcontainer's text, in which os/exec.Error is the last
-// link, whether the command was the problem; doing is what failed otherwise.
+// libcontainerError makes an error from libcontainer's text. If an os/exec.Error at its end
+// blames the command, so does the result; otherwise doing says what failed.
 func libcontainerError(doing, command string, err error) error {
 	if command == ownProgram && strings.Contains(err.Error(), fmt.Sprintf("exec: %q: ", command)) {
 		return fmt.Errorf("%s: arguments, variables or a directory that are not UTF-8 need a /proc in the container: %w", doing, reworded{err})
@@ -27,21 +27,21 @@ func libcontainerError(doing, command string, err error) error {
 	case strings.HasPrefix(reason, unix.EACCES.Error()):
 		sentinel = ErrNotExecutable
 	case strings.HasPrefix(reason, unix.EISDIR.Error()):
-		// What execve(2) says of a directory; by these words Docker's exit status is 126.
+		// execve(2) says EACCES for a directory; Docker's exit status is 126 because of these words.
 		sentinel, reason = ErrNotExecutable, reason+": "+unix.EACCES.Error()
 	case strings.HasPrefix(reason, unix.ELOOP.Error()):
-		sentinel = ErrNotExecutable // as in place, and as a shell has it
+		sentinel = ErrNotExecutable // the same as in place, and in a shell
 	}
 	return fmt.Errorf("execute %q: %w: %s", command, sentinel, reason)
 }
 
-// A reworded error is libcontainer's without what it says of itself: what failed is
-// said before it, and most of it crossed from another process as text.
+// A reworded error is libcontainer's without the internal stages that it names. The caller
+// says what failed; most of the text comes from another process.
 type reworded struct{ error }
 
 func (r reworded) Unwrap() error { return r.error }
 
-// Error keeps the reason, which engines look at, as it is.
+// Error leaves the reason unchanged: engines match it.
 func (r reworded) Error() string {
 	text := r.error.Error()
 	for _, stage := range []string{
@@ -58,8 +58,8 @@ func (r reworded) Error() string {
 	return text
 }
 
-// ofMount names the mount whose file system the kernel does not have, where that is
-// the error: libcontainer's text has everything but its type.
+// ofMount explains an error about a mount. If the kernel lacks the mount's file system, it
+// names that: libcontainer's text lacks only the type.
 func ofMount(mounts []specs.Mount, err error) error {
 	if m, found := failedMount(mounts, err); found {
 		return reasonOfMount(m, err)
@@ -70,14 +70,15 @@ func ofMount(mounts []specs.Mount, err error) error {
 	known := fileSystems()
 	for _, m := range mounts {
 		if !bundle.IsBind(m) && m.Type != "bind" && m.Type != "cgroup" && len(known) > 0 && !known[m.Type] {
-			return fmt.Errorf("mount at %q: this node's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
+			return fmt.Errorf("mount at %q: the host's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
 		}
 	}
 	return err
 }
 
-// fileSystems are those that the kernel has at this moment. It may load another when it
-// is asked to mount it, so that only a mount that has failed tells (filesystems(5)).
+// fileSystems returns the file systems that the kernel has at this moment. It may load
+// others on demand, so one is known to be missing only after a mount has failed
+// (filesystems(5)).
 func fileSystems() map[string]bool {
 	data, err := os.ReadFile("/proc/filesystems")
 	if err != nil {

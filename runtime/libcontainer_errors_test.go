@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What engines look for in an error is still there, and its causes can be asked for.
+// The words that engines look for in an error are still there, and its cause is wrapped.
 func TestExplain(t *testing.T) {
 	const stages = "unable to start container process: error during container init: "
 	for text, want := range map[string]string{
@@ -37,7 +37,7 @@ func TestOfMount(t *testing.T) {
 		{Destination: "/bound", Type: "nosuchfs", Options: []string{"rbind"}},
 		{Destination: "/b", Type: "nosuchfs"},
 	}
-	if err := ofMount(mounts, failed); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), `mount at "/b": this node's kernel has no file system "nosuchfs"`) {
+	if err := ofMount(mounts, failed); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), `mount at "/b": the host's kernel has no file system "nosuchfs"`) {
 		t.Error(err)
 	}
 	if err := ofMount(mounts[:2], failed); !errors.Is(err, failed) {

@@ -20,9 +20,9 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// Start lets a created container's first process become the application, and
-// runs the poststart hooks. A hook that fails ends and removes the container. Where
-// somebody wants to hear that the application is ready, it returns when it is.
+// Start makes a created container's first process become the application, and runs the
+// poststart hooks. If a hook fails, Start ends and removes the container. With a
+// NotifySocket, Start returns once the application is ready.
 func (c *Container) Start() error {
 	relay, err := c.execute()
 	if relay != nil {
@@ -47,8 +47,8 @@ func (c *Container) Start() error {
 	return nil
 }
 
-// undo takes back a container whose start has failed (runtime.md, Lifecycle, 12). What a
-// supervisor has is its business, once it has ended.
+// undo removes a container whose start has failed (runtime.md, Lifecycle, 12). If it has a
+// supervisor, undo only ends it: the supervisor removes it then.
 func (c *Container) undo() error {
 	if c.Supervised {
 		return c.end()
@@ -56,8 +56,8 @@ func (c *Container) undo() error {
 	return c.Delete(true)
 }
 
-// execute has the first process execute the application, under the lock. The relay
-// is nil when nobody wants to hear of its readiness.
+// execute makes the first process execute the application, under the lock. The relay is nil
+// if nobody asked to be notified when the application is ready.
 func (c *Container) execute() (*relay, error) {
 	if err := c.lock(); err != nil {
 		return nil, err
@@ -80,16 +80,16 @@ func (c *Container) execute() (*relay, error) {
 	return relay, lc.Exec()
 }
 
-// maxLibcontainerState bounds what is read of libcontainer's state, in bytes.
+// maxLibcontainerState is how many bytes of libcontainer's state are read at most.
 const maxLibcontainerState = 64 << 20
 
-// libcontainerState is the directory that libcontainer makes for the container.
+// libcontainerState returns the directory that libcontainer makes for the container.
 func (c *Container) libcontainerState() string {
 	return filepath.Join(c.entry.File(libcontainerDir), c.entry.Name())
 }
 
-// libcontainer loads libcontainer's container. Its state is checked before: it
-// opens whatever lies there.
+// libcontainer loads libcontainer's container. It checks the state file first, since
+// libcontainer opens whatever it finds there.
 func (c *Container) libcontainer() (*libcontainer.Container, error) {
 	if c.InPlace {
 		return nil, ErrInPlace
@@ -100,12 +100,12 @@ func (c *Container) libcontainer() (*libcontainer.Container, error) {
 	return libcontainer.Load(c.entry.File(libcontainerDir), c.entry.Name())
 }
 
-// Kill sends the signal to the container's first process; to every process of
-// the container when all is set, or when it is SIGKILL and the end of the first
-// process would not end the others. The first one gets it first: otherwise a shell that
-// waits for the others may have ended by itself. What a first process that has ended left
-// in the cgroup can still be reached in these two ways. A container of which nothing runs
-// is entry.ErrNotRunning. Signal 0 changes nothing: there is an error or there is none.
+// Kill sends the signal to the container's first process. It sends the signal to every
+// process of the container if all is set, or if it is SIGKILL and the end of the first
+// process would not end the others. The first process gets it first: a shell that waits for
+// the others would otherwise end by itself. Processes in the cgroup that outlived the first
+// one are reached with all or SIGKILL as well. If nothing runs, Kill returns
+// entry.ErrNotRunning. Signal 0 only checks whether a signal could be sent.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if err := c.here(); err != nil {
 		return fmt.Errorf("kill container %q: %w", c.ID, err)
@@ -133,11 +133,11 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	return nil
 }
 
-// restPatience is how long kill goes on finding processes that were forked meanwhile.
+// restPatience is how long kill looks for processes that were forked in the meantime.
 const restPatience = time.Second
 
-// killRest signals what outlives the container's first process, and reports whether there
-// was anything. By SIGKILL it ends all of it.
+// killRest signals the processes that outlived the container's first one, and reports
+// whether there were any. With SIGKILL it repeats until none are left.
 func (c *Container) killRest(sig unix.Signal) bool {
 	found := false
 	for deadline := time.Now().Add(restPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -154,8 +154,8 @@ func (c *Container) killRest(sig unix.Signal) bool {
 	return found
 }
 
-// rest lists what outlives the container's first process in its cgroup: without a pid
-// namespace of its own the others do not end with it.
+// rest lists the processes in the container's cgroup that outlived the first one: without a
+// pid namespace of the container's own they do not end with it.
 func (c *Container) rest() []process.ID {
 	if c.launching() || !c.sameBoot() || c.InPlace {
 		return nil
@@ -180,17 +180,17 @@ func (c *Container) signal(sig unix.Signal) error {
 	return c.Init.Signal(sent)
 }
 
-// imposedFile is the part of an entry that tells the supervisor which signal a
-// SIGKILL stands for.
+// imposedFile is the file of an entry with the signal that a SIGKILL of ours stands for. The
+// supervisor reads it.
 const imposedFile = "imposed"
 
-// noteImposed lets the supervisor give the status that the signal would have
-// given; without the note it is that of SIGKILL.
+// noteImposed notes the signal, so that the supervisor returns its status and not the
+// status of SIGKILL.
 func (c *Container) noteImposed(sig unix.Signal) {
 	_ = os.WriteFile(c.entry.File(imposedFile), []byte(strconv.Itoa(int(sig))), 0o600)
 }
 
-// imposed is the signal that another process noted, 0 when none did.
+// imposed returns the signal that another process noted, 0 if none did.
 func (c *Container) imposed() unix.Signal {
 	data, err := entry.ReadFile(c.entry.File(imposedFile), 8)
 	if err != nil {
@@ -203,9 +203,9 @@ func (c *Container) imposed() unix.Signal {
 	return sig
 }
 
-// others lists the container's processes beside the first: those of its pid
-// namespace, else those of its cgroup, or of its mount namespace where it was
-// launched in place.
+// others lists the container's processes except for the first one. It finds them by the
+// container's pid namespace if it has its own; otherwise by its cgroup, or, if it was
+// launched in place, by its mount namespace.
 func (c *Container) others(ownNamespace bool) []process.ID {
 	var pids []int
 	if ownNamespace {
@@ -224,19 +224,19 @@ func (c *Container) others(ownNamespace bool) []process.ID {
 	return found
 }
 
-// endPatience is how long delete waits for processes that got SIGKILL; one in
-// an uninterruptible call of a dead file server may take longer.
+// endPatience is how long delete waits for processes that got SIGKILL. One that waits for a
+// dead file server, uninterruptibly, may take longer.
 const endPatience = 10 * time.Second
 
-// Delete removes the container. One that runs is entry.ErrStillRunning, unless force
-// kills it first. One that is only created is killed either way, as runc does.
+// Delete removes the container. If it runs, Delete returns entry.ErrStillRunning, or with
+// force kills it first. A created container that was not started is killed without force as
+// well, as with runc.
 func (c *Container) Delete(force bool) error { return c.delete(force, c.discard) }
 
-// DeleteTask deletes one task of a Slurm step. By create/start Slurm first has
-// each task deleted, then asks for the state of the step, and prints the
-// runtime's error into the job's output when there is none; so of a container
-// made that way a mark stays, while the step goes on, that only a question
-// about all its tasks finds.
+// DeleteTask deletes one task of a Slurm step. With create and start, Slurm first deletes
+// each task, then asks for the state of the step, and prints the runtime's error to the
+// job's output if there is no state. So, while the step goes on, such a container leaves a
+// tombstone that is found only when all tasks of the step are asked for.
 func (c *Container) DeleteTask(force bool) error {
 	return c.delete(force, func() error {
 		if c.Output == "" || !c.Daemon.Alive() {
@@ -247,12 +247,12 @@ func (c *Container) DeleteTask(force bool) error {
 	})
 }
 
-// delete kills the container where it may, takes down what the launch made,
-// and leaves the entry to finish.
+// delete kills the container if it may, undoes the launch, and calls finish to deal with
+// the entry.
 func (c *Container) delete(force bool, finish func() error) error {
 	err := c.lock()
 	if errors.Is(err, entry.ErrBusy) && force {
-		// Its launcher hangs, on a dead file server for example.
+		// Its launcher hangs, for example on a dead file server.
 		_ = c.Launcher.Signal(unix.SIGKILL)
 		err = c.lock()
 	}
@@ -295,18 +295,18 @@ func (c *Container) end() error {
 	}
 }
 
-// dismantle undoes libcontainer's part of the launch: cgroups, and poststop
-// hooks. A launcher that was killed may have left a first process that our
-// record does not know yet.
+// dismantle undoes libcontainer's part of the launch: it removes cgroups and runs poststop
+// hooks. A launcher that was killed may have left a first process that is not in our record
+// yet.
 func (c *Container) dismantle() error {
 	lc, err := c.libcontainer()
 	if err != nil {
-		// It never came to that, it is done, or nothing can be told from it.
+		// libcontainer never got that far, is done already, or its state is unreadable.
 		return c.removeCgroups()
 	}
 	if gaveUpRoot {
-		// With root's surroundings none of the user's programs may run. The
-		// map is libcontainer's own.
+		// No program of the user's may run with root's cgroup and limits. The map is
+		// libcontainer's own, so this is enough.
 		delete(lc.Config().Hooks, configs.Poststop)
 	}
 	if c.Init.Pid == 0 && c.sameBoot() {
@@ -322,8 +322,8 @@ func (c *Container) dismantle() error {
 	return c.destroy(lc)
 }
 
-// removeCgroups removes those that a killed launcher made; they are empty, since
-// the processes of a launch end with it.
+// removeCgroups removes the cgroups that a killed launcher made. They are empty, since the
+// processes of a launch end with the launcher.
 func (c *Container) removeCgroups() error {
 	if len(c.Cgroups) == 0 || gaveUpRoot {
 		return nil
@@ -335,7 +335,7 @@ func (c *Container) removeCgroups() error {
 	return m.Destroy()
 }
 
-// destroy lets libcontainer remove its part, and run the poststop hooks.
+// destroy makes libcontainer remove its part, and run the poststop hooks.
 func (c *Container) destroy(lc *libcontainer.Container) error {
 	c.warnOfPoststop(lc)
 	return lc.Destroy()

@@ -19,11 +19,12 @@ import (
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
-// ErrNoSource says that what a bind mount is to show does not exist.
+// ErrNoSource means that the source of a bind mount does not exist.
 var ErrNoSource = errors.New("its source cannot be mounted")
 
-// checkSources says which bind mount has no source, before the container is begun:
-// later it would be a matter of the mount point. It returns the sources that are directories.
+// checkSources returns an error for a bind mount without a source, before anything is made:
+// later the error would be about the mount point. It returns the sources that are
+// directories.
 func checkSources(mounts []specs.Mount) (dirs map[string]bool, err error) {
 	dirs = map[string]bool{}
 	for _, m := range mounts {
@@ -41,24 +42,24 @@ func checkSources(mounts []specs.Mount) (dirs map[string]bool, err error) {
 	return dirs, nil
 }
 
-// A locked is the work of unlockable.
+// A locked is the state that unlockable works with.
 type locked struct {
 	newUserns bool
 	dirs      map[string]bool   // the sources that are directories
 	text      []byte            // of our mountinfo
-	mounts    []*mountinfo.Info // what it says, once that is asked for
+	mounts    []*mountinfo.Info // the same, parsed when first needed
 }
 
-// unlockable changes those bind mounts that the kernel would refuse in a user namespace,
-// since it has no way to take off what its owner may not:
+// unlockable changes the bind mounts that the kernel would refuse in a user namespace,
+// because they would undo restrictions that are locked there:
 //
-//   - options that undo what the source has, such as rw of a file system that is read-only,
-//     are left out (flagsToo: the launch in place makes nothing of them). So are atime options
-//     that are not the source's.
-//   - a bind without what is mounted below its source becomes one with it, and each of those
-//     mounts is covered by an empty one.
+//   - It leaves out options that undo a restriction of the source, such as rw for a read-only
+//     file system, and atime options that differ from the source's. It does so with flagsToo
+//     only: the launch in place ignores these options.
+//   - A non-recursive bind of a source with mounts below it becomes recursive, and each of
+//     these mounts is covered by an empty one.
 func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) (bundle.Edit, error) {
-	e := bundle.Edit{From: "locked mounts", Rule: "a user namespace cannot undo what is mounted on the host"}
+	e := bundle.Edit{From: "locked mounts", Rule: "a user namespace cannot undo the host's mounts"}
 	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool {
 		return bundle.IsBind(m) && (!isRecursive(m) && dirs[m.Source] || flagsToo && slices.ContainsFunc(m.Options, undoes))
 	}) || !hasLockedMounts(spec) {
@@ -83,11 +84,11 @@ func unlockable(spec *specs.Spec, dirs map[string]bool, flagsToo bool) (bundle.E
 	return e, nil
 }
 
-// recursively gives the flags of binds with all below them to all below them: so it is
-// under the hpc profile, where a directory of the host that is read-only has nothing writable
-// in it. Kernels before 5.12 cannot.
+// recursively applies the restrictions of recursive binds to all mounts below them. The hpc
+// profile needs this: nothing in a read-only directory of the host may be writable. Kernels
+// before 5.12 cannot do it.
 func recursively(mounts []specs.Mount) bundle.Edit {
-	e := bundle.Edit{From: "recursive mounts", Rule: "what forbids something in a mount forbids it in all below"}
+	e := bundle.Edit{From: "recursive mounts", Rule: "restrictions of a recursive bind apply to every mount below it"}
 	if !inplace.MayRecurse() {
 		return e
 	}
@@ -109,7 +110,7 @@ func recursively(mounts []specs.Mount) bundle.Edit {
 	return e
 }
 
-// inEffect reports whether the option is there and none after it undoes it.
+// inEffect reports whether the option is set, and no later option undoes it.
 func inEffect(options []string, word string) bool {
 	on := false
 	for _, option := range options {
@@ -120,14 +121,14 @@ func inEffect(options []string, word string) bool {
 
 func isRecursive(m specs.Mount) bool { return slices.Contains(m.Options, "rbind") }
 
-// A lockable is a flag of a mount as statfs(2), mount_setattr(2) and mountinfo have it.
+// A lockable is a flag of a mount: in statfs(2), in mount_setattr(2) and in mountinfo.
 type lockable struct {
 	st   int64
 	attr uint64
 	word string
 }
 
-// lockables are the flags by the options that undo them.
+// lockables maps options to the flags that they undo.
 var lockables = map[string]lockable{
 	"rw":   {unix.ST_RDONLY, unix.MOUNT_ATTR_RDONLY, "ro"},
 	"suid": {unix.ST_NOSUID, unix.MOUNT_ATTR_NOSUID, "nosuid"},
@@ -135,13 +136,14 @@ var lockables = map[string]lockable{
 	"exec": {unix.ST_NOEXEC, unix.MOUNT_ATTR_NOEXEC, "noexec"},
 }
 
-// atimes are options of when a file was read; a mount has one of the first three.
+// atimes maps the options about access times to their flags. A mount has one of the first
+// three.
 var atimes = map[string]int64{
 	"relatime": unix.ST_RELATIME, "noatime": unix.ST_NOATIME, "strictatime": 0, "nodiratime": unix.ST_NODIRATIME,
 	"norelatime": 0, "atime": 0, "diratime": 0, "nostrictatime": 0,
 }
 
-// undoes reports whether an option may undo what a mount has.
+// undoes reports whether an option may undo a flag of a mount.
 func undoes(option string) bool {
 	plain := strings.TrimPrefix(option, "r")
 	if option == "rw" || option == "relatime" {
@@ -155,7 +157,7 @@ func undoes(option string) bool {
 func (l *locked) withoutLocked(m specs.Mount) specs.Mount {
 	var st unix.Statfs_t
 	if err := unix.Statfs(m.Source, &st); err != nil {
-		return m // the mount says so
+		return m // mounting it will report the error
 	}
 	m.Options = slices.DeleteFunc(slices.Clone(m.Options), func(option string) bool {
 		if !undoes(option) {
@@ -167,13 +169,13 @@ func (l *locked) withoutLocked(m specs.Mount) specs.Mount {
 		if bit, ok := atimes[option]; ok {
 			return atimeDiffers(st.Flags, option, bit)
 		}
-		flag, ok := lockables[option[1:]] // rrw and its like: for everything below
+		flag, ok := lockables[option[1:]] // rrw and the like, which apply to all mounts below
 		return ok && l.anyHas(m.Source, flag.word)
 	})
 	return m
 }
 
-// atimeDiffers reports whether the option is not what the file system has.
+// atimeDiffers reports whether the option differs from the file system's flags.
 func atimeDiffers(has int64, option string, bit int64) bool {
 	const all = unix.ST_RELATIME | unix.ST_NOATIME
 	switch option {
@@ -191,22 +193,22 @@ func atimeDiffers(has int64, option string, bit int64) bool {
 	return has&all != 0 // strictatime, norelatime
 }
 
-// isLocked tries on a copy of the mount whether the flag can be taken off; in a new user
-// namespace it never can.
+// isLocked reports whether the flag cannot be cleared. It tries on a copy of the mount; in a
+// new user namespace flags never can be cleared.
 func (l *locked) isLocked(source string, attr uint64) bool {
 	if l.newUserns {
 		return true
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return true // also where the kernel is too old to say
+		return true // also if the kernel is too old to try
 	}
 	defer unix.Close(fd)
 	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_clr: attr}) != nil
 }
 
-// maybeBelow reports whether something may be mounted below the directory: it costs a
-// launch less than to know.
+// maybeBelow reports whether something may be mounted below the directory. It only searches
+// the text of mountinfo, which is faster than parsing it.
 func (l *locked) maybeBelow(dir string) (bool, error) {
 	if l.text == nil {
 		var err error
@@ -222,7 +224,7 @@ func (l *locked) maybeBelow(dir string) (bool, error) {
 	return bytes.Contains(l.text, []byte(" "+escape.Replace(strings.TrimSuffix(real, "/"))+"/")), nil
 }
 
-// below lists the mounts below the directory, and with itself the one that it lies on.
+// below lists the mounts below the directory, and with itself also the mount that it is on.
 func (l *locked) below(source string, itself bool) ([]*mountinfo.Info, error) {
 	if l.mounts == nil {
 		var err error
@@ -258,12 +260,12 @@ func (l *locked) anyHas(source, flag string) bool {
 	return slices.ContainsFunc(mounts, func(m *mountinfo.Info) bool { return slices.Contains(strings.Split(m.Options, ","), flag) })
 }
 
-// maxHidden bounds the mounts below a source that are covered.
+// maxHidden is how many mounts below a source are covered at most.
 const maxHidden = 1000
 
-// cover makes a bind without what is mounted below the source one with it, and returns
-// mounts that hide it: in a user namespace the kernel does not show what others have
-// mounted over (EINVAL, mount_namespaces(7)).
+// cover makes a bind recursive if mounts below its source require that, and returns mounts
+// that cover these. In a user namespace the kernel refuses a bind that would reveal what is
+// under another namespace's mounts (EINVAL, mount_namespaces(7)).
 func (l *locked) cover(m *specs.Mount) ([]specs.Mount, error) {
 	if isRecursive(*m) || !l.dirs[m.Source] {
 		return nil, nil
@@ -287,7 +289,8 @@ func (l *locked) cover(m *specs.Mount) ([]specs.Mount, error) {
 	return emptied(m.Destination, real, mounts), nil
 }
 
-// emptied are mounts that hide those below a directory which is at the destination.
+// emptied returns mounts that cover the given ones, which are below dir on the host and
+// below the destination in the container.
 func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 	var covers []specs.Mount
 	hidden := map[string]bool{}
@@ -306,7 +309,7 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 			continue
 		}
 		hidden[rel] = true
-		var st unix.Statx_t // not stat(2): what is mounted there may be a user's, and never answer
+		var st unix.Statx_t // not stat(2): a user's file system may be mounted there, and never answer
 		err := unix.Statx(unix.AT_FDCWD, point, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // another mount hides it
@@ -323,7 +326,8 @@ func emptied(destination, dir string, mounts []*mountinfo.Info) []specs.Mount {
 	return covers
 }
 
-// mayUncover tries whether this process may bind the directory alone.
+// mayUncover reports whether this process may bind the directory without the mounts below
+// it. It tries.
 func mayUncover(dir string) bool {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {

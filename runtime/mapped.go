@@ -10,8 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// ErrNoSuchID says that a user or group does not exist in the container's user
-// namespace.
+// ErrNoSuchID means that a user or group does not exist in the container's user namespace.
 var ErrNoSuchID = errors.New("no such id in the container's user namespace")
 
 // checkLaunchUser reports the first of the process's ids that its user namespace, a new
@@ -28,14 +27,14 @@ func checkLaunchUser(spec *specs.Spec) error {
 	return checkUser(user, all.uids, all.gids)
 }
 
-// groupsDenied reports whether the user namespace that this process is in is one whose
-// groups stay as they are (user_namespaces(7), setgroups): one of a user without ids.
+// groupsDenied reports whether setgroups(2) is denied in this process's user namespace
+// (user_namespaces(7)), as in one that a user without subordinate ids made.
 func groupsDenied() bool {
 	data, err := os.ReadFile("/proc/self/setgroups")
 	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 
-// checkUser is checkLaunchUser for a process that is added.
+// checkUser is checkLaunchUser for a process that is added to the container.
 func (c *Container) checkUser(u specs.User) error {
 	uids, uerr := readMappings(strconv.Itoa(c.Init.Pid), "uid_map")
 	gids, gerr := readMappings(strconv.Itoa(c.Init.Pid), "gid_map")
@@ -69,7 +68,7 @@ func mapped(id uint32, mappings []specs.LinuxIDMapping) bool {
 	return false
 }
 
-// ranges are the ids that a user namespace has, in words.
+// ranges lists the ids that a user namespace maps, for messages.
 func ranges(mappings []specs.LinuxIDMapping) string {
 	var all []string
 	for _, m := range mappings {
@@ -82,8 +81,8 @@ func ranges(mappings []specs.LinuxIDMapping) string {
 	return strings.Join(all, ", ")
 }
 
-// readMappings reads the ids of a process's user namespace (user_namespaces(7)), by the
-// name of the process in /proc.
+// readMappings reads the ids of a process's user namespace from /proc/PROCESS/NAME
+// (user_namespaces(7)).
 func readMappings(process, name string) ([]specs.LinuxIDMapping, error) {
 	data, err := os.ReadFile("/proc/" + process + "/" + name)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// ErrMasked says that a file system of the kernel may not be mounted, since the caller
-// does not see all of it either.
-var ErrMasked = errors.New("the caller's own is partly covered, so that the kernel gives no other one")
+// ErrMasked means that proc or sysfs may not be mounted, because the caller itself sees only
+// a part of it.
+var ErrMasked = errors.New("part of the caller's own is covered, so the kernel refuses a new one")
 
 // failedMount finds the mount that libcontainer's text is about.
 func failedMount(mounts []specs.Mount, err error) (specs.Mount, bool) {
@@ -30,12 +30,13 @@ func failedMount(mounts []specs.Mount, err error) (specs.Mount, bool) {
 	return specs.Mount{}, false
 }
 
-// reasonOfMount says what is mounted where, and for what the kernel's word stands.
+// reasonOfMount adds what is mounted where to the error, and what the kernel's error means
+// here.
 func reasonOfMount(m specs.Mount, err error) error {
 	what := fmt.Sprintf("mount %s at %s", bundle.NameOf(m), m.Destination)
 	switch text := err.Error(); {
 	case strings.HasSuffix(text, unix.ENODEV.Error()) && !bundle.IsBind(m) && !fileSystems()[m.Type]:
-		return fmt.Errorf("mount at %q: this node's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
+		return fmt.Errorf("mount at %q: the host's kernel has no file system %q: %w", m.Destination, m.Type, unix.ENODEV)
 	case strings.HasSuffix(text, unix.EPERM.Error()) && (m.Type == "proc" || m.Type == "sysfs"):
 		return fmt.Errorf("%s: %w: %w", what, ErrMasked, unix.EPERM)
 	case strings.HasSuffix(text, unix.EINVAL.Error()) && m.Type == "tmpfs":

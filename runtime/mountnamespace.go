@@ -9,14 +9,14 @@ import (
 )
 
 // checkMountNamespace refuses a container that would be built in the caller's own mount
-// namespace: libcontainer cuts all that is mounted there off from the mounts of others,
-// and leaves the container's mounts behind. The specification has a namespace that is not
-// named be the caller's; that is done where nobody but a container or its like has those
-// mounts: in another pid namespace than the node's. Never are they pivoted.
+// namespace: libcontainer would change the propagation of all mounts there, and leave the
+// container's mounts behind. By the specification, a namespace that is not listed is the
+// caller's. We allow that only if the caller is in a container itself, judged by its pid
+// namespace, so that the host's mounts are not affected.
 func checkMountNamespace(spec *specs.Spec) error {
 	ns := namespace(spec, specs.MountNamespace)
 	switch {
-	case ns == nil && (os.Geteuid() != 0 || amongNodesProcesses()):
+	case ns == nil && (os.Geteuid() != 0 || amongHostProcesses()):
 		return fmt.Errorf("linux.namespaces: no mount namespace: %w", ErrNodesMounts)
 	case ns != nil && ns.Path != "" && isCallers(ns.Path):
 		return fmt.Errorf("linux.namespaces: mount: %s is the caller's: %w", ns.Path, ErrNodesMounts)
@@ -24,9 +24,9 @@ func checkMountNamespace(spec *specs.Spec) error {
 	return nil
 }
 
-// amongNodesProcesses tells whether this process is in the node's pid namespace, whose number the
-// kernel has in its headers (PROC_PID_INIT_INO); also where that cannot be told.
-func amongNodesProcesses() bool {
+// amongHostProcesses reports whether this process is in the host's pid namespace, whose
+// inode is a constant of the kernel (PROC_PID_INIT_INO). In doubt it is.
+func amongHostProcesses() bool {
 	const first = 0xEFFFFFFC
 	info, err := os.Stat("/proc/self/ns/pid")
 	if err != nil {

@@ -15,15 +15,15 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// A relay passes what a container says of its readiness on to whoever started
-// it, systemd or an engine (sd_notify(3)).
+// A relay passes a container's messages about its readiness to its NotifySocket, which is
+// systemd's or an engine's (sd_notify(3)).
 type relay struct {
-	inner *net.UnixConn // the container's
-	outer *net.UnixConn // of whoever started us
+	inner *net.UnixConn // the container sends to it
+	outer *net.UnixConn // we send to it: the NotifySocket
 	done  chan struct{} // closed when pass has ended
 }
 
-// newRelay opens both sockets; it is nil when nobody wants to know.
+// newRelay opens both sockets. It returns nil if the container has no NotifySocket.
 func (c *Container) newRelay() (*relay, error) {
 	if c.NotifySocket == "" {
 		return nil, nil
@@ -40,8 +40,8 @@ func (c *Container) newRelay() (*relay, error) {
 	return &relay{inner, outer, make(chan struct{})}, nil
 }
 
-// listenNotify makes the container's socket, for every user in there. The path
-// is that of the directory's descriptor, since a socket's may have 107 bytes only.
+// listenNotify makes the container's socket, which every user in the container may use. It
+// names the directory by its descriptor, since the path of a socket is limited to 107 bytes.
 func listenNotify(dir string) (*net.UnixConn, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -65,18 +65,18 @@ func (r *relay) close() {
 	_ = r.outer.Close()
 }
 
-// maxNotice bounds a message, in bytes; systemd's own bound.
+// maxNotice is how many bytes a message has at most, the same as for systemd.
 const maxNotice = 4096
 
-// drain lets pass relay the last words, and ends it.
+// drain gives pass some time for the last messages, and ends it.
 func (r *relay) drain() {
 	_ = r.inner.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	<-r.done
 	r.close()
 }
 
-// pass relays until the relay is drained: for a supervisor, which whoever started
-// it takes for the service. Which process to watch is not the container's to say.
+// pass relays until the relay is drained. It is for a supervisor: systemd takes that for
+// the service, so the container must not name another process to watch.
 func (r *relay) pass() {
 	defer close(r.done)
 	buffer := make([]byte, maxNotice)
@@ -91,8 +91,8 @@ func (r *relay) pass() {
 	}
 }
 
-// withoutPid takes out the lines that name a process: inside it has another
-// number.
+// withoutPid removes the lines that name a process, which has another pid inside, and those
+// about descriptors, which are not passed on.
 func withoutPid(notice []byte) []byte {
 	var lines [][]byte
 	for line := range bytes.SplitSeq(notice, []byte("\n")) {
@@ -103,12 +103,12 @@ func withoutPid(notice []byte) []byte {
 	return bytes.Join(lines, []byte("\n"))
 }
 
-// awaitReady relays until the container is ready or has ended, and then names its
-// first process as the one to watch: for a start that does not stay.
+// awaitReady relays until the container is ready or has ended. When it is ready, the first
+// process is named as the one to watch. It is for `start`, which does not stay.
 func (r *relay) awaitReady(first process.ID) error {
 	buffer := make([]byte, maxNotice)
 	for {
-		lives := first.Alive() // before the look for its last words
+		lives := first.Alive() // before reading, so that its last message is not missed
 		_ = r.inner.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		n, err := r.inner.Read(buffer)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -133,12 +133,12 @@ func (r *relay) awaitReady(first process.ID) error {
 	}
 }
 
-// barrierPatience is how long the other side gets to read what it was sent:
-// sd_notify_barrier(3) wants a time, and systemd takes milliseconds.
+// barrierPatience is how long the other side gets to read its messages, the time that
+// sd_notify_barrier(3) takes. systemd needs milliseconds.
 const barrierPatience = 30 * time.Second
 
-// barrier waits until everything sent was read (sd_notify_barrier(3)): systemd
-// looks up the sender of a message, who must not be gone by then.
+// barrier waits until everything that was sent is read (sd_notify_barrier(3)): systemd
+// looks up the sender of a message, so we must not end before.
 func (r *relay) barrier() error {
 	ours, theirs, err := os.Pipe()
 	if err != nil {
@@ -157,7 +157,7 @@ func (r *relay) barrier() error {
 	return nil
 }
 
-// send sends a descriptor along; package net does that on sockets only that are
+// send sends a message with a descriptor. Package net can do that only on sockets that are
 // not connected.
 func (r *relay) send(notice []byte, f *os.File) error {
 	raw, err := r.outer.SyscallConn()

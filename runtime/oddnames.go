@@ -15,26 +15,26 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// libcontainer tells the container's first process by encoding/json what it is to do: what is
-// not UTF-8 would become something else on the way. So the application's arguments, variables and
-// directory travel as text (bundle.EncodeBytes), and what libcontainer executes in the container
-// is this program once more, as it then is with all rights and limits of the application's:
-// it makes bytes of them again and executes the application.
+// libcontainer passes the first process its configuration as JSON, which would garble what
+// is not UTF-8. So the application's arguments, variables and directory are passed encoded
+// (bundle.EncodeBytes), and libcontainer executes this program in the container once more,
+// with the rights and limits of the application. It decodes them and executes the
+// application.
 const (
 	ownProgram = "/proc/self/exe"
 	oddWords   = "ocishim-bytes"
 )
 
-// ErrNotUTF8 says that libcontainer cannot be told a name.
-var ErrNotUTF8 = errors.New("not UTF-8: libcontainer cannot be told such a name")
+// ErrNotUTF8 means that libcontainer cannot represent a name.
+var ErrNotUTF8 = errors.New("not UTF-8: libcontainer takes no other names")
 
-// oddProcess reports whether the process has words that are not text.
+// oddProcess reports whether an argument, variable or directory is not UTF-8.
 func oddProcess(args, env []string, cwd string) bool {
 	odd := func(s string) bool { return !utf8.ValidString(s) }
 	return odd(cwd) || slices.ContainsFunc(args, odd) || slices.ContainsFunc(env, odd)
 }
 
-// asText changes a process with such words.
+// asText changes such a process into one that executes this program with everything encoded.
 func asText(p *libcontainer.Process) {
 	if !oddProcess(p.Args, p.Env, p.Cwd) {
 		return
@@ -53,8 +53,8 @@ func asText(p *libcontainer.Process) {
 	}
 }
 
-// becomeOdd is what asText has executed in the container. It returns only in any other
-// process.
+// becomeOdd decodes and executes the application, in a process that was made by asText. It
+// returns in any other process.
 func becomeOdd() {
 	if len(os.Args) < 4 || os.Args[0] != ownProgram || os.Args[1] != oddWords {
 		return
@@ -70,13 +70,13 @@ func becomeOdd() {
 	inplace.BecomeCommand(words[1:], env, words[0])
 }
 
-// aliases is the part of an entry with links to what has such a name.
+// aliasesDir is the directory of an entry with links to files whose names are not UTF-8.
 const aliasesDir = "aliases"
 
-// nameable replaces sources of mounts that libcontainer cannot be told by links to
-// them, made in the entry. What else it cannot be told is refused.
+// nameable replaces sources of binds that are not UTF-8 by links to them, which it makes in
+// the entry. It refuses any other name that is not UTF-8.
 func nameable(b *bundle.Bundle, entry string) (bundle.Edit, error) {
-	e := bundle.Edit{From: "names", Rule: "libcontainer cannot be told a name that is not UTF-8"}
+	e := bundle.Edit{From: "names", Rule: "libcontainer takes only names in UTF-8"}
 	for i, m := range b.Spec.Mounts {
 		switch {
 		case !utf8.ValidString(m.Destination):
@@ -101,7 +101,7 @@ func nameable(b *bundle.Bundle, entry string) (bundle.Edit, error) {
 	}
 	rest := *b.Spec
 	rest.Mounts = e.MergeMounts(slices.Clone(rest.Mounts))
-	rest.Process, rest.Annotations, rest.Root = nil, nil, nil // these travel otherwise
+	rest.Process, rest.Annotations, rest.Root = nil, nil, nil // these are passed in another way
 	if odd, found := bundle.FindOdd(&rest); found {
 		return e, fmt.Errorf("config.json: %q: %w", odd, ErrNotUTF8)
 	}

@@ -15,23 +15,23 @@ import (
 	"github.com/ocishim/ocishim/internal/stateroot"
 )
 
-// IsRoot reports whether we are root of the host, or root of a user namespace that has all
-// of the host's users under their own numbers: of Slurm's namespace/linux, in which its
-// cleanup calls us. In any other, files of the host's root look like nobody's.
+// IsRoot reports whether we are root of the host, or root of a user namespace that maps all
+// users of the host to themselves, such as Slurm's namespace/linux, in which its cleanup
+// calls us. In any other user namespace, files of the host's root belong to nobody.
 func IsRoot() bool { return os.Geteuid() == 0 && process.HostIDs() }
 
-// maxLinks bounds the symbolic links followed in a path, as the kernel does.
+// maxLinks is how many symbolic links are followed in a path at most, the kernel's limit.
 const maxLinks = 40
 
-// A spot is where a path leads, found by descriptors: what was looked at on the way is
-// what a file is opened in.
+// A spot is where a path leads, found by descriptors: a file is opened in the very
+// directory that was checked.
 type spot struct {
-	dir  *os.File // the directory, O_PATH; nil where the path ends before it
-	name string   // in dir, whether it is there or not
+	dir  *os.File // the directory, O_PATH; nil if the path ends before it
+	name string   // in dir; it need not exist
 	// uid and gid are the owner of the first directory, link or file on the way that does
-	// not belong to root: who decides what lies at the path. Root (0) when there is none.
+	// not belong to root, and so controls what the path leads to. If all do, it is root (0).
 	uid, gid int
-	// open is the first directory in which everybody may replace what belongs to others.
+	// open is the first directory in which everybody may replace other users' files.
 	open string
 }
 
@@ -41,28 +41,27 @@ func (p *spot) close() {
 	}
 }
 
-// mustBeRoots refuses a spot that root does not decide about alone.
+// mustBeRoots returns an error if anybody but root controls what is at the spot.
 func (p *spot) mustBeRoots(path string) error {
 	switch {
 	case p.uid != 0:
-		return fmt.Errorf("%s lies where uid %d decides what it is, and root does not write there", path, p.uid)
+		return fmt.Errorf("%s: uid %d decides what lies there, so root does not write to it", path, p.uid)
 	case p.open != "":
-		return fmt.Errorf("%s lies below %s, where everybody may write, and root does not write there", path, p.open)
+		return fmt.Errorf("%s is below %s, which everybody may write to, so root does not write there", path, p.open)
 	case p.dir == nil:
 		return &os.PathError{Op: "find directory of", Path: path, Err: unix.ENOENT}
 	}
 	return nil
 }
 
-// PathOwner returns the user who may decide what lies at the path: the owner of the first
-// directory, link or file on the way that does not belong to root. Root itself (0) when
-// there is none, or when the path ends before. A path through a directory in which
-// everybody may replace what belongs to others is stateroot.ErrUnsafe.
+// PathOwner returns the user who controls what is at the path: the owner of the first
+// directory, link or file on the way that does not belong to root. It returns root (0) if
+// all belong to root, or if the path ends before. For a path through a directory in which
+// everybody may replace other users' files it returns stateroot.ErrUnsafe.
 //
-// Slurm runs its cleanup as root on the state of a user. Whatever root reads there the
-// user may have written, so root must become that user first; and root must not follow a
-// link that the user laid on the way. Where root alone decides, nobody else can make the
-// path lead elsewhere afterwards.
+// Slurm runs its cleanup as root on the state of a user. The user may have written
+// whatever root reads there, so root must become that user first, and must not follow the
+// user's links. If root alone controls the path, nobody else can redirect it afterwards.
 func PathOwner(path string) (uid, gid int, err error) {
 	p, err := findSpot(path, true)
 	if err != nil {
@@ -70,14 +69,14 @@ func PathOwner(path string) (uid, gid int, err error) {
 	}
 	defer p.close()
 	if p.uid == 0 && p.open != "" {
-		return 0, 0, fmt.Errorf("%w %s: everybody may write in %s", stateroot.ErrUnsafe, path, p.open)
+		return 0, 0, fmt.Errorf("%w %s: everybody may write to %s", stateroot.ErrUnsafe, path, p.open)
 	}
 	return p.uid, p.gid, nil
 }
 
-// PhysicalPath is the path without links but for its last name, and without `..`: where
-// only root decides about the way, what the kernel finds by both is the same. A path that
-// ends before its last name is returned as it is, unless it has a `..` in it.
+// PhysicalPath returns the path with links resolved, except for the last name, and without
+// `..`. If root alone controls the way, both paths lead to the same file. A path that ends
+// before its last name is returned unchanged, unless it has a `..` in it.
 func PhysicalPath(path string) (string, error) {
 	p, err := findSpot(path, false)
 	if err != nil {
@@ -93,10 +92,10 @@ func PhysicalPath(path string) (string, error) {
 	return path, nil
 }
 
-// OpenLog opens a file for appending, made where it is missing. Root does not write where
-// somebody else decides what lies there; nobody follows a link at the end of the path, or
-// waits for the reader of a pipe. What names a descriptor that the caller has opened for us
-// (/dev/stderr) is that.
+// OpenLog opens a file for appending, and creates it if it does not exist. Root does not
+// open a file that somebody else controls. A link at the end of the path is not followed,
+// and opening a pipe does not wait for a reader. A path that names a descriptor from the
+// caller, such as /dev/stderr, gives that descriptor.
 func OpenLog(path string) (*os.File, error) {
 	if n, found := CallersDescriptor(path); found {
 		return duplicate(n, path)
@@ -119,14 +118,14 @@ func OpenLog(path string) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Uid != 0 { // somebody made it in a directory like /tmp
+	if err := unix.Fstat(fd, &st); err != nil || st.Uid != 0 { // in a directory like /tmp
 		f.Close()
-		return nil, fmt.Errorf("%s belongs to uid %d, and root does not write there", path, st.Uid)
+		return nil, fmt.Errorf("%s belongs to uid %d, so root does not write to it", path, st.Uid)
 	}
 	return f, nil
 }
 
-// CallersDescriptor is the number of the descriptor that the path names, of this process.
+// CallersDescriptor returns the number of this process's descriptor that the path names.
 func CallersDescriptor(path string) (int, bool) {
 	clean := filepath.Clean(path)
 	if n := slices.Index([]string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}, clean); n >= 0 {
@@ -140,8 +139,8 @@ func CallersDescriptor(path string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-// duplicate opens what the caller has opened once more. Those that are closed by execve
-// are not the caller's, but of our own.
+// duplicate duplicates the caller's descriptor n. Descriptors above 2 that are closed on
+// exec are our own, and refused.
 func duplicate(n int, path string) (*os.File, error) {
 	flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
 	if err == nil && n > 2 && flags&unix.FD_CLOEXEC != 0 {
@@ -157,8 +156,8 @@ func duplicate(n int, path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// openDirectory opens the directory of a file that is to be made: by root only where
-// nobody else decides what lies there.
+// openDirectory opens the directory of a file that is to be made. Root opens it only if
+// nobody else controls it.
 func openDirectory(path string) (*spot, error) {
 	if IsRoot() {
 		p, err := findSpot(path, false)
@@ -171,8 +170,8 @@ func openDirectory(path string) (*spot, error) {
 	return &spot{dir: dir, name: filepath.Base(path)}, err
 }
 
-// dialSocket connects to the unix socket at the path. Root follows no link that somebody
-// else laid on the way: the socket may be that user's, but is the one that was named.
+// dialSocket connects to the unix socket at the path. Root follows no other user's link: the
+// socket may be a user's, but must be the one that was named.
 func dialSocket(path, network string) (*net.UnixConn, error) {
 	name := path
 	if IsRoot() {
@@ -186,7 +185,8 @@ func dialSocket(path, network string) (*net.UnixConn, error) {
 	return net.DialUnix(network, nil, &net.UnixAddr{Name: name, Net: network})
 }
 
-// openWithoutForeignLinks opens what the path leads to, without looking into it.
+// openWithoutForeignLinks opens what the path leads to, with O_PATH, and fails at a link
+// that is not root's.
 func openWithoutForeignLinks(path string) (int, error) {
 	dir, name, err := walkPath(path, true, func(_ string, st *unix.Stat_t, _ bool) error {
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK && st.Uid != 0 {
@@ -204,7 +204,7 @@ func openWithoutForeignLinks(path string) (int, error) {
 	return unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
-// findSpot walks to the spot, as far as root decides about the way.
+// findSpot walks to the spot, as far as root controls the way.
 func findSpot(path string, followLast bool) (*spot, error) {
 	p := new(spot)
 	var err error

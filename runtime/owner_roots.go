@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OnlyRoots reports whether every directory on the way of the path, and what it leads to,
-// is root's and no file system that a user can have mounted, as far as that can be said
-// without asking any file system for anything: one of a user's may never answer. Where it
-// cannot be said it is not so. A path that ends before is root's if what there is of it is.
+// OnlyRoots reports whether every directory on the way of the path, and the file at its
+// end, belongs to root and is not on a file system that a user may have mounted. It asks no
+// file system for anything, since a user's may never answer; in doubt the result is false.
+// For a path that does not exist it judges the part that does.
 func OnlyRoots(path string) bool {
 	rest, err := namesFromRoot(path)
 	if err != nil {

@@ -51,7 +51,7 @@ func TestUnsafeRoots(t *testing.T) {
 		if s, err := OpenStores(path); !errors.Is(err, stateroot.ErrUnsafe) {
 			t.Errorf("open %s: %v, %v, want ErrUnsafe", name, s, err)
 		}
-		// Anybody could have put it there: it must not stop the user.
+		// Anybody could have put it there, so it must not stop the user.
 		next := filepath.Join(t.TempDir(), "next")
 		if s, err := MakeStore(path, next); err != nil || s.root.Dir() != next {
 			t.Errorf("make %s, or the next: %v, %v", name, s, err)
@@ -68,7 +68,7 @@ func TestForeignRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if os.Geteuid() != 0 {
-		path = "/" // root's, for anybody else
+		path = "/" // root's
 	} else if err := os.Chown(path, 4242, 4242); err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +77,8 @@ func TestForeignRoot(t *testing.T) {
 	}
 }
 
-// The owner of the first step that is not root's decides, however the path
-// goes on; root must not follow a user's link.
+// The owner of the first directory, link or file that is not root's controls the path,
+// however it goes on; root must not follow a user's link.
 func TestPathOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make files of other users; the suite runs as root, too")
@@ -137,8 +137,8 @@ func TestPathOwner(t *testing.T) {
 	}
 }
 
-// What root writes, or connects to, is what was looked at: no link of a user's on the
-// way, by a `..` behind it either, leads it elsewhere.
+// Root writes, or connects, only to what was checked: no link of a user's on the way, nor a
+// `..` behind one, leads it elsewhere.
 func TestRootsFiles(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make files of other users; the suite runs as root, too")
@@ -180,8 +180,8 @@ func TestRootsFiles(t *testing.T) {
 	}
 }
 
-// A log may be a descriptor that the caller has opened: a pipe, or what nobody finds by a
-// path any more. Descriptors of our own are not meant.
+// A log may be a descriptor that the caller has opened, such as a pipe or a file that was
+// removed. Our own descriptors are refused.
 func TestLogToDescriptor(t *testing.T) {
 	dir := t.TempDir()
 	var pipe [2]int

@@ -9,17 +9,16 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// plainMounts makes sources of binds absolute, which are relative to the bundle, and
-// destinations, which are relative to the root: deprecated, and allowed (config.md,
-// Mounts). Options that change nothing are left out: libcontainer takes them for a file
-// system's own.
+// plainMounts makes paths absolute: sources of binds relative to the bundle, and
+// destinations relative to the root, which are deprecated but allowed (config.md, Mounts).
+// It leaves out options without an effect, which libcontainer would pass to the file system.
 func plainMounts(mounts []specs.Mount, dir string) bundle.Edit {
 	e := bundle.Edit{From: "plain mounts", Rule: "absolute paths, and options that have an effect"}
 	nothing := func(option string) bool { return option == "" || option == "defaults" }
 	for i, m := range mounts {
 		was := m
 		if m.Type == "bind" && !slices.ContainsFunc(m.Options, isBindOption) {
-			m.Options = append([]string{"bind"}, m.Options...) // libcontainer knows it by this alone
+			m.Options = append([]string{"bind"}, m.Options...) // libcontainer looks only at the options
 		}
 		if bundle.IsBind(m) && !filepath.IsAbs(m.Source) {
 			m.Source = filepath.Join(dir, m.Source)
@@ -37,15 +36,15 @@ func plainMounts(mounts []specs.Mount, dir string) bundle.Edit {
 	return e
 }
 
-// inPlaceOf puts mounts where one stands that they replace.
+// inPlaceOf replaces the mount at index i by the given ones.
 func inPlaceOf(i int, mounts ...specs.Mount) bundle.MountsAt {
 	return bundle.MountsAt{Index: i, Replaced: 1, Mounts: mounts}
 }
 
 func isBindOption(option string) bool { return option == "bind" || option == "rbind" }
 
-// plainDevices drops the device numbers of fifos: they mean nothing there
-// (config-linux.md, Devices), but libcontainer looks for them in the fifo.
+// plainDevices drops the device numbers of fifos. They have no meaning (config-linux.md,
+// Devices), but libcontainer would compare them with the fifo's.
 func plainDevices(linux *specs.Linux) bundle.Edit {
 	e := bundle.Edit{From: "plain devices", Rule: "a fifo has no device number"}
 	if linux == nil {

@@ -1,7 +1,7 @@
 package runtime
 
-// Policies are what callers of a launch want differently. Each is a value of its own, so
-// that no code asks who calls: ForEngine and ForSlurmTask say who wants what.
+// Policies are what differs between the callers of a launch. Each is a value of its own, so
+// that no code needs to know the caller: ForEngine and ForSlurmTask choose the values.
 type Policies struct {
 	Lifetime    Lifetime
 	Signals     Signals
@@ -12,8 +12,8 @@ type Policies struct {
 	Descriptors Descriptors
 }
 
-// ForEngine returns what Docker, containerd, Podman and people want: what runc does. With
-// keep the container stays after its end, until delete.
+// ForEngine returns the policies for Docker, containerd, Podman and people: what runc does.
+// With keep the container stays after its end, until delete.
 func ForEngine(keep bool) Policies {
 	if keep {
 		return Policies{Lifetime: UntilDelete}
@@ -21,8 +21,8 @@ func ForEngine(keep bool) Policies {
 	return Policies{}
 }
 
-// ForSlurmTask returns what Slurm wants for a task of a step. With keep the tombstone
-// stays when the step is over, until delete.
+// ForSlurmTask returns the policies for a task of a Slurm step. With keep the tombstone
+// stays until delete, even after the step.
 func ForSlurmTask(keep bool) Policies {
 	p := Policies{
 		Lifetime:    TombstoneOfStep,
@@ -40,45 +40,45 @@ func ForSlurmTask(keep bool) Policies {
 }
 
 // ForCommand returns what a user wants who starts a command in a container, by hand or with
-// srun: it is as if there were no container. Nobody asks for its state or deletes it.
+// srun: that it behaves as without a container. Nobody asks for its state or deletes it.
 func ForCommand() Policies {
 	p := ForSlurmTask(false)
 	p.Lifetime, p.Watch = UntilEnd, WatchNobody
 	return p
 }
 
-// Lifetime says when a container's entry goes. It is part of the record.
+// Lifetime says when a container's entry is removed. It is part of the record.
 type Lifetime string
 
 // The lifetimes.
 const (
-	// UntilEnd removes the entry when the container has ended: its supervisor does, or the
-	// next sweep where it was launched in place. What Create made has neither, and stays
-	// until delete.
+	// UntilEnd removes the entry when the container has ended. Its supervisor does so, or
+	// the next sweep if it was launched in place. A container from Create has neither, and
+	// stays until delete.
 	UntilEnd Lifetime = ""
-	// UntilDelete keeps all but the processes after the end, the cgroup included.
+	// UntilDelete keeps everything but the processes after the end, including the cgroup.
 	UntilDelete Lifetime = "until-delete"
-	// TombstoneOfStep keeps the record alone after the end, and after a launch that failed,
-	// until delete or until the slurmstepd of the step has ended: Slurm's cleanup asks for
-	// the state before it deletes it. A new container of the same id takes its place.
+	// TombstoneOfStep keeps only the record after the end, and after a launch that failed,
+	// until delete or the end of the step's slurmstepd: Slurm's cleanup asks for the state
+	// before it deletes the container. A new container with the same id replaces it.
 	TombstoneOfStep Lifetime = "tombstone-of-step"
-	// Tombstone is TombstoneOfStep that outlives the slurmstepd.
+	// Tombstone is like TombstoneOfStep, but outlives the slurmstepd.
 	Tombstone Lifetime = "tombstone"
 )
 
-// leavesTombstone reports whether the record alone stays after the end.
+// leavesTombstone reports whether only the record stays after the end.
 func (l Lifetime) leavesTombstone() bool { return l == TombstoneOfStep || l == Tombstone }
 
-// Signals says what a signal does to a container's first process that does not handle it.
-// It is part of the record.
+// Signals says what happens if a container's first process gets a signal that it does not
+// handle. It is part of the record.
 type Signals string
 
 // The effects of signals.
 const (
-	// SignalsAsSent leaves it to the kernel, which drops most signals for the first process
-	// of a pid namespace.
+	// SignalsAsSent leaves the signal to the kernel, which drops most signals for the first
+	// process of a pid namespace.
 	SignalsAsSent Signals = ""
-	// SignalsWithEffect does what the signal would have done without a pid namespace.
+	// SignalsWithEffect does what the signal would do without a pid namespace.
 	SignalsWithEffect Signals = "with-effect"
 )
 
@@ -87,16 +87,17 @@ type Cgroup string
 
 // The cgroups.
 const (
-	// OwnCgroup makes one for the container where the caller may make one.
+	// OwnCgroup makes a cgroup for the container, if the caller may make one.
 	OwnCgroup Cgroup = ""
-	// CallersCgroup leaves a user's container in the caller's. No verb reads or changes it.
+	// CallersCgroup leaves a user's container in the caller's cgroup, which no verb reads or
+	// changes.
 	CallersCgroup Cgroup = "callers"
 )
 
-// Watch says whose end also ends the container.
+// Watch says which process's end also ends the container.
 type Watch int
 
-// Who is watched, beside our own process.
+// The processes that can be watched, besides our own.
 const (
 	WatchNobody Watch = iota
 	// WatchSlurmstepd watches the slurmstepd that runs the step, and records it.
@@ -106,34 +107,35 @@ const (
 // Image says whether a launch may write to the container's image.
 type Image int
 
-// What may be written there.
+// The ways of treating an image.
 const (
-	// ImageWritable takes missing mount points, where the caller may make them.
+	// ImageWritable makes missing mount points in the image, if the caller may write there.
 	ImageWritable Image = iota
-	// ImageReadOnly gets its missing mount points by covers from outside of the image.
+	// ImageReadOnly makes missing mount points outside of the image, and covers parts of the
+	// image with them.
 	ImageReadOnly
 )
 
-// Terminal says which container gets a terminal.
+// Terminal says when a container gets a terminal.
 type Terminal int
 
-// Who gets one.
+// The conditions for a terminal.
 const (
-	// TerminalAsAsked gives one to whose process.terminal is set.
+	// TerminalAsAsked gives the container a terminal if process.terminal is set.
 	TerminalAsAsked Terminal = iota
-	// TerminalOfCaller gives one also where stdin and stdout are a terminal: Slurm 22.05
-	// gives the task one and does not say so.
+	// TerminalOfCaller does so also if stdin and stdout are a terminal: Slurm 22.05 gives
+	// the task one without setting process.terminal.
 	TerminalOfCaller
 )
 
 // Descriptors says which of the caller's descriptors the container gets.
 type Descriptors int
 
-// Which ones, beside the standard streams.
+// The descriptors that are passed on, besides the standard streams.
 const (
-	// DescriptorsCounted are those that ListenFDs and PreserveFDs count.
+	// DescriptorsCounted passes the descriptors that ListenFDs and PreserveFDs count.
 	DescriptorsCounted Descriptors = iota
-	// DescriptorsAndPMI adds the one that the environment names for MPI, which is passed on
-	// in place in any case.
+	// DescriptorsAndPMI also passes the one that the environment names for MPI. A launch in
+	// place always does.
 	DescriptorsAndPMI
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// State outlives an upgrade: what an earlier version wrote means the same now, and an
-// earlier version finds in ours what it looks for.
+// State outlives an upgrade: a record of an earlier version means the same now, and an
+// earlier version finds in our records the fields that it knows.
 func TestPoliciesOfEarlierVersions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		record string
@@ -55,7 +55,7 @@ func TestPoliciesOfEarlierVersions(t *testing.T) {
 	}
 }
 
-// What a later version keeps for a reason of its own is not swept.
+// An entry with a lifetime of a later version is not swept.
 func TestLaterLifetime(t *testing.T) {
 	r := Record{Lifetime: "of a later version", Supervised: true}
 	if r.abandoned() {

@@ -18,10 +18,10 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// What is refused here would fail later, when half of the container is made, and with
-// words of libcontainer or the kernel that do not name what is wrong.
+// What is refused here would otherwise fail later, with the container half made, and with an
+// error from libcontainer or the kernel that does not name the cause.
 
-// checkPidFile says why the pid could not be written.
+// checkPidFile returns an error if the pid file could not be written.
 func checkPidFile(path string) error {
 	if path == "" {
 		return nil
@@ -42,8 +42,8 @@ func checkPidFile(path string) error {
 	return nil
 }
 
-// checkMounts says which mount of the planned spec cannot be made, and for which of its
-// options.
+// checkMounts returns an error for a mount of the planned spec that cannot be made, and names
+// the option that is the cause.
 func checkMounts(mounts []specs.Mount) error {
 	var known []string
 	for _, m := range mounts {
@@ -51,14 +51,14 @@ func checkMounts(mounts []specs.Mount) error {
 			return fmt.Errorf("mount at %q: %w", m.Destination, err)
 		}
 		if !bundle.IsBind(m) {
-			continue // its file system may know what nobody else does
+			continue // its file system may have options of its own
 		}
 		if known == nil {
 			known = append(specconv.KnownMountOptions(), "idmap", "ridmap")
 		}
 		for _, option := range m.Options {
 			if !slices.Contains(known, option) {
-				return fmt.Errorf("mount at %q: option %q: a bind mount has none of a file system's own", m.Destination, option)
+				return fmt.Errorf("mount at %q: option %q: a bind mount takes no file system options", m.Destination, option)
 			}
 		}
 	}
@@ -81,16 +81,17 @@ func checkIDMapping(m specs.Mount) error {
 	return nil
 }
 
-// ErrLimit says that a limit is beyond what the caller may set.
-var ErrLimit = errors.New("a hard limit can be raised by root alone")
+// ErrLimit means that a limit is above what the caller may set.
+var ErrLimit = errors.New("only root can raise a hard limit")
 
-// checkRlimits says which limit this process could not set, for itself or a child.
+// checkRlimits returns an error for a limit that this process cannot set, for itself or for
+// a child.
 func checkRlimits(limits []specs.POSIXRlimit) error {
 	for _, l := range limits {
 		number, known := inplace.RlimitNumber(l.Type)
 		var now unix.Rlimit
 		if !known || unix.Prlimit(0, number, nil, &now) != nil {
-			continue // whoever sets it says so
+			continue // setting it will fail, with an error of its own
 		}
 		refused := func(err error) error {
 			return fmt.Errorf("set rlimit %s to %s, hard %s: %w", l.Type, limit(l.Soft), limit(l.Hard), err)
@@ -112,7 +113,7 @@ func checkRlimits(limits []specs.POSIXRlimit) error {
 	return nil
 }
 
-// limit is a limit in words.
+// limit formats a limit for messages.
 func limit(n uint64) string {
 	if n == unix.RLIM_INFINITY {
 		return "unlimited"
@@ -120,7 +121,7 @@ func limit(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// maxFiles is what bounds RLIMIT_NOFILE for everybody; 0 when that is not known.
+// maxFiles returns the maximum of RLIMIT_NOFILE for everybody, 0 if it is unknown.
 func maxFiles() uint64 {
 	data, err := os.ReadFile("/proc/sys/fs/nr_open")
 	if err != nil {
@@ -130,8 +131,8 @@ func maxFiles() uint64 {
 	return n
 }
 
-// mayRaiseLimits tells whether this process has CAP_SYS_RESOURCE on the node: in a user
-// namespace it does not count (setrlimit(2)).
+// mayRaiseLimits reports whether this process has CAP_SYS_RESOURCE on the host. In a user
+// namespace the capability does not count (setrlimit(2)).
 func mayRaiseLimits() bool {
 	var data [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

@@ -29,7 +29,7 @@ func TestCheckRlimits(t *testing.T) {
 	if !errors.Is(err, unix.EPERM) || !strings.HasPrefix(err.Error(), "set rlimit RLIMIT_NOFILE to 1, hard unlimited: the kernel's sysctl fs.nr_open is ") {
 		t.Error(err)
 	}
-	// The kernel decides likewise. No test needs its own core.
+	// The kernel decides the same. No other test needs core dumps.
 	if err := unix.Prlimit(0, unix.RLIMIT_CORE, new(unix.Rlimit), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// A Record is what we keep of a container, from before anything is created
-// until delete. It is written by rename: a reader sees all of it or the last
-// one.
+// A Record is what we keep about a container, from before anything is created until
+// delete. It is replaced by rename: a reader sees either the old or the new one.
 type Record struct {
 	ID          string            `json:"id"`
 	Bundle      string            `json:"bundle"`
@@ -22,20 +21,19 @@ type Record struct {
 	Lifetime Lifetime `json:"lifetime,omitempty"`
 	Signals  Signals  `json:"signals,omitempty"`
 	Cgroup   Cgroup   `json:"cgroup,omitempty"`
-	// Output is the file that takes the output of a container for which the
-	// caller of create has no place.
+	// Output is the file with the container's output, if create's caller takes none.
 	Output string `json:"output,omitempty"`
 
-	// NotifySocket is where whoever made the container hears that it is ready.
+	// NotifySocket is the socket on which the caller is told that the container is ready.
 	NotifySocket string `json:"notifySocket,omitempty"`
 
-	// Deleted marks a Slurm task that was deleted while its step goes on: it is
-	// there only for a question about all tasks of the step.
+	// Deleted marks a Slurm task that was deleted while its step goes on. It is found only
+	// if all tasks of the step are asked for.
 	Deleted bool `json:"deleted,omitempty"`
 
-	Boot string `json:"boot"` // boot id of the machine the processes belong to
-	// Numbering is the pid namespace that the pids are of, see process.Numbering; 0 in
-	// records of earlier versions, which are taken for our own.
+	Boot string `json:"boot"` // boot id of the host, to which the processes belong
+	// Numbering identifies the pid namespace of the pids, see process.Numbering. It is 0 in
+	// records of earlier versions, whose pids are taken to be in our namespace.
 	Numbering uint64     `json:"numbering,omitempty"`
 	Launcher  process.ID `json:"launcher"`        // our process that creates or supervises
 	Daemon    process.ID `json:"daemon,omitzero"` // the slurmstepd of a Slurm step
@@ -43,23 +41,23 @@ type Record struct {
 	// Supervised says that Launcher lives as long as Init.
 	Supervised bool `json:"supervised,omitempty"`
 
-	// InPlace says that Init was Launcher: nobody cleans up at its end.
+	// InPlace says that Launcher became Init: nobody cleans up at its end.
 	InPlace bool `json:"inPlace,omitempty"`
-	// SharedBy names those with whom it shares a user namespace.
+	// SharedBy is the Slurm step whose tasks share the container's user namespace.
 	SharedBy string `json:"sharedBy,omitempty"`
 
-	// Cgroups are the directories that libcontainer makes for the container,
-	// by controller, recorded before it does: it keeps no state that early.
+	// Cgroups are the directories that libcontainer makes for the container, by controller.
+	// They are recorded before it makes them: it writes no state that early.
 	Cgroups map[string]string `json:"cgroups,omitempty"`
 
-	// Poststart are the hooks that start has to run.
+	// Poststart are the hooks that start must run.
 	Poststart []specs.Hook `json:"poststart,omitempty"`
 
 	Ended      time.Time `json:"ended,omitzero"`
 	ExitStatus int       `json:"exitStatus,omitempty"` // as run returns it, with Ended
 
-	// elsewhere says that the processes cannot be seen from here: they are of a pid
-	// namespace that is not below ours. Nobody knows whether they live.
+	// elsewhere says that the processes are not visible from here: their pid namespace is
+	// not below ours. Whether they are alive is unknown.
 	elsewhere bool
 }
 
@@ -74,23 +72,24 @@ func (c *Container) read(limit int64) error {
 	return nil
 }
 
-// A recordOnDisk is a Record with what earlier versions have in place of policies. They
-// are still written: an earlier version may be asked about a container of ours, after a
-// downgrade or by a supervisor that outlived an upgrade.
+// A recordOnDisk is a Record with the fields that earlier versions have in place of
+// policies. They are still written, because an earlier version may read our records: after
+// a downgrade, or as a supervisor that outlived an upgrade.
 type recordOnDisk struct {
 	Record
-	Buried bool `json:"step,omitempty"` // of a Slurm task
-	Kept   bool `json:"kept,omitempty"` // of `run --keep`
+	Buried bool `json:"step,omitempty"` // a Slurm task's
+	Kept   bool `json:"kept,omitempty"` // from `run --keep`
 }
 
-// onDisk returns what is written of the record.
+// onDisk returns the record as it is written.
 func (r *Record) onDisk() *recordOnDisk {
 	return &recordOnDisk{
 		Record: *r, Buried: r.Lifetime.leavesTombstone(), Kept: r.Lifetime == UntilDelete || r.Lifetime == Tombstone,
 	}
 }
 
-// record returns what was written, with the policies of an earlier version's.
+// record returns the record that was written, with policies even if an earlier version wrote
+// it.
 func (f *recordOnDisk) record() *Record {
 	r := f.Record
 	if r.Lifetime != UntilEnd {
@@ -117,10 +116,10 @@ func (c *Container) write() error {
 	return nil
 }
 
-// sameBoot tells whether the record's processes can still exist.
+// sameBoot reports whether the record's processes can still exist.
 func (r *Record) sameBoot() bool { return r.Boot == process.BootID() }
 
-// locate names the record's processes as they are called here.
+// locate translates the record's pids to our pid namespace.
 func (r *Record) locate() {
 	if !r.sameBoot() {
 		return
@@ -133,7 +132,7 @@ func (r *Record) locate() {
 	r.Launcher, r.Daemon, r.Init, r.Numbering = here[0], here[1], here[2], process.Numbering()
 }
 
-// here is ErrElsewhere where nothing can be done with the processes, nor said of them.
+// here returns ErrElsewhere if the processes are not visible from here.
 func (r *Record) here() error {
 	if r.elsewhere && r.Ended.IsZero() {
 		return ErrElsewhere
@@ -141,33 +140,33 @@ func (r *Record) here() error {
 	return nil
 }
 
-// alive reports whether the container's first process runs; of one that cannot be seen
-// that it does.
+// alive reports whether the container's first process runs. One that is not visible is
+// assumed to run.
 func (r *Record) alive() bool {
 	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid != 0 && (r.elsewhere || r.Init.Alive())
 }
 
-// launching reports whether our process that creates the container still works.
+// launching reports whether our process that creates the container is still at work.
 func (r *Record) launching() bool {
 	return r.sameBoot() && r.Ended.IsZero() && r.Init.Pid == 0 && (r.elsewhere || r.Launcher.Alive())
 }
 
-// supervised reports whether the container has a supervisor that is not done with it: it
-// may be at its last steps, a poststop hook for example, though the container has ended.
+// supervised reports whether the container has a supervisor that is not done with it. Even
+// if the container has ended, the supervisor may still run a poststop hook, for example.
 func (r *Record) supervised() bool {
 	return r.Supervised && r.Ended.IsZero() && r.sameBoot() && (r.elsewhere || r.Launcher.Alive())
 }
 
-// abandoned reports whether nobody will ask for or remove the entry any more:
-// its launcher was killed before it could clean up, or the Slurm step that
-// would have deleted its tombstone is gone.
+// abandoned reports whether nobody will ask for the entry or remove it any more: its
+// launcher was killed before it could clean up, or the Slurm step that would have deleted
+// the tombstone is over.
 func (r *Record) abandoned() bool {
 	switch {
 	case r.elsewhere, r.launching(), r.supervised():
 		return false
 	case r.alive():
-		// Its supervisor was killed, and it lives on: a program that gains
-		// capabilities by execve loses the signal that would end it (prctl(2)).
+		// Its supervisor was killed, but not the container: a program that gains
+		// capabilities by execve loses its parent-death signal (prctl(2)).
 		return r.Supervised
 	}
 	switch r.Lifetime {
@@ -176,5 +175,5 @@ func (r *Record) abandoned() bool {
 	case TombstoneOfStep:
 		return !r.sameBoot() || !r.Daemon.Alive()
 	}
-	return false // UntilDelete, Tombstone, and what a later version may add
+	return false // UntilDelete, Tombstone, and any lifetime of a later version
 }

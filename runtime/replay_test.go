@@ -19,16 +19,16 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// A launched is a bundle of which it is tested that its recorded edits make what is
-// launched. The words in its configuration: HOST is a directory of the host, UID and
-// GID are the caller's, NUMBER is a descriptor.
+// A launched is a bundle for a test that its recorded edits make what is launched. In its
+// configuration, HOST stands for a directory of the host, UID and GID for the caller's, and
+// NUMBER for a descriptor.
 type launched struct {
-	process, mounts, linux string        // members of config.json, after a comma where they are not alone
+	process, mounts, linux string        // members of config.json, with a comma before where there are others
 	image                  []string      // fifos in the image
 	edits                  []bundle.Edit // of a provider
 	options                LaunchOptions
-	want                   string // who asks for an edit, with commas between
-	byLibcontainer         string // and who does so for libcontainer alone
+	want                   string // the origins of the expected edits, with commas between
+	byLibcontainer         string // further ones with libcontainer
 }
 
 const ordinaryID = 65534
@@ -66,8 +66,8 @@ func launchedBundles() map[string]launched {
 	}
 }
 
-// The bundle as it was written and the recorded edits are what is launched: nothing is
-// changed on the way to a launcher that is not an edit.
+// The bundle as it was written, with the recorded edits, is what is launched: nothing is
+// changed on the way to a launcher except by edits.
 func TestEditsAreWhatIsLaunched(t *testing.T) {
 	keepDirectory(t)
 	for name, l := range launchedBundles() {
@@ -86,8 +86,8 @@ func TestEditsAreWhatIsLaunched(t *testing.T) {
 	}
 }
 
-// goes reports whether the launcher is for such a container, as far as this test has what it
-// would be handed.
+// goes reports whether the launcher can launch such a container, as far as this test has the
+// descriptors that it would get.
 func (l launched) goes(uid int, inPlace bool) bool {
 	if os.Geteuid() != 0 && uid != os.Geteuid() {
 		return false
@@ -98,7 +98,7 @@ func (l launched) goes(uid int, inPlace bool) bool {
 	return l.options.ListenFDs == 0
 }
 
-// keepDirectory comes back from the bundles that launches enter.
+// keepDirectory restores the working directory after the test: launches enter their bundles.
 func keepDirectory(t *testing.T) {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -108,7 +108,7 @@ func keepDirectory(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chdir(dir) })
 }
 
-// become gives the test's thread the user's ids. It ends with the test.
+// become gives the test's thread the user's ids. The thread ends with the test.
 func become(t *testing.T, uid int) {
 	t.Helper()
 	if uid == os.Geteuid() {
@@ -122,7 +122,7 @@ func become(t *testing.T, uid int) {
 	}
 }
 
-// make makes the bundle, an image and a place for its state, the user's.
+// make makes the bundle, its image and a directory for its state, all of them the user's.
 func (l launched) make(t *testing.T, uid int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -159,7 +159,7 @@ func (l launched) make(t *testing.T, uid int) string {
 	return dir
 }
 
-// passedOn is a descriptor as from a caller; it is the launch's from then on.
+// passedOn returns a descriptor like one from a caller. The launch owns it.
 func passedOn(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Open(os.DevNull, unix.O_RDONLY, 0)
@@ -289,7 +289,7 @@ func compareContainers(t *testing.T, made *launch, again *bundle.Bundle) {
 		t.Fatal(err)
 	}
 	want.Init, want.ExtraFiles = true, made.process.ExtraFiles
-	want.Env, made.process.Env = slices.Concat(want.Env), slices.Concat(made.process.Env) // none is nil
+	want.Env, made.process.Env = slices.Concat(want.Env), slices.Concat(made.process.Env) // an empty one becomes nil
 	if !reflect.DeepEqual(made.process, want) {
 		t.Errorf("launched is\n%+v\nwant\n%+v", made.process, want)
 	}

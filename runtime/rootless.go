@@ -10,13 +10,13 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// rootlessEdit is what a spec needs to run without root, as crun and `runc spec
-// --rootless` have it: a user namespace in which the caller is root, no ids but
-// that one, and binds of the host's kernel file systems where the container
-// shares the namespace they belong to.
+// rootlessEdit returns what a spec needs to run without root, the same as with crun and
+// `runc spec --rootless`: a user namespace in which the caller is root, with no other id,
+// and binds of the host's kernel file systems if the container shares the namespace that
+// they belong to.
 //
-// A spec that brings its own mappings keeps them and its user: it was made for
-// a user with subordinate ids.
+// A spec with mappings of its own keeps them, and its user: it was made for a user with
+// subordinate ids.
 func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 	e := bundle.Edit{From: "rootless"}
 	if namespace(spec, specs.UserNamespace) == nil {
@@ -30,8 +30,8 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 	root := ids{[]specs.LinuxIDMapping{{Size: 1}}, []specs.LinuxIDMapping{{Size: 1}}}
 	user := spec.Process.User
 	if own && (user.UID != 0 || user.GID != 0 || len(user.AdditionalGids) > 0) {
-		// No other id exists in there. Supplementary groups stay those of the
-		// caller: an unprivileged process may not set them (user_namespaces(7)).
+		// No other id exists inside. The caller's supplementary groups stay: an
+		// unprivileged process may not set them (user_namespaces(7)).
 		user.UID, user.GID, user.AdditionalGids = 0, 0, nil
 		e.User = &user
 	}
@@ -44,16 +44,16 @@ func rootlessEdit(spec *specs.Spec, uid, gid int) bundle.Edit {
 	return e
 }
 
-// onlyOwnID tells whether the container is to have no id but the caller's: it joins no
-// user namespace, and brings no mappings for one of its own.
+// onlyOwnID reports whether the container has no id but the caller's: it joins no user
+// namespace, and has no mappings for a new one.
 func onlyOwnID(spec *specs.Spec) bool {
 	ns := namespace(spec, specs.UserNamespace)
 	return (ns == nil || ns.Path == "") && (spec.Linux == nil || len(spec.Linux.UIDMappings) == 0)
 }
 
-// readOnlyCgroups covers the cgroups that come with the host's /sys, which the
-// user may own. That /sys is mounted read-only says nothing of what is mounted
-// below it (CVE-2023-25809).
+// readOnlyCgroups covers the cgroups that come with the host's /sys, which the user may
+// own. A read-only bind of /sys does not make what is mounted below it read-only
+// (CVE-2023-25809).
 func readOnlyCgroups(spec *specs.Spec, sys specs.Mount) []specs.Mount {
 	cgroups := filepath.Join(sys.Destination, "fs/cgroup")
 	own := func(m specs.Mount) bool { return filepath.Clean(m.Destination) == cgroups }
@@ -67,8 +67,8 @@ func readOnlyCgroups(spec *specs.Spec, sys specs.Mount) []specs.Mount {
 	return []specs.Mount{{Destination: cgroups, Type: "cgroup", Source: "cgroup", Options: options}}
 }
 
-// rootlessMount is the mount as it can be made without root, and without those
-// options that are foreign to its user namespace.
+// rootlessMount returns the mount as it can be made without root, without options that are
+// foreign to its user namespace, and whether it differs.
 func rootlessMount(spec *specs.Spec, m specs.Mount, foreign func(option string) bool) (specs.Mount, bool) {
 	shared := func(t specs.LinuxNamespaceType) bool {
 		ns := namespace(spec, t)
@@ -85,8 +85,8 @@ func rootlessMount(spec *specs.Spec, m specs.Mount, foreign func(option string) 
 	}
 	if source != "" {
 		if _, err := os.Stat(source); err != nil {
-			// A node without message queues in its /dev: their system calls do
-			// not need the place.
+			// The host has no /dev/mqueue: the system calls of message queues do not need
+			// it.
 			return specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev"}}, true
 		}
 		options := []string{"rbind", "nosuid", "noexec", "nodev"}

@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// specWith is a spec with the namespaces and mounts, for a user 1000 in groups.
+// specWith returns a spec with the namespaces and mounts, for user 1000 with further groups.
 func specWith(namespaces []specs.LinuxNamespaceType, mounts ...specs.Mount) *specs.Spec {
 	s := &specs.Spec{
 		Process: &specs.Process{User: specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{7}}},

@@ -13,12 +13,12 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// Run makes the container, starts it, and returns when it has ended: with the
-// application's exit status, or 128 plus the number of the signal that killed
-// it. Signals that the caller gets meanwhile go to the application.
+// Run makes the container, starts it, and waits for its end. It returns the application's
+// exit status, or 128 plus the number of the signal that killed it. Signals to the caller
+// are passed to the application.
 //
-// Nothing outlives the caller: if it is killed the container is, too. A container
-// that is launched in place is the caller: Run does not return then.
+// Nothing outlives the caller: if it is killed, the container is killed as well. In a launch
+// in place the caller becomes the application, and Run does not return.
 func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	why := WhyNotInPlace(b, o)
 	if why == "" {
@@ -46,7 +46,7 @@ func Run(s *Store, b *bundle.Bundle, o LaunchOptions) (int, error) {
 	return status, nil
 }
 
-// begin has the application start, and those hear of it who asked for that.
+// begin starts the application, and notifies whoever asked for that (NOTIFY_SOCKET).
 func (sup *supervisor) begin() error {
 	relay, err := sup.l.c.newRelay()
 	if err != nil {
@@ -62,9 +62,9 @@ func (sup *supervisor) begin() error {
 	return sup.l.lc.Exec()
 }
 
-// becomeSupervisor makes this process a container's parent: it changes os.Args[0], see
-// BecomeInit, and locks the thread. That forks, and must live on: the container dies with
-// it.
+// becomeSupervisor prepares this process to be a container's parent: it changes os.Args[0],
+// see BecomeInit, and locks the thread. This thread forks, and must stay alive: the
+// container gets its parent-death signal when the thread ends.
 func becomeSupervisor() *supervisor {
 	sup := &supervisor{signals: make(chan os.Signal, 128), caught: make(chan struct{}), ended: catchEnds()}
 	goruntime.LockOSThread()
@@ -72,9 +72,9 @@ func becomeSupervisor() *supervisor {
 	return sup
 }
 
-// catch has signals caught, beside, on another thread: each takes turns between two
-// threads of the Go runtime, and that takes longest from a locked one. Nobody waits for
-// it until the application is about to run.
+// catch begins to catch signals, in the background on another thread: for each signal, Go
+// switches between two threads, which is slowest from a locked one. Nothing waits for it
+// until the application is about to run.
 func (sup *supervisor) catch() {
 	go func() {
 		catchSignals(sup.signals)
@@ -82,8 +82,8 @@ func (sup *supervisor) catch() {
 	}()
 }
 
-// launch brings the container to the created state, with the given files as
-// its output and input or as the far end of its terminal.
+// launch brings the container to the created state, with the given files as its input and
+// output, or connected to its terminal.
 func (sup *supervisor) launch(s *Store, b *bundle.Bundle, o LaunchOptions, stdin, stdout, stderr *os.File) error {
 	l, err := newLaunch(s, b, o)
 	if err != nil {
@@ -108,7 +108,7 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	sup.process, sup.policy = l.process, l.o.Signals
 	sup.catch()
 	if l.o.Restore != nil {
-		<-sup.caught // the application runs as soon as it is there
+		<-sup.caught // a restored application runs at once
 	}
 	if err := sup.hear(); err != nil {
 		return err
@@ -123,8 +123,8 @@ func (sup *supervisor) create(stdin, stdout, stderr *os.File) error {
 	return err
 }
 
-// hear prepares for the last words of the process, where the caller is who reads them.
-// What criu restores has none.
+// hear prepares to receive the last words of the process, if our caller reports errors. A
+// process that criu restores has none.
 func (sup *supervisor) hear() (err error) {
 	if sup.listens && (sup.l == nil || sup.l.o.Restore == nil) {
 		sup.words, err = listenByName(sup.process)
@@ -132,8 +132,8 @@ func (sup *supervisor) hear() (err error) {
 	return err
 }
 
-// start has the process started with the files as they are, or with a terminal
-// that is joined to them.
+// start calls start for the process with the given files as its streams, or with a terminal
+// that is connected to them.
 func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, start func() error) error {
 	if !terminal {
 		sup.process.Stdin, sup.process.Stdout, sup.process.Stderr = stdin, stdout, stderr
@@ -150,35 +150,35 @@ func (sup *supervisor) start(terminal bool, stdin, stdout, stderr *os.File, star
 	return t.connect()
 }
 
-// stop ends a container that was created but shall not run.
+// stop ends a container that was created but is not to run.
 func (sup *supervisor) stop() {
 	_ = sup.l.c.Init.Signal(unix.SIGKILL)
 	_, _ = sup.l.process.Wait()
 	sup.finish(ExitLaunchFailed)
 }
 
-// finish removes what is left of the container that has ended, as far as its lifetime
-// says so. A tombstone stays only while somebody is left to ask for it. Delete may have
-// been faster.
+// finish removes what is left of the ended container, as its lifetime says. A tombstone
+// stays only if its step goes on, so that somebody may ask for it. Delete may have been
+// faster.
 func (sup *supervisor) finish(status int) {
 	c := sup.l.c
 	self := c.Launcher
 	err := c.lock()
 	defer c.entry.Unlock()
 	if err != nil || c.Launcher != self {
-		// Somebody deleted the entry, and with it our right to it; what
-		// libcontainer has in memory is still ours to remove.
+		// Somebody deleted the entry, and another container may have its name: leave it
+		// alone, and remove only what libcontainer knows in memory.
 		_ = c.destroy(sup.l.lc)
 		return
 	}
 	if c.Lifetime == UntilDelete {
-		// Its cgroup stays: what it has used is to be read there.
+		// Its cgroup stays, for statistics.
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
 		_ = c.write()
 		return
 	}
 	if err := c.destroy(sup.l.lc); err != nil {
-		// What is left, a busy cgroup, can be removed by delete.
+		// What is left, such as a busy cgroup, can be removed by delete.
 		logrus.Debugf("container %q: %v", c.ID, err)
 		c.Ended, c.ExitStatus = time.Now().UTC(), status
 		_ = c.write()

@@ -6,8 +6,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// SetSeccomp puts the filter (config-linux.md, Seccomp) on the calling thread, for
-// good. Nobody listens: a filter that notifies somebody is not for this.
+// SetSeccomp installs the filter (config-linux.md, Seccomp) on the calling thread, for good.
+// It does not support filters that notify a listener.
 func SetSeccomp(filter *specs.LinuxSeccomp) error {
 	config, err := specconv.SetupSeccomp(filter)
 	if err != nil || config == nil {

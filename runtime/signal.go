@@ -19,9 +19,9 @@ const (
 	maxSignal   = 64
 )
 
-// ParseSignal reads a signal by number or by name, with or without SIG, in any
-// case: 9, KILL, SIGKILL, sigkill, RTMIN+3. Numbers 1 to 64 exist on Linux; 0 is no
-// signal, but asks whether one could be sent (kill(2)).
+// ParseSignal parses a signal, by number or by name, with or without SIG, in any case: 9,
+// KILL, SIGKILL, sigkill, RTMIN+3. Numbers 1 to 64 exist on Linux; 0 is not a signal, but
+// only checks whether one could be sent (kill(2)).
 func ParseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 0 || n > maxSignal {
@@ -39,8 +39,8 @@ func ParseSignal(s string) (unix.Signal, error) {
 	return 0, fmt.Errorf("%w %q", ErrUnknownSignal, s)
 }
 
-// otherName reads names that x/sys does not have (signal(7)), among them SIGRTMIN+N and
-// SIGRTMAX-N; 0 when it is none.
+// otherName parses names that x/sys does not know (signal(7)), such as SIGRTMIN+N and
+// SIGRTMAX-N. It returns 0 for any other name.
 func otherName(name string) unix.Signal {
 	const most = maxSignal - minRealtime
 	switch name {
@@ -70,15 +70,14 @@ func otherName(name string) unix.Signal {
 	return 0
 }
 
-// launchName is what libcontainer's first process is called until it becomes
-// the application (nsexec.c, PR_SET_NAME).
+// launchName is the name of libcontainer's first process until it becomes the application
+// (nsexec.c, PR_SET_NAME).
 const launchName = "runc:[2:INIT]"
 
-// effective is the signal that has on the container's first process the effect
-// that sig would have without a container. The kernel drops a signal for the
-// first process of a pid namespace when its action is the default one
-// (pid_namespaces(7)); an application that does not know that it is process 1
-// would ignore Ctrl-C and scancel, so we carry the default action out.
+// effective returns the signal that affects the container's first process as sig would
+// without a container. The kernel drops a signal to the first process of a pid namespace if
+// its action is the default one (pid_namespaces(7)). An application that does not know that
+// it is process 1 would thus ignore Ctrl-C and scancel, so we carry out the default action.
 func effective(p process.ID, sig unix.Signal) unix.Signal {
 	if sig != unix.SIGKILL && sig != unix.SIGSTOP && dropped(p.Pid, sig) {
 		return defaultAction(sig)
@@ -86,9 +85,8 @@ func effective(p process.ID, sig unix.Signal) unix.Signal {
 	return sig
 }
 
-// awaitExec waits, for a second at most, until the first process of a container
-// that is started has executed the application: before, a signal would meet
-// libcontainer's part of it.
+// awaitExec waits, for at most a second, until the first process of a started container has
+// executed the application: before that, a signal would hit libcontainer's code.
 func awaitExec(p process.ID) {
 	for range 1000 {
 		if st, err := process.ReadStat(p.Pid); err != nil || st.Start != p.Start || st.Comm != launchName {
@@ -98,9 +96,9 @@ func awaitExec(p process.ID) {
 	}
 }
 
-// dropped tells whether the process is the first of its pid namespace and
-// neither catches, ignores nor blocks the signal. A blocked one stays pending:
-// init programs take their signals so.
+// dropped reports whether the kernel drops the signal: the process is the first of its pid
+// namespace, and neither catches, ignores nor blocks it. A blocked signal stays pending;
+// that is how init programs receive signals.
 func dropped(pid int, sig unix.Signal) bool {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -124,8 +122,8 @@ func dropped(pid int, sig unix.Signal) bool {
 	return first
 }
 
-// defaultAction is the signal that does to process 1 what sig by default does
-// to any process (signal(7)).
+// defaultAction returns the signal that does to process 1 what sig does to any other process
+// by default (signal(7)).
 func defaultAction(sig unix.Signal) unix.Signal {
 	switch sig {
 	case unix.SIGCHLD, unix.SIGURG, unix.SIGWINCH, unix.SIGCONT:
@@ -136,8 +134,7 @@ func defaultAction(sig unix.Signal) unix.Signal {
 	return unix.SIGKILL
 }
 
-// sharing lists the processes that share the namespace of p, p last, so that the
-// first process is not told before the others.
+// sharing lists the processes that share the namespace of p, with p last.
 func sharing(p process.ID, namespace string) []int {
 	own, err := os.Readlink("/proc/" + strconv.Itoa(p.Pid) + "/ns/" + namespace)
 	if err != nil {
@@ -160,8 +157,8 @@ func sharing(p process.ID, namespace string) []int {
 	return append(pids, p.Pid)
 }
 
-// hasOwnPidNamespace tells whether the process is the first of a pid namespace
-// below ours, so that its end is the end of all processes in it.
+// hasOwnPidNamespace reports whether the process is the first of a pid namespace below
+// ours, so that its end ends all processes in it.
 func hasOwnPidNamespace(pid int) bool {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -176,5 +173,5 @@ func hasOwnPidNamespace(pid int) bool {
 	return false
 }
 
-// gone tells whether an error of a signal says that the process has ended.
+// gone reports whether an error from sending a signal means that the process has ended.
 func gone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrProcessDone) }

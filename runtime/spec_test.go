@@ -13,16 +13,15 @@ import (
 	"github.com/ocishim/ocishim/internal/spectest"
 )
 
-// elsewhere says of fields that libcontainer's configuration does not show who
-// looks at them.
+// elsewhere names, for fields that are not in libcontainer's configuration, what uses them.
 var elsewhere = map[string]string{
 	"ociVersion":       "bundle.Validate refuses what it does not know",
 	"process.terminal": "the launch makes a terminal, or wants a console socket",
 }
 
-// Nothing of the specification is dropped without a word: each field that Linux
-// has changes what libcontainer is told, or is refused, or is warned of. A field
-// that a newer version of the specification brings must be added to full.json.
+// Nothing in a spec is ignored silently: each field for Linux changes libcontainer's
+// configuration, or is refused, or causes a warning. A new field of the specification must be
+// added to full.json.
 func TestEveryFieldCounts(t *testing.T) {
 	full := fullSpec(t)
 	told, toldProcess, err := convertSpec(full)
@@ -41,7 +40,7 @@ func TestEveryFieldCounts(t *testing.T) {
 		}
 		config, process, err := convertSpec(without)
 		if err != nil {
-			continue // it was needed
+			continue // without it the spec is refused
 		}
 		if reflect.DeepEqual(config, told) && reflect.DeepEqual(process, toldProcess) && len(ignoredFields(without)) == warned {
 			t.Errorf("%s: dropped", leaf)
@@ -58,7 +57,7 @@ func fullSpec(t *testing.T) *specs.Spec {
 	return spec
 }
 
-// convertSpec is what libcontainer is told of the spec.
+// convertSpec converts the spec to libcontainer's configuration.
 func convertSpec(spec *specs.Spec) (*configs.Config, *libcontainer.Process, error) {
 	b := &bundle.Bundle{Dir: "/bundle", Spec: spec}
 	if err := b.Validate(); err != nil {

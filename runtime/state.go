@@ -11,11 +11,11 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// OutputAnnotation names, in a container's state, the file with the output of
-// one for which create's caller had no place.
+// OutputAnnotation names, in a container's state, the file with its output, if create's
+// caller took none.
 const OutputAnnotation = "org.ocishim.output"
 
-// State is the container's state at this moment.
+// State returns the container's state at this moment.
 func (c *Container) State() entry.State {
 	s := entry.State{
 		Version:     specs.Version,
@@ -53,8 +53,8 @@ func (c *Container) Status() entry.Status {
 	return entry.Running
 }
 
-// waiting tells whether the first process still waits for start: libcontainer
-// removes its fifo when it goes on, unless whoever started it is killed first.
+// waiting reports whether the first process still waits for start. libcontainer removes its
+// fifo at start, unless it is killed in between, so the name of the process counts as well.
 func (c *Container) waiting() bool {
 	if _, err := os.Lstat(filepath.Join(c.libcontainerState(), "exec.fifo")); err != nil {
 		return false

@@ -7,8 +7,8 @@ import (
 	"github.com/opencontainers/runc/types"
 )
 
-// runcStats puts libcontainer's figures into the form in which `runc events`
-// prints them (runc, types/events.go): containerd's shim reads that.
+// runcStats converts libcontainer's statistics to the format that `runc events` prints
+// (runc, types/events.go) and containerd's shim reads.
 func runcStats(s *libcontainer.Stats) *types.Stats {
 	out := &types.Stats{Hugetlb: map[string]types.Hugetlb{}, NetworkInterfaces: s.Interfaces}
 	if s.IntelRdtStats != nil {
@@ -84,7 +84,7 @@ func blkioStats(b cgroups.BlkioStats) types.Blkio {
 	}
 }
 
-// rdtStats leaves out what this machine does not measure.
+// rdtStats converts the statistics of Intel RDT, and leaves out what the host cannot measure.
 func rdtStats(r *intelrdt.Stats) types.IntelRdt {
 	out := types.IntelRdt{Schemata: r.Schemata}
 	if intelrdt.IsCATEnabled() {

@@ -16,15 +16,15 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// stepPrefix begins the names of files in a state root that say which user
-// namespace the tasks of a Slurm step share on this node. Ranks of one namespace
-// can use each other's memory (process_vm_readv(2)); those of two cannot.
+// stepPrefix begins the names of files in a state root that say which user namespace the
+// tasks of a Slurm step share on this host. Ranks in the same namespace can access each
+// other's memory (process_vm_readv(2)); ranks in different ones cannot.
 //
-// Such a file has a line for the namespace, by inode, and one for each task that
-// made or joined it, by pid, start time and pid namespace. It is locked while it is read and
-// until the reader is in the namespace. Any task that lives stands for the
-// namespace: there is no holder, and a task that is killed leaves nothing to undo.
-// When none lives the next one begins anew.
+// Such a file has a line with the inode of the namespace, and a line for each task that made
+// or joined it: pid, start time and pid namespace. A reader keeps it locked until it is in
+// the namespace. Nobody holds the namespace open: it is joined by way of any task that is
+// alive, so a killed task leaves nothing to undo. If no task is alive, the next one makes a
+// new namespace.
 const stepPrefix = ".ocishim-step-"
 
 // namespaceOf finds the user namespace for a task of the step, to join or to make.
@@ -54,7 +54,7 @@ func (s *Store) stepFile(step string) (string, error) {
 	return s.root.File(stepPrefix + name), nil
 }
 
-// leaveStep removes the step's file when the last task of it is deleted.
+// leaveStep removes the step's file if no task of the step is alive.
 func (s *Store) leaveStep(step string) {
 	if path, err := s.stepFile(step); err == nil {
 		sweepStep(path)
@@ -79,8 +79,8 @@ func findNamespace(f *os.File, self process.ID) (inplace.Namespace, error) {
 	return ns, nil
 }
 
-// lockFile opens the file for appending, made where it is missing, and waits for
-// its lock. Sweep may have removed it meanwhile.
+// lockFile opens the file for appending, creates it if it does not exist, and waits for its
+// lock. It starts over if Sweep removes the file in the meantime.
 func lockFile(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
@@ -101,16 +101,15 @@ func lockFile(path string) (*os.File, error) {
 	}
 }
 
-// maxStep bounds what is read of a step's file, in bytes.
+// maxStep is how many bytes of a step's file are read at most.
 const maxStep = 1 << 20
 
-// readStep reads what is known of the step: no inode when its first task was
-// killed before it had made a namespace. A line that is none, by a full disk
-// perhaps, is passed over. elsewhere says that there are tasks that cannot be seen from
-// here, of another pid namespace.
+// readStep reads the step's file. There is no inode if the first task was killed before it
+// had made a namespace. Malformed lines, which a full disk may cause, are skipped. elsewhere
+// reports whether there are tasks in a pid namespace that is not visible from here.
 func readStep(f *os.File) (inode uint64, members []process.ID, elsewhere bool) {
 	data := make([]byte, maxStep)
-	n, _ := f.ReadAt(data, 0) // what cannot be read is not known
+	n, _ := f.ReadAt(data, 0) // an unreadable file is like an empty one
 	for line := range strings.Lines(string(data[:n])) {
 		if text, found := strings.CutPrefix(line, inplace.UserNamespaceLine); found {
 			inode, _ = strconv.ParseUint(strings.TrimSpace(text), 10, 64)
@@ -129,13 +128,13 @@ func readStep(f *os.File) (inode uint64, members []process.ID, elsewhere bool) {
 	return inode, members, elsewhere
 }
 
-// closedPatience bounds the wait for tasks that are about to become the application.
-// That is a moment, unless they have startContainer hooks.
+// closedPatience is how long to wait for tasks that are about to become the application.
+// They do so in a moment, unless they have startContainer hooks.
 const closedPatience = 30 * time.Second
 
-// awaitNamespace opens the user namespace by way of a task that lives in it; nil when
-// none does. A task cannot be used just before it is the application: nobody may look
-// into it then. Where all are in that moment, it waits.
+// awaitNamespace opens the user namespace by way of a living task in it, if there is one;
+// otherwise it returns nil. Just before a task becomes the application, nobody may inspect
+// it. If all tasks are in that phase, awaitNamespace waits.
 func awaitNamespace(inode uint64, members []process.ID) (*os.File, error) {
 	if inode == 0 {
 		return nil, nil
@@ -151,8 +150,8 @@ func awaitNamespace(inode uint64, members []process.ID) (*os.File, error) {
 	}
 }
 
-// openNamespace tries the latest task first. closed says that there is one that lives,
-// and cannot be used at this moment.
+// openNamespace opens the user namespace by way of a task, the latest first. closed reports
+// whether there is a living task that cannot be used at this moment.
 func openNamespace(inode uint64, members []process.ID) (ns *os.File, closed bool) {
 	for _, p := range slices.Backward(members) {
 		name := "/proc/" + strconv.Itoa(p.Pid) + "/ns/user"
@@ -165,7 +164,7 @@ func openNamespace(inode uint64, members []process.ID) (ns *os.File, closed bool
 			continue
 		}
 		var st unix.Stat_t
-		// Looked at after the opening: the pid has been that task's all the while.
+		// Checked after opening: so the pid was still that task's then.
 		if unix.Fstat(int(f.Fd()), &st) == nil && st.Ino == inode && p.Alive() {
 			return f, false
 		}
@@ -174,14 +173,14 @@ func openNamespace(inode uint64, members []process.ID) (ns *os.File, closed bool
 	return nil, closed
 }
 
-// isClosed reports whether the task is in the moment before it is the application. One that
-// was killed in it keeps the name until its parent reaps it, and will never be the application.
+// isClosed reports whether the task is about to become the application. A task that was
+// killed at that point keeps the name until it is reaped, but does not count.
 func isClosed(p process.ID) bool {
 	st, err := process.ReadStat(p.Pid)
 	return err == nil && st.Start == p.Start && st.Comm == inplace.ClosedName && !st.Ended()
 }
 
-// sweepStep removes the file of a step of which no task lives.
+// sweepStep removes the step's file if no task of the step is alive.
 func sweepStep(path string) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {

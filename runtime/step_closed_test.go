@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/runtime/inplace"
 )
 
-// A task that is killed in the moment before it is the application does not make the
-// others of its step wait for its parent to reap it.
+// A task that is killed just before it becomes the application does not make the other tasks
+// of its step wait until it is reaped.
 func TestKilledTaskIsNotClosed(t *testing.T) {
 	task := exec.Command("sh", "-c", "printf "+inplace.ClosedName+" >/proc/$$/comm && read wait")
 	stdin, err := task.StdinPipe()

@@ -25,7 +25,7 @@ func MakeStore(roots ...string) (*Store, error) {
 	return &Store{root: root}, nil
 }
 
-// OpenStores opens those of the state roots that can be used; see entry.Open.
+// OpenStores opens all of the state roots that can be used; see entry.Open.
 func OpenStores(roots ...string) ([]*Store, error) {
 	usable, err := entry.Open(roots...)
 	if err != nil {
@@ -38,21 +38,21 @@ func OpenStores(roots ...string) ([]*Store, error) {
 	return stores, nil
 }
 
-// NodeDir is where what is found out about the node can be kept from one call to
-// the next: a directory that need not exist yet, in one that is the caller's.
+// NodeDir returns the directory in which facts about the host can be cached between calls.
+// It need not exist yet; the directory above it is the caller's.
 func (s *Store) NodeDir() string { return s.root.File(".ocishim-node") }
 
-// A Container is a handle on an entry of a Store. Its Record is what the entry
-// held when it was read.
+// A Container is a handle on an entry of a Store, with the Record that the entry held when
+// it was read.
 type Container struct {
 	Record
 
 	store *Store
 	entry *entry.Entry
-	size  int64 // of the record as it was read, in bytes
+	size  int64 // bytes of the record as it was read
 }
 
-// dir is the path of the entry.
+// dir returns the path of the entry.
 func (c *Container) dir() string { return c.entry.Dir() }
 
 // Get returns the container with the id, or entry.ErrNotFound.
@@ -68,14 +68,14 @@ func (s *Store) Get(id string) (*Container, error) {
 	return c, err
 }
 
-// maxStepRecords bounds what is read of the records of a step, in bytes, all together: root
+// maxStepRecords is how many bytes of a step's records are read at most, in total: root
 // reads them, and a user may have written them.
 const maxStepRecords = 16 << 20
 
-// WithPrefix returns the containers whose id is prefix followed by a number:
-// the tasks of a Slurm step, those included that were deleted one by one. None
-// is entry.ErrNotFound. Of what else lies in the store only the names are looked at, and some
-// halves that a killed launch left are removed.
+// WithPrefix returns the containers whose id is prefix followed by a number: the tasks of a
+// Slurm step, including those that were deleted one by one. Without any it returns
+// entry.ErrNotFound. Of other entries it reads only the names. On the way it removes some
+// half made entries of killed launches.
 func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
 	begin, err := entry.Name(prefix)
 	if err != nil {
@@ -103,8 +103,8 @@ func (s *Store) WithPrefix(prefix string) ([]*Container, error) {
 	return found, nil
 }
 
-// All returns every container of the store, by name. Other directories that lie there are
-// none of ours and are passed over.
+// All returns every container of the store, sorted by name. It skips directories that are
+// not entries.
 func (s *Store) All() ([]*Container, error) {
 	names, err := s.root.Names()
 	if err != nil {
@@ -119,12 +119,12 @@ func (s *Store) All() ([]*Container, error) {
 	return all, nil
 }
 
-// load reads the entry; what is no entry of ours is os.ErrNotExist. An entry
-// whose record is garbage is one of which nothing is known but that it is to
-// be deleted.
+// load reads the entry. For a directory that is not an entry it returns os.ErrNotExist. For
+// an entry with a garbled record it returns a container about which nothing is known, so
+// that it can be deleted.
 func (s *Store) load(name string) (*Container, error) { return s.loadWithin(name, entry.MaxRecord) }
 
-// loadWithin takes a record of more bytes than the limit for garbage.
+// loadWithin is load, but treats a record with more bytes than the limit as garbled.
 func (s *Store) loadWithin(name string, limit int64) (*Container, error) {
 	c := &Container{store: s, entry: s.root.Named(name)}
 	err := c.read(limit)
@@ -142,9 +142,8 @@ func (s *Store) loadWithin(name string, limit int64) (*Container, error) {
 	return c, nil
 }
 
-// claim makes the entry of r, complete from its first moment, and locks it.
-// An entry that nobody needs any more gives way: a requeued Slurm job comes
-// back with the same id.
+// claim makes the entry of r, complete from the start, and locks it. It replaces an entry
+// that nobody needs any more: a requeued Slurm job comes back with the same id.
 func (s *Store) claim(r Record) (*Container, error) {
 	by := entry.Maker{ID: r.Launcher, Numbering: r.Numbering}
 	e, err := s.root.Claim(r.ID, by, r.onDisk(), func(old *entry.Entry) error {
@@ -160,15 +159,15 @@ func (s *Store) claim(r Record) (*Container, error) {
 	return &Container{Record: r, store: s, entry: e}, nil
 }
 
-// replaceableBy reports whether the entry gives way to a new one of its id: when
-// nobody needs it, and when a requeued Slurm task finds its own tombstone.
+// replaceableBy reports whether a new entry with the same id may replace this one: if nobody
+// needs it, or if it is the tombstone of a Slurm task that was requeued.
 func (r *Record) replaceableBy(next *Record) bool {
 	tombstone := r.Lifetime.leavesTombstone() && next.Lifetime.leavesTombstone() && !r.elsewhere && !r.alive() && !r.launching() && !r.supervised()
 	return tombstone || r.abandoned()
 }
 
-// removeIf removes the entry when the condition holds of what its record says
-// under the lock. It waits for nobody: who holds the lock needs the entry.
+// removeIf removes the entry if the condition holds for its record, read again under the
+// lock. It does not wait for the lock: whoever holds it needs the entry.
 func (c *Container) removeIf(condition func(*Record) bool) error {
 	if err := c.entry.TryLock(); err != nil {
 		return err
@@ -216,7 +215,7 @@ func (c *Container) lock() error {
 	return nil
 }
 
-// discard removes the entry, and what is known of a step when it was the last of it.
+// discard removes the entry, and the file of its step if no task of that is alive.
 func (c *Container) discard() error {
 	if err := c.entry.Discard(); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.ID, err)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A question about a step reads the records of that step, and of those no more than the
-// bound: a user may have put thousands beside them, or huge ones.
+// A question about a step reads only the records of that step, up to the bound: a user may
+// have put thousands of others there, or huge ones.
 func TestWithPrefixIsBounded(t *testing.T) {
 	s := testStore(t)
 	put := func(id, annotation string) {

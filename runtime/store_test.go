@@ -25,7 +25,7 @@ func testStore(t *testing.T) *Store {
 	return s
 }
 
-// liveProcess is a process that lives until the test ends.
+// liveProcess starts a process that lives until the test ends.
 func liveProcess(t *testing.T) process.ID {
 	t.Helper()
 	cmd := exec.Command("sleep", "1000")
@@ -40,11 +40,11 @@ func liveProcess(t *testing.T) process.ID {
 	return p
 }
 
-// deadProcess is one that has ended, whose pid somebody else may have.
+// deadProcess returns a process that has ended, and whose pid another process has.
 func deadProcess(t *testing.T) process.ID {
 	t.Helper()
 	p := self(t)
-	p.Start++ // the pid is taken, by us
+	p.Start++ // the pid is ours now
 	return p
 }
 
@@ -107,7 +107,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// Of many that want the same id at once, one gets it.
+// If many claim the same id at once, one gets it.
 func TestClaimOnce(t *testing.T) {
 	s := testStore(t)
 	var wg sync.WaitGroup
@@ -134,8 +134,8 @@ func TestClaimOnce(t *testing.T) {
 	assertNames(t, s, "same")
 }
 
-// A requeued Slurm job, and a launch whose process was killed, do not block
-// their id; a container that engines left for its state does.
+// A requeued Slurm job, or a launch that was killed, does not block its id; an engine's
+// container that has ended does, until delete.
 func TestClaimAgain(t *testing.T) {
 	boot, dead := process.BootID(), deadProcess(t)
 	for name, test := range map[string]struct {
@@ -165,7 +165,7 @@ func TestClaimAgain(t *testing.T) {
 	}
 }
 
-// halfMade is the name of an entry that the process of the pid namespace is making.
+// halfMade returns the name of an entry that a process in a pid namespace is making.
 func halfMade(numbering uint64, pid int, start uint64) string {
 	return fmt.Sprintf(".ocishim-new-%d.%d.%d-1", numbering, pid, start)
 }
@@ -276,7 +276,7 @@ func TestForeignRecord(t *testing.T) {
 	}
 }
 
-// Delete waits for the one who works on a container, and kills one who hangs.
+// Delete waits for the process that works on a container, and kills one that hangs.
 func TestDeleteOfLocked(t *testing.T) {
 	s := testStore(t)
 	holder := exec.Command("sleep", "1000")
@@ -308,7 +308,7 @@ func TestDeleteOfLocked(t *testing.T) {
 	assertNames(t, s)
 }
 
-// What a crash of the machine makes of a record does not block its id.
+// A record that was garbled by a crash of the host does not block its id.
 func TestGarbage(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"truncated": func(p string) error { return os.Truncate(p, 3) },

@@ -20,28 +20,27 @@ import (
 // A supervisor is the parent of a running container: it passes signals on,
 // takes the exit status, and cleans up.
 type supervisor struct {
-	l        *launch // nil when a process was added to a container that is another's
+	l        *launch // nil for a process that is added to another supervisor's container
 	process  *libcontainer.Process
-	app      process.ID // the same, as the kernel knows it
+	app      process.ID // the same process, for the kernel
 	policy   Signals    // the effect of signals
-	terminal *terminal  // nil without
-	relay    *relay     // nil without
+	terminal *terminal  // nil without one
+	relay    *relay     // nil without one
 	signals  chan os.Signal
-	caught   chan struct{}       // closed when signals has all of them
-	ended    chan os.Signal      // SIGCHLD, apart: none of it may be lost
+	caught   chan struct{}       // closed once all signals are caught
+	ended    chan os.Signal      // SIGCHLD, apart from the others so that none is lost
 	imposed  unix.Signal         // the signal whose default action we carried out
-	orphaned bool                // the Slurm step is gone
+	orphaned bool                // the Slurm step is over
 	refused  bool                // the process ended before it became the command
-	listens  bool                // the caller hears why
-	words    *lastWords          // nil without
-	adopting bool                // what the application leaves behind comes to us
-	siblings map[process.ID]bool // children that we had before
+	listens  bool                // our caller reports the reason
+	words    *lastWords          // nil if nobody listens
+	adopting bool                // we are the reaper of the application's orphans
+	siblings map[process.ID]bool // children that are not the application's
 }
 
-// catchSignals takes every signal that can be meant for the application, from
-// before there is one. Left alone are those that cannot be caught, that report
-// a fault of our own, that tell a terminal's background process to stop, and
-// those that our caller ignores, as nohup(1) has it.
+// catchSignals catches every signal that may be meant for the application, before that
+// exists. It leaves out signals that cannot be caught, that report a fault of our own, that
+// stop a terminal's background process, and those that our caller ignores, as with nohup(1).
 func catchSignals(signals chan<- os.Signal) {
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
@@ -55,11 +54,11 @@ func catchSignals(signals chan<- os.Signal) {
 	}
 }
 
-// stopIgnoringSignals makes the signals that our caller ignores usual ones for what we start from
-// now on, while they go on to have no effect on us. It is for what runs in the background: a
-// caller that was started by nohup(1), or by a shell's &, is an engine then, or a part of
-// it, and does not speak for the application, which could not even trap them in a shell.
-// runc does the same. Go itself ignores no other signals than these for its caller.
+// stopIgnoringSignals restores the default action of signals that our caller ignores, for
+// programs that we start from now on. We ourselves go on ignoring them. It is for containers
+// in the background: there, a caller that was started with nohup(1) or a shell's & is an
+// engine, whose choice is not meant for the application. A shell could not even trap such
+// signals. runc does the same. Go itself keeps only these two ignored for its caller.
 func stopIgnoringSignals() {
 	for _, n := range []os.Signal{unix.SIGHUP, unix.SIGINT} {
 		if signal.Ignored(n) {
@@ -68,16 +67,16 @@ func stopIgnoringSignals() {
 	}
 }
 
-// catchEnds takes the news that a child has ended. One place is enough: all
-// that have are collected at once.
+// catchEnds catches SIGCHLD. A buffer of one is enough: all children that have ended are
+// reaped at once.
 func catchEnds() chan os.Signal {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
 	return ended
 }
 
-// release gives back the caller's terminal. The signals stay caught: the process
-// is at its end, and to let each of them go again costs as much as a fork.
+// release restores the caller's terminal and ends the relay. It does not stop catching
+// signals: the process is about to exit, and to stop takes as long as a fork.
 func (sup *supervisor) release() {
 	if sup.terminal != nil {
 		sup.terminal.close()
@@ -87,9 +86,9 @@ func (sup *supervisor) release() {
 	}
 }
 
-// becomeReaper makes this process the parent of what the application leaves behind,
-// where its end is not theirs, and remembers which children are none of it: a
-// shell that became us by exec may have had some.
+// becomeReaper makes this process the parent of the processes that the application leaves
+// behind, if they do not end with it. It also remembers which children are not the
+// application's: a shell that became us by exec may have had some.
 func (sup *supervisor) becomeReaper() {
 	if ns := namespace(sup.l.b.Spec, specs.PIDNamespace); ns != nil && ns.Path == "" {
 		return
@@ -101,8 +100,8 @@ func (sup *supervisor) becomeReaper() {
 	}
 }
 
-// supervise leaves the working directory, runs until the application has ended, cleans
-// up, and returns its status.
+// supervise leaves the working directory, waits until the application has ended, cleans up,
+// and returns its status.
 func (sup *supervisor) supervise() int {
 	_ = os.Chdir("/") // all paths are absolute by now; keep no directory busy
 	var orphaned <-chan struct{}
@@ -129,7 +128,7 @@ func (sup *supervisor) supervise() int {
 			_ = sup.app.Signal(unix.SIGKILL)
 		}
 	}
-	_, _ = sup.process.Wait() // only frees what os/exec holds
+	_, _ = sup.process.Wait() // only to release what os/exec holds
 	sup.killLeftovers()
 	if sup.terminal != nil {
 		sup.terminal.drain()
@@ -141,10 +140,10 @@ func (sup *supervisor) supervise() int {
 	return status
 }
 
-// pass does with a signal what is to be done: most go on to the application.
+// pass handles a signal that was caught. Most are forwarded to the application.
 func (sup *supervisor) pass(sig syscall.Signal) {
 	switch sig {
-	case unix.SIGPIPE: // ours: the reader of the terminal's output is gone
+	case unix.SIGPIPE: // meant for us: the reader of the terminal's output is gone
 	case unix.SIGWINCH:
 		sup.windowChanged()
 	default:
@@ -152,14 +151,14 @@ func (sup *supervisor) pass(sig syscall.Signal) {
 	}
 }
 
-// typed carries out a signal of the terminal that the kernel will drop.
+// typed carries out a signal that was typed on the terminal, if the kernel drops it.
 func (sup *supervisor) typed(sig unix.Signal) {
 	if sup.policy == SignalsWithEffect && sup.terminal.inForeground(sup.app) && effective(sup.app, sig) != sig {
 		sup.forward(sig)
 	}
 }
 
-// windowChanged tells the container's terminal, or its application, the news.
+// windowChanged resizes the container's terminal, or forwards the signal without one.
 func (sup *supervisor) windowChanged() {
 	if sup.terminal != nil {
 		sup.terminal.resize()
@@ -168,7 +167,7 @@ func (sup *supervisor) windowChanged() {
 	sup.forward(unix.SIGWINCH)
 }
 
-// forward passes the signal on to the application, once it is one.
+// forward sends the signal to the application, once that is executed.
 func (sup *supervisor) forward(sig unix.Signal) {
 	sent := sig
 	awaitExec(sup.app)
@@ -183,9 +182,8 @@ func (sup *supervisor) forward(sig unix.Signal) {
 	}
 }
 
-// reap collects ended children; ended says that the application is among them.
-// Where nothing comes to us that the application leaves behind, it is the only
-// one that matters.
+// reap reaps children that have ended, and reports whether the application is among them.
+// If we do not adopt the application's orphans, it looks only at the application.
 func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 	target := sup.app.Pid
 	if sup.adopting {
@@ -204,7 +202,7 @@ func (sup *supervisor) reap() (status syscall.WaitStatus, ended bool) {
 	return status, ended
 }
 
-// collect takes the status of a child, if it has ended.
+// collect reaps a child and returns its status, if it has ended.
 func collect(pid int) (status syscall.WaitStatus, ended bool) {
 	for {
 		got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, nil)
@@ -214,16 +212,16 @@ func collect(pid int) (status syscall.WaitStatus, ended bool) {
 	}
 }
 
-// neverExecuted reports of a process that has ended, by what was seen of it before it was
-// collected, whether it ended before it became the application: a startContainer hook
-// failed, or the kernel refused to execute the command. Its status, libcontainer's, looks
-// like any other.
+// neverExecuted reports whether a process ended before it became the application: a
+// startContainer hook failed, or the kernel refused to execute the command. It judges by the
+// name that the process had before it was reaped, since libcontainer's status alone could
+// be the application's.
 func neverExecuted(s process.Stat, status syscall.WaitStatus) bool {
 	const libcontainerFailed = 255
 	return s.Comm == launchName && status.Exited() && status.ExitStatus() == libcontainerFailed
 }
 
-// exitStatus is the application's status as a shell has it.
+// exitStatus returns the application's status, as a shell reports it.
 func (sup *supervisor) exitStatus(ws syscall.WaitStatus) int {
 	if !ws.Signaled() {
 		return ws.ExitStatus()
@@ -239,8 +237,8 @@ func (sup *supervisor) exitStatus(ws syscall.WaitStatus) int {
 	return 128 + int(ws.Signal())
 }
 
-// killLeftovers ends the processes that a container without a pid namespace of
-// its own leaves behind. They are our children by now.
+// killLeftovers kills the processes that a container without a pid namespace of its own
+// leaves behind. They are our children by now.
 func (sup *supervisor) killLeftovers() {
 	if !sup.adopting {
 		return
@@ -285,8 +283,8 @@ func children() []process.ID {
 	return found
 }
 
-// watch returns a channel that is closed when the process has ended: nil, which
-// blocks for ever, when there is none to watch.
+// watch returns a channel that is closed when the process has ended. It is nil, which blocks
+// for ever, if there is no process to watch.
 func watch(p process.ID) <-chan struct{} {
 	if p.Pid == 0 {
 		return nil
@@ -299,8 +297,8 @@ func watch(p process.ID) <-chan struct{} {
 	return ended
 }
 
-// awaitEnd returns when the process has ended. It sleeps in the kernel;
-// kernels before 5.3 have no way for that, so there it looks every second.
+// awaitEnd returns when the process has ended. On kernels before 5.3, which have no pidfd to
+// wait for, it checks every second.
 func awaitEnd(p process.ID) {
 	fd, err := unix.PidfdOpen(p.Pid, 0)
 	if err != nil {

@@ -7,9 +7,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Sweep removes what processes of ours that were killed left in the store: entries that
-// nobody will ask for, half made and half removed ones, and files of steps that are over;
-// see entry.Sweep.
+// Sweep removes what killed processes of ours left in the store: abandoned entries, half
+// made and half removed ones, and files of steps that are over; see entry.Sweep.
 func (s *Store) Sweep() {
 	s.root.Sweep(func(name string, info fs.FileInfo) {
 		switch {

@@ -15,27 +15,25 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// endOfTransmission is what a terminal takes for the end of input (^D).
+// endOfTransmission is the character that ends a terminal's input (^D).
 const endOfTransmission = 4
 
-// A terminal joins the container's terminal, a new one of its own devpts, to
-// the files that the caller has: that way tty, /dev/tty and job control work
-// inside.
+// A terminal connects the caller's files to the container's terminal, a new one in the
+// container's own devpts, so that tty, /dev/tty and job control work inside.
 type terminal struct {
 	stdin, stdout *os.File
-	outer         console.Console // the caller's terminal, nil when it has none
+	outer         console.Console // the caller's terminal, nil if it has none
 	master        console.Console
-	socket        *os.File      // our end of the socket that brings the master
+	socket        *os.File      // our end of the socket on which the master is received
 	output        chan struct{} // closed when all output is copied
-	reading       atomic.Bool   // no output is on its way
+	reading       atomic.Bool   // copyOutput waits for output, and has none to write
 	typed         chan unix.Signal
 }
 
-// typedNow is how many signals typed at once are kept.
+// typedNow is how many signals that are typed at once are kept.
 const typedNow = 16
 
-// newTerminal readies the process to have a terminal, of the size of the one
-// that the caller has.
+// newTerminal prepares the process to get a terminal, of the same size as the caller's.
 func newTerminal(p *libcontainer.Process, stdin, stdout, stderr *os.File) (*terminal, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -63,7 +61,7 @@ func (t *terminal) size() (console.WinSize, bool) {
 	return size, err == nil && size.Width > 0 && size.Height > 0
 }
 
-// connect takes the master of the container's terminal and begins to copy.
+// connect receives the master of the container's terminal and begins to copy.
 func (t *terminal) connect() error {
 	master, err := receiveFile(t.socket)
 	if err != nil {
@@ -72,8 +70,8 @@ func (t *terminal) connect() error {
 	if t.master, err = console.ConsoleFromFile(master); err != nil {
 		return fmt.Errorf("use terminal of container: %w", err)
 	}
-	// An outer terminal turns newlines into line ends by itself, and what a file or a pipe
-	// takes is to have plain newlines, as with runc.
+	// An outer terminal converts newlines by itself, and a file or a pipe is to get plain
+	// newlines, as with runc.
 	if err := console.ClearONLCR(t.master.Fd()); err != nil {
 		return fmt.Errorf("set terminal of container: %w", err)
 	}
@@ -87,9 +85,8 @@ func (t *terminal) connect() error {
 	return nil
 }
 
-// copyInput ends the application's input where ours ends: by the character for
-// that, twice when the last line is not complete, which the first one passes
-// on (termios(3), VEOF).
+// copyInput copies our input to the terminal. At its end it sends ^D, and twice after an
+// incomplete line: the first one only passes that line on (termios(3), VEOF).
 func (t *terminal) copyInput() {
 	last := lastByte{'\n'}
 	if _, err := io.Copy(io.MultiWriter(t.master, &last, signalKeys{t}), t.stdin); err != nil {
@@ -102,9 +99,9 @@ func (t *terminal) copyInput() {
 	_, _ = t.master.Write(end)
 }
 
-// signalKeys looks for the characters with which a terminal sends signals to
-// its foreground processes (termios(3), ISIG). The kernel drops them for the
-// container's first process when that has no handler, as it drops every other.
+// signalKeys looks for the characters that make a terminal send signals to its foreground
+// processes (termios(3), ISIG). As with any signal, the kernel drops these for the
+// container's first process if that has no handler.
 type signalKeys struct{ t *terminal }
 
 func (k signalKeys) Write(p []byte) (int, error) {
@@ -115,7 +112,7 @@ func (k signalKeys) Write(p []byte) (int, error) {
 	for _, key := range p {
 		var sig unix.Signal
 		switch key {
-		case 0: // stands for a key that is switched off
+		case 0: // in the settings: this key is disabled
 			continue
 		case settings.Cc[unix.VINTR]:
 			sig = unix.SIGINT
@@ -132,7 +129,7 @@ func (k signalKeys) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// inForeground tells whether the process leads the terminal's foreground group.
+// inForeground reports whether the process leads the terminal's foreground group.
 func (t *terminal) inForeground(p process.ID) bool {
 	group, err := unix.IoctlGetInt(int(t.master.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == p.Pid
@@ -148,8 +145,8 @@ func (l *lastByte) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// copyOutput ends with EIO, when nobody has the container's terminal open, or
-// when nobody takes the output.
+// copyOutput copies the container's output. It ends when nobody has the container's terminal
+// open any more (EIO), or when the output cannot be written.
 func (t *terminal) copyOutput() {
 	defer close(t.output)
 	buffer := make([]byte, 32<<10)
@@ -168,16 +165,17 @@ func (t *terminal) copyOutput() {
 	}
 }
 
-// resize passes the outer terminal's size on; the kernel tells the application.
+// resize gives the container's terminal the size of the outer one. The kernel notifies the
+// application.
 func (t *terminal) resize() {
 	if size, ok := t.size(); ok && t.master != nil {
 		_ = t.master.Resize(size)
 	}
 }
 
-// drain waits until all output is copied, however slowly it is taken. What
-// keeps the terminal open and writes nothing for two seconds, a process without
-// a pid namespace of the container's, is not waited for.
+// drain waits until all output is copied, however slow its reader is. It gives up if a
+// process that outlived the container keeps the terminal open, but writes nothing for two
+// seconds.
 func (t *terminal) drain() {
 	for quiet := 0; quiet < 20; quiet++ {
 		select {
@@ -191,7 +189,7 @@ func (t *terminal) drain() {
 	}
 }
 
-// close gives the outer terminal its settings back.
+// close restores the outer terminal's settings, and closes the container's terminal.
 func (t *terminal) close() {
 	if t.outer != nil {
 		_ = t.outer.Reset()
@@ -202,7 +200,7 @@ func (t *terminal) close() {
 	_ = t.socket.Close()
 }
 
-// receiveFile reads one descriptor from the socket (unix(7), SCM_RIGHTS).
+// receiveFile receives one descriptor from the socket (unix(7), SCM_RIGHTS).
 func receiveFile(socket *os.File) (*os.File, error) {
 	name, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	n, oobn, _, _, err := unix.Recvmsg(int(socket.Fd()), name, oob, unix.MSG_CMSG_CLOEXEC)
@@ -214,7 +212,7 @@ func receiveFile(socket *os.File) (*os.File, error) {
 		return nil, err
 	}
 	if len(messages) != 1 {
-		return nil, errors.New("no descriptor came")
+		return nil, errors.New("no descriptor received")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {

@@ -15,18 +15,17 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// errFixed says that a limit of a running container cannot be changed.
+// errFixed means that a limit of a running container cannot be changed.
 var errFixed = errors.New("cannot be changed while the container runs")
 
-// errNoRdt says that a limit cannot be had of this node, or container.
-var errNoRdt = errors.New("no Intel RDT for it: not on this node, or not in its config.json")
+// errNoRdt means that the host, or the container, has no Intel RDT.
+var errNoRdt = errors.New("this container has no Intel RDT: the host lacks it, or config.json does not ask for it")
 
-// errIdle says that a container cannot be given a weight.
-var errIdle = errors.New("shares of the processors: it runs only when nothing else does, without any; set cpu.idle to 0 first, or with them")
+// errIdle means that a container with cpu.idle set cannot get cpu shares.
+var errIdle = errors.New("cpu shares cannot be set while cpu.idle is 1: set cpu.idle to 0 first, or in the same call")
 
-// Update changes limits of a running container: those that r and rdt have, and no
-// others. A limit that libcontainer cannot change is an error before any is
-// changed.
+// Update changes limits of a running container: those that are set in r and rdt, and no
+// others. If libcontainer cannot change one of them, Update fails before it changes any.
 func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) error {
 	if err := c.lock(); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
@@ -54,7 +53,7 @@ func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) er
 		return fmt.Errorf("update container %q: %w", c.ID, err)
 	}
 	if isIdle(config.Cgroups.Resources) && !isIdle(&resources) {
-		// Before it gets a weight: cgroups v1 get that first.
+		// First only cpu.idle: with cgroup v1 libcontainer would set the weight first.
 		awake := *config.Cgroups.Resources
 		awake.CPUIdle, awake.CpuShares, awake.CpuWeight = resources.CPUIdle, 0, 0
 		if err := apply(lc, config, &awake); err != nil {
@@ -67,11 +66,11 @@ func (c *Container) Update(r *specs.LinuxResources, rdt *specs.LinuxIntelRdt) er
 	return nil
 }
 
-// apply has libcontainer set the resources, and remember them.
+// apply makes libcontainer set the resources, and remember them.
 func apply(lc *libcontainer.Container, config configs.Config, resources *cgroups.Resources) error {
 	group := *config.Cgroups
 	group.Resources = resources
-	// The rules of devices stay as they are: others may have added to them.
+	// Device rules stay as they are: others may have added some.
 	group.SkipDevices = true
 	config.Cgroups = &group
 	return lc.Set(config)
@@ -79,9 +78,9 @@ func apply(lc *libcontainer.Container, config configs.Config, resources *cgroups
 
 func isIdle(r *cgroups.Resources) bool { return r.CPUIdle != nil && *r.CPUIdle == 1 }
 
-// weighIdle drops the weight of a container that runs only when nothing else does. The
-// kernel has dropped it, and refuses to be told it again, as libcontainer would do with
-// every update that follows.
+// weighIdle removes the cpu weight of a container with cpu.idle set, which runs only when
+// nothing else does. The kernel has dropped its weight, and refuses to set it, which
+// libcontainer would try with every later update.
 func weighIdle(to *cgroups.Resources, given *specs.LinuxCPU) error {
 	if !isIdle(to) {
 		return nil
@@ -93,8 +92,7 @@ func weighIdle(to *cgroups.Resources, given *specs.LinuxCPU) error {
 	return nil
 }
 
-// changeRdt takes over the schemata that rdt has, where the container began with
-// some.
+// changeRdt changes the schemata that are set in rdt, if the container was created with some.
 func changeRdt(to *configs.Config, rdt *specs.LinuxIntelRdt) error {
 	switch {
 	case rdt.L3CacheSchema == "" && rdt.MemBwSchema == "":
@@ -113,7 +111,7 @@ func changeRdt(to *configs.Config, rdt *specs.LinuxIntelRdt) error {
 	return nil
 }
 
-// change takes over what r says.
+// change changes the limits that are set in r.
 func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 	if !begins(to.Devices, r.Devices) {
 		return fmt.Errorf("devices: %w", errFixed)
@@ -127,7 +125,7 @@ func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 	if r.Pids != nil && r.Pids.Limit != nil {
 		to.PidsLimit = r.Pids.Limit
 	}
-	// Without those of before: they come last, and would undo what is changed here.
+	// Earlier ones are dropped: they are applied last, and would undo these changes.
 	to.Unified = nil
 	if len(r.Unified) > 0 {
 		to.Unified = r.Unified
@@ -143,8 +141,8 @@ func change(to *cgroups.Resources, r *specs.LinuxResources) error {
 	return nil
 }
 
-// begins tells whether the container was made with these rules of devices, as Podman 5
-// repeats them: libcontainer keeps those of config.json first.
+// begins reports whether the container was made with these device rules, which Podman 5
+// repeats in updates. libcontainer keeps the rules of config.json at the beginning.
 func begins(have []*devices.Rule, given []specs.LinuxDeviceCgroup) bool {
 	if len(given) > len(have) {
 		return false
@@ -164,7 +162,7 @@ func begins(have []*devices.Rule, given []specs.LinuxDeviceCgroup) bool {
 	return true
 }
 
-// set takes a value over where there is one.
+// set copies a value, if there is one.
 func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
@@ -181,7 +179,7 @@ func changeMemory(to *cgroups.Resources, m *specs.LinuxMemory) {
 		to.MemorySwappiness = m.Swappiness
 	}
 	if m.Limit != nil && *m.Limit == -1 && m.Swap == nil {
-		to.MemorySwap = 0 // a limit of swap needs one of memory
+		to.MemorySwap = 0 // a swap limit needs a memory limit
 	}
 }
 

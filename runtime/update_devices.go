@@ -8,12 +8,12 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The lists of resources have an element for a device, a size or an interface. Those that
-// an update names are changed or added, and the others stay, as with runc.
+// Lists of resources have an element for each device, page size or interface. An update
+// changes or adds the elements that it names, and leaves the others, as with runc.
 
-// upsert returns the list with an element for each that is given: the last one that is
-// about the same thing, as changed takes it over, or a new one. The list itself, which
-// libcontainer goes back to when it cannot set something, stays as it is.
+// upsert returns a copy of the list in which each given element is merged, with changed, into
+// the last element about the same thing, or added. The list itself is not modified:
+// libcontainer goes back to it if it cannot set something.
 func upsert[T, G any](list []*T, given []G, same func(*T, G) bool, changed func(T, G) T) []*T {
 	list = slices.Clone(list)
 	for _, g := range given {

@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestUpdateLists: what an update names in a list is changed or added, the rest stays, and
-// the resources that libcontainer goes back to are not touched.
+// TestUpdateLists: an update changes or adds the elements of a list that it names, leaves
+// the others, and does not modify the resources that libcontainer goes back to.
 func TestUpdateLists(t *testing.T) {
 	before := &cgroups.Resources{
 		BlkioWeightDevice:          []*cgroups.WeightDevice{cgroups.NewWeightDevice(8, 0, 100, 200), cgroups.NewWeightDevice(8, 16, 1, 2)},

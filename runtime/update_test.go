@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestUpdateRepeatsDevices: an engine may send the rules of devices that the container was
-// made with, but no others.
+// TestUpdateRepeatsDevices: an engine may send the device rules that the container was made
+// with, but no others.
 func TestUpdateRepeatsDevices(t *testing.T) {
 	number := func(n int64) *int64 { return &n }
 	made := []specs.LinuxDeviceCgroup{
@@ -43,7 +43,7 @@ func TestUpdateRepeatsDevices(t *testing.T) {
 	}
 }
 
-// What engines send beside the limits of memory is taken over, too.
+// Update also applies what engines send beside the limits of memory.
 func TestUpdateOfMemory(t *testing.T) {
 	swappiness, disable := uint64(10), true
 	var changed cgroups.Resources

@@ -9,18 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errWalkEnds is what visit returns when it has seen enough.
+// errWalkEnds is returned by a visit function to end the walk.
 var errWalkEnds = errors.New("enough seen")
 
-// walkPath goes along a path as the kernel would, a name at a time, by descriptors: `..`
-// is the directory above where a link has led, and what visit has looked at cannot be
-// exchanged for something else. visit is called for each directory, file and link before
-// it is entered or followed, with the path as far as it was resolved; last says that nothing
-// comes after it.
+// walkPath resolves a path as the kernel would, one name at a time, by descriptors. So `..`
+// is the directory above the one that a link led to, and nobody can replace what visit has
+// checked. visit is called for each directory, file and link before it is entered or
+// followed, with the path as far as it is resolved, and last set for the last name.
 //
-// It returns the directory of the last name, O_PATH, and that name, whether it is there or
-// not; a nil directory where the path ends before. The last name is followed where it is a
-// link and followLast is set.
+// It returns the directory of the last name, opened with O_PATH, and that name, which need
+// not exist. The directory is nil if the path ends before. If the last name is a link, it is
+// followed only if followLast is set.
 func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_t, last bool) error) (*os.File, string, error) {
 	rest, err := namesFromRoot(path)
 	if err != nil {
@@ -68,8 +67,8 @@ func walkPath(path string, followLast bool, visit func(at string, st *unix.Stat_
 	}
 }
 
-// lookAt opens what has the name in the directory, and visits it. target is where a link
-// leads, empty for anything else.
+// lookAt opens the name in the directory, and visits it. target is the target of a link,
+// empty for anything else.
 func lookAt(dir *os.File, name string, last bool, visit func(at string, st *unix.Stat_t, last bool) error) (next *os.File, target string, err error) {
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -101,8 +100,9 @@ func closeIf(f *os.File) {
 	}
 }
 
-// namesFromRoot are the names of a path that may be relative, with its `..`: to remove
-// one with the name before it would be wrong where that is a link. There is at least one.
+// namesFromRoot returns the names of a path, which may be relative, from the root on. It
+// keeps `..`: to remove it together with the name before would be wrong if that is a link.
+// There is at least one name.
 func namesFromRoot(path string) ([]string, error) {
 	var found []string
 	if !filepath.IsAbs(path) {

@@ -6,8 +6,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// DemandedKey is the field of a warning that the specification demands (runtime.md,
-// Warnings): of a poststop hook that failed, and of capabilities that cannot be had.
+// DemandedKey is the field of warnings that the specification demands (runtime.md,
+// Warnings): about a poststop hook that failed, or capabilities that cannot be granted.
 const DemandedKey = "demanded"
 
 // demanded logs such warnings.
@@ -18,7 +18,7 @@ func Demanded(e *logrus.Entry) bool {
 	if e.Data[DemandedKey] != nil {
 		return true
 	}
-	// libcontainer's about capabilities (libcontainer/capabilities).
+	// libcontainer's own warnings about capabilities (libcontainer/capabilities).
 	for _, beginning := range []string{"ignoring unknown or unavailable capabilities: ", "can't raise ambient capability "} {
 		if strings.HasPrefix(e.Message, beginning) {
 			return true

@@ -36,7 +36,7 @@ func TestNodesMounts(t *testing.T) {
 					"$0 --root "+state+" "+verb+" -b $1 x; status=$?\n"+
 					"[ \"$before\" = \"$(cat /proc/self/mountinfo)\" ] || { echo other mounts; cat /proc/self/mountinfo; }\n"+
 					"exit $status")
-				if err == nil || !strings.Contains(out, "its mounts would be the node's\nocishim: hint: add {\"type\": \"mount\"} to linux.namespaces") {
+				if err == nil || !strings.Contains(out, "the container would share the host's mounts\nocishim: hint: add {\"type\": \"mount\"} to linux.namespaces") {
 					t.Errorf("it is not refused: %v: %s", err, out)
 				}
 				if strings.Contains(out, "other mounts") {

@@ -58,7 +58,7 @@ func TestUpdateOptions(t *testing.T) {
 		t.Errorf("--cpuset-mems=99: %q", err)
 	}
 	for _, option := range []string{"--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=50"} {
-		if err := update(option); !strings.Contains(err, "no Intel RDT for it: not on this node, or not in its config.json") {
+		if err := update(option); !strings.Contains(err, "this container has no Intel RDT: the host lacks it, or config.json does not ask for it") {
 			t.Errorf("%s: %q", option, err)
 		}
 	}
@@ -85,7 +85,7 @@ func TestUpdateIdle(t *testing.T) {
 		{[]string{"--cpu-share=512"}, "0", "", ""},
 		{[]string{"--cpu-idle=1"}, "1", "", ""},
 		{[]string{"--pids-limit=17"}, "1", "", ""},
-		{[]string{"--cpu-share=512"}, "1", "", "it runs only when nothing else does"},
+		{[]string{"--cpu-share=512"}, "1", "", "cpu shares cannot be set while cpu.idle is 1"},
 		{[]string{"--pids-limit=18"}, "1", "", ""},
 		{[]string{"--cpu-idle=0"}, "0", usual, ""},
 		{[]string{"--cpu-idle=1"}, "1", "", ""},

@@ -1,5 +1,5 @@
-// Package config reads what the site decides for every container: strictly,
-// since a key that is misspelt and ignored is a decision that is not carried out.
+// Package config reads the site's settings for all containers. It is strict: if a
+// misspelt key were ignored, a decision of the site would have no effect.
 package config
 
 import (
@@ -8,26 +8,25 @@ import (
 	"github.com/ocishim/ocishim/internal/toml"
 )
 
-// The profiles: what a container shares with its node.
+// The profiles: what a container shares with its host.
 const (
-	// ProfileHPC is integration over isolation, for Slurm steps.
+	// ProfileHPC prefers integration to isolation, for Slurm steps.
 	ProfileHPC = "hpc"
 
-	// ProfileOCI is the bundle's own namespaces and mounts.
+	// ProfileOCI uses the bundle's own namespaces and mounts.
 	ProfileOCI = "oci"
 )
 
 // MayProfile in Users.May lets users choose the profile.
 const MayProfile = "profile"
 
-// MayDevices in Users.May lets users ask for CDI devices by their names.
+// MayDevices in Users.May lets users request CDI devices by name.
 const MayDevices = "gpu.cdi.devices"
 
-// BindOnly among the options of a mount leaves out what is mounted below its
-// source.
+// BindOnly among a mount's options leaves out what is mounted below its source.
 const BindOnly = "bind"
 
-// Config is the effective configuration. What each value means is said once,
+// Config is the effective configuration. The meaning of each value is documented only
 // in settings.
 type Config struct {
 	Profile string `json:"profile"`
@@ -44,7 +43,7 @@ type Config struct {
 	origins map[string]Origin
 }
 
-// HPC is what the hpc profile takes from the node.
+// HPC is what the hpc profile shares with the host.
 type HPC struct {
 	Home    bool     `json:"home"`
 	Workdir bool     `json:"workdir"`
@@ -54,14 +53,14 @@ type HPC struct {
 	Edits   []string `json:"edits"`
 }
 
-// What HPC.Edits may name.
+// Values of HPC.Edits.
 const (
 	EditTorch = "torch"
 	EditSlurm = "slurm"
 	EditMunge = "munge"
 )
 
-// Mount is a file or directory of the node that is bound into containers.
+// Mount is a file or directory of the host that is mounted in containers.
 type Mount struct {
 	Source      string   `json:"source"`      // absolute and clean
 	Destination string   `json:"destination"` // absolute and clean, never the root
@@ -69,12 +68,12 @@ type Mount struct {
 	Optional    bool     `json:"optional"`
 }
 
-// Users is what users may decide otherwise.
+// Users is what users may change.
 type Users struct {
 	May []string `json:"may"`
 }
 
-// Default is the configuration of a site that has no file.
+// Default returns the configuration of a site without files.
 func Default() *Config {
 	return &Config{
 		Profile: ProfileHPC,
@@ -94,18 +93,18 @@ func Default() *Config {
 	}
 }
 
-// Origin tells where the value of the key comes from. Keys are written as
-// hpc.home; hpc.mounts[1] is the second table of that list.
+// Origin returns where the value of the key comes from. Keys are written as hpc.home;
+// hpc.mounts[1] is the second table of that list.
 func (c *Config) Origin(key string) Origin { return c.origins[key] }
 
-// Origins holds the origin of every key that a file sets.
+// Origins returns the origin of every key that a file sets.
 func (c *Config) Origins() map[string]Origin { return c.origins }
 
-// An Origin is a place in a file, or in place of the file what a user decides
-// by. The zero Origin stands for the default.
+// An Origin is a place in a file, or the means by which a user set the value. The zero
+// Origin is the default.
 type Origin struct {
 	File string `json:"file"`
-	Line int    `json:"line"` // counted from 1; 0 for what is no file
+	Line int    `json:"line"` // counted from 1; 0 if it is not a file
 }
 
 // String returns FILE:LINE, or "default".

@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/toml"
 )
 
-// merge reads a file's content into c, over what is there. After an error, which is an
-// ErrInvalid, c is of no use.
+// merge reads a file's content over the values in c. After an error, which is an
+// ErrInvalid, c is unusable.
 func (c *Config) merge(file string, data []byte) error {
 	doc, err := toml.Parse(file, data)
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *Config) merge(file string, data []byte) error {
 	return nil
 }
 
-// toml is the settings as they are read.
+// toml returns the settings in the form that the reader needs.
 func (c *Config) toml(settings []setting) []toml.Setting {
 	all := make([]toml.Setting, 0, len(settings))
 	for _, s := range settings {
@@ -47,7 +47,7 @@ func (c *Config) assignMounts(d *toml.Decoder, to *[]Mount, v *toml.Value, key s
 	if !v.IsArray() {
 		return d.ErrorAt(v.Offset, key, fmt.Errorf("expected an array of tables, not %s", v))
 	}
-	for i := range *to { // those of the list that is replaced
+	for i := range *to { // forget the origins of the replaced list
 		delete(c.origins, toml.Element(key, i))
 	}
 	mounts := []Mount{}
@@ -56,7 +56,7 @@ func (c *Config) assignMounts(d *toml.Decoder, to *[]Mount, v *toml.Value, key s
 		if item.Table == nil {
 			return d.ErrorAt(item.Offset, name, fmt.Errorf("expected a table, not %s", item))
 		}
-		// It has one origin: a later file replaces it with the list.
+		// A table has one origin: a later file replaces it together with the list.
 		m, one := Mount{Options: []string{}}, toml.Decoder{Document: d.Document}
 		if err := one.Decode(item.Table, name+".", "", c.toml(m.settings())); err != nil {
 			return err
@@ -71,8 +71,8 @@ func (c *Config) assignMounts(d *toml.Decoder, to *[]Mount, v *toml.Value, key s
 	return nil
 }
 
-// assignMPI reads the tables below [mpi], each over what an earlier file says in the
-// one of the same name.
+// assignMPI reads the tables below [mpi], each over an earlier file's table with the
+// same name.
 func (c *Config) assignMPI(d *toml.Decoder, to *[]MPI, v *toml.Value, key string) error {
 	if v.Table == nil {
 		return d.ErrorAt(v.Offset, key, fmt.Errorf("expected a table of tables, not %s", v))
@@ -101,7 +101,7 @@ func (c *Config) assignMPI(d *toml.Decoder, to *[]MPI, v *toml.Value, key string
 	return nil
 }
 
-// alternatives writes `"a", "b" or "c"`.
+// alternatives joins words as in `"a", "b" or "c"`.
 func alternatives(words []string) string {
 	var b strings.Builder
 	for i, w := range words {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is wrong is said with its place, and with what would be right.
+// Errors say where the mistake is, and what would be right.
 func TestErrors(t *testing.T) {
 	var keys []string
 	for _, s := range Default().settings() {
@@ -47,7 +47,7 @@ func TestErrors(t *testing.T) {
 		// Wrong values
 		{"profile = 'hcp'", `f:1:11: profile: expected "hpc" or "oci", not "hcp"`},
 		{"hpc.etc = ['shadow']", `f:1:12: hpc.etc[0]: expected "passwd", "group", "hosts", "resolv.conf" or "nsswitch.conf", not "shadow"`},
-		{"hpc.etc = ['hosts', 'hosts']", `f:1:21: hpc.etc[1]: "hosts" stands there twice`},
+		{"hpc.etc = ['hosts', 'hosts']", `f:1:21: hpc.etc[1]: "hosts" is listed twice`},
 		{"users.may = ['all']", `f:1:14: users.may[0]: expected "profile", "gpu.vendors", "gpu.capabilities", "gpu.features", "gpu.isolate", "gpu.order", ` +
 			`"gpu.firmware", "gpu.cdi.devices" or "gpu.cdi.repair", not "all"`},
 		{"gpu.vendors = ['nvdia']", `f:1:16: gpu.vendors[0]: expected "nvidia", "amd" or "intel", not "nvdia"`},
@@ -61,7 +61,7 @@ func TestErrors(t *testing.T) {
 		{"[[hpc.mounts]]\nsource = \"/a\\u0000\"", `f:2:10: hpc.mounts[0].source: expected a path of printable characters, not "/a\x00"`},
 		{"[[hpc.mounts]]\nsource = '/a'\ndestination = '/'", "f:3:15: hpc.mounts[0].destination: expected a path below /, which is the image's"},
 		{"[[hpc.mounts]]\nsource = '/'", "f:1:7: hpc.mounts[0]: destination: expected a path below /, which is the image's"},
-		{"[[hpc.mounts]]\nsource = '/a'\n[[hpc.mounts]]\nsource = '/b'\ndestination = '/a'", `f:3:7: hpc.mounts[1]: "/a" is a destination already, of table 0 of the list`},
+		{"[[hpc.mounts]]\nsource = '/a'\n[[hpc.mounts]]\nsource = '/b'\ndestination = '/a'", `f:3:7: hpc.mounts[1]: "/a" is already the destination of table 0 of the list`},
 		{"[[hpc.mounts]]\nsource = '/a'\noptions = ['suid']", `f:3:12: hpc.mounts[0].options[0]: expected "ro", "nosuid", "nodev", "noexec" or "bind", not "suid"`},
 
 		{"mpi = 1", "f:1:7: mpi: expected a table of tables, not the number 1"},
@@ -73,29 +73,29 @@ func TestErrors(t *testing.T) {
 		{"[mpi.a]\nwhen = ['/l']", "f:2:9: mpi.a.when[0]: expected the name of a library, such as libmpi.so.12, not \"/l\""},
 		{"[mpi.a]\nmismach = 'own'", "f:2:1: mpi.a.mismach: unknown key; did you mean mismatch?"},
 
-		// No TOML
-		{"profile = ", "f:1:10: there is no value"},
-		{"profile =\n[hpc]", "f:1:10: there is no value"},
-		{"hpc.tmp = # yes", "f:1:11: there is no value"},
-		{"profile = hpc", `f:1:11: expected a value, not hpc: a string has quotes, "hpc", and a switch is true or false`},
-		{"profile = fhpc # x", `f:1:11: expected a value, not fhpc: a string has quotes, "fhpc", and a switch is true or false`},
-		{"gpu.driver = /opt/x", `f:1:14: expected a value, not /opt/x: a string has quotes, "/opt/x", and a switch is true or false`},
-		{"hpc.etc = ['hosts', passwd]", `f:1:21: expected a value, not passwd: a string has quotes, "passwd", and a switch is true or false`},
-		{"hpc = {tmp = no}", `f:1:14: expected a value, not no: a string has quotes, "no", and a switch is true or false`},
-		{"profile = 12ab", `f:1:13: expected a value, not 12ab: a string has quotes, "12ab", and a switch is true or false`},
-		{"profile = h\x1b", `f:1:11: expected a value, not "h\x1b": a string has quotes, "h\x1b", and a switch is true or false`},
+		// Not TOML
+		{"profile = ", "f:1:10: the value is missing"},
+		{"profile =\n[hpc]", "f:1:10: the value is missing"},
+		{"hpc.tmp = # yes", "f:1:11: the value is missing"},
+		{"profile = hpc", `f:1:11: expected a value, not hpc: write a string in quotes, "hpc", and a switch as true or false`},
+		{"profile = fhpc # x", `f:1:11: expected a value, not fhpc: write a string in quotes, "fhpc", and a switch as true or false`},
+		{"gpu.driver = /opt/x", `f:1:14: expected a value, not /opt/x: write a string in quotes, "/opt/x", and a switch as true or false`},
+		{"hpc.etc = ['hosts', passwd]", `f:1:21: expected a value, not passwd: write a string in quotes, "passwd", and a switch as true or false`},
+		{"hpc = {tmp = no}", `f:1:14: expected a value, not no: write a string in quotes, "no", and a switch as true or false`},
+		{"profile = 12ab", `f:1:13: expected a value, not 12ab: write a string in quotes, "12ab", and a switch as true or false`},
+		{"profile = h\x1b", `f:1:11: expected a value, not "h\x1b": write a string in quotes, "h\x1b", and a switch as true or false`},
 		{"profile: hpc", "f:1:8: expected '=' after key"},
 		{"profile = 'hpc", "f:1:14: unterminated literal string"},
 		{"# \xff", "f:1:3: not UTF-8"},
-		{"profile = 'hpc'\nprofile = 'hpc'", "f:2:1: profile: set in line 1 already"},
-		{"[hpc]\n\n[hpc]", "f:3:2: hpc: set in line 1 already"},
-		{"hpc.tmp = true\n[hpc]", "f:2:2: hpc: set in line 1 already"},
-		{"hpc = {}\n[hpc.home]", "f:2:2: hpc: set in line 1 already"},
-		{"hpc = {}\nhpc.home = true", "f:2:1: hpc: set in line 1 already"},
-		{"hpc = { home = true, home = true }", "f:1:22: home: set in line 1 already"},
-		{"hpc.mounts = []\n[[hpc.mounts]]", "f:2:7: mounts: set in line 1 already"},
-		{"[hpc]\nmounts = []\n[[hpc.mounts]]", "f:3:7: mounts: set in line 2 already"},
-		{"[[hpc.mounts]]\n[hpc.mounts]", "f:2:6: mounts: set in line 1 already"},
+		{"profile = 'hpc'\nprofile = 'hpc'", "f:2:1: profile: already set in line 1"},
+		{"[hpc]\n\n[hpc]", "f:3:2: hpc: already set in line 1"},
+		{"hpc.tmp = true\n[hpc]", "f:2:2: hpc: already set in line 1"},
+		{"hpc = {}\n[hpc.home]", "f:2:2: hpc: already set in line 1"},
+		{"hpc = {}\nhpc.home = true", "f:2:1: hpc: already set in line 1"},
+		{"hpc = { home = true, home = true }", "f:1:22: home: already set in line 1"},
+		{"hpc.mounts = []\n[[hpc.mounts]]", "f:2:7: mounts: already set in line 1"},
+		{"[hpc]\nmounts = []\n[[hpc.mounts]]", "f:3:7: mounts: already set in line 2"},
+		{"[[hpc.mounts]]\n[hpc.mounts]", "f:2:6: mounts: already set in line 1"},
 	} {
 		t.Run(tt.content, func(t *testing.T) {
 			err := Default().merge("f", []byte(tt.content))
@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Ways of writing the same.
+// Different ways to write the same.
 func TestSpellings(t *testing.T) {
 	for _, content := range []string{
 		"[hpc]\nhome = false\n[[hpc.mounts]]\nsource = '/a'",
@@ -129,7 +129,7 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-// A message is one short line, whatever is in the file.
+// A message is one short line, whatever the file contains.
 func TestMessagesAreShort(t *testing.T) {
 	long := strings.Repeat("x", MaxFileSize/2)
 	for _, content := range []string{

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// docs/config.md has every key as it is in settings, and an example that can
-// be read.
+// docs/config.md describes every key as settings does, and has a valid example.
 func TestDocs(t *testing.T) {
 	const begin, end = "<!-- keys: go test ./internal/config -update -->\n", "<!-- end of keys -->\n"
 	path := filepath.Join("..", "..", "docs", "config.md")
@@ -27,7 +26,7 @@ func TestDocs(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if keys != want {
-		t.Errorf("%s is not what the settings are; write it by: go test ./internal/config -update", path)
+		t.Errorf("%s does not match the settings; generate it with: go test ./internal/config -update", path)
 	}
 	_, example, _ := strings.Cut(before, "```toml\n")
 	example, _, found = strings.Cut(example, "```\n")
@@ -56,10 +55,10 @@ func markdown() string {
 	return b.String()
 }
 
-// capital begins a sentence.
+// capital makes the first letter upper case.
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// Each line of the help fits a terminal, but for a key's own line.
+// Each line of the help fits a terminal, except a key's own line.
 func TestReferenceFits(t *testing.T) {
 	for line := range strings.Lines(Reference()) {
 		if strings.HasPrefix(line, " ") && !strings.Contains(line, "; default ") && len(line) > 80 {
@@ -68,7 +67,7 @@ func TestReferenceFits(t *testing.T) {
 	}
 }
 
-// The profiles that are installed can be read, each by itself.
+// Each shipped profile is valid by itself.
 func TestShippedProfiles(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "mpi.d", "*.toml"))
 	if err != nil || len(files) < 6 {

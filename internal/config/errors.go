@@ -2,18 +2,18 @@ package config
 
 import "errors"
 
-// What Load can fail with, for errors.Is. Callers use them to find a hint.
+// These are the errors of Load, for errors.Is. Callers use them to find a hint.
 var (
-	// ErrUnsafe says that somebody else than root could have written a file,
-	// or could write to it.
+	// ErrUnsafe means that someone other than root may have written a file, or could
+	// write to it.
 	ErrUnsafe = errors.New("unsafe configuration")
 
-	// ErrInvalid says that a file is no TOML, or that a key of it is unknown
-	// or has a wrong value. Where, a *toml.Error says.
+	// ErrInvalid means that a file is not valid TOML, or that one of its keys is
+	// unknown or has a wrong value. The *toml.Error says where.
 	ErrInvalid = errors.New("invalid configuration")
 )
 
-// invalid is an error that is an ErrInvalid, in its own words.
+// invalid is an ErrInvalid with its own text.
 type invalid struct{ reason error }
 
 func (e invalid) Error() string { return e.reason.Error() }

@@ -11,9 +11,9 @@ import (
 	strict "github.com/ocishim/ocishim/internal/toml"
 )
 
-// FuzzLoad reads arbitrary bytes as a file: no panic, errors of one short line
-// with a place in the file, and what is accepted is TOML that says the same to
-// go-toml's own decoder, and to us when it is printed and read again.
+// FuzzLoad reads arbitrary bytes as a file: it never panics, an error is one short line
+// with a position, and an accepted file is TOML that means the same to go-toml's
+// decoder, and to us when it is printed and read again.
 func FuzzLoad(f *testing.F) {
 	for _, content := range []string{
 		"", "profile = \"oci\"", "[hpc]\nhome = false # why\netc = [\n 'hosts', \"passwd\" ]\n[[hpc.mounts]]\nsource = '/a'\noptions = [\"ro\"]\n",
@@ -54,7 +54,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// checkMessage holds for every error about a file with this content.
+// checkMessage checks every error about a file with this content.
 func checkMessage(t *testing.T, err error, data []byte) {
 	t.Helper()
 	var bad *strict.Error

@@ -11,12 +11,12 @@ type GPU struct {
 	Devices      []string `json:"devices"` // absolute and clean, as all paths here
 	Files        []string `json:"files"`
 	Firmware     bool     `json:"firmware"`
-	Driver       string   `json:"driver"` // the root below which it is
+	Driver       string   `json:"driver"` // root directory of the driver
 	MPS          string   `json:"mps"`
 	CDI          CDI      `json:"cdi"`
 }
 
-// CDI is what a site decides of the Container Device Interface.
+// CDI is what a site decides about the Container Device Interface.
 type CDI struct {
 	Dirs    []string `json:"dirs"`
 	Devices []string `json:"devices"` // qualified names
@@ -47,46 +47,46 @@ func (g *GPU) settings() []setting {
 	return []setting{
 		{
 			key: "gpu.vendors", users: true, value: &g.Vendors, choices: []string{"nvidia", "amd", "intel"},
-			doc: `Whose GPUs are given. An empty list switches all off; devices that are
-asked for by their CDI name are given all the same.`,
+			doc: `The vendors whose GPUs containers get. An empty list disables all; devices
+that are requested by CDI name are still given.`,
 		},
 		{
 			key: "gpu.capabilities", users: true, value: &g.Capabilities,
 			choices: []string{"compute", "utility", "video", "graphics", "display", "ngx", "all"},
-			doc: `The parts of NVIDIA's driver that a container gets that does not ask by
+			doc: `The parts of NVIDIA's driver that a container gets if it does not set
 NVIDIA_DRIVER_CAPABILITIES.`,
 		},
 		{
 			key: "gpu.features", users: true, value: &g.Features, choices: []string{"gdrcopy", "gds", "mofed", "nvswitch"},
-			doc: `Devices that go with NVIDIA's GPUs though the container does not ask for
-them by NVIDIA_GDRCOPY, NVIDIA_GDS, NVIDIA_MOFED or NVIDIA_NVSWITCH.`,
+			doc: `Devices that containers get together with NVIDIA's GPUs, even if they do
+not set NVIDIA_GDRCOPY, NVIDIA_GDS, NVIDIA_MOFED or NVIDIA_NVSWITCH.`,
 		},
 		{
 			key: "gpu.isolate", users: true, value: &g.Isolate,
-			doc: `Whether a task whose device cgroup allows more GPUs than its own variable
-names gets only those. Without that it sees the others of its step too,
-as CUDA IPC and NCCL between tasks need.`,
+			doc: `Whether a task gets only the GPUs that its own variable names, if its
+device cgroup allows more. Otherwise it also sees the other GPUs of its
+step, which CUDA IPC and NCCL between tasks need.`,
 		},
 		{
 			key: "gpu.order", users: true, value: &g.Order, choices: []string{OrderPCI, OrderFile},
 			doc: `How Slurm counts GPUs: by PCI address, as with AutoDetect in gres.conf,
-or by the number of the device file, as where gres.conf lists files.`,
+or by the number of the device file, if gres.conf lists files.`,
 		},
 		{
 			key: "gpu.engines", value: &g.Engines,
-			doc: `Whether containers of Docker, containerd and Podman get GPUs by
-NVIDIA_VISIBLE_DEVICES and AMD_VISIBLE_DEVICES. Images set these, so that
-an engine whose users are to ask for GPUs by themselves leaves it off.`,
+			doc: `Whether NVIDIA_VISIBLE_DEVICES and AMD_VISIBLE_DEVICES give GPUs to
+containers of Docker, containerd and Podman. Many images set these
+variables, so leave it off if only users should request GPUs.`,
 		},
 		{
 			key: "gpu.devices", value: &g.Devices, check: checkDestination,
-			doc: `Device nodes that go with any GPU, where the node has them and the task
-may use them.`,
+			doc: `Device nodes that every container with a GPU gets, if the host has them
+and the task may use them.`,
 		},
 		{
 			key: "gpu.files", value: &g.Files, check: checkDestination,
-			doc: `Files and directories that go with any GPU, read-only, where the node
-has them.`,
+			doc: `Files and directories that every container with a GPU gets, read-only, if
+the host has them.`,
 		},
 		{
 			key: "gpu.firmware", users: true, value: &g.Firmware,
@@ -95,8 +95,8 @@ loads by itself.`,
 		},
 		{
 			key: "gpu.driver", value: &g.Driver, check: checkPath,
-			doc: `The root directory of NVIDIA's driver: that of its container, such as
-/run/nvidia/driver, where it has one.`,
+			doc: `The root directory of NVIDIA's driver. If the driver is in a container,
+it is the root of that container, such as /run/nvidia/driver.`,
 		},
 		{
 			key: "gpu.mps", value: &g.MPS, check: checkDestination,
@@ -104,20 +104,19 @@ loads by itself.`,
 		},
 		{
 			key: "gpu.cdi.dirs", value: &g.CDI.Dirs, check: checkDestination,
-			doc: `Directories of CDI specifications. Where two describe a device, that of
-the later directory counts.`,
+			doc: `Directories of CDI specifications. If two specifications define the same
+device, the one in the later directory counts.`,
 		},
 		{
 			key: MayDevices, users: true, value: &g.CDI.Devices,
-			doc: `CDI devices that every task gets that has GPUs, by qualified names such
-as example.com/nic=all: what goes with a GPU. GPUs themselves are
-Slurm's to give.`,
+			doc: `CDI devices that every task with GPUs gets in addition, by qualified names
+such as example.com/nic=all. It is not for GPUs, which Slurm allocates.`,
 		},
 		{
 			key: "gpu.cdi.repair", users: true, value: &g.CDI.Repair,
-			doc: `Whether a library that a specification of NVIDIA's names, and that is
-gone after an update, is replaced by the driver's present one. Otherwise
-the container does not start.`,
+			doc: `Whether a library in a CDI specification of NVIDIA's that is missing after
+an update is replaced by the driver's current one. Otherwise the container
+does not start.`,
 		},
 	}
 }

@@ -14,26 +14,26 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Dir is where the site's configuration is: config.toml and conf.d/*.toml.
+// Dir holds the site's configuration: config.toml and conf.d/*.toml.
 const Dir = "/etc/ocishim"
 
-// MaxFileSize is the largest file that is read, in bytes.
+// MaxFileSize bounds the size of a file, in bytes.
 const MaxFileSize = 1 << 20
 
-// Options say which files make the configuration.
+// Options say which files to read.
 type Options struct {
-	// Path is a file, or a directory like Dir, in which there is at least one.
-	// Empty stands for Dir, which need not exist.
+	// Path is a file, or a directory like Dir with at least one file. If empty, it is
+	// Dir, which may be missing.
 	Path string
 
-	// Owner is the uid of somebody else than root who may own the files.
+	// Owner is the uid of a user other than root who may own the files.
 	Owner int
 }
 
-// Load reads the configuration: config.toml over the defaults, and over that
-// the files of conf.d in the order of their names. A file that does not exist
-// is nothing; it is an error when one cannot be read, or when somebody else
-// than root and o.Owner could have written it.
+// Load reads the configuration: the defaults, then config.toml, then the files of
+// conf.d in the order of their names; later files override earlier ones. A missing file
+// is skipped. A file that cannot be read, or that anyone except root and o.Owner could
+// have written, is an error.
 func Load(o Options) (*Config, error) {
 	l := loader{config: Default(), owner: o.Owner}
 	if err := l.load(o.Path); err != nil {
@@ -42,7 +42,7 @@ func Load(o Options) (*Config, error) {
 	return l.config, nil
 }
 
-// Check says what is wrong with the content of a file, whoever wrote it.
+// Check returns what is wrong with the content of a file, whoever owns it.
 func Check(path string) error {
 	l := loader{config: Default(), anybody: true}
 	if err := l.file(path); err != nil {
@@ -55,11 +55,11 @@ func Check(path string) error {
 type loader struct {
 	config  *Config
 	owner   int
-	anybody bool // may own the files, and write to them
+	anybody bool // any user may own the files, and write to them
 }
 
-// load opens the directory and nothing else where there is no configuration:
-// every launch pays for it.
+// load only tries to open the directory if there is no configuration: every launch pays
+// for it.
 func (l *loader) load(path string) error {
 	site := path == ""
 	if site {
@@ -115,7 +115,7 @@ func (l *loader) directory(dir string) error {
 	return nil
 }
 
-// ifThere lets a file be absent.
+// ifThere ignores a missing file.
 func ifThere(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -143,15 +143,15 @@ func (l *loader) file(path string) error {
 	return l.config.merge(path, data)
 }
 
-// open opens a regular file or a directory that is safe. A link to nothing is
-// not os.ErrNotExist: somebody wants a file to be there.
+// open opens a regular file or a directory that is safe. A broken link is not
+// os.ErrNotExist: someone wants a file to be there.
 func (l *loader) open(path string) (f *os.File, isDir bool, err error) {
 	const flags = os.O_RDONLY | unix.O_NONBLOCK
 	f, err = os.OpenFile(path, flags|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ELOOP) {
 		f, err = os.OpenFile(path, flags, 0)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, false, fmt.Errorf("%s: a link to nothing", text.Whole(path))
+			return nil, false, fmt.Errorf("%s: a broken symbolic link", text.Whole(path))
 		}
 	}
 	if err != nil {

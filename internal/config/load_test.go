@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is compared: testdata and docs/config.md")
 
-// Each file of testdata is a directory of configuration, and what comes of it.
+// Each file of testdata is a configuration directory, with the expected result.
 func TestLoad(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -67,7 +67,7 @@ func loadArchive(t *testing.T, archive *txtar.Archive) map[string]string {
 	return map[string]string{"want": inDir(c.TOML()), "json": inDir(string(data)) + "\n"}
 }
 
-// checkPrinted reads what is printed, which is the same configuration.
+// checkPrinted reads the printed configuration, which must be the same.
 func checkPrinted(t *testing.T, c *Config) {
 	t.Helper()
 	again := Default()
@@ -90,7 +90,7 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// A single file takes the place of all others, and must exist.
+// A single file replaces all others, and must exist.
 func TestLoadFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "site.conf")
 	if _, err := Load(Options{Path: path, Owner: os.Getuid()}); !errors.Is(err, os.ErrNotExist) {
@@ -113,7 +113,7 @@ func TestLoadFile(t *testing.T) {
 	}
 }
 
-// The defaults are what a site without configuration has.
+// A site without configuration gets the defaults.
 func TestLoadNothing(t *testing.T) {
 	if _, err := os.Lstat(Dir); err == nil {
 		t.Skip("this machine has " + Dir)
@@ -127,7 +127,7 @@ func TestLoadNothing(t *testing.T) {
 	}
 }
 
-// Every field is a setting, or a file could not set it.
+// Every field is a setting; otherwise a file could not set it.
 func TestEveryFieldIsASetting(t *testing.T) {
 	c, m := Default(), new(Mount)
 	checkFields(t, reflect.ValueOf(c).Elem(), "", c.settings())

@@ -10,10 +10,11 @@ import (
 	"github.com/ocishim/ocishim/internal/toml"
 )
 
-// ErrNotAllowed says that the site does not let users decide what they did.
+// ErrNotAllowed means that a user tried to decide something that the site does not
+// allow.
 var ErrNotAllowed = errors.New("the site does not let users decide that")
 
-// userKeys are the keys that users.may can name.
+// userKeys returns the keys that users.may can name.
 func userKeys() []string {
 	var keys []string
 	for _, s := range new(GPU).settings() {
@@ -24,8 +25,8 @@ func userKeys() []string {
 	return keys
 }
 
-// GPUKeys returns the keys of the table gpu: those that a user can name, if not always
-// set.
+// GPUKeys returns the keys of the table gpu: those that a user can name, whether or not
+// the site lets users set them.
 func GPUKeys() []string { return keysOf(new(GPU).settings()) }
 
 func keysOf(settings []setting) []string {
@@ -36,9 +37,9 @@ func keysOf(settings []setting) []string {
 	return keys
 }
 
-// Override sets a key to what a user wants, and notes by what: such as "annotation
-// org.ocishim.gpu.isolate". A list has commas between its elements. A key that the site
-// does not let users decide is an ErrNotAllowed.
+// Override sets a key to a user's value and records the origin, such as "annotation
+// org.ocishim.gpu.isolate". A list has commas between its elements. If the site does
+// not let users set the key, the error is ErrNotAllowed.
 func (c *Config) Override(key, value, by string) error {
 	settings := c.settings()
 	at := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
@@ -58,8 +59,8 @@ func (c *Config) Override(key, value, by string) error {
 	return nil
 }
 
-// Allow says that the site does not let users decide what has the name in
-// users.may; by is what they asked by.
+// Allow returns an error if users.may does not have the name; by says how the user
+// asked.
 func (c *Config) Allow(name, by string) error {
 	if slices.Contains(c.Users.May, name) {
 		return nil
@@ -67,14 +68,13 @@ func (c *Config) Allow(name, by string) error {
 	return fmt.Errorf("%s: %w: %s is not in users.may (%s)", by, ErrNotAllowed, name, c.Origin("users.may"))
 }
 
-// ByUser tells whether a user decided the key's value.
+// ByUser reports whether a user set the key.
 func (c *Config) ByUser(key string) bool {
 	o := c.Origin(key)
 	return o.File != "" && o.Line == 0
 }
 
-// set reads a value that is not in TOML: true or false, a string, or a list
-// with commas between.
+// set reads a value that is not TOML: true or false, a string, or a list with commas.
 func (s setting) set(value string) error {
 	switch to := s.value.(type) {
 	case *bool:
@@ -103,7 +103,7 @@ func (s setting) set(value string) error {
 	return nil
 }
 
-// accepts says what is wrong with a string, or with one of a list.
+// accepts returns what is wrong with a string, or with an item of a list.
 func (s setting) accepts(value string) error {
 	switch {
 	case len(s.choices) > 0 && !slices.Contains(s.choices, value):

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What users may decide takes the place of the site's value, and says by what.
+// A user's value replaces the site's, and its origin says how it was set.
 func TestOverride(t *testing.T) {
 	c := Default()
 	for _, s := range [][3]string{
@@ -32,7 +32,7 @@ func TestOverride(t *testing.T) {
 	}
 }
 
-// What they may not is an error that names the key, as is what does not exist.
+// An error names a key that users may not set, or that does not exist.
 func TestOverrideRefused(t *testing.T) {
 	strict := Default()
 	if err := strict.merge("site.toml", []byte("users.may = ['gpu.order']")); err != nil {
@@ -61,7 +61,7 @@ func TestOverrideRefused(t *testing.T) {
 	}
 }
 
-// A value that users decide for is one that the site could have written.
+// The site could have written a user's value.
 func TestOverrideAsPrinted(t *testing.T) {
 	c := Default()
 	if err := c.Override("gpu.features", "gds,gdrcopy,gds", "OCISHIM_GPU_FEATURES"); err != nil {

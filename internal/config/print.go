@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/toml"
 )
 
-// TOML writes the configuration as a file that Load reads, with the origin of
-// each value as a comment.
+// TOML returns the configuration in the format that Load reads, with the origin of each
+// value as a comment.
 func (c *Config) TOML() string {
 	var b strings.Builder
 	if len(c.Files) == 0 {
@@ -19,7 +19,7 @@ func (c *Config) TOML() string {
 	for _, f := range c.Files {
 		fmt.Fprintf(&b, "# %s\n", text.Whole(f))
 	}
-	open := "" // the table that the last line is in
+	open := "" // the table of the last line
 	for _, s := range c.settings() {
 		table, name := tableOf(s.key)
 		if mounts, ok := s.value.(*[]Mount); ok && len(*mounts) > 0 {
@@ -60,13 +60,13 @@ func (c *Config) writeMPI(b *strings.Builder, key string, profiles []MPI) {
 	}
 }
 
-// tableOf divides a key into the table it is in and its last name.
+// tableOf splits a key into its table and its last name.
 func tableOf(key string) (table, name string) {
 	name = afterDots(key)
 	return strings.TrimSuffix(strings.TrimSuffix(key, name), "."), name
 }
 
-// literal writes the value of a setting as TOML.
+// literal returns the value of a setting as TOML.
 func literal(v any) string {
 	switch v := v.(type) {
 	case *bool:
@@ -80,18 +80,18 @@ func literal(v any) string {
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	}
-	return "[]" // tables: one by one, where there are any
+	return "[]" // tables are written one by one
 }
 
-// basicString quotes a string of printable characters, as all of ours are.
+// basicString quotes a string of printable characters, which all of ours are.
 func basicString(s string) string {
 	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
 }
 
-// MarshalJSON writes the values, the files they come from in order, and for
-// each key that a file sets which one it was.
+// MarshalJSON writes the values, the files in the order in which they were read, and
+// the origin of each key that a file sets.
 func (c *Config) MarshalJSON() ([]byte, error) {
-	type values Config // without this method
+	type values Config // does not have this method
 	origins, files := c.origins, c.Files
 	if origins == nil {
 		origins = map[string]Origin{}
@@ -106,5 +106,5 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 	}{files, (*values)(c), origins})
 }
 
-// afterDots is the last name of a dotted key.
+// afterDots returns the last name of a dotted key.
 func afterDots(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }

@@ -19,7 +19,7 @@ func Reference() string {
 	return b.String()
 }
 
-// inner are the settings of each table of a list or of a table of them.
+// inner returns the settings of a table in a list or in a table of tables.
 func (s setting) inner() []setting {
 	switch s.value.(type) {
 	case *[]Mount:
@@ -37,10 +37,10 @@ func (s setting) describe(b *strings.Builder, indent string) {
 	}
 }
 
-// terms says what the value is to be, and what it is by default.
+// terms describes the type of the value, and the default.
 func (s setting) terms() string {
 	if text, ok := s.value.(*string); ok && *text == "" {
-		return s.kind() // the description says what holds without it
+		return s.kind() // the description says what an empty value means
 	}
 	if _, ok := s.value.(*[]MPI); ok {
 		return s.kind() + "; default none"
@@ -48,7 +48,7 @@ func (s setting) terms() string {
 	return s.kind() + "; default " + literal(s.value)
 }
 
-// kind says what the value is to be.
+// kind describes the type of the value.
 func (s setting) kind() string {
 	switch s.value.(type) {
 	case *bool:

@@ -9,7 +9,7 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// check refuses what is neither file nor directory, and what is not safe.
+// check refuses what is neither a file nor a directory, and what is not safe.
 func (l *loader) check(path string, info os.FileInfo) error {
 	if !info.IsDir() && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: neither a file nor a directory", text.Whole(path))
@@ -27,9 +27,9 @@ func (l *loader) check(path string, info os.FileInfo) error {
 	return nil
 }
 
-// ownedByRoot reports whether the uid is that of root. In a user namespace, where
-// rootless engines call us, the host's root has the uid that stands for everybody who
-// is not in the namespace.
+// ownedByRoot reports whether the uid is root's. In a user namespace, where rootless
+// engines call us, the host's root has the uid that stands for all users outside the
+// namespace.
 func ownedByRoot(uid int) bool {
 	const overflowUID = 65534
 	return uid == 0 || uid == overflowUID && !process.HostIDs()

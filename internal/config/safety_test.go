@@ -22,7 +22,7 @@ func makeDir(t *testing.T) string {
 	return dir
 }
 
-// Where somebody else could have written, nothing is read.
+// Nothing is read if someone else could have written it.
 func TestOthersMayWrite(t *testing.T) {
 	for _, name := range []string{".", "config.toml", "conf.d", "conf.d/a.toml"} {
 		for _, bit := range []os.FileMode{0o020, 0o002} {
@@ -64,13 +64,13 @@ func checkUnsafe(t *testing.T, path string, owner int, want string) {
 	}
 }
 
-// What is there, but no file that can be read, is an error; nothing hangs.
+// A path that exists, but is not a readable file, is an error; nothing hangs.
 func TestNoFiles(t *testing.T) {
 	for name, tt := range map[string]struct {
 		make func(path string) error
 		want string
 	}{
-		"link to nothing": {func(p string) error { return os.Symlink("nothing", p) }, "a link to nothing"},
+		"link to nothing": {func(p string) error { return os.Symlink("nothing", p) }, "a broken symbolic link"},
 		"link to itself":  {func(p string) error { return os.Symlink(p, p) }, "too many levels"},
 		"pipe":            {func(p string) error { return syscall.Mkfifo(p, 0o644) }, "neither a file nor a directory"},
 		"directory":       {func(p string) error { return os.Mkdir(p, 0o755) }, "a directory, where a file is expected"},
@@ -108,7 +108,7 @@ func TestConfDIsAFile(t *testing.T) {
 	}
 }
 
-// A link of root's to a file of root's is fine.
+// A link of root's to a file of root's is accepted.
 func TestLinks(t *testing.T) {
 	dir := makeDir(t)
 	target := filepath.Join(t.TempDir(), "elsewhere")
@@ -122,13 +122,13 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// inNamespace is in the environment of the test program in a user namespace.
+// inNamespace is set in the environment of the test program in a user namespace.
 const inNamespace = "OCISHIM_TEST_IN_USER_NAMESPACE"
 
-// In a user namespace of an ordinary user, as rootless engines make it, the
-// node's root is not root; what root wrote counts there, too.
+// In a user namespace of an ordinary user, as rootless engines make it, the host's root
+// is not root there; files of the host's root are also accepted.
 func TestOwnedByRootOfTheNode(t *testing.T) {
-	const ownedByRoot = "/usr" // a directory that is safe, and without config.toml
+	const ownedByRoot = "/usr" // a safe directory without config.toml
 	if os.Getenv(inNamespace) != "" {
 		if info, err := os.Stat(ownedByRoot); err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
 			t.Fatalf("%s belongs to root here: %v", ownedByRoot, err)

@@ -7,14 +7,14 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// The ways in which bundles of containers that become jobs reach the nodes.
+// How the bundles of containers that become jobs reach the job's nodes.
 const (
 	StagingNone    = "none"
 	StagingSbcast  = "sbcast"
 	StagingCommand = "command"
 )
 
-// Scrun is what holds for containers that are made Slurm jobs.
+// Scrun holds the settings for containers that become Slurm jobs.
 type Scrun struct {
 	Options  []string `json:"options"`
 	Staging  string   `json:"staging"`
@@ -36,58 +36,59 @@ func (s *Scrun) settings() []setting {
 	return []setting{
 		{
 			key: "scrun.options", value: &s.Options, check: checkOption,
-			doc: `Options of salloc and srun for every container that is made a job, such
-as "--partition=containers". Users' own come after them and win.`,
+			doc: `Options of salloc and srun for every container that becomes a job, such
+as "--partition=containers". Users' own options override them.`,
 		},
 		{
 			key: "scrun.staging", value: &s.Staging, choices: []string{StagingNone, StagingSbcast, StagingCommand},
-			doc: `How the bundles of such containers reach the nodes. ` + "`none`" + `: they see
-them where the engine keeps them, at the same path. ` + "`sbcast`" + `: as an
-archive, by Slurm's sbcast. ` + "`command`" + `: by scrun.stage_in.`,
+			doc: `How the bundles of such containers reach the job's nodes. ` + "`none`" + `: the
+engine keeps them in a directory that is shared at the same path.
+` + "`sbcast`" + `: as an archive, by Slurm's sbcast. ` + "`command`" + `: by scrun.stage_in.`,
 		},
 		{
 			key: "scrun.bundles", value: &s.Bundles, check: checkPattern,
-			doc: `Directory, seen by the nodes at the same path, for the config.json that
-they get when staging is ` + "`none`" + `: where the engine's bundles are not on a
-shared file system, but its images are. %u is the user's name, %U the
-uid. Without it, the engine's bundle is used.`,
+			doc: `Directory, shared with the job's nodes at the same path, for the
+config.json of a container when staging is ` + "`none`" + `: for an engine whose
+images are on a shared file system, but its bundles are not. %u is the
+user's name, %U the uid. Without it, the engine's bundle is used.`,
 		},
 		{
 			key: "scrun.node_dir", value: &s.NodeDir, check: checkPattern,
-			doc: `Directory of each node in which sbcast leaves what it brings, below a
-directory of the container's own, until the end. %u and %U as above.`,
+			doc: `Directory on each of the job's nodes in which sbcast puts bundles. Each
+container has a subdirectory there until it ends. %u and %U as above.`,
 		},
 		{
 			key: "scrun.stage_in", value: &s.StageIn,
-			doc: `Program, with arguments, that brings a bundle to the nodes when staging
-is ` + "`command`" + `. It is run where the engine is, as the engine's user, with
-the job allocated; docs/scrun.md says what it is told. The last line
-that it prints is the bundle's path on the nodes.`,
+			doc: `Program, with arguments, that copies a bundle to the job's nodes when
+staging is ` + "`command`" + `. It runs on the engine's host, as the engine's user,
+with the job allocated; docs/scrun.md lists its variables. The last line
+that it prints is the bundle's path on the job's nodes.`,
 		},
 		{
 			key: "scrun.stage_out", value: &s.StageOut,
-			doc: `Program, with arguments, that is run when such a container has ended,
-with the job still allocated: to fetch and to remove what stage_in left.`,
+			doc: `Program, with arguments, that runs when such a container has ended, with
+the job still allocated: to fetch results, and to remove what stage_in
+copied.`,
 		},
 		{
 			key: "scrun.enter", value: &s.Enter,
-			doc: `How ocishim is called on the nodes, where it is their runtime by one of
-the files of oci.conf.d: the program and its options before the verb, such
+			doc: `How to call ocishim on the job's nodes, if one of the files of oci.conf.d
+makes it their runtime: the program and its options before the verb, such
 as ["/usr/local/bin/ocishim"]. A process of exec then joins the container
-itself. Without it, and with any other runtime, the process is beside the
-container, with the same root and mounts.`,
+itself. Without it, and with any other runtime, the process runs beside
+the container, with the same root and mounts.`,
 		},
 		{
 			key: "scrun.shared", value: &s.Shared, check: checkPath,
-			doc: `Directories that the nodes see at the same path. A volume (-v) that
-lies elsewhere is refused. Without any, every volume is taken to be
-shared, and the node says when it lacks one.`,
+			doc: `Directories that are shared with the job's nodes at the same path. A
+volume (-v) elsewhere is refused. Without any, every volume counts as
+shared, and the container fails if a compute node lacks one.`,
 		},
 	}
 }
 
-// checkOption wants --NAME or --NAME=VALUE; which names there are is checked
-// where they are used.
+// checkOption requires --NAME or --NAME=VALUE; which names are allowed is checked where
+// they are used.
 func checkOption(option string) error {
 	name, _, _ := strings.Cut(option, "=")
 	if !strings.HasPrefix(name, "--") || len(name) < 3 || strings.Trim(name, "-abcdefghijklmnopqrstuvwxyz") != "" {
@@ -99,7 +100,7 @@ func checkOption(option string) error {
 	return nil
 }
 
-// checkPattern wants a path in which %u and %U stand for the user.
+// checkPattern requires a path in which %u and %U stand for the user.
 func checkPattern(path string) error {
 	if path == "" {
 		return nil

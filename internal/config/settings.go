@@ -9,29 +9,30 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A setting is a key: what it means, what it may be, and where its value is.
-// From this table files are read, the configuration is printed, and
-// `ocishim config --help` and docs/config.md are written.
+// A setting is a key: its meaning, its allowed values, and where its value is stored.
+// This table is used to read files and to print the configuration, and `ocishim config
+// --help` and docs/config.md are generated from it.
 type setting struct {
-	key string // with the tables it is in, such as hpc.home
+	key string // including its tables, such as hpc.home
 
 	// value is a *bool, *string, *[]string, *[]Mount or *[]MPI.
 	value any
 
-	// choices are what a string, or each of a list, may be; any when empty.
+	// choices are the allowed values of a string, or of each item of a list; empty for
+	// any.
 	choices []string
 
-	// check, where there is one, says what is wrong with a string.
+	// check, if set, returns what is wrong with a string.
 	check func(string) error
 
-	// users says that a site can let users decide it, by users.may.
+	// users means that a site can let users set it, by users.may.
 	users bool
 
 	// doc is Markdown in short lines, without a blank line.
 	doc string
 }
 
-// etcNames are the files of /etc that can be taken from the node.
+// etcNames are the files of /etc that can be taken from the host.
 var etcNames = []string{"passwd", "group", "hosts", "resolv.conf", "nsswitch.conf"}
 
 func (c *Config) settings() []setting {
@@ -42,10 +43,10 @@ func (c *Config) ownSettings() []setting {
 	return []setting{
 		{
 			key: "profile", value: &c.Profile, choices: []string{ProfileHPC, ProfileOCI},
-			doc: `What a container of a Slurm step shares with its node, unless the bundle
-or the command line says otherwise. ` + "`hpc`" + ` is integration: the node's
-processes, network, devices and shared memory, the user's own uid. ` + "`oci`" + ` is
-isolation: the namespaces and mounts of the bundle's config.json.`,
+			doc: `What a container of a Slurm step shares with its host, unless the bundle
+or the command line says otherwise. ` + "`hpc`" + ` is integration: the host's
+processes, network, devices and shared memory, and the user's own uid.
+` + "`oci`" + ` is isolation: the namespaces and mounts of the bundle's config.json.`,
 		},
 		{
 			key: "hpc.home", value: &c.HPC.Home,
@@ -54,31 +55,31 @@ isolation: the namespaces and mounts of the bundle's config.json.`,
 		{
 			key: "hpc.workdir", value: &c.HPC.Workdir,
 			doc: `Whether the job's working directory is in the container, at its path.
-It is where the application starts then.`,
+The application then starts there.`,
 		},
 		{
 			key: "hpc.tmp", value: &c.HPC.Tmp,
-			doc: `Whether /tmp is that of the node. MPI libraries keep files there that
-all tasks of a step must see.`,
+			doc: `Whether the container has the host's /tmp. MPI libraries keep files there
+that all tasks of a step must see.`,
 		},
 		{
 			key: "hpc.etc", value: &c.HPC.Etc, choices: etcNames,
-			doc: `Files of the node's /etc that take the place of the image's. Those
-that the node lacks are left out.`,
+			doc: `Files of the host's /etc that replace the image's. Files that the host
+lacks are left out.`,
 		},
 		{
 			key: "hpc.edits", value: &c.HPC.Edits, choices: []string{EditTorch, EditSlurm, EditMunge},
 			doc: `What else the tasks of a step get. ` + "`torch`" + `: MASTER_ADDR, MASTER_PORT,
-WORLD_SIZE, RANK and LOCAL_RANK, as torch.distributed reads them, where
-they are absent. ` + "`slurm`" + `: srun, squeue, scontrol and the like of the node,
-with their plugins, configuration and munge's socket; a warning says
-why where the image does not fit them. ` + "`munge`" + `: that socket alone, for
-what the image has of munge itself.`,
+WORLD_SIZE, RANK and LOCAL_RANK for torch.distributed, unless they are
+set. ` + "`slurm`" + `: the host's srun, squeue, scontrol and other commands, with
+their plugins, configuration and munge's socket; if the image does not
+fit them, a warning says why. ` + "`munge`" + `: only that socket, for a munge
+library in the image.`,
 		},
 		{
 			key: "hpc.mounts", value: &c.HPC.Mounts,
-			doc: `Further files and directories of the node. A file that sets this key
-replaces the list of those before it.`,
+			doc: `Further files and directories of the host. A file that sets this key
+replaces the list of earlier files.`,
 		},
 	}
 }
@@ -87,13 +88,13 @@ func (u *Users) settings() []setting {
 	return []setting{
 		{
 			key: "users.may", value: &u.May, choices: append([]string{MayProfile}, userKeys()...),
-			doc: `What users may decide otherwise. ` + "`profile`" + `: by the annotation
+			doc: `Which settings users may change. ` + "`profile`" + `: by the annotation
 org.ocishim.profile in config.json, by the variable OCISHIM_PROFILE of the
-job or the image, and by --profile. The other keys: by
-an annotation such as org.ocishim.gpu.isolate, or by a variable such as
-OCISHIM_GPU_ISOLATE of the job or the image; lists have commas.
-` + "`gpu.cdi.devices`" + `: by --device and by annotations cdi.k8s.io/*, too. What
-is not in the list is an error when a user asks for it.`,
+job or the image, and by --profile. The other keys: by an annotation such
+as org.ocishim.gpu.isolate, or by a variable such as OCISHIM_GPU_ISOLATE of
+the job or the image; lists have commas. ` + "`gpu.cdi.devices`" + `: also by
+--device and by annotations cdi.k8s.io/*. If a user tries to change
+anything else, that is an error.`,
 		},
 	}
 }
@@ -102,10 +103,10 @@ func (c *Config) mpiSettings() []setting {
 	return []setting{
 		{
 			key: "mpi", value: &c.MPI,
-			doc: `Profiles of the site's MPIs, each a table [mpi.NAME]: how one takes the
-place of an image's. Without any, every program runs with the MPI of
-its image. Keys that a later file sets in a profile replace those of
-the files before it.`,
+			doc: `Profiles of the site's MPIs, each a table [mpi.NAME] that describes how
+the MPI replaces an image's. Without any, every program runs with the MPI
+of its image. Keys of a profile in a later file override those in earlier
+files.`,
 		},
 	}
 }
@@ -114,29 +115,29 @@ func (m *Mount) settings() []setting {
 	return []setting{
 		{
 			key: "source", value: &m.Source, check: checkPath,
-			doc: `Absolute path on the node. It must be set.`,
+			doc: `Absolute path on the host. It must be set.`,
 		},
 		{
 			key: "destination", value: &m.Destination, check: checkDestination,
-			doc: `Absolute path in the container; the source's when it is not set.`,
+			doc: `Absolute path in the container; by default the same as the source.`,
 		},
 		{
 			key: "options", value: &m.Options,
 			choices: []string{"ro", "nosuid", "nodev", "noexec", BindOnly},
-			doc: `Mount options. ` + "`bind`" + ` leaves out what is mounted below the source:
-there is an empty directory in its place. Without it, that is in the
-container, too, under the same options.`,
+			doc: `Mount options. ` + "`bind`" + ` leaves out what is mounted below the source: empty
+directories take its place. Without it, these mounts are also in the
+container, with the same options.`,
 		},
 		{
 			key: "optional", value: &m.Optional,
-			doc: `Whether a node without the source is fine. Otherwise the container
-does not start there.`,
+			doc: `Whether the source may be missing. Otherwise the container does not start
+on a host without it.`,
 		},
 	}
 }
 
-// finish sets what follows from the rest of the table, and checks it as a
-// whole, and with those that are in the list already.
+// finish sets the defaults that depend on other fields, and checks the table as a whole
+// and against earlier ones in the list.
 func (m *Mount) finish(before []Mount) error {
 	if m.Source == "" {
 		return errors.New("source is missing")
@@ -149,7 +150,7 @@ func (m *Mount) finish(before []Mount) error {
 	}
 	for i := range before {
 		if before[i].Destination == m.Destination {
-			return fmt.Errorf("%s is a destination already, of table %d of the list", text.Quoted(m.Destination), i)
+			return fmt.Errorf("%s is already the destination of table %d of the list", text.Quoted(m.Destination), i)
 		}
 	}
 	return nil
@@ -162,8 +163,8 @@ func checkDestination(p string) error {
 	return checkPath(p)
 }
 
-// checkPath wants a path that means the same to whoever reads it, and that can
-// be printed.
+// checkPath requires a path in its shortest form, so that it means the same to every
+// reader, and that can be printed.
 func checkPath(p string) error {
 	if !path.IsAbs(p) {
 		return fmt.Errorf("expected an absolute path, not %s", text.Quoted(p))

@@ -1,8 +1,9 @@
-// Package entry keeps what is known of a container in a directory of a state root, its
-// entry: names, claims, locks, records and their removal.
+// Package entry keeps the state of a container in a directory of a state root, its entry:
+// names, claims, locks, records and their removal.
 //
-// An entry appears and disappears by rename. A process of ours may be killed at any line,
-// and what it leaves is either a whole entry or half of one, which the next call sweeps.
+// An entry appears and disappears by rename. A process of ours may be killed at any line: it
+// leaves either a complete entry, or a half made or half removed one, which the next call
+// sweeps.
 package entry
 
 import (
@@ -18,35 +19,35 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// An Entry is a handle on the directory of a container. It is locked or it is not.
+// An Entry is a handle on the directory of a container, which may hold its lock.
 type Entry struct {
 	root Root
 	dir  string
 	lock *os.File // the locked directory, nil when not locked
 }
 
-// Dir is the path of the directory.
+// Dir returns the path of the directory.
 func (e *Entry) Dir() string { return e.dir }
 
-// Name is the name of the directory in its root.
+// Name returns the name of the directory in its root.
 func (e *Entry) Name() string { return filepath.Base(e.dir) }
 
-// File is the path of a file in the directory.
+// File returns the path of a file in the directory.
 func (e *Entry) File(name string) string { return filepath.Join(e.dir, name) }
 
-// Within is the directory as a root of further entries.
+// Within returns the directory as a root of further entries.
 func (e *Entry) Within() Root { return Root{dir: e.dir} }
 
-// patience is how long Lock waits for whoever works on the same container.
+// patience is how long Lock waits for another process that works on the container.
 const patience = 5 * time.Second
 
-// TryLock takes the entry's lock without waiting: a flock on the directory itself, which
-// the kernel drops with its holder. It is ErrBusy when somebody else has it, and
-// os.ErrNotExist when the entry has gone.
+// TryLock takes the entry's lock without waiting: a flock on the directory itself, which the
+// kernel releases when its holder ends. It returns ErrBusy if somebody else has the lock, and
+// os.ErrNotExist if the entry is gone.
 func (e *Entry) TryLock() error { return e.flock(unix.LOCK_EX | unix.LOCK_NB) }
 
-// Lock takes the lock as soon as nobody else has it. It is ErrBusy after some seconds, and
-// ErrNotFound when the entry goes meanwhile.
+// Lock takes the lock as soon as nobody else has it. It returns ErrBusy after some seconds,
+// and ErrNotFound if the entry is removed in the meantime.
 func (e *Entry) Lock() error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		err := e.TryLock()
@@ -61,7 +62,7 @@ func (e *Entry) Lock() error {
 	}
 }
 
-// Await is Lock without a limit, for entries whose lock nobody has for long.
+// Await is Lock without a time limit, for entries that nobody locks for long.
 func (e *Entry) Await() error {
 	err := e.flock(unix.LOCK_EX)
 	if errors.Is(err, os.ErrNotExist) {
@@ -88,7 +89,7 @@ func (e *Entry) flock(how int) error {
 	e.lock = f
 	if !HasName(f, e.dir) {
 		e.Unlock()
-		return os.ErrNotExist // removed, and perhaps made anew, before we had the lock
+		return os.ErrNotExist // removed, and perhaps replaced, before we had the lock
 	}
 	return nil
 }
@@ -96,7 +97,7 @@ func (e *Entry) flock(how int) error {
 // Locked reports whether this handle has the lock.
 func (e *Entry) Locked() bool { return e.lock != nil }
 
-// Unlock lets the lock go, where this handle has it.
+// Unlock releases the lock, if this handle has it.
 func (e *Entry) Unlock() {
 	if e.lock != nil {
 		e.lock.Close()
@@ -104,7 +105,7 @@ func (e *Entry) Unlock() {
 	}
 }
 
-// HasName reports whether the open file is what the path leads to.
+// HasName reports whether the open file is still the one at the path.
 func HasName(f *os.File, path string) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -117,13 +118,13 @@ func HasName(f *os.File, path string) bool {
 // RecordFile is the name of the record within an entry.
 const RecordFile = "record.json"
 
-// MaxRecord bounds what is read of a record, in bytes: root reads it, and a user may have
+// MaxRecord is how many bytes a record may have at most: root reads it, and a user may have
 // written it.
 const MaxRecord = 8 << 20
 
-// Read reads the record into the value that record points to, and returns how many bytes
-// it has. What is no entry of ours is os.ErrNotExist; a record that is none, or that has
-// more bytes than limit or MaxRecord, is ErrGarbage.
+// Read reads the record into the value that record points to, and returns its number of
+// bytes. If the directory has no record, it returns os.ErrNotExist; if the record is garbled,
+// or longer than limit or MaxRecord, ErrGarbage.
 func (e *Entry) Read(record any, limit int64) (int64, error) {
 	path := e.File(RecordFile)
 	data, err := ReadFile(path, min(limit, MaxRecord))
@@ -136,8 +137,8 @@ func (e *Entry) Read(record any, limit int64) (int64, error) {
 	return int64(len(data)), nil
 }
 
-// Write replaces the record by rename: a reader sees all of it or the last one. That the
-// entry has gone is no error: delete ran in the meantime and has the last word.
+// Write replaces the record by rename: a reader sees either the old or the new one. If the
+// entry is gone, Write does nothing, since delete ran in the meantime.
 func (e *Entry) Write(record any) error {
 	data, err := bundle.Marshal(record)
 	if err != nil {
@@ -155,7 +156,7 @@ func (e *Entry) Write(record any) error {
 	return err
 }
 
-// writeFirst writes the record of an entry that nobody else knows yet.
+// writeFirst writes the record of an entry that nobody else can find yet.
 func (e *Entry) writeFirst(record any) error {
 	data, err := bundle.Marshal(record)
 	if err != nil {
@@ -164,14 +165,14 @@ func (e *Entry) writeFirst(record any) error {
 	return os.WriteFile(e.File(RecordFile), data, 0o600)
 }
 
-// GoneName is the name of a new directory beside the entry, which whoever cannot call
-// Discard may move the entry into to remove it: what is left there is swept.
+// GoneName returns a name for a new directory beside the entry. A process that cannot call
+// Discard removes the entry by moving it into that directory, which is swept later.
 func (e *Entry) GoneName() string {
 	return gonePrefix + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 }
 
-// Discard removes the entry: it is gone from its root at once, its files soon. One that is
-// gone already is no error.
+// Discard removes the entry: it leaves its root at once, and its files are removed then. It
+// is no error if the entry is gone already.
 func (e *Entry) Discard() error {
 	gone, err := os.MkdirTemp(e.root.dir, gonePrefix)
 	if err != nil {

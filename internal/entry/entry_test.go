@@ -33,7 +33,7 @@ func self(t *testing.T) Maker {
 	return Maker{ID: p, Numbering: process.Numbering()}
 }
 
-// Of many that want an id at once one gets it, whose record is there from the first moment.
+// If many claim an id at once, one gets it, and its record exists from the start.
 func TestClaim(t *testing.T) {
 	r, maker := testRoot(t), self(t)
 	var wg sync.WaitGroup
@@ -62,7 +62,7 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// An entry gives way to a new one only when replace has removed it.
+// A new entry takes the place of an old one only if replace has removed that.
 func TestReplace(t *testing.T) {
 	r, maker := testRoot(t), self(t)
 	refused := errors.New("refused")
@@ -93,7 +93,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A lock is of the entry that has the name, not of one that had it.
+// A lock is on the entry that has the name now, not on one that had it before.
 func TestLock(t *testing.T) {
 	r := testRoot(t)
 	first, err := r.Claim("c", self(t), note{}, nil)
@@ -127,7 +127,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// An id may look like the name of half an entry, and is none.
+// An id may look like the name of a half made entry; it is not swept as one.
 func TestSweepLeavesIDs(t *testing.T) {
 	r := testRoot(t)
 	for _, id := range []string{newPrefix + "1", gonePrefix + "1", ".hidden"} {
@@ -148,7 +148,7 @@ func TestSweepLeavesIDs(t *testing.T) {
 	}
 }
 
-// What a user laid there is not followed, not waited for, and not read without end.
+// A user's link is not followed, a pipe not waited for, and a huge file not read.
 func TestReadFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")

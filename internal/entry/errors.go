@@ -2,9 +2,9 @@ package entry
 
 import "errors"
 
-// Errors that callers tell apart; they come wrapped with the container's id or the path
-// they are about. ErrNotFound and ErrNotRunning are in runc's words: containerd and Podman
-// look for these to know that a container they kill has ended by itself.
+// Errors that callers distinguish. They are wrapped with the id of the container, or with a
+// path. ErrNotFound and ErrNotRunning have runc's words: by these, containerd and Podman see
+// that a container they kill has ended by itself.
 var (
 	ErrInvalidID    = errors.New("invalid container id")
 	ErrExists       = errors.New("container already exists")
@@ -15,6 +15,6 @@ var (
 	ErrBusy         = errors.New("container is being worked on by another process")
 )
 
-// ErrGarbage says that a file of an entry is none that we wrote: what a crash of the
-// machine, or somebody's hand, made of it.
+// ErrGarbage means that a file of an entry is not as we wrote it: a crash of the host, or
+// somebody, has garbled it.
 var ErrGarbage = errors.New("not a record")

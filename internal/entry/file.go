@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadFile reads a file that may be hostile: no link is followed, nothing that could block
-// is opened, and no more than limit bytes are taken. What is no such file is ErrGarbage.
+// ReadFile reads a file that may be hostile. If it is a link, is not a regular file, or has
+// more than limit bytes, ReadFile returns ErrGarbage, and does not follow, wait or read.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {

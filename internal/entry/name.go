@@ -9,23 +9,22 @@ import (
 // maxEntryName is the longest file name Linux allows (NAME_MAX), in bytes.
 const maxEntryName = 255
 
-// CheckID says why id cannot name a container: it must be one to 255 printable bytes,
-// escaped form included, without '/' or blanks, and neither "." nor "..".
+// CheckID returns an error if id cannot name a container. An id has one to 255 printable
+// bytes, counted after escaping, without '/' or blanks, and is neither "." nor "..".
 func CheckID(id string) error {
 	_, err := Name(id)
 	return err
 }
 
-// Name maps an id to the name of its directory, losslessly: libcontainer allows only
-// [A-Za-z0-9_.-] and '+', while a Slurm id holds a user name such as alice@realm. Any
-// other byte, '+' itself, and a '.' at the beginning become '+' and two hexadecimal
-// digits.
+// Name maps an id to the name of its directory, reversibly. libcontainer allows only
+// [A-Za-z0-9_.-] and '+', while a Slurm id contains a user name such as alice@realm. Any
+// other byte, '+' itself, and a '.' at the beginning become '+' and two hexadecimal digits.
 func Name(id string) (string, error) {
 	switch id {
 	case "":
 		return "", fmt.Errorf("%w: it is empty", ErrInvalidID)
 	case ".", "..":
-		return "", fmt.Errorf("%w %q: it is a directory of the file system", ErrInvalidID, id)
+		return "", fmt.Errorf("%w %q: it names a directory", ErrInvalidID, id)
 	}
 	var name strings.Builder
 	for i := 0; i < len(id); i++ {
@@ -33,9 +32,9 @@ func Name(id string) (string, error) {
 		case plain(c) && (c != '.' || i > 0):
 			name.WriteByte(c)
 		case c == '/':
-			return "", fmt.Errorf("%w %q: it holds a '/'", ErrInvalidID, id)
+			return "", fmt.Errorf("%w %q: it contains a '/'", ErrInvalidID, id)
 		case c <= ' ' || c == 0x7f:
-			return "", fmt.Errorf("%w %q: it holds a blank or control character", ErrInvalidID, id)
+			return "", fmt.Errorf("%w %q: it contains a blank or control character", ErrInvalidID, id)
 		default:
 			fmt.Fprintf(&name, "+%02x", c)
 		}
@@ -46,7 +45,8 @@ func Name(id string) (string, error) {
 	return name.String(), nil
 }
 
-// ID is the id of the entry with that name; the name itself when Name makes no such one.
+// ID returns the id of the entry with the name, or the name itself if Name does not make
+// such names.
 func ID(name string) string {
 	var id strings.Builder
 	for i := 0; i < len(name); i++ {

@@ -14,18 +14,18 @@ import (
 	"github.com/ocishim/ocishim/internal/stateroot"
 )
 
-// A Root is a directory with an entry per container. It may hold files of others.
+// A Root is a directory with an entry per container. It may contain other files.
 type Root struct{ dir string }
 
-// Make opens the first of the directories that exists or can be made, with mode 0700. One
-// that is not safe is passed over where there are others; see stateroot.Make.
+// Make opens the first of the directories that exists or can be made, with mode 0700. If
+// there are several, it skips those that are not safe; see stateroot.Make.
 func Make(dirs ...string) (Root, error) {
 	dir, err := stateroot.Make(dirs...)
 	return Root{dir: dir}, err
 }
 
-// Open opens those of the directories that can be used; none is ErrNotFound. What is wrong
-// with a single one that exists is an error of its own.
+// Open opens all of the directories that can be used. Without any it returns ErrNotFound, or
+// for a single directory that exists the reason why it cannot be used.
 func Open(dirs ...string) ([]Root, error) {
 	usable, failures := stateroot.Existing(dirs...)
 	if len(dirs) == 1 && len(failures) == 1 && !errors.Is(failures[0], os.ErrNotExist) {
@@ -41,7 +41,7 @@ func Open(dirs ...string) ([]Root, error) {
 	return roots, nil
 }
 
-// inOneLine joins messages; errors.Join would break the line.
+// inOneLine joins messages in one line, unlike errors.Join.
 func inOneLine(failures []error) string {
 	var messages []string
 	for _, err := range failures {
@@ -50,27 +50,27 @@ func inOneLine(failures []error) string {
 	return strings.Join(messages, "; ")
 }
 
-// At is a handle on the entry of that directory, which is one by its path alone.
+// At returns a handle on the entry at the path. It checks nothing.
 func At(dir string) *Entry { return Root{dir: filepath.Dir(dir)}.Named(filepath.Base(dir)) }
 
-// Dir is the path of the directory.
+// Dir returns the path of the directory.
 func (r Root) Dir() string { return r.dir }
 
-// File is the path of a file in the directory.
+// File returns the path of a file in the directory.
 func (r Root) File(name string) string { return filepath.Join(r.dir, name) }
 
-// Named is a handle on the entry with that name, whether there is one or not.
+// Named returns a handle on the entry with the name, which need not exist.
 func (r Root) Named(name string) *Entry { return &Entry{root: r, dir: filepath.Join(r.dir, name)} }
 
-// A Maker is the process that makes an entry, in the pid namespace of that number.
+// A Maker is the process that makes an entry, with the number of its pid namespace.
 type Maker struct {
 	process.ID
 	Numbering uint64
 }
 
-// Claim makes the entry of the id with the record, complete from its first moment, and
-// locks it. Where there is one already it calls replace, which may remove that; when it
-// does not, or is nil, Claim returns ErrExists.
+// Claim makes the entry of the id with the record, complete from the start, and locks it. If
+// there is one already, it calls replace, which may remove that. If replace does not, or is
+// nil, Claim returns ErrExists.
 func (r Root) Claim(id string, by Maker, record any, replace func(*Entry) error) (*Entry, error) {
 	name, err := Name(id)
 	if err != nil {
@@ -89,7 +89,7 @@ func (r Root) Claim(id string, by Maker, record any, replace func(*Entry) error)
 	return e, nil
 }
 
-// settle writes the record and moves the new entry to its name.
+// settle writes the record, locks the new entry, and renames it to its name.
 func (e *Entry) settle(name string, record any, replace func(*Entry) error) error {
 	if err := e.writeFirst(record); err != nil {
 		return fmt.Errorf("write record: %w", err)
@@ -112,8 +112,8 @@ func (e *Entry) settle(name string, record any, replace func(*Entry) error) erro
 	return nil
 }
 
-// EachName calls visit for what lies in the root, in no order, without a list of it all.
-// Some halves are swept on the way.
+// EachName calls visit for each name in the root, in no particular order, without a list of
+// all of them in memory. On the way it sweeps some half made entries.
 func (r Root) EachName(visit func(name string)) error {
 	dir, err := os.Open(r.dir)
 	if err != nil {
@@ -139,8 +139,8 @@ func (r Root) EachName(visit func(name string)) error {
 	}
 }
 
-// Names are those of the directories that may be entries, in their order. Halves are
-// swept.
+// Names returns the sorted names of the directories that may be entries. It sweeps half made
+// entries.
 func (r Root) Names() ([]string, error) {
 	found, err := os.ReadDir(r.dir)
 	if err != nil {

@@ -12,10 +12,10 @@ const (
 	Created  Status = "created"
 	Running  Status = "running"
 	Stopped  Status = "stopped"
-	Paused   Status = "paused" // runc's, and every engine's
+	Paused   Status = "paused" // not in runtime.md: runc has it, and engines expect it
 )
 
-// State is runtime.md's state, with what runc adds to it.
+// State is the state as in runtime.md, with the fields that runc adds.
 type State struct {
 	Version     string            `json:"ociVersion"`
 	ID          string            `json:"id"`
@@ -25,5 +25,5 @@ type State struct {
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Owner       string            `json:"owner"` // user name, set by who prints it
+	Owner       string            `json:"owner"` // user name, set when it is printed
 }

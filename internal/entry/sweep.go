@@ -14,26 +14,25 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// Names of what is being made or removed; no entry's name begins with a dot. What is made
-// has its maker in its name: pid namespace, pid and start time, with dots between them and
-// a dash behind.
+// Prefixes of entries that are being made or removed; the name of a complete entry never
+// begins with a dot. After newPrefix follows the maker: pid namespace, pid and start time,
+// separated by dots and followed by a dash.
 const (
 	newPrefix  = ".ocishim-new-"
 	gonePrefix = ".ocishim-gone-"
 )
 
-// SweepAge is how long an abandoned entry is left alone: Slurm's cleanup may still be on its
-// way, and a young entry need not be read at all.
+// SweepAge is how long an abandoned entry is left alone. Slurm's cleanup may still come, and
+// young entries need not be read at all.
 const SweepAge = time.Minute
 
-// sweepAtOnce bounds how many names one Sweep looks at, which costs 2 µs for each. Where
-// there are more, a launch makes one and looks at that many, so that none is overlooked for
-// long.
+// sweepAtOnce is how many names one Sweep looks at, at most, which takes 2 µs for each. Each
+// launch makes one entry and looks at up to 64, so none is overlooked for long.
 const sweepAtOnce = 64
 
-// Sweep removes what processes of ours that were killed left half made or half removed, and
-// calls visit for all else that is older than SweepAge. In a root of many names it looks at
-// some of them, by chance.
+// Sweep removes what killed processes of ours left half made or half removed, and calls visit
+// for everything else that is older than SweepAge. In a root with many names it looks at a
+// random part of them.
 func (r Root) Sweep(visit func(name string, info fs.FileInfo)) {
 	dir, err := os.Open(r.dir)
 	if err != nil {
@@ -65,8 +64,7 @@ func (r Root) sweepName(name string, visit func(string, fs.FileInfo)) {
 	}
 }
 
-// sweepHalf removes an entry that was being made when its maker was killed, however young
-// it is.
+// sweepHalf removes an entry whose maker was killed while it made it, however young it is.
 func (r Root) sweepHalf(name string) bool {
 	var maker process.ID
 	var numbering uint64
@@ -78,9 +76,9 @@ func (r Root) sweepHalf(name string) bool {
 	return true
 }
 
-// RemoveTree removes what it can of a directory that a container may have written in:
-// directories without permissions for their owner included. What stays behind, such as
-// files of subordinate ids, is tried again by Sweep.
+// RemoveTree removes what it can of a directory that a container may have written to,
+// including directories that its owner may not enter. Sweep tries again to remove the rest,
+// such as files of subordinate ids.
 func RemoveTree(dir string) {
 	if os.RemoveAll(dir) == nil {
 		return

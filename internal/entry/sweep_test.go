@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A tree that its container closed to its owner is removed all the same.
+// A tree is removed even if its owner may not enter its directories.
 func TestRemoveTree(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tree")
 	deep := filepath.Join(dir, "a", "b")

@@ -1,6 +1,6 @@
-// Package explain says what edits do to a container's configuration: each change
-// with who asks for it and by which rule, and who has the last word where two
-// disagree. It looks at edits as data, whoever made them.
+// Package explain describes what edits do to a container's configuration: each change
+// with its source and rule, and which one wins if two conflict. It treats edits as
+// data, whatever made them.
 package explain
 
 import (
@@ -15,30 +15,31 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// A Change is one thing that an edit does.
+// A Change is one effect of an edit.
 type Change struct {
-	Kind  string `json:"kind"`            // see the kinds below
+	Kind  string `json:"kind"`            // one of the kinds below
 	Name  string `json:"name"`            // path in the container, variable, or field of config.json
-	Value string `json:"value,omitempty"` // what it is to be: a source, a target, a number
+	Value string `json:"value,omitempty"` // the new value: a source, a target, a number
 
-	From string `json:"from"`           // who asks, as in bundle.Edit
+	From string `json:"from"`           // the source, as in bundle.Edit
 	Rule string `json:"rule,omitempty"` // why
 
-	// Over is who had it before, and Was how: Bundle for config.json.
+	// Over is the source of the value that was replaced, Bundle for config.json; Was is
+	// that value.
 	Over string `json:"over,omitempty"`
 	Was  string `json:"was,omitempty"`
 
-	// LostTo is who had it already, or takes it later: then the change does
-	// not come to be.
+	// LostTo is the source that set it earlier, or overrides it later: then this change
+	// has no effect.
 	LostTo string `json:"lostTo,omitempty"`
 }
 
-// Bundle stands for config.json among those who ask.
+// Bundle stands for config.json as a source.
 const Bundle = "config.json"
 
 // The kinds of changes.
 const (
-	Drop       = "drop"       // a field or a mount is taken out
+	Drop       = "drop"       // a field or a mount is removed
 	Set        = "set"        // a field has the value
 	Env        = "env"        // a variable has the value
 	EnvUnset   = "unset"      // the variable is taken away
@@ -46,17 +47,17 @@ const (
 	Namespace  = "namespace"  // the value is a path to join, empty for a new one
 	Mount      = "mount"      // of the value, a source and options
 	Device     = "device"     // the value is type, numbers and access
-	Directory  = "directory"  // made for the container, with what else goes there
+	Directory  = "directory"  // made for the container, together with what other edits put there
 	Link       = "link"       // to the value
-	File       = "file"       // made for the container, of the value's size
+	File       = "file"       // made for the container, with the size as value
 	Hook       = "hook"       // the value is the command
 	Annotation = "annotation" // has the value
-	Group      = "group"      // the process is in it, too
-	Nothing    = "nothing"    // of an edit whose rule says why
+	Group      = "group"      // an additional group of the process
+	Nothing    = "nothing"    // an edit that changes nothing; its rule says why
 )
 
-// List says what the edits do, in their order, to the configuration as it was
-// before all of them.
+// List describes what the edits do, in their order, to a configuration without any of
+// them.
 func List(before *specs.Spec, edits []bundle.Edit) []Change {
 	l := &list{owners: map[string]owner{}}
 	l.seed(before)
@@ -71,21 +72,21 @@ func List(before *specs.Spec, edits []bundle.Edit) []Change {
 	return l.changes
 }
 
-// An owner is who has something at the moment.
+// An owner is the source of a current value.
 type owner struct {
 	who   string
 	value string
-	at    int // among the changes; -1 for what config.json has
+	at    int // index in the changes; -1 for config.json's
 }
 
 type list struct {
 	changes    []Change
 	owners     map[string]owner // by kind and name
-	mounts     []specs.Mount    // as they stand now
+	mounts     []specs.Mount    // as they are now
 	from, rule string
 }
 
-// seed notes what the configuration has by itself.
+// seed records what the configuration contains.
 func (l *list) seed(s *specs.Spec) {
 	own := func(kind, name, value string) { l.owners[key(kind, name)] = owner{Bundle, value, -1} }
 	l.mounts = slices.Clone(s.Mounts)
@@ -126,7 +127,8 @@ func (l *list) seed(s *specs.Spec) {
 	}
 }
 
-// key is by what two changes disagree. A mount, a file and a directory at one path do.
+// key identifies what two changes can conflict over. A mount, a file and a directory at
+// the same path conflict.
 func key(kind, name string) string {
 	switch kind {
 	case File, Directory:
@@ -143,7 +145,7 @@ func key(kind, name string) string {
 	return kind + " " + name
 }
 
-// add notes a change that replaces what is there.
+// add records a change that replaces an existing value.
 func (l *list) add(kind, name, value string) {
 	c := Change{Kind: kind, Name: name, Value: value, From: l.from, Rule: l.rule}
 	k := key(kind, name)
@@ -157,7 +159,7 @@ func (l *list) add(kind, name, value string) {
 	l.changes = append(l.changes, c)
 }
 
-// offer notes a variable that is set unless it is there.
+// offer records a variable that is set only if it is unset.
 func (l *list) offer(name, value string) {
 	if old, ok := l.owners[key(Env, name)]; ok {
 		l.changes = append(l.changes, Change{Kind: Env, Name: name, Value: value, From: l.from, Rule: l.rule, LostTo: old.who})
@@ -166,12 +168,12 @@ func (l *list) offer(name, value string) {
 	l.add(Env, name, value)
 }
 
-// plain notes a change over which nobody can disagree.
+// plain records a change that cannot conflict.
 func (l *list) plain(kind, name, value string) {
 	l.changes = append(l.changes, Change{Kind: kind, Name: name, Value: value, From: l.from, Rule: l.rule})
 }
 
-// edit goes through an edit in the order in which bundle.Apply does.
+// edit follows an edit in the order of bundle.Apply.
 func (l *list) edit(e bundle.Edit) {
 	for _, field := range e.Drop {
 		l.drop(field)
@@ -229,7 +231,7 @@ func (l *list) environment(e bundle.Edit) {
 	}
 }
 
-// process has what there is one of.
+// process records fields with a single value.
 func (l *list) process(e bundle.Edit) {
 	if e.User != nil {
 		l.add(Set, "process.user", user(*e.User))
@@ -266,7 +268,7 @@ func (l *list) process(e bundle.Edit) {
 	}
 }
 
-// drop takes a field out, and with it those whose names say that they are of it.
+// drop removes a field, and everything below it.
 func (l *list) drop(field string) {
 	l.plain(Drop, field, "")
 	switch field {
@@ -300,7 +302,7 @@ func device(d bundle.Device) string {
 	return value
 }
 
-// isBound reports whether the device is a mount of one that lies elsewhere on the host.
+// isBound reports whether the device is a mount of one at another path of the host.
 func isBound(d bundle.Device) bool {
 	return d.HostPath != "" && path.Clean(d.HostPath) != path.Clean(d.Path)
 }

@@ -25,7 +25,7 @@ func bind(from, to string) specs.Mount {
 	return specs.Mount{Destination: to, Source: from, Type: "bind", Options: []string{"bind", "ro"}}
 }
 
-// Who asks for what, by which rule, and who has the last word.
+// List names the source and the rule of each change, and which one wins.
 func TestList(t *testing.T) {
 	edits := []bundle.Edit{
 		{
@@ -58,14 +58,14 @@ func TestList(t *testing.T) {
 nvidia devices: SLURM_STEP_GPUS=2
   env        CUDA_VISIBLE_DEVICES=0  [over config.json: 2]
   env        SAME=1
-  env        PATH=/usr/bin  [config.json has it]
-  env        NEW=1  [mpi has it]
+  env        PATH=/usr/bin  [overridden by config.json]
+  env        NEW=1  [overridden by mpi]
   prepend    PATH=/opt
   device     /dev/nvidia2 c 195:2 rw
 gpu libraries
   mount      /run/lib/libcuda.so.1 <- /usr/lib/libcuda.so.1 (bind,ro)
   link       /run/lib/libcuda.so -> libcuda.so.1
-  file       /etc/ld.so.cache 5 bytes  [mpi has it]
+  file       /etc/ld.so.cache 5 bytes  [overridden by mpi]
 mpi
   env        NEW="2\x1b[1m"  [over nvidia devices: 1]
   mount      /etc//ld.so.cache <- /x (bind,ro)  [over gpu libraries: 5 bytes]
@@ -81,7 +81,7 @@ mpi
 	}
 }
 
-// What is said to win is what bundle.Apply lets win.
+// The winner in a List is the winner in bundle.Apply.
 func TestListIsWhatApplyDoes(t *testing.T) {
 	edits := []bundle.Edit{
 		{From: "a", Env: []string{"X=1", "Y=1"}, EnvDefault: []string{"Z=1"}, Mounts: []specs.Mount{bind("/a", "/m")}, Cwd: "/a"},
@@ -114,7 +114,7 @@ func TestListIsWhatApplyDoes(t *testing.T) {
 	}
 }
 
-// Nothing that an edit can do is left out.
+// List covers everything that an edit can do.
 func TestEveryFieldOfAnEdit(t *testing.T) {
 	full := bundle.Edit{
 		Drop: []string{"hostname"}, DropMounts: []string{"/proc"}, Args: []string{"x"}, Cwd: "/x", NoNewPrivileges: true,
@@ -129,7 +129,7 @@ func TestEveryFieldOfAnEdit(t *testing.T) {
 	v := reflect.ValueOf(full)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
-		if name == "From" || name == "Rule" || name == "Exact" { // which is how MountsFirst are made
+		if name == "From" || name == "Rule" || name == "Exact" { // which control how the edit is applied
 			continue
 		}
 		if v.Field(i).IsZero() {
@@ -160,7 +160,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// Who has looked and leaves all as it is says why.
+// An edit that changes nothing is listed with its reason.
 func TestListNothing(t *testing.T) {
 	got := List(&specs.Spec{}, []bundle.Edit{{From: "mpi", Rule: "the image's own"}, {From: "gpu"}})
 	if len(got) != 1 || got[0].Kind != Nothing || got[0].Rule != "the image's own" {

@@ -11,8 +11,8 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// Diff compares two configurations as config.json would have them, in the format
-// of diff -u. Links and files are not in it: config.json has no word for them.
+// Diff compares two configurations in the form of config.json, as diff -u prints it. It
+// leaves out links and files, which config.json cannot express.
 func Diff(before, after *specs.Spec) ([]byte, error) {
 	var texts [2][]byte
 	for i, spec := range []*specs.Spec{before, after} {

@@ -7,8 +7,8 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// In LD_LIBRARY_PATH an empty directory is the working directory, a relative one begins
-// there, and a library of another architecture is passed over: ld.so(8).
+// In LD_LIBRARY_PATH an empty element is the working directory, a relative path begins
+// there, and a library of another architecture is skipped: ld.so(8).
 func TestVerifyBySearchPath(t *testing.T) {
 	const given = "/dev/.ocishim/gpu/lib/libcuda.so.550.54.15"
 	for name, test := range map[string]struct {

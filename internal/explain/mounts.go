@@ -10,7 +10,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// mount notes the mounts of an edit, and follows how all of them stand then.
+// mount records the mounts of an edit, and updates the list of all mounts.
 func (l *list) mount(e bundle.Edit) {
 	after := e.MergeMounts(slices.Clone(l.mounts))
 	for _, p := range e.MountsAt {
@@ -33,7 +33,7 @@ func (l *list) mount(e bundle.Edit) {
 	l.mounts = after
 }
 
-// dropMounts takes out the mounts at and below a directory.
+// dropMounts removes the mounts at and below a directory.
 func (l *list) dropMounts(dir string) {
 	dir = path.Clean(dir)
 	within := func(at string) bool { return at == dir || strings.HasPrefix(at, strings.TrimSuffix(dir, "/")+"/") }
@@ -50,7 +50,7 @@ func (l *list) dropMounts(dir string) {
 	l.mounts = slices.DeleteFunc(l.mounts, func(m specs.Mount) bool { return within(destination(m)) })
 }
 
-// takeOut notes that there is no mount at the path any more.
+// takeOut records that the path no longer has a mount.
 func (l *list) takeOut(at string) {
 	k := key(Mount, at)
 	old, ok := l.owners[k]
@@ -64,10 +64,11 @@ func (l *list) takeOut(at string) {
 	delete(l.owners, k)
 }
 
-// destination is where a mount goes, as a clean absolute path: a relative one is relative to /.
+// destination returns where a mount goes, as a clean absolute path: a relative one is
+// relative to /.
 func destination(m specs.Mount) string { return path.Clean("/" + m.Destination) }
 
-// source is what is mounted, and how.
+// source describes what is mounted, and how.
 func source(m specs.Mount) string {
 	from := bundle.NameOf(m)
 	if len(m.Options) == 0 {

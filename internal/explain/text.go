@@ -8,7 +8,7 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Write prints the changes, those of an edit below its name and rule.
+// Write prints the changes of each edit below the edit's name and rule.
 func Write(w io.Writer, changes []Change) error {
 	var b strings.Builder
 	from, rule := "", ""
@@ -27,7 +27,7 @@ func Write(w io.Writer, changes []Change) error {
 	return err
 }
 
-// line is all of a change but its kind.
+// line returns all of a change except its kind.
 func (c Change) line() string {
 	between := map[string]string{Env: "=", EnvPrepend: "=", Mount: " <- ", Link: " -> "}[c.Kind]
 	if between == "" {
@@ -39,7 +39,7 @@ func (c Change) line() string {
 	}
 	switch {
 	case c.LostTo != "":
-		line += "  [" + text.Whole(c.LostTo) + " has it]"
+		line += "  [overridden by " + text.Whole(c.LostTo) + "]"
 	case c.Over != "" && c.Was != "":
 		line += "  [over " + text.Whole(c.Over) + ": " + text.Whole(c.Was) + "]"
 	case c.Over != "":
@@ -48,14 +48,14 @@ func (c Change) line() string {
 	return line
 }
 
-// String is a line for people.
+// String returns a line for people.
 func (f Finding) String() string {
 	line := text.Whole(f.Library) + ": "
 	if f.Found != "" {
 		line += text.Whole(f.Found) + " by " + f.By
 	}
 	if f.Why != "" {
-		line += "  [" + f.Why + "; it is given at " + text.Whole(f.Given) + "]"
+		line += "  [" + f.Why + "; it was injected at " + text.Whole(f.Given) + "]"
 	}
 	return line
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// A Finding is whether the image's loader finds a library that edits put into the
-// container, when a program asks for it by its name. What a program's own
-// DT_RPATH names is searched before all of this, and not looked at here.
+// A Finding says whether the image's loader finds a library that edits inject into the
+// container, when a program loads it by its name. A program's own DT_RPATH comes before
+// all of this, and is not considered.
 type Finding struct {
-	Library string `json:"library"`         // by the name that is asked for
+	Library string `json:"library"`         // the name that programs load
 	Given   string `json:"given"`           // where the edits put it
-	Found   string `json:"found,omitempty"` // where the loader finds it; empty when it does not
+	Found   string `json:"found,omitempty"` // where the loader finds it; empty if it does not
 	By      string `json:"by,omitempty"`    // LD_LIBRARY_PATH, ld.so.cache, or the standard directories
-	Right   bool   `json:"right"`           // it is the one that was given
-	Why     string `json:"why,omitempty"`   // it is not
+	Right   bool   `json:"right"`           // the loader finds the injected one
+	Why     string `json:"why,omitempty"`   // why it does not
 }
 
-// Verify looks for every library that the bundle's edits have put into it as the
-// loader of the image would: all edits are applied, and nothing is launched.
+// Verify looks up every library that the bundle's edits inject, as the loader of the
+// image would: all edits are applied, and nothing is launched.
 func Verify(b *bundle.Bundle, node, image *host.Tree, arch string) []Finding {
 	view := linker.NewView(image, nil)
 	defer view.Close()
@@ -47,7 +47,7 @@ func Verify(b *bundle.Bundle, node, image *host.Tree, arch string) []Finding {
 	return v.findings
 }
 
-// loaderOf is the loader of the image, for a program without search paths of its own.
+// loaderOf returns the image's loader, for a program without search paths of its own.
 func loaderOf(b *bundle.Bundle, view *linker.View, arch string) *linker.Loader {
 	var made []byte
 	for _, f := range b.Files {
@@ -69,14 +69,15 @@ func loaderOf(b *bundle.Bundle, view *linker.View, arch string) *linker.Loader {
 	return l
 }
 
-// A verification looks for one library after the other.
+// A verification looks up one library after the other.
 type verification struct {
 	loader   *linker.Loader
-	seen     map[string]bool // by the names that are asked for
+	seen     map[string]bool // names that were looked up
 	findings []Finding
 }
 
-// look searches a library of the node that the container is given, as programs ask for it.
+// look looks up a library of the host that the container gets, by the name that
+// programs use.
 func (v *verification) look(given linker.Place) {
 	if given.Tree == nil || !isLibrary(path.Base(given.At)) {
 		return
@@ -95,7 +96,7 @@ func (v *verification) look(given linker.Place) {
 	}
 }
 
-// find asks the loader.
+// find looks up a name with the loader.
 func (v *verification) find(name string, given linker.Place) Finding {
 	f := Finding{Library: name, Given: given.At}
 	found := v.loader.Find(name, nil, nil)
@@ -109,7 +110,7 @@ func (v *verification) find(name string, given linker.Place) Finding {
 	}
 	f.Right = found.File == given.Tree.HostPath(given.Path)
 	if !f.Right {
-		f.Why = "the loader finds another one"
+		f.Why = "the loader finds another library"
 	}
 	return f
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// planned is a container with a GPU of a fake node, in an image with a cache of
-// the loader or without.
+// planned is a container with a GPU of a fake host, in an image with or without a
+// loader's cache.
 func planned(t *testing.T, cache bool) (*bundle.Bundle, *fakenode.Node) {
 	t.Helper()
 	node, image := fakenode.New(t), fakenode.Image(t, "2.36")
@@ -38,7 +38,8 @@ func planned(t *testing.T, cache bool) (*bundle.Bundle, *fakenode.Node) {
 	return b, image
 }
 
-// verify has the findings by library; sources of mounts are of the real file system.
+// verify returns the findings by library; sources of mounts are in the real file
+// system.
 func verify(t *testing.T, b *bundle.Bundle, image *fakenode.Node) map[string]Finding {
 	t.Helper()
 	machine := (&fakenode.Node{T: t, Root: "/"}).Tree()
@@ -68,7 +69,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// What would go wrong is seen, by what the loader does.
+// Verify notices what would go wrong, by the loader's rules.
 func TestVerifySeesWhatIsWrong(t *testing.T) {
 	b, image := planned(t, true)
 	b.Files = nil
@@ -97,7 +98,7 @@ func TestVerifySeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A driver that the image has is covered where LD_LIBRARY_PATH names it.
+// If LD_LIBRARY_PATH names a driver of the image, it is covered.
 func TestVerifyCovered(t *testing.T) {
 	node, image := fakenode.New(t), fakenode.Image(t, "2.36")
 	node.NVIDIA(fakenode.NVIDIA{GPUs: 1, Driver: "550.54.15", LibDir: "/usr/lib64"})
@@ -121,8 +122,8 @@ func TestVerifyCovered(t *testing.T) {
 	}
 }
 
-// A library for newer processors goes before the one in the same directory, and tokens in a
-// search path have their meaning.
+// A library for newer processors comes before the one in the directory itself, and
+// tokens in a search path are expanded.
 func TestVerifyLooksInLevels(t *testing.T) {
 	b, image := planned(t, true)
 	image.File("/opt/lib64/glibc-hwcaps/x86-64-v2/libcuda.so.1", fakenode.ELF{Soname: "libcuda.so.1"}.String())

@@ -14,35 +14,35 @@ type Device struct {
 	Path         string // in the view
 	Type         string // "c" or "b", as in config-linux.md
 	Major, Minor int64
-	Perm         uint32 // its mode's permission bits
+	Perm         uint32 // permission bits of its mode
 	UID, GID     uint32 // its owner
 
-	// Denied is why this process may not use it: EPERM when the device cgroup
-	// forbids it, EACCES when its mode does; nil when it may.
+	// Denied is why this process may not use it: EPERM if the device cgroup denies it,
+	// EACCES if its mode does; nil if it may.
 	Denied error
 }
 
-// ErrNotDevice says that something is there that is no device.
+// ErrNotDevice means that the path leads to something other than a device node.
 var ErrNotDevice = errors.New("not a device node")
 
-// A Prober says what lies at a path of the real file system, without opening
-// it: opening a device may wake it, or rewind it.
+// A Prober describes what is at a path of the real file system without opening it:
+// opening a device may wake it, or rewind it.
 type Prober interface {
-	// Probe describes the node at path. Device.Denied says whether it could
-	// be opened for reading, and for writing too when write is set. Without a
-	// node the error is fs.ErrNotExist or ErrNotDevice.
+	// Probe describes the device node at path. Device.Denied says whether it could be
+	// opened for reading, and also for writing if write is set. If there is no device
+	// node, the error is fs.ErrNotExist or ErrNotDevice.
 	Probe(path string, write bool) (Device, error)
-	// Readable tells whether what is at path, of any kind, could be opened for
+	// Readable reports whether the file at path, of any type, could be opened for
 	// reading.
 	Readable(path string) bool
 }
 
-// Kernel is the Prober of real machines.
+// Kernel is the Prober that asks the kernel.
 type Kernel struct{}
 
-// Probe asks by faccessat2(2) with the effective ids. It answers EPERM for a
-// node that the device cgroup denies. A kernel before 5.8 cannot say that, and
-// every node that its mode allows counts as usable.
+// Probe uses faccessat2(2) with the effective ids, which returns EPERM for a device
+// node that the device cgroup denies. A kernel before 5.8 cannot report that, and every
+// device node that its mode permits counts as usable.
 func (Kernel) Probe(path string, write bool) (Device, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
@@ -69,12 +69,12 @@ func (Kernel) Probe(path string, write bool) (Device, error) {
 	return d, nil
 }
 
-// Readable asks by faccessat2(2), too, and nothing else.
+// Readable uses only faccessat2(2).
 func (Kernel) Readable(path string) bool { return access(path, unix.R_OK) == nil }
 
-// access is faccessat2(2). The wrapper of x/sys takes EPERM for a system call
-// that a seccomp filter forbids, and goes by the mode: what a device cgroup
-// denies would look allowed. Such a filter denies the root directory, too.
+// access is faccessat2(2). The wrapper of x/sys takes EPERM for a seccomp filter that
+// forbids the system call, and falls back to the mode: what a device cgroup denies
+// would look allowed. A seccomp filter is recognised by EPERM for the root directory.
 func access(path string, mode uint32) error {
 	err := faccessat2(path, mode)
 	forbidden := errors.Is(err, unix.EPERM) && errors.Is(faccessat2("/", unix.F_OK), unix.EPERM)
@@ -98,15 +98,15 @@ func faccessat2(path string, mode uint32) error {
 	return nil
 }
 
-// Device describes a node that is to be read and written.
+// Device describes a device node that is read and written.
 func (t *Tree) Device(path string) (Device, error) { return t.probe(path, true) }
 
-// ReadOnlyDevice describes a node that is only to be read, as those are that
-// stand for a capability.
+// ReadOnlyDevice describes a device node that is only read, such as one that stands for
+// a capability.
 func (t *Tree) ReadOnlyDevice(path string) (Device, error) { return t.probe(path, false) }
 
-// Readable tells whether this process may open what is at a path, in which no link is
-// expected, for reading.
+// Readable reports whether this process may open the file at a path without links for
+// reading.
 func (t *Tree) Readable(path string) bool { return t.prober.Readable(t.HostPath(path)) }
 
 func (t *Tree) probe(path string, write bool) (Device, error) {
@@ -115,7 +115,7 @@ func (t *Tree) probe(path string, write bool) (Device, error) {
 	return d, err
 }
 
-// GroupName is the name of a group in /etc/group, empty when it is not there.
+// GroupName returns the name of a group in /etc/group; empty if it is not there.
 func (t *Tree) GroupName(gid string) string {
 	data, err := t.ReadFile("/etc/group")
 	if err != nil {

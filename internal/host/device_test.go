@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeVariable has the test program say what it may do with a device.
+// probeVariable makes the test program report what it may do with a device.
 const probeVariable = "OCISHIM_TEST_PROBE"
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A real device cgroup denies a node with EPERM, and nothing is opened.
+// A real device cgroup denies a device node with EPERM, and nothing is opened.
 func TestKernelAsksTheDeviceCgroup(t *testing.T) {
 	const controller = "/sys/fs/cgroup/devices"
 	if _, err := os.Stat(controller + "/devices.list"); err != nil || os.Getuid() != 0 {
@@ -46,7 +46,7 @@ func TestKernelAsksTheDeviceCgroup(t *testing.T) {
 	}
 }
 
-// What may be read is a question of anything, and of nothing.
+// Readable works for files of any type, and for missing ones.
 func TestReadable(t *testing.T) {
 	dir := t.TempDir()
 	try(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o400))

@@ -10,21 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Directory of a view is open, so that libraries in it are found from there: one of
-// plugins has a hundred, and the way from the root takes longer than reading one.
+// A Directory is an open directory of a view, from which libraries are found: a
+// directory of plugins has a hundred, and resolving a path from the root takes longer
+// than reading one.
 type Directory struct {
 	Path     string // in the view, without links
 	Identity Identity
 
-	// Trusted says that nobody puts pipes or devices there for us to open, which saves
-	// the way around: what is found is opened, and looked at then.
+	// Trusted means that nobody can put pipes or devices there. Then files are opened
+	// directly, and checked afterwards, which is faster.
 	Trusted bool
 
 	tree *Tree
 	fd   int
 }
 
-// OpenDirectory follows the links of a path.
+// OpenDirectory opens a directory and follows the links of its path.
 func (t *Tree) OpenDirectory(dir string) (*Directory, error) {
 	fd, err := t.handleFD(dir)
 	if err != nil {
@@ -46,7 +47,7 @@ func (t *Tree) OpenDirectory(dir string) (*Directory, error) {
 	return d, nil
 }
 
-// OpenPlainDirectory is for a path in which no link is expected, as PlainIdentity is.
+// OpenPlainDirectory is OpenDirectory for a path without links, like PlainIdentity.
 func (t *Tree) OpenPlainDirectory(dir string) (*Directory, error) {
 	from, relative := t.plain(dir)
 	fd, err := unix.Openat(from, relative, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -56,7 +57,7 @@ func (t *Tree) OpenPlainDirectory(dir string) (*Directory, error) {
 	return &Directory{Path: dir, tree: t, fd: fd}, nil
 }
 
-// PlainIdentity is that of the view, for a name in the directory.
+// PlainIdentity is Tree.PlainIdentity for a name in the directory.
 func (d *Directory) PlainIdentity(name string) (Identity, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -65,7 +66,8 @@ func (d *Directory) PlainIdentity(name string) (Identity, error) {
 	return identity(&st), nil
 }
 
-// HasDirectory reports whether it holds a directory of that name, or a link to one.
+// HasDirectory reports whether it contains a directory with that name, or a link to
+// one.
 func (d *Directory) HasDirectory(name string) bool {
 	var st unix.Stat_t
 	if unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
@@ -80,10 +82,10 @@ func (d *Directory) HasDirectory(name string) bool {
 	return false
 }
 
-// Close is for when nothing more is looked for there.
+// Close closes the directory.
 func (d *Directory) Close() { unix.Close(d.fd) }
 
-// Names lists what it holds, in no order.
+// Names lists its names, in no order.
 func (d *Directory) Names() []string {
 	fd, err := unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -98,9 +100,9 @@ func (d *Directory) Names() []string {
 	return names
 }
 
-// FindLibrary is that of the view, for a name in the directory.
+// FindLibrary is Tree.FindLibrary for a name in the directory.
 func (d *Directory) FindLibrary(name string) (Found, error) {
-	// What has a version in its name mostly is a link to a file beside it.
+	// A name with a version is mostly a link to a file beside it.
 	at, link := name, strings.Contains(name, ".so.")
 	for range MostLinks {
 		if at == "." || at == ".." || strings.Contains(at, "/") {
@@ -112,7 +114,7 @@ func (d *Directory) FindLibrary(name string) (Found, error) {
 			case err == nil:
 				at, link = target, false
 				continue
-			case !errors.Is(err, unix.EINVAL): // which says that it is none
+			case !errors.Is(err, unix.EINVAL): // not a link
 				return Found{}, &fs.PathError{Op: "readlink", Path: d.below(at), Err: err}
 			}
 		}
@@ -125,10 +127,10 @@ func (d *Directory) FindLibrary(name string) (Found, error) {
 	return d.tree.FindLibrary(d.below(name))
 }
 
-// MostLinks is how many a path may lead through, as for the kernel.
+// MostLinks bounds how many links a path may lead through, as in the kernel.
 const MostLinks = 40
 
-// findLibrary reads a library, or says that there is a link of that name.
+// findLibrary reads a library, or reports that the name is a link.
 func (d *Directory) findLibrary(name string) (found Found, link bool, err error) {
 	h := handle{fd: -1, readable: d.Trusted}
 	if d.Trusted {
@@ -137,7 +139,7 @@ func (d *Directory) findLibrary(name string) (found Found, link bool, err error)
 			return found, true, nil
 		}
 	}
-	if !d.Trusted || errors.Is(err, unix.EACCES) { // it may be read, or only be seen
+	if !d.Trusted || errors.Is(err, unix.EACCES) { // its mode may forbid reading
 		h.readable = false
 		h.fd, err = unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	}
@@ -171,7 +173,7 @@ func (d *Directory) readlink(name string) (string, error) {
 	return string(target[:n]), nil
 }
 
-// Owner is the user to whom what is at the path belongs; -1 where nothing is there.
+// Owner returns the owner of the file at the path; -1 if it does not exist.
 func (t *Tree) Owner(path string) int {
 	info, err := t.stat(path)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is found from a directory is what is found from the root: links beside it, to
-// elsewhere, out of the view and in circles, on old kernels, too.
+// A Directory finds the same as the root does: through links beside the file, to
+// elsewhere, out of the view and in circles, also on old kernels.
 func TestDirectoryFindLibrary(t *testing.T) {
 	defer func() { openat2 = unix.Openat2 }()
 	data, err := os.ReadFile("/bin/true")

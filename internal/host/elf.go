@@ -11,32 +11,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Library is what the headers and the dynamic section of a shared library, or of
-// a program, say.
+// A Library holds what the headers and the dynamic section of a shared library or
+// program say.
 type Library struct {
 	Class   elf.Class
 	Machine elf.Machine
-	Type    elf.Type // ET_DYN for libraries and most programs, else ET_EXEC
-	Interp  string   // the loader that a program asks for, empty for static ones and most libraries
-	Dynamic bool     // whether there is a dynamic section: static programs mostly have none
-	Soname  string   // DT_SONAME, empty without
+	Type    elf.Type // ET_DYN for libraries and most programs, otherwise ET_EXEC
+	Interp  string   // the loader that a program requests; empty for static programs and most libraries
+	Dynamic bool     // there is a dynamic section: static programs mostly have none
+	Soname  string   // DT_SONAME, empty if missing
 	Needed  []string // DT_NEEDED
-	RPath   []string // DT_RPATH, as it stands there
-	RunPath []string // DT_RUNPATH, likewise
+	RPath   []string // DT_RPATH, unchanged
+	RunPath []string // DT_RUNPATH, unchanged
 	Needs   []VersionNeed
 	Defines []string // symbol versions it defines
 
-	NoDefaultLib bool // DF_1_NODEFLIB: the usual directories are not searched for what it needs
+	NoDefaultLib bool // DF_1_NODEFLIB: the usual directories are not searched for its dependencies
 }
 
-// A VersionNeed is the symbol versions that are needed of a library.
+// A VersionNeed lists the symbol versions that are needed of a library.
 type VersionNeed struct {
 	File     string // its name, as in DT_NEEDED
 	Versions []string
 }
 
-// maxLibrary bounds libraries that are read, in bytes. The driver's largest have
-// about a hundred megabytes.
+// maxLibrary bounds the size of a library, in bytes. The driver's largest have about a
+// hundred megabytes.
 const maxLibrary = 256 << 20
 
 // Library reads the headers of a library.
@@ -45,14 +45,14 @@ func (t *Tree) Library(path string) (lib Library, err error) {
 	return lib, err
 }
 
-// A Found is a library where it was found.
+// A Found is a library and where it was found.
 type Found struct {
 	Library
 	Path     string // in the view, without links
 	Identity Identity
 }
 
-// FindLibrary is File, Identity and Library at once.
+// FindLibrary is File, Identity and Library in one call.
 func (t *Tree) FindLibrary(path string) (found Found, err error) {
 	err = t.withHandle(path, func(h *handle) error {
 		inside, err := t.inside(h.fd, path)
@@ -65,14 +65,14 @@ func (t *Tree) FindLibrary(path string) (found Found, err error) {
 	return found, err
 }
 
-// A handle is an open file of which is known what it is.
+// A handle is an open file that has been checked.
 type handle struct {
 	fd       int
-	readable bool // or opened with O_PATH
+	readable bool // otherwise opened with O_PATH
 	st       unix.Stat_t
 }
 
-// found reads it, if it is a regular file.
+// found reads the library, if the file is a regular one.
 func (h *handle) found(path string) (found Found, err error) {
 	if h.st.Mode&unix.S_IFMT == unix.S_IFREG {
 		found = Found{Path: path, Identity: identity(&h.st)}
@@ -105,34 +105,34 @@ func (h *handle) withELF(path string, read func(*elfFile)) error {
 	return nil
 }
 
-// A descriptor is an open file without what os.File adds: a program has a hundred
-// libraries, and each is open for a moment.
+// A descriptor is an open file without the overhead of os.File: a program has a hundred
+// libraries, and each is open only for a moment.
 type descriptor int
 
-// ReadAt is that of io.ReaderAt.
+// ReadAt implements io.ReaderAt.
 func (d descriptor) ReadAt(data []byte, at int64) (int, error) { return unix.Pread(int(d), data, at) }
 
-// Symbols tells which of the names a library defines for others.
+// Symbols reports which of the names a library defines for others.
 func (t *Tree) Symbols(path string, names ...string) (defined map[string]bool, err error) {
 	err = t.withELF(path, func(e *elfFile) { defined = e.defined(names) })
 	return defined, err
 }
 
-// Imports tells which of the names a program or library takes from others.
+// Imports reports which of the names a program or library imports.
 func (t *Tree) Imports(path string, names ...string) (imported map[string]bool, err error) {
 	err = t.withELF(path, func(e *elfFile) { imported = e.imported(names) })
 	return imported, err
 }
 
-// Contains tells which of the names are symbols of a static program, if it has kept its
-// table of them.
+// Contains reports which of the names are symbols of a static program, if it still has
+// its symbol table.
 func (t *Tree) Contains(path string, names ...string) (has map[string]bool, err error) {
 	err = t.withELF(path, func(e *elfFile) { has = e.contained(names) })
 	return has, err
 }
 
-// Texts lists constants of a program or library in which a word occurs, such as names of
-// what it opens. Of a section with more than 16 MiB there are none.
+// Texts lists constants of a program or library that contain a word, such as the names
+// of libraries that it opens. Sections larger than 16 MiB are skipped.
 func (t *Tree) Texts(path, word string) (texts []string) {
 	_ = t.withELF(path, func(e *elfFile) { texts = e.texts(word) })
 	return texts
@@ -142,7 +142,7 @@ func (t *Tree) withELF(path string, read func(*elfFile)) error {
 	return t.withHandle(path, func(h *handle) error { return h.withELF(path, read) })
 }
 
-// withHandle opens a path as handleFD does.
+// withHandle opens a path like handleFD.
 func (t *Tree) withHandle(path string, use func(*handle) error) error {
 	fd, err := t.handleFD(path)
 	if err != nil {
@@ -156,11 +156,11 @@ func (t *Tree) withHandle(path string, use func(*handle) error) error {
 	return use(&h)
 }
 
-// library reads the dynamic section and the versions of symbols, as the loader does.
+// library reads the dynamic section and the symbol versions, as the loader does.
 func (e *elfFile) library() Library {
 	lib := Library{Class: e.class, Machine: e.machine, Type: e.kind, Interp: e.interp()}
 	dynamic := e.segment(elf.PT_DYNAMIC, mostSection)
-	if len(dynamic) == 0 { // as in files with what debuggers want
+	if len(dynamic) == 0 { // such as files with debug information
 		return lib
 	}
 	lib.Dynamic = true
@@ -192,8 +192,8 @@ func (e *elfFile) library() Library {
 
 const dynamicSize = 16 // of Elf64_Dyn
 
-// stringsOf finds the names that a dynamic section refers to, and how many of them are
-// of libraries.
+// stringsOf returns the string table of a dynamic section, and the number of libraries
+// that it needs.
 func (e *elfFile) stringsOf(dynamic []byte) (names stringTable, needed int) {
 	for ; len(dynamic) >= dynamicSize; dynamic = dynamic[dynamicSize:] {
 		switch elf.DynTag(e.order.Uint64(dynamic)) {
@@ -210,8 +210,8 @@ func (e *elfFile) stringsOf(dynamic []byte) (names stringTable, needed int) {
 	return names, needed
 }
 
-// versionNeeds reads Elf64_Verneed and Elf64_Vernaux: records that name the next one by
-// its distance.
+// versionNeeds reads Elf64_Verneed and Elf64_Vernaux: each record has the distance to
+// the next.
 func (e *elfFile) versionNeeds(at uint64, names stringTable) []VersionNeed {
 	const size = 16 // of either
 	var needs []VersionNeed
@@ -260,20 +260,20 @@ func (e *elfFile) versionsDefined(at uint64, names stringTable) []string {
 	return defined
 }
 
-// interp is what PT_INTERP names.
+// interp returns the path in PT_INTERP.
 func (e *elfFile) interp() string {
 	return text(e.segment(elf.PT_INTERP, maxPath), 0)
 }
 
 const maxPath = 4096
 
-// readAt reads what may end early.
+// readAt reads data that may end early.
 func readAt(f io.ReaderAt, data []byte, at int64) int {
 	n, _ := f.ReadAt(data, at)
 	return n
 }
 
-// Machine is the architecture as ELF files name it.
+// Machine returns the architecture as ELF files name it.
 func Machine(arch string) elf.Machine {
 	switch arch {
 	case "amd64":

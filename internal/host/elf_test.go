@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is read of this machine's libraries is what debug/elf reads.
+// This host's libraries are read as debug/elf reads them.
 func TestLibraryAgainstDebugELF(t *testing.T) {
 	dirs := []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib"}
 	tree, err := Open("/", nil)
@@ -84,7 +84,8 @@ func compareSymbols(t *testing.T, tree *Tree, path string, theirs *elf.File) {
 	}
 }
 
-// Whatever a file says of itself, reading it ends, and takes no more memory than it has.
+// Whatever a file contains, reading it ends, and takes no more memory than it has
+// bytes.
 func FuzzLibrary(f *testing.F) {
 	for _, path := range []string{"/bin/true", "/usr/lib/x86_64-linux-gnu/libm.so.6"} {
 		if data, err := os.ReadFile(path); err == nil && len(data) < 1<<20 {
@@ -105,8 +106,8 @@ func FuzzLibrary(f *testing.F) {
 	})
 }
 
-// A library is found as Resolve, Identity and Library together have it, on old kernels,
-// too; what is no library says what is wrong, and where it is.
+// FindLibrary agrees with Resolve, Identity and Library, also on old kernels; for what
+// is not a library, the error says what is wrong, and where.
 func TestFindLibrary(t *testing.T) {
 	defer func() { openat2 = unix.Openat2 }()
 	for _, find := range []func(int, string, *unix.OpenHow) (int, error){
@@ -139,8 +140,8 @@ func TestFindLibrary(t *testing.T) {
 	}
 }
 
-// The linker stores a name that is the end of another once: it counts where a symbol says
-// so.
+// The linker stores a name that is the end of another only once: it counts if a symbol
+// refers to it.
 func TestContains(t *testing.T) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
@@ -166,8 +167,8 @@ func TestContains(t *testing.T) {
 	}
 }
 
-// What the loader is told by flags, and the constants of a program; names that a program
-// lacks are none of its own.
+// Flags for the loader, and constants of a program; symbols that a program imports are
+// not its own.
 func TestFlagsAndTexts(t *testing.T) {
 	dir := t.TempDir()
 	try(t, os.WriteFile(dir+"/source.c", []byte("int missing(void); const char *name = \"/opt/libx.so.1\"; int has(void) { return missing(); } int main(void) { return has(); }"), 0o600))
@@ -176,7 +177,7 @@ func TestFlagsAndTexts(t *testing.T) {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("gcc: %v: %s", err, out)
 		}
-		t.Skipf("no compiler here: %v: %s", err, out)
+		t.Skipf("no compiler found: %v: %s", err, out)
 	}
 	tree, err := Open(dir, nil)
 	try(t, err)

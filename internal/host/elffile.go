@@ -10,9 +10,8 @@ import (
 	"sync"
 )
 
-// An elfFile is a file of the 64-bit format, of which little is read: what the loader
-// goes by. debug/elf would read all symbols for their versions, and trusts what it
-// reads.
+// An elfFile is a 64-bit ELF file, of which only what the loader uses is read.
+// debug/elf would read all symbols for their versions, and trusts its input.
 type elfFile struct {
 	f       io.ReaderAt
 	size    uint64
@@ -23,15 +22,16 @@ type elfFile struct {
 
 	segments  []elfSegment
 	sectionAt uint64
-	most      int          // sections that there may be
-	sections  []elfSection // read when the first is asked for
+	most      int          // number of sections; 0 once they are read
+	sections  []elfSection // read on demand
 
 	arena  [arenaSize]byte
-	used   int        // bytes of arena
-	pieces []elfPiece // that were read last
+	used   int        // bytes used in arena
+	pieces []elfPiece // pieces read most recently
 }
 
-// An elfSegment is a part of the file that is loaded at an address, or tells how.
+// An elfSegment is a part of the file that is loaded at an address, or describes how to
+// load.
 type elfSegment struct {
 	kind              elf.ProgType
 	at, address, size uint64
@@ -44,7 +44,8 @@ type elfSection struct {
 	at, size uint64
 }
 
-// An elfPiece is a part of the file: what is wanted of it is small, and lies together.
+// An elfPiece is a cached part of the file: the data that is needed is small and close
+// together.
 type elfPiece struct {
 	at   uint64
 	data []byte
@@ -52,10 +53,10 @@ type elfPiece struct {
 
 const (
 	elfHeader    = 64
-	pieceSize    = 4096     // bytes, and pieces begin at multiples of it
-	mostPieces   = 16       // that are kept
+	pieceSize    = 4096     // bytes; pieces begin at multiples of it
+	mostPieces   = 16       // that are cached
 	arenaSize    = 64 << 10 // bytes
-	mostSection  = 16 << 20 // bytes of one
+	mostSection  = 16 << 20 // bytes of one section
 	mostSections = 4096
 	mostSegments = 64
 	mostRecords  = 4096
@@ -63,11 +64,11 @@ const (
 
 var errNotELF = errors.New("not an ELF file")
 
-// elfFiles are used again. A program has a hundred libraries, and memory that is used
-// for the first time costs as much as reading.
+// elfFiles are reused. A program has a hundred libraries, and using new memory costs as
+// much as reading.
 var elfFiles = sync.Pool{New: func() any { return new(elfFile) }}
 
-// release is for when all is read: nothing that e returned refers to its memory.
+// release returns e to the pool: nothing that e returned refers to its memory.
 func (e *elfFile) release() {
 	e.f, e.used = nil, 0
 	e.segments, e.sections, e.pieces = e.segments[:0], e.sections[:0], e.pieces[:0]
@@ -75,8 +76,8 @@ func (e *elfFile) release() {
 	elfFiles.Put(e)
 }
 
-// newELF reads the headers. Of a 32-bit file, which only says that it is not meant,
-// there is nothing but class and machine.
+// newELF reads the headers. For a 32-bit file, which callers reject, it reads only
+// class and machine.
 func newELF(f io.ReaderAt, size int64) (*elfFile, error) {
 	e := elfFiles.Get().(*elfFile)
 	e.f, e.size = f, uint64(size)
@@ -122,7 +123,7 @@ func (e *elfFile) readSegments(at uint64, count int) {
 	}
 }
 
-// segment is the content of the first of a kind; nothing where there is none.
+// segment returns the content of the first segment of a kind; nil if not found.
 func (e *elfFile) segment(kind elf.ProgType, most uint64) []byte {
 	for _, s := range e.segments {
 		if s.kind == kind {
@@ -132,8 +133,8 @@ func (e *elfFile) segment(kind elf.ProgType, most uint64) []byte {
 	return nil
 }
 
-// loaded is where in the file the byte lies that will be at an address; for none its end,
-// where nothing is to be read.
+// loaded returns the offset in the file of the byte that is loaded at an address, or
+// the end of the file, where nothing can be read.
 func (e *elfFile) loaded(address uint64) uint64 {
 	for _, s := range e.segments {
 		if s.kind == elf.PT_LOAD && address >= s.address && address-s.address < s.size {
@@ -143,7 +144,7 @@ func (e *elfFile) loaded(address uint64) uint64 {
 	return e.size
 }
 
-// readSections is for what the loader does not go by.
+// readSections reads the section headers, which the loader does not use.
 func (e *elfFile) readSections() {
 	if e.most == 0 {
 		return
@@ -159,7 +160,7 @@ func (e *elfFile) readSections() {
 	}
 }
 
-// read returns a part of the file, nil where the file is too short.
+// read returns a part of the file, nil if the file is too short.
 func (e *elfFile) read(at, size uint64) []byte {
 	if size > mostSection || at > e.size || at+size > e.size {
 		return nil
@@ -185,7 +186,7 @@ func (e *elfFile) read(at, size uint64) []byte {
 	return data[at-start:][:size]
 }
 
-// take reads that part of the file and no other.
+// take reads exactly that part of the file.
 func (e *elfFile) take(at, size uint64) []byte {
 	var data []byte
 	if free := e.arena[e.used:]; size <= uint64(len(free)) {
@@ -200,7 +201,7 @@ func (e *elfFile) take(at, size uint64) []byte {
 	return data
 }
 
-// index finds the first section of the kind, or returns -1.
+// index returns the first section of the kind, or -1.
 func (e *elfFile) index(kind elf.SectionType) int {
 	e.readSections()
 	for i, s := range e.sections {
@@ -211,7 +212,7 @@ func (e *elfFile) index(kind elf.SectionType) int {
 	return -1
 }
 
-// data reads a section; nothing where there is none of that number.
+// data reads a section; nil if there is no section with that number.
 func (e *elfFile) data(i int) []byte {
 	if i < 0 || i >= len(e.sections) || e.sections[i].kind == elf.SHT_NOBITS {
 		return nil
@@ -219,7 +220,7 @@ func (e *elfFile) data(i int) []byte {
 	return e.read(e.sections[i].at, e.sections[i].size)
 }
 
-// text is the string at that offset of a table.
+// text returns the string at an offset of a table.
 func text(table []byte, at uint64) string {
 	if at >= uint64(len(table)) {
 		return ""
@@ -231,10 +232,11 @@ func text(table []byte, at uint64) string {
 	return string(s)
 }
 
-// A stringTable is where in the file names are.
+// A stringTable is the position of a string table in the file.
 type stringTable struct{ at, size uint64 }
 
-// name is a string of a table of them. Of a large table few are wanted.
+// name returns a string of a string table. Of a large table only few strings are
+// needed.
 func (e *elfFile) name(table stringTable, at uint64) string {
 	if at >= table.size {
 		return ""
@@ -248,15 +250,14 @@ func (e *elfFile) name(table stringTable, at uint64) string {
 	}
 }
 
-// records are the bytes of a section. What lies outside reads as 0, so that every chain
-// ends.
+// records are the bytes of a section. Reads outside return 0, so that every chain ends.
 type records struct {
 	data  []byte
 	order binary.ByteOrder
 	taken int
 }
 
-// bad tells whether there is no end to it.
+// bad counts the records and reports whether there are too many.
 func (r *records) bad() bool {
 	r.taken++
 	return r.taken > mostRecords

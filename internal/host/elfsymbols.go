@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// symbolSize is that of an Elf64_Sym.
+// symbolSize is the size of an Elf64_Sym.
 const symbolSize = 24
 
-// defined looks the names up in the table of hashes that the loader uses, and only
-// what it finds there is read of thousands of symbols.
+// defined looks up the names in the hash table that the loader uses, so that of
+// thousands of symbols only few are read.
 func (e *elfFile) defined(names []string) map[string]bool {
 	found := map[string]bool{}
 	at := e.index(elf.SHT_GNU_HASH)
@@ -32,9 +32,9 @@ func (e *elfFile) defined(names []string) map[string]bool {
 	return found
 }
 
-// hashed follows the chain of a bucket of DT_GNU_HASH: four numbers, a filter of
-// 8-byte words, the buckets, and a hash per symbol, of which the last of a chain has
-// its lowest bit set.
+// hashed follows the chain of a bucket of DT_GNU_HASH: four numbers, a filter of 8-byte
+// words, the buckets, and a hash for each symbol; the last hash of a chain has its
+// lowest bit set.
 func (e *elfFile) hashed(r *records, symbols int, name string) bool {
 	buckets, first, words := r.uint32(0), r.uint32(4), r.uint32(8)
 	if buckets == 0 || symbols >= len(e.sections) || int(e.sections[symbols].link) >= len(e.sections) {
@@ -57,7 +57,7 @@ func (e *elfFile) hashed(r *records, symbols int, name string) bool {
 	return false
 }
 
-// isSymbol compares one symbol's name.
+// isSymbol reports whether symbol i has that name.
 func (e *elfFile) isSymbol(symbols, i int, name string) bool {
 	table := e.sections[symbols]
 	symbol := e.read(table.at+uint64(i)*symbolSize, symbolSize)
@@ -77,7 +77,7 @@ func gnuHash(name string) uint32 {
 	return hash
 }
 
-// imported reads the symbols that others define: the table of hashes has most of them not.
+// imported reads the undefined symbols, which mostly are not in the hash table.
 func (e *elfFile) imported(names []string) map[string]bool {
 	found := map[string]bool{}
 	e.eachSymbol(func(name string, section uint16) {
@@ -88,8 +88,9 @@ func (e *elfFile) imported(names []string) map[string]bool {
 	return found
 }
 
-// contained looks for names of the program's own table, of what it has and does not lack. That has each end of a name once:
-// MPI_Init is the end of PMPI_Init there, and only a symbol tells that it is a name, too.
+// contained reports which of the names the program's own symbol table defines. Its
+// string table stores a name that is the end of another only once, as MPI_Init in
+// PMPI_Init, so only a symbol proves that the name exists.
 func (e *elfFile) contained(wanted []string) map[string]bool {
 	found := map[string]bool{}
 	at := e.index(elf.SHT_SYMTAB)
@@ -129,10 +130,10 @@ func (e *elfFile) eachSymbol(visit func(name string, section uint16)) {
 	}
 }
 
-// mostTexts bounds how many are found.
+// mostTexts bounds the number of results.
 const mostTexts = 256
 
-// texts finds the constants of a program in which a word occurs.
+// texts finds the constants of a program that contain a word.
 func (e *elfFile) texts(word string) (found []string) {
 	const kept = elf.SHF_ALLOC | elf.SHF_WRITE | elf.SHF_EXECINSTR
 	e.readSections()

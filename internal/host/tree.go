@@ -1,7 +1,7 @@
-// Package host is a read-only view of a machine, or of an image, as the files
-// below one directory. What is looked up there by path stays there: symbolic
-// links are followed as if that directory were the root. Reads are bounded, and
-// neither a pipe nor a device is ever opened, but in a Trusted Directory.
+// Package host is a read-only view of a host, or of an image: the files below one
+// directory. No path leads out of it: symbolic links are followed as if that directory
+// were the root. Reads are bounded, and neither a pipe nor a device is ever opened,
+// except in a Trusted Directory.
 package host
 
 import (
@@ -20,25 +20,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxFile bounds what ReadFile returns, in bytes.
+// MaxFile bounds the size of a file for ReadFile, in bytes.
 const MaxFile = 8 << 20
 
-// ErrTooLarge says that a file has more than MaxFile bytes.
+// ErrTooLarge means that a file has more than MaxFile bytes.
 var ErrTooLarge = errors.New("file is too large")
 
-// ErrNotRegular says that a path leads to something other than a file to be read.
+// ErrNotRegular means that a path leads to something other than a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// A Tree is the view. All paths given to its methods are absolute, as seen from
-// its root.
+// A Tree is such a view. All paths given to its methods are absolute paths in the view.
 type Tree struct {
 	root   string
-	dir    *os.File // of the root; nil for the machine's own
+	dir    *os.File // of the root; nil for the host's own
 	prober Prober
 }
 
-// Open returns the view below root, "/" for this machine. The prober says what
-// is a device there; nil asks the kernel.
+// Open returns the view below root, "/" for this host. The prober describes devices;
+// nil asks the kernel.
 func Open(root string, p Prober) (*Tree, error) {
 	root = filepath.Clean(root)
 	if p == nil {
@@ -58,14 +57,14 @@ func Open(root string, p Prober) (*Tree, error) {
 	return &Tree{root: full, dir: dir, prober: p}, nil
 }
 
-// Close releases what the view holds open.
+// Close closes everything that the view holds open.
 func (t *Tree) Close() {
 	if t.dir != nil {
 		t.dir.Close()
 	}
 }
 
-// Sub is the view below a directory of this one.
+// Sub returns the view below a directory of this one.
 func (t *Tree) Sub(dir string) (*Tree, error) {
 	resolved, err := t.Resolve(dir)
 	if err != nil {
@@ -74,12 +73,12 @@ func (t *Tree) Sub(dir string) (*Tree, error) {
 	return Open(t.HostPath(resolved), t.prober)
 }
 
-// HostPath is the path on this machine of a path in the view in which no links
-// are left, as Resolve returns it.
+// HostPath returns the path on the host for a path in the view without links, such as
+// Resolve returns.
 func (t *Tree) HostPath(path string) string {
 	switch {
 	case t.dir == nil && filepath.IsAbs(path):
-		return filepath.Clean(path) // which mostly is the path itself
+		return filepath.Clean(path) // mostly returns the same string
 	case path == "/":
 		return t.root
 	case filepath.IsAbs(path):
@@ -88,7 +87,7 @@ func (t *Tree) HostPath(path string) string {
 	return filepath.Join(t.root, path)
 }
 
-// Resolve returns the path in the view to which path leads, without links in it.
+// Resolve returns the path in the view that path leads to, without links.
 func (t *Tree) Resolve(path string) (string, error) {
 	if t.dir == nil {
 		resolved, err := filepath.EvalSymlinks(path)
@@ -102,7 +101,7 @@ func (t *Tree) Resolve(path string) (string, error) {
 	return t.inside(int(f.Fd()), path)
 }
 
-// File is Resolve for what must be a regular file.
+// File is Resolve for a regular file.
 func (t *Tree) File(path string) (string, error) {
 	f, err := t.handle(path)
 	if err != nil {
@@ -119,7 +118,7 @@ func (t *Tree) File(path string) (string, error) {
 	return t.inside(int(f.Fd()), path)
 }
 
-// inside asks the kernel where in the view an open file is.
+// inside asks the kernel for the path of an open file in the view.
 func (t *Tree) inside(fd int, path string) (string, error) {
 	full, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	if err != nil || t.root == "/" {
@@ -130,12 +129,12 @@ func (t *Tree) inside(fd int, path string) (string, error) {
 	}
 	inside, ok := strings.CutPrefix(full, t.root+"/")
 	if !ok {
-		return "", &fs.PathError{Op: "resolve", Path: path, Err: fs.ErrNotExist} // renamed meanwhile
+		return "", &fs.PathError{Op: "resolve", Path: path, Err: fs.ErrNotExist} // renamed in the meantime
 	}
 	return "/" + inside, nil
 }
 
-// handle opens path without opening what it leads to (O_PATH).
+// handle opens path with O_PATH, without opening the file.
 func (t *Tree) handle(path string) (*os.File, error) {
 	fd, err := t.handleFD(path)
 	if err != nil {
@@ -144,7 +143,7 @@ func (t *Tree) handle(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// handleFD is handle for who closes it at once.
+// handleFD is handle for callers that close it at once.
 func (t *Tree) handleFD(path string) (int, error) {
 	if t.dir == nil {
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -159,7 +158,7 @@ func (t *Tree) handleFD(path string) (int, error) {
 		switch {
 		case err == nil:
 			return fd, nil
-		case errors.Is(err, unix.EAGAIN): // a rename somewhere made it unsure
+		case errors.Is(err, unix.EAGAIN): // a rename somewhere interfered
 		case errors.Is(err, unix.ENOSYS):
 			return t.handleWithout(path)
 		default:
@@ -169,7 +168,7 @@ func (t *Tree) handleFD(path string) (int, error) {
 	return -1, &fs.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
 }
 
-// handleWithout is for kernels that have no openat2.
+// handleWithout is handle for kernels without openat2.
 func (t *Tree) handleWithout(path string) (int, error) {
 	f, err := pathrs.OpenatInRoot(t.dir, path)
 	if err != nil {
@@ -185,7 +184,7 @@ func (t *Tree) handleWithout(path string) (int, error) {
 
 const maxTries = 128
 
-// openat2 is the system call, or the lack of it in a test: kernels before 5.6.
+// openat2 is the system call; a test replaces it to act like a kernel before 5.6.
 var openat2 = unix.Openat2
 
 // OpenFile opens a regular file for reading.
@@ -205,7 +204,7 @@ func (t *Tree) OpenFile(path string) (*os.File, error) {
 	return reopen(h, unix.O_RDONLY)
 }
 
-// reopen opens what an O_PATH handle stands for.
+// reopen opens the file of an O_PATH handle.
 func reopen(h *os.File, flags int) (*os.File, error) {
 	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", h.Fd()), flags|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 }
@@ -217,7 +216,7 @@ func (t *Tree) ReadFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	// Files of the kernel have no size; most others are read in one piece.
+	// Files of the kernel have size 0; most others are read in one call.
 	var size int64
 	if info, err := f.Stat(); err == nil {
 		size = min(info.Size(), MaxFile)
@@ -232,8 +231,8 @@ func (t *Tree) ReadFile(path string) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// ReadLine is the content of a file of one line, without the line's end; empty
-// where there is none.
+// ReadLine returns the content of a file with one line, without the newline; empty if
+// there is no such file.
 func (t *Tree) ReadLine(path string) string {
 	data, err := t.ReadFile(path)
 	if err != nil {
@@ -243,7 +242,7 @@ func (t *Tree) ReadLine(path string) string {
 	return strings.TrimSpace(line)
 }
 
-// Names lists what a directory holds, in no order; nothing where it is none.
+// Names lists the names in a directory, in no order; nil if it is not a directory.
 func (t *Tree) Names(dir string) []string {
 	d := t.directory(dir)
 	if d == nil {
@@ -257,7 +256,7 @@ func (t *Tree) Names(dir string) []string {
 	return names
 }
 
-// Entries is Names with what kind each is of, in no order.
+// Entries is Names with the type of each entry, in no order.
 func (t *Tree) Entries(dir string) []fs.DirEntry {
 	d := t.directory(dir)
 	if d == nil {
@@ -271,7 +270,7 @@ func (t *Tree) Entries(dir string) []fs.DirEntry {
 	return entries
 }
 
-// directory opens one to be listed; nil where it is none.
+// directory opens a directory for listing; nil if it is not a directory.
 func (t *Tree) directory(path string) *os.File {
 	h, err := t.handle(path)
 	if err != nil {
@@ -288,7 +287,7 @@ func (t *Tree) directory(path string) *os.File {
 	return d
 }
 
-// Readlink is what the symbolic link at path holds. Links on the way to it are
+// Readlink returns the target of the symbolic link at path. Links on the way to it are
 // followed.
 func (t *Tree) Readlink(path string) (string, error) {
 	dir, err := t.handleFD(filepath.Dir(path))
@@ -304,25 +303,25 @@ func (t *Tree) Readlink(path string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// Exists tells whether path leads to something.
+// Exists reports whether path leads to something.
 func (t *Tree) Exists(path string) bool {
 	_, err := t.stat(path)
 	return err == nil
 }
 
-// IsDir tells whether path leads to a directory.
+// IsDir reports whether path leads to a directory.
 func (t *Tree) IsDir(path string) bool {
 	info, err := t.stat(path)
 	return err == nil && info.IsDir()
 }
 
-// IsFile tells whether path leads to a regular file.
+// IsFile reports whether path leads to a regular file.
 func (t *Tree) IsFile(path string) bool {
 	info, err := t.stat(path)
 	return err == nil && info.Mode().IsRegular()
 }
 
-// ModTime is when what path leads to was last changed; zero where nothing is.
+// ModTime returns when the file at path was last changed; zero if it does not exist.
 func (t *Tree) ModTime(path string) time.Time {
 	info, err := t.stat(path)
 	if err != nil {
@@ -343,15 +342,15 @@ func (t *Tree) stat(path string) (os.FileInfo, error) {
 	return h.Stat()
 }
 
-// An Identity tells whether a file or directory is the one that it was: it is another
-// after a change, and after its replacement.
+// An Identity identifies a version of a file or directory: it changes when the content
+// changes, or when another file takes the place.
 type Identity struct {
 	Dev, Ino uint64
 	Size     int64
 	Changed  int64 // last change of content, in nanoseconds since 1970
 }
 
-// Identity is that of what path leads to.
+// Identity returns the identity of the file that path leads to.
 func (t *Tree) Identity(path string) (Identity, error) {
 	var st unix.Stat_t
 	if t.dir == nil {
@@ -371,8 +370,8 @@ func (t *Tree) Identity(path string) (Identity, error) {
 	return identity(&st), nil
 }
 
-// PlainIdentity is Identity of a path in which no link is expected. It costs a third;
-// where there is a link by now, it may be anybody's.
+// PlainIdentity is Identity for a path without links. It costs a third; if the path has
+// a link by now, the result may be another file's.
 func (t *Tree) PlainIdentity(path string) (Identity, error) {
 	var st unix.Stat_t
 	from, relative := t.plain(path)
@@ -382,7 +381,7 @@ func (t *Tree) PlainIdentity(path string) (Identity, error) {
 	return identity(&st), nil
 }
 
-// plain is a path without links as the kernel is to have it.
+// plain returns a path without links in the form that system calls need.
 func (t *Tree) plain(path string) (dir int, relative string) {
 	if t.dir == nil {
 		return unix.AT_FDCWD, path

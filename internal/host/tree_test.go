@@ -20,7 +20,7 @@ func try(t *testing.T, err error) {
 	}
 }
 
-// open makes a tree of the files and links (names ending in @).
+// open makes a tree with the files and links (names ending in @).
 func open(t *testing.T, files map[string]string) *Tree {
 	t.Helper()
 	root := t.TempDir()
@@ -46,7 +46,7 @@ func trimSuffix(s, suffix string) (string, bool) {
 	return s[:len(s)-len(suffix)], true
 }
 
-// Whatever a link says, nothing outside the root is read; on old kernels, too.
+// Whatever a link contains, nothing outside the root is read, also on old kernels.
 func TestTreeStaysInside(t *testing.T) {
 	t.Run("openat2", testStaysInside)
 	defer func() { openat2 = unix.Openat2 }()
@@ -108,7 +108,7 @@ func testStaysInside(t *testing.T) {
 	}
 }
 
-// A pipe would make a reader wait for ever, and a large file take all memory.
+// A pipe would block a reader forever, and a large file would use up memory.
 func TestTreeReadsOnlyFiles(t *testing.T) {
 	tree := open(t, map[string]string{"large": ""})
 	try(t, unix.Mkfifo(tree.HostPath("/fifo"), 0o666))

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Greatest is the greatest of those versions that are the prefix and numbers,
-// without the prefix; empty where there is none.
+// Greatest returns the greatest of the versions that consist of the prefix and numbers,
+// without the prefix; empty if there is no such version.
 func Greatest(prefix string, versions []string) string {
 	greatest := ""
 	for _, v := range versions {
@@ -22,8 +22,8 @@ func isVersion(v string) bool {
 	return v != "" && strings.Trim(v, "0123456789.") == ""
 }
 
-// CompareVersions compares numbers separated by dots: negative when a is less.
-// What is missing counts as 0, and so does what is no number.
+// CompareVersions compares numbers separated by dots: the result is negative if a is
+// less. Missing parts count as 0, and so does anything that is not a number.
 func CompareVersions(a, b string) int {
 	for a != "" || b != "" {
 		var x, y string

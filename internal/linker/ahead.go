@@ -9,9 +9,9 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// An ahead reads libraries of a directory of which all will be asked for, such as Open
-// MPI's hundred plugins: other processors do it while this one is busy with what comes
-// before, and it helps them when it has come there.
+// An ahead reads libraries of a directory that will all be needed, such as Open MPI's
+// hundred plugins. Other processors read while this one is busy with earlier work; when
+// it gets there, it helps them.
 type ahead struct {
 	dir      *host.Directory
 	names    []string
@@ -20,16 +20,16 @@ type ahead struct {
 	others   sync.WaitGroup
 }
 
-// A reading is what came of it.
+// A reading is the result for one file.
 type reading struct {
 	found host.Found
 	err   error
 }
 
-// mostReaders bounds how many processors are at it; few files are done sooner by one.
+// mostReaders bounds how many processors read; below fewFiles one is faster.
 const mostReaders, fewFiles = 4, 24
 
-// ReadAhead begins to read libraries of a directory of which all will be asked for.
+// ReadAhead begins to read libraries of a directory that will all be needed.
 func (v *View) ReadAhead(p string, names []string) {
 	d := v.Dir(p)
 	if d == nil || d.open == nil || d.ahead != nil {
@@ -53,14 +53,14 @@ func readAhead(dir *host.Directory, names []string) *ahead {
 	return a
 }
 
-// read takes one after the other, while there are any.
+// read reads files until none are left.
 func (a *ahead) read() {
 	for i := int(a.next.Add(1)) - 1; i < len(a.names); i = int(a.next.Add(1)) - 1 {
 		a.readings[i].found, a.readings[i].err = a.dir.FindLibrary(a.names[i])
 	}
 }
 
-// finish adds what was read, when all is.
+// finish waits for the readers and adds their results.
 func (a *ahead) finish(read map[string]*reading) {
 	a.read()
 	a.others.Wait()
@@ -69,7 +69,7 @@ func (a *ahead) finish(read map[string]*reading) {
 	}
 }
 
-// stop leaves the rest.
+// stop skips the rest.
 func (a *ahead) stop() {
 	a.next.Store(int32(len(a.names)))
 	a.others.Wait()

@@ -20,9 +20,10 @@ func ReadCache(t *host.Tree) (*ldcache.Cache, error) {
 	return c, nil
 }
 
-// CacheToExtend is the cache that an edit of a container begins with: what an earlier edit
-// has made of it, or the image's. It is nil for an image without. The loader ignores a
-// damaged one, and so it is empty here: what is found without it is found with ours.
+// CacheToExtend returns the cache that an edit of a container starts from: as an
+// earlier edit left it, or the image's. It is nil for an image without a cache. The
+// loader ignores a damaged cache, so a damaged one counts as empty: what is found
+// without it is still found with ours.
 func CacheToExtend(image *host.Tree, earlier []byte) (*ldcache.Cache, error) {
 	if earlier != nil {
 		c, err := ldcache.Parse(earlier)
@@ -32,7 +33,7 @@ func CacheToExtend(image *host.Tree, earlier []byte) (*ldcache.Cache, error) {
 		return c, nil
 	}
 	if !image.IsFile(ldcache.Path) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil //nolint:nilnil // no cache
 	}
 	c, err := ReadCache(image)
 	if err != nil {

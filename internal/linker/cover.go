@@ -12,17 +12,17 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A cover is what goes over a path of the view: a file or directory of the host, a link,
-// or what holds no libraries, such as a tmpfs or a file that is made.
+// A cover is what hides a path of the view: a file or directory of the host, a link, or
+// something without libraries, such as a tmpfs or a created file.
 type cover struct {
 	at     string
-	source string // on the host; empty for what holds no libraries
+	source string // on the host; empty if it holds no libraries
 	opened bool
 	tree   *host.Tree
-	file   string // the source's path in the tree, where it is a file
+	file   string // the source's path in the tree, if it is a file
 }
 
-// open opens the source when a path leads there; nil where nothing is to be found.
+// open opens the source when a path leads there; nil if there is nothing to find.
 func (c *cover) open(node *host.Tree) *host.Tree {
 	if c.opened || c.source == "" {
 		return c.tree
@@ -42,8 +42,8 @@ func (c *cover) open(node *host.Tree) *host.Tree {
 	return c.tree
 }
 
-// Mount puts a container's mounts over the tree, in their order. Of what is no bind, and of
-// the kernel's own file systems, nothing is found.
+// Mount puts a container's mounts over the tree, in their order. Only bind mounts have
+// libraries, and of those /proc and /sys have none.
 func (v *View) Mount(mounts []specs.Mount, node *host.Tree) {
 	v.node = node
 	for _, m := range mounts {
@@ -55,7 +55,7 @@ func (v *View) Mount(mounts []specs.Mount, node *host.Tree) {
 	}
 }
 
-// Make puts over the tree what edits make: links, and files that are no libraries.
+// Make puts what edits make over the tree: links, and files that are not libraries.
 func (v *View) Make(links []bundle.Link, files []bundle.File) {
 	for _, f := range files {
 		v.cover(&cover{at: v.destination(path.Clean("/" + f.Path))})
@@ -71,7 +71,7 @@ func (v *View) Make(links []bundle.Link, files []bundle.File) {
 	}
 }
 
-// cover adds one: what it hides is as if it were not there.
+// cover adds a cover and removes those that it hides.
 func (v *View) cover(c *cover) {
 	if c.at == "/" {
 		return
@@ -91,7 +91,7 @@ func (v *View) cover(c *cover) {
 	maps.DeleteFunc(v.looked, func(p string, _ look) bool { return c.over(p) })
 }
 
-// leadTo notes that a path is there, and all directories above it.
+// leadTo records that a path and all directories above it exist.
 func (v *View) leadTo(p string) {
 	if v.ways == nil {
 		v.ways = map[string]bool{}
@@ -101,7 +101,7 @@ func (v *View) leadTo(p string) {
 	}
 }
 
-// over reports whether a path is the cover's, or below.
+// over reports whether a path is at or below the cover.
 func (c *cover) over(p string) bool {
 	rest, ok := strings.CutPrefix(p, c.at)
 	return ok && (rest == "" || rest[0] == '/')
@@ -117,8 +117,8 @@ func (v *View) coverOf(p string) (deepest *cover) {
 	return deepest
 }
 
-// destination is where a mount goes whose path may lead through links of the image, as for
-// the kernel. What is not there is made, by the path as it is.
+// destination returns where a mount goes: as in the kernel, its path may lead through
+// links of the image. Missing directories are created at the path as given.
 func (v *View) destination(p string) string {
 	if p == "/" || ofKernel(p) {
 		return p
@@ -140,7 +140,7 @@ func (v *View) destination(p string) string {
 	return at
 }
 
-// ofKernel reports whether a path is of directories in which images have no links.
+// ofKernel reports whether a path is in a directory in which images have no links.
 func ofKernel(p string) bool {
 	for _, dir := range []string{"/dev", "/proc", "/sys"} {
 		if p == dir || strings.HasPrefix(p, dir+"/") {

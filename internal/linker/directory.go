@@ -7,25 +7,25 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A Directory is where libraries are searched. It stays open.
+// A Directory is a directory that is searched for libraries. It stays open.
 type Directory struct {
 	Place
-	open   *host.Directory    // nil where too many are
-	found  map[string]*Object // by name; nil for none
+	open   *host.Directory    // nil if too many are open
+	found  map[string]*Object // by name; nil if not found
 	names  []string
 	listed bool
-	ahead  *ahead              // what is being read; nil for none
-	read   map[string]*reading // what was read ahead
+	ahead  *ahead              // what is being read; nil if nothing is
+	read   map[string]*reading // results of reading ahead
 
-	levels  []string // below it, for newer processors
-	leveled bool     // they were looked for
+	levels  []string // subdirectories for newer processors
+	leveled bool     // levels is complete
 }
 
-// mostOpen is how many directories of a view stay open: what an image says of search
-// paths has no end.
+// mostOpen bounds how many directories of a view stay open: an image can name any
+// number of search paths.
 const mostOpen = 100
 
-// Dir opens a directory, once; nil is none.
+// Dir opens a directory, once; nil if it does not exist.
 func (v *View) Dir(p string) *Directory {
 	d, ok := v.dirs[p]
 	if !ok {
@@ -64,7 +64,7 @@ func (v *View) enter(p string) *Directory {
 	return d
 }
 
-// openDir is resolve of a directory; nil for one that is made for the container.
+// openDir is Resolve for a directory; nil for one that is made for the container.
 func (v *View) openDir(p string) (Place, *host.Directory, error) {
 	if v.coverOf(p) == nil {
 		d, err := v.Tree.OpenDirectory(p)
@@ -85,7 +85,7 @@ func (v *View) openDir(p string) (Place, *host.Directory, error) {
 	return in, d, err
 }
 
-// List is what a directory holds, in no order.
+// List returns the names in a directory, in no order.
 func (v *View) List(p string) []string {
 	d := v.Dir(p)
 	if d == nil {
@@ -107,19 +107,19 @@ func (d *Directory) list() []string {
 	return d.names
 }
 
-// Sorted is list in order.
+// Sorted is List in order.
 func (v *View) Sorted(p string) []string {
 	names := slices.Clone(v.List(p))
 	slices.Sort(names)
 	return names
 }
 
-// Plugins are the libraries of a directory, in order.
+// Plugins returns the libraries in a directory, in order.
 func (v *View) Plugins(p string) []string {
 	return slices.DeleteFunc(v.Sorted(p), func(name string) bool { return !strings.HasSuffix(name, ".so") })
 }
 
-// Has reports whether the directory holds another of that name.
+// Has reports whether the directory holds another file with that name.
 func (d *Directory) Has(name string) bool {
 	if d.open == nil || d.listed {
 		return slices.Contains(d.list(), name) && (d.open == nil || d.open.HasDirectory(name))

@@ -7,9 +7,9 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// Levels lists the directories below one in which libraries for newer processors are, as
-// far as there are any, and then itself: in the order of glibc's loader. One that appears
-// later changes the directory, which is witnessed.
+// Levels lists the existing subdirectories of dir for newer processors, and then dir,
+// in the order of glibc's loader. If one appears later, the directory changes, which is
+// witnessed.
 func (l *Loader) Levels(dir string) []string {
 	d := l.Dir(dir)
 	switch {
@@ -31,7 +31,7 @@ func (l *Loader) Levels(dir string) []string {
 	return append(levels, dir)
 }
 
-// levelsOf looks for them, relative to their directory.
+// levelsOf finds the subdirectories, relative to dir.
 func (l *Loader) levelsOf(dir string, d *Directory) (levels []string) {
 	if all := hwcaps(l.Arch); len(all) > 0 && d.Has(hwcapsDir) {
 		in := l.Dir(below(dir, hwcapsDir))
@@ -48,7 +48,7 @@ func (l *Loader) levelsOf(dir string, d *Directory) (levels []string) {
 	return append(levels, legacy...)
 }
 
-// usable are the levels of this machine's processor.
+// usable returns the levels that the host's processor can use.
 func (l *Loader) usable(all []string) []string {
 	if l.Machine == nil {
 		return all
@@ -59,16 +59,16 @@ func (l *Loader) usable(all []string) []string {
 	return l.usableLevels
 }
 
-// isUsable reports whether a file in the cache is for this machine's processor, or for any.
+// isUsable reports whether a file in the cache is for the host's processor, or for any.
 func (l *Loader) isUsable(file string) bool {
 	_, after, found := strings.Cut(file, "/"+hwcapsDir+"/")
 	level, _, _ := strings.Cut(after, "/")
 	return !found || slices.Contains(l.usable(hwcaps(l.Arch)), level)
 }
 
-// legacyLevels lists the levels of a glibc before 2.37: any of them, in each other in that order.
-// Which of them the processor can use is not asked: a library that is there is meant for
-// some, and so all are looked at.
+// legacyLevels lists the levels of a glibc before 2.37: any of them, nested in that
+// order. It ignores which of them the processor can use: an installed library is meant
+// for some processor, so all are listed.
 func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
 	d := l.Dir(dir)
 	if d == nil {
@@ -86,7 +86,7 @@ func (l *Loader) legacyLevels(dir string, names []string) (levels []string) {
 	return levels
 }
 
-// looksInLegacy reports, by glibc's version, whether its loader looks there.
+// looksInLegacy reports, by glibc's version, whether its loader searches them.
 func (l *Loader) looksInLegacy() bool {
 	files := l.Cached("libc.so.6")
 	for _, dir := range LibraryDirs(l.Arch) {

@@ -11,16 +11,16 @@ import (
 
 // A Libc is the C library of an image.
 type Libc struct {
-	// Kind is "glibc", "musl", or "none" for an image without programs that
-	// are linked dynamically.
+	// Kind is "glibc", "musl", or "none" for an image without dynamically linked
+	// programs.
 	Kind string
 
 	Path    string // of glibc's libc.so.6
-	Version string // of glibc, the greatest GLIBC_x.y that it defines, such as 2.36
+	Version string // of glibc: the greatest GLIBC_x.y that it defines, such as 2.36
 }
 
 // LibcOf finds the C library of a tree for programs of the architecture, named as in
-// GOARCH, by the loader's cache, which may be nil, and in the usual places.
+// GOARCH, in the loader's cache, which may be nil, and in the usual places.
 func LibcOf(t *host.Tree, arch string, cache *ldcache.Cache) (Libc, error) {
 	for _, path := range candidates(arch, cache, "libc.so.6") {
 		lib, err := t.Library(path)
@@ -45,8 +45,8 @@ func LibcOf(t *host.Tree, arch string, cache *ldcache.Cache) (Libc, error) {
 	return Libc{Kind: "none"}, nil
 }
 
-// candidates lists where the loader would look for a library that nothing else names: by
-// its cache, which may be nil, and in the usual places.
+// candidates lists where the loader would look for a library without any search path:
+// in its cache, which may be nil, and in the usual places.
 func candidates(arch string, cache *ldcache.Cache, name string) []string {
 	var paths []string
 	if cache != nil {
@@ -58,8 +58,8 @@ func candidates(arch string, cache *ldcache.Cache, name string) []string {
 	return paths
 }
 
-// LibraryDirs lists where distributions keep 64-bit libraries, which are also
-// where their loaders look without being told.
+// LibraryDirs lists where distributions keep 64-bit libraries, which their loaders
+// search by default.
 func LibraryDirs(arch string) []string {
 	dirs := []string{"/usr/lib64", "/lib64", "/usr/lib", "/lib"}
 	if triplet := Triplet(arch); triplet != "" {
@@ -68,7 +68,7 @@ func LibraryDirs(arch string) []string {
 	return dirs
 }
 
-// Triplet is Debian's name for the architecture.
+// Triplet returns Debian's name for the architecture.
 func Triplet(arch string) string {
 	switch arch {
 	case "amd64":
@@ -82,7 +82,7 @@ func Triplet(arch string) string {
 }
 
 // IsLibc reports whether the library belongs to glibc itself: the image's own must be
-// used, for its parts fit each other and its loader only.
+// used, because its parts fit only each other and its loader.
 func IsLibc(name string) bool {
 	if strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || IsMusl(name) {
 		return true
@@ -96,7 +96,7 @@ func IsLibc(name string) bool {
 	return false
 }
 
-// IsMusl recognises musl's library and loader, which are one.
+// IsMusl recognises musl's library and loader, which are one file.
 func IsMusl(name string) bool {
 	return strings.HasPrefix(name, "libc.musl-") || strings.HasPrefix(name, "ld-musl-")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// The C library of this machine is found, and its version.
+// The C library of this host is found, and its version.
 func TestLibcOfThisMachine(t *testing.T) {
 	tree, err := host.Open("/", nil)
 	if err != nil {

@@ -13,36 +13,37 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// A Loader finds libraries as glibc's would, ld.so(8): DT_RPATH, LD_LIBRARY_PATH,
-// DT_RUNPATH, the cache, the usual directories.
+// A Loader finds libraries as glibc's does, ld.so(8): by DT_RPATH, LD_LIBRARY_PATH,
+// DT_RUNPATH, the cache, and the usual directories.
 type Loader struct {
 	*View
 	Arch    string
-	Cache   *ldcache.Cache // nil without
-	Path    []string       // LD_LIBRARY_PATH, but for what it says of a program's place
+	Cache   *ldcache.Cache // nil without a cache
+	Path    []string       // LD_LIBRARY_PATH, without elements that depend on the program's place
 	preload []string       // LD_PRELOAD
-	always  []string       // what /etc/ld.so.preload adds
+	always  []string       // libraries from /etc/ld.so.preload
 	cwd     string         // where relative search paths begin
-	musl    bool           // it is musl's loader, which has rules of its own
+	musl    bool           // follow the rules of musl's loader
 
-	Machine      *host.Tree // whose processor counts; nil for any
+	Machine      *host.Tree // the host whose processor counts; nil for any processor
 	usableLevels []string
 
-	instead func(name string, found *Object) *Object // nil for what was found
+	instead func(name string, found *Object) *Object // replaces what was found; nil to keep it
 
-	// usual is what was found, or not, where all libraries are searched.
+	// usual caches results, also negative ones, of the search that is the same for all
+	// objects.
 	usual map[string]Found
 }
 
-// Found is an object, and the directory in which it was searched.
+// Found is an object, and the directory that was searched for it.
 type Found struct {
 	*Object
 	in string
 
-	By Way // what led there; empty where the loader was given a path
+	By Way // how it was found; empty if the loader was given a path
 }
 
-// A Way is what leads the loader to a library.
+// A Way is how the loader found a library.
 type Way string
 
 // The ways.
@@ -52,45 +53,46 @@ const (
 	ByDefault    Way = "standard directories"
 )
 
-// New is a loader without a cache, which searches the directories first.
+// New returns a loader without a cache, which searches the directories first.
 func New(v *View, arch string, search []string) *Loader {
 	return &Loader{View: v, Arch: arch, Path: search, cwd: "/", usual: map[string]Found{}}
 }
 
-// Musl is a loader by the rules of musl.
+// Musl returns a loader that follows the rules of musl.
 func (l *Loader) Musl() *Loader {
 	other := *l
 	other.musl, other.usual = true, map[string]Found{}
 	return &other
 }
 
-// With is a loader that loads something else in place of what it finds. The second
-// argument of instead is nil when it finds nothing.
+// With returns a loader that may load another object in place of what it finds. The
+// second argument of instead is nil if it finds nothing.
 func (l *Loader) With(instead func(name string, found *Object) *Object) *Loader {
 	other := *l
 	other.instead = instead
 	return &other
 }
 
-// Loaded is an object in a process, and who needed it first; nil for the program.
+// Loaded is an object in a process, and the object that needed it first; nil for the
+// program.
 type Loaded struct {
 	*Object
 	By     *Loaded
-	origin string // $ORIGIN of it: the directory in which it was searched, links and all
+	origin string // its $ORIGIN: the directory that was searched, with links unresolved
 
 	preload bool
 }
 
 // A Process is what the loader makes of a program.
 type Process struct {
-	Main    *Loaded   // the program; nil for libraries on their own
-	Objects []*Loaded // the program first, then in the order in which they are searched
+	Main    *Loaded   // the program; nil for libraries without one
+	Objects []*Loaded // the program first, then in the order of loading
 	files   map[string]*Loaded
 	Names   map[string]*Loaded
 	Missing []Missing
 }
 
-// A Missing is a library that the loader does not find, and who needs it.
+// A Missing is a library that the loader does not find, and the object that needs it.
 type Missing struct {
 	Name string
 	By   *Loaded
@@ -101,7 +103,7 @@ func newProcess() *Process {
 	return &Process{Names: make(map[string]*Loaded, usual), files: make(map[string]*Loaded, usual)}
 }
 
-// Load follows what libraries need that a process opens.
+// Load loads libraries and what they need, as for a process that opens them.
 func (l *Loader) Load(roots ...*Object) *Process {
 	p := newProcess()
 	for _, o := range roots {
@@ -111,8 +113,8 @@ func (l *Loader) Load(roots ...*Object) *Process {
 	return p
 }
 
-// Start follows what a program needs, and then what it opens: names of libraries, as they
-// are given to dlopen.
+// Start loads what a program needs, and then the libraries that it opens, by the names
+// that it passes to dlopen.
 func (l *Loader) Start(program *Object, opens ...string) *Process {
 	if strings.Contains(program.Interp, "ld-musl") && !l.musl {
 		return l.Musl().Start(program, opens...)
@@ -121,7 +123,7 @@ func (l *Loader) Start(program *Object, opens ...string) *Process {
 	p.Main = &Loaded{Object: program, origin: program.Dir()}
 	p.add(program.Name(), p.Main)
 	for _, name := range slices.Concat(l.preload, l.always) {
-		if o := l.Find(name, p.Main, p); o.Object != nil { // the loader goes on without
+		if o := l.Find(name, p.Main, p); o.Object != nil { // the loader ignores missing ones
 			p.add(name, &Loaded{Object: o.Object, By: p.Main, origin: o.in, preload: true})
 		}
 	}
@@ -134,8 +136,8 @@ func (l *Loader) Start(program *Object, opens ...string) *Process {
 	return p
 }
 
-// dlopen loads what the program or a library of it opens: the search paths of whoever
-// does count, but later not those of what needed it.
+// dlopen loads a library that the program or one of its libraries opens: the search
+// paths of each count, but not those of the objects that needed it.
 func (l *Loader) dlopen(name string, p *Process) {
 	if p.Names[name] != nil {
 		return
@@ -166,7 +168,7 @@ func (l *Loader) follow(p *Process, next int) {
 	}
 }
 
-// need loads a library, unless it is there under that name.
+// need loads a library, unless one with that name is loaded.
 func (l *Loader) need(name string, by *Loaded, p *Process) {
 	if p.Names[name] != nil {
 		return
@@ -179,7 +181,7 @@ func (l *Loader) need(name string, by *Loaded, p *Process) {
 	p.add(name, &Loaded{Object: o.Object, By: by, origin: o.in})
 }
 
-// IsPreload reports whether an object is there because something is preloaded.
+// IsPreload reports whether an object was loaded because of a preload.
 func (p *Process) IsPreload(o *Loaded) bool {
 	for ; o != nil; o = o.By {
 		if o.preload {
@@ -189,7 +191,7 @@ func (p *Process) IsPreload(o *Loaded) bool {
 	return false
 }
 
-// add lets the object be known by the name it was asked for and by its own.
+// add registers the object by the name it was requested by and by its own.
 func (p *Process) add(name string, o *Loaded) {
 	if same := p.files[o.File]; same != nil {
 		p.Names[name] = same
@@ -203,7 +205,8 @@ func (p *Process) add(name string, o *Loaded) {
 	}
 }
 
-// Find searches a library that an object needs, or, without one, that is opened.
+// Find searches a library that an object needs or, if by is nil, that the program
+// opens.
 func (l *Loader) Find(name string, by *Loaded, p *Process) Found {
 	f := l.lookFor(name, by, p)
 	if l.instead == nil {
@@ -214,7 +217,7 @@ func (l *Loader) Find(name string, by *Loaded, p *Process) Found {
 		return Found{}
 	}
 	if o != f.Object && (f.Object == nil || o.At != f.At) {
-		f.in = o.Dir() // it was found elsewhere then
+		f.in = o.Dir() // the path leads to another directory
 	}
 	return Found{o, f.in, f.By}
 }
@@ -258,8 +261,8 @@ func (l *Loader) Search(name string, dirs []string) *Object {
 	return l.inUsual(name).Object
 }
 
-// lookInUsual searches the cache and the usual directories. An object may say that the
-// latter are not for what it needs, and then they are not by way of the cache.
+// lookInUsual searches the cache and the usual directories. An object may exclude the
+// latter for what it needs, which also excludes cache entries that lead there.
 func (l *Loader) lookInUsual(name string, notUsual bool) Found {
 	for _, file := range l.Cached(name) {
 		if notUsual && slices.Contains(l.usualDirs(), path.Dir(file)) {
@@ -296,7 +299,7 @@ func (l *Loader) Cached(name string) []string {
 	return slices.DeleteFunc(files, func(file string) bool { return !l.isUsable(file) })
 }
 
-// inLevels searches a library in a directory and in those below it that are for newer
+// inLevels searches a library in a directory and in its subdirectories for newer
 // processors.
 func (l *Loader) inLevels(dir, name string, by Way) Found {
 	for _, level := range l.Levels(dir) {
@@ -307,10 +310,10 @@ func (l *Loader) inLevels(dir, name string, by Way) Found {
 	return Found{}
 }
 
-// Fitting opens a library of the architecture; the loader passes over others.
+// Fitting opens a library of the architecture; the loader skips others.
 func (l *Loader) Fitting(file string) *Object { return l.FittingIn(Split(file)) }
 
-// FittingIn is Fitting of a name in a directory; nil for none.
+// FittingIn is Fitting for a name in a directory; nil if not found.
 func (l *Loader) FittingIn(dir, name string) *Object {
 	o := l.openIn(dir, name)
 	if o == nil || o.Class != elf.ELFCLASS64 || o.Machine != host.Machine(l.Arch) {

@@ -16,11 +16,11 @@ type Object struct {
 	In   Place
 	ID   host.Identity
 
-	// Facts are kept for whoever looks at the object, to look once.
+	// Facts hold what a caller found out about the object, so that it looks only once.
 	Facts any
 }
 
-// Open reads a program or library; it is read once, by whatever path it is found.
+// Open reads a program or library; it is read once, whatever paths lead to it.
 func (v *View) Open(p string) (*Object, error) {
 	if o := v.openIn(Split(p)); o != nil {
 		return o, nil
@@ -28,9 +28,9 @@ func (v *View) Open(p string) (*Object, error) {
 	return nil, &fs.PathError{Op: "read", Path: p, Err: errNoObject}
 }
 
-var errNoObject = errors.New("no ELF file is there")
+var errNoObject = errors.New("not an ELF file")
 
-// openIn is open of a file in a directory; nil for none.
+// openIn is Open for a file in a directory; nil if not found.
 func (v *View) openIn(dir, name string) *Object {
 	d := v.Dir(dir)
 	if d == nil {
@@ -44,7 +44,7 @@ func (v *View) openIn(dir, name string) *Object {
 	return o
 }
 
-// findIn looks for it. The kernel follows the links within a tree.
+// findIn finds the file. The kernel follows links within a tree.
 func (v *View) findIn(dir *Directory, name string) *Object {
 	asked := below(dir.At, name)
 	var in Place
@@ -102,7 +102,7 @@ func (v *View) isLink(dir *Directory, name string) bool {
 	return err == nil
 }
 
-// Name is by which others ask for it.
+// Name returns the name by which others load it.
 func (o *Object) Name() string {
 	if o.Soname != "" {
 		return o.Soname
@@ -110,5 +110,5 @@ func (o *Object) Name() string {
 	return path.Base(o.At)
 }
 
-// Dir is the directory in which it lies.
+// Dir returns the directory that holds it.
 func (o *Object) Dir() string { return path.Dir(o.At) }

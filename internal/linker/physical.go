@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// physical is a path without "..": each leads to what is above the directory that the path
-// before it leads to, by links, as for the kernel. Not ok: there is no such directory.
+// physical returns a path without "..": each ".." goes to the parent of the directory
+// that the path before it resolves to, as in the kernel. ok is false if there is no
+// such directory.
 func (v *View) physical(p string) (at string, ok bool) {
 	if !strings.Contains(p, "..") {
 		return path.Clean("/" + p), true
@@ -14,7 +15,7 @@ func (v *View) physical(p string) (at string, ok bool) {
 	at = "/"
 	for _, name := range strings.Split(p, "/") {
 		if name != ".." {
-			at = path.Join(at, name) // "" and "." stay
+			at = path.Join(at, name) // Join ignores "" and "."
 			continue
 		}
 		in, err := v.Resolve(at)

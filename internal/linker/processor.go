@@ -8,12 +8,12 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// hwcapsDir is the directory below each searched one in which glibc's loader looks for
-// libraries that are made for newer processors, since glibc 2.33.
+// hwcapsDir is the subdirectory in which glibc's loader, since 2.33, looks for
+// libraries for newer processors.
 const hwcapsDir = "glibc-hwcaps"
 
-// hwcaps lists the directories below glibc-hwcaps in the loader's order, for every
-// processor of the architecture.
+// hwcaps lists the subdirectories of glibc-hwcaps in the loader's order, for all
+// processors of the architecture.
 func hwcaps(arch string) []string {
 	switch arch {
 	case "amd64":
@@ -24,8 +24,8 @@ func hwcaps(arch string) []string {
 	return nil
 }
 
-// legacyHwcaps lists the directories in which loaders before glibc 2.37 looked below each
-// searched one, and below each other in this order, such as tls/haswell/x86_64.
+// legacyHwcaps lists the subdirectories that loaders before glibc 2.37 searched, nested
+// in this order, such as tls/haswell/x86_64.
 func legacyHwcaps(arch string) []string {
 	if arch == "amd64" {
 		return []string{"tls", "haswell", "xeon_phi", "avx512_1", "x86_64"}
@@ -33,8 +33,8 @@ func legacyHwcaps(arch string) []string {
 	return []string{"tls"}
 }
 
-// UsableHwcaps lists the levels that the machine's processor can use: all of them where
-// it says nothing that is understood. It reads /proc/cpuinfo, so ask only where such a
+// UsableHwcaps lists the levels that the host's processor can use, or all of them if
+// that is unknown. It reads /proc/cpuinfo, so it should be called only if such a
 // directory exists.
 func UsableHwcaps(machine *host.Tree, arch string) []string {
 	all := hwcaps(arch)
@@ -65,7 +65,7 @@ func cpuFlags(machine *host.Tree) []string {
 		return nil
 	}
 	defer f.Close()
-	const most = 8 << 10 // bytes, of a processor
+	const most = 8 << 10 // bytes, for one processor
 	data, err := io.ReadAll(io.LimitReader(f, most))
 	if err != nil {
 		return nil

@@ -8,16 +8,16 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// Where the loader searches before its cache, and what the texts mean that say so.
+// This file computes where the loader searches before its cache.
 
-// An Environment is what a process tells its loader.
+// An Environment is what a process passes to its loader.
 type Environment struct {
 	LibraryPath string // LD_LIBRARY_PATH
 	Preload     string // LD_PRELOAD
 	Cwd         string // where relative search paths begin
 }
 
-// In is the loader of a process with the environment.
+// In returns the loader of a process with that environment.
 func (l *Loader) In(env Environment) *Loader {
 	other := *l
 	other.cwd, other.Path = env.Cwd, searchPath(env.LibraryPath)
@@ -25,7 +25,7 @@ func (l *Loader) In(env Environment) *Loader {
 	return &other
 }
 
-// searchPath lists the directories of LD_LIBRARY_PATH. An empty one is the working
+// searchPath lists the directories of LD_LIBRARY_PATH. An empty element is the working
 // directory.
 func searchPath(list string) []string {
 	if list == "" {
@@ -34,13 +34,13 @@ func searchPath(list string) []string {
 	return strings.Split(strings.ReplaceAll(list, ";", ":"), ":")
 }
 
-// mostText is how many bytes of a file of the loader's are read.
+// mostText bounds how much of a configuration file of the loader is read, in bytes.
 const mostText = 256 << 10
 
 // preloadFile names libraries that every program of an image loads.
 const preloadFile = "/etc/ld.so.preload"
 
-// WithPreloads adds those.
+// WithPreloads adds the libraries of preloadFile.
 func (l *Loader) WithPreloads(image *host.Tree) {
 	l.seen.Look(image, preloadFile)
 	if !image.IsFile(preloadFile) {
@@ -53,9 +53,8 @@ func (l *Loader) WithPreloads(image *host.Tree) {
 }
 
 // DirsFor lists the directories that are searched before the cache for what an object
-// needs; without one for what the program opens. The DT_RPATH of whoever needed the
-// object is followed up to the program, whose own counts in any case, but for an object
-// with a DT_RUNPATH.
+// needs or, if by is nil, for what the program opens. The DT_RPATH of each object that
+// led to it counts, and the program's always does, unless the object has a DT_RUNPATH.
 func (l *Loader) DirsFor(by *Loaded, p *Process) []string {
 	var program *Loaded
 	if p != nil {
@@ -88,7 +87,7 @@ func (l *Loader) DirsFor(by *Loaded, p *Process) []string {
 	return append(dirs, l.LibraryPath(program)...)
 }
 
-// muslPath is what musl takes for both.
+// muslPath returns DT_RUNPATH or DT_RPATH: musl treats them the same.
 func muslPath(o *Loaded) []string {
 	if len(o.RunPath) > 0 {
 		return o.RunPath
@@ -96,8 +95,8 @@ func muslPath(o *Loaded) []string {
 	return o.RPath
 }
 
-// muslDirs lists the directories that musl searches in any case: a file names them, or some
-// that it was built with.
+// muslDirs lists the directories that musl always searches: those in its configuration
+// file, or its built-in ones.
 func (l *Loader) muslDirs() []string {
 	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64", "ppc64le": "powerpc64le"}[l.Arch]
 	file := "/etc/ld-musl-" + machine + ".path"
@@ -108,7 +107,7 @@ func (l *Loader) muslDirs() []string {
 	return []string{"/lib", "/usr/local/lib", "/usr/lib"}
 }
 
-// LibraryPath is LD_LIBRARY_PATH for a program: $ORIGIN in it is the program's.
+// LibraryPath returns LD_LIBRARY_PATH for a program: $ORIGIN in it is the program's.
 func (l *Loader) LibraryPath(program *Loaded) []string {
 	plain := func(dir string) bool { return !strings.Contains(dir, "$") && path.IsAbs(dir) }
 	if !slices.ContainsFunc(l.Path, func(dir string) bool { return !plain(dir) }) {
@@ -117,7 +116,8 @@ func (l *Loader) LibraryPath(program *Loaded) []string {
 	return l.expand(l.Path, program)
 }
 
-// expand replaces what a path may say of where its object is, and of the machine.
+// expand replaces the tokens in paths, which stand for the object's directory and the
+// host.
 func (l *Loader) expand(list []string, o *Loaded) []string {
 	if len(list) == 1 && list[0] == "" {
 		return nil // an empty list, and not one with an empty directory

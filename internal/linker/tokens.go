@@ -2,23 +2,23 @@ package linker
 
 import "strings"
 
-// tokens are what the dynamic loader puts in the place of $ORIGIN, $LIB and $PLATFORM in
-// search paths and in names of libraries. What $LIB and $PLATFORM stand for was decided
-// when glibc was built, or by the processor, so that they may have several readings.
+// tokens are what the dynamic loader substitutes for $ORIGIN, $LIB and $PLATFORM in
+// search paths and in names of libraries. $LIB and $PLATFORM depend on how glibc was
+// built, or on the processor, so each may have several readings.
 type tokens struct {
-	origin    string // the directory of the object; empty where it is not known
+	origin    string // the directory of the object; empty if unknown
 	libs      []string
 	platforms []string
 }
 
-// tokensOf are the readings for an architecture, named as in GOARCH.
+// tokensOf returns the readings for an architecture, named as in GOARCH.
 func tokensOf(arch, origin string) tokens {
 	t := tokens{origin: origin, libs: []string{"lib64", "lib"}}
 	if triplet := Triplet(arch); triplet != "" {
 		t.libs = append([]string{"lib/" + triplet}, t.libs...)
 	}
 	switch arch {
-	case "amd64": // glibc 2.26 to 2.36 named the kind of processor
+	case "amd64": // glibc 2.26 to 2.36 used the kind of processor
 		t.platforms = []string{"haswell", "xeon_phi", "x86_64"}
 	case "arm64":
 		t.platforms = []string{"aarch64"}
@@ -28,13 +28,13 @@ func tokensOf(arch, origin string) tokens {
 	return t
 }
 
-// mostReadings bounds what one path can be expanded to, and maxPath how long that is,
-// in bytes.
+// mostReadings bounds the number of expansions of one path, and maxPath their length in
+// bytes.
 const mostReadings, maxPath = 32, 4096
 
-// expand lists what a text with tokens may become, in the order of their readings. One
-// with a token that nothing is known for becomes nothing, as for the loader; a token that
-// the loader does not know is left as it is.
+// expand lists the expansions of a text with tokens, in the order of their readings. As
+// in the loader, a text with a token of unknown value expands to nothing, and a token
+// that the loader does not know stays.
 func (t tokens) expand(text string) []string {
 	before, rest, found := strings.Cut(text, "$")
 	if !found {
@@ -68,8 +68,8 @@ func (t tokens) origins() []string {
 	return []string{t.origin}
 }
 
-// tokenLength is how much of what follows a $ is the token of that name, in braces or
-// not; 0 where it is another. The longest name counts: $LIBS is none.
+// tokenLength returns the length of the token of that name after a $, in braces or not;
+// 0 if it is another token. The longest name counts: $LIBS is not $LIB.
 func tokenLength(rest, name string) int {
 	if after, ok := strings.CutPrefix(rest, "{"+name+"}"); ok {
 		return len(rest) - len(after)

@@ -8,7 +8,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// What the loader puts in the place of tokens, and what it takes for none.
+// Which tokens the loader replaces, and by what.
 func TestTokens(t *testing.T) {
 	all := tokens{origin: "/opt/app/bin", libs: []string{"lib/x86_64-linux-gnu", "lib64"}, platforms: []string{"x86_64"}}
 	for text, want := range map[string]string{
@@ -44,7 +44,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// The levels of a processor are those whose features it has all of.
+// A processor can use the levels whose features it has completely.
 func TestUsableHwcaps(t *testing.T) {
 	const v2 = "fpu cx16 lahf_lm popcnt pni ssse3 sse4_1 sse4_2"
 	const v3 = v2 + " avx avx2 bmi1 bmi2 f16c fma abm movbe"

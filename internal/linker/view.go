@@ -11,42 +11,42 @@ import (
 	"github.com/ocishim/ocishim/internal/host"
 )
 
-// A View is what a process sees: a tree, and what is mounted and made over it. What it
-// looks at it tells a witness, with the identity, so that a later call can find out
-// whether all of it is as it was.
+// A View is what a process sees: a tree, with mounts and created files over it. It
+// reports whatever it looks at to a witness, with the identity, so that a later call
+// can check whether all of it is unchanged.
 type View struct {
 	Tree   *host.Tree
 	node   *host.Tree
 	covers []*cover          // none of them hides another
-	ways   map[string]bool   // covers, and directories above: they are there, if not in the tree
-	links  map[string]string // what is made for the container
-	real   map[string]string // paths of mounts, without links
+	ways   map[string]bool   // paths of covers and the directories above: they exist, even if not in the tree
+	links  map[string]string // made for the container
+	real   map[string]string // paths of mounts, with links resolved
 	looked map[string]look   // by paths that may be links
 
-	// Trusted says that only the site changes the tree.
+	// Trusted means that only the site changes the tree.
 	Trusted bool
 
-	objects map[string]*Object    // by their path on the host
-	dirs    map[string]*Directory // by the path that was asked for; nil for none
-	entered map[Place]*Directory  // those, by what the paths lead to
+	objects map[string]*Object    // by path on the host
+	dirs    map[string]*Directory // by requested path; nil if it does not exist
+	entered map[Place]*Directory  // the same directories, by resolved path
 	seen    Witness
 }
 
-// A look is what was found at a path: what a link holds, or why it is none.
+// A look is the result for a path: the target of a link, or why it is not a link.
 type look struct {
 	target string
 	err    error
 }
 
 // A Place is where something is: a path in a tree, without links. A directory that is
-// made for a container is in no tree.
+// made for a container has no tree.
 type Place struct {
 	Tree *host.Tree
 	Path string // in the tree
 	At   string // in the view
 }
 
-// NewView is a view of a tree with nothing over it. The witness may be nil.
+// NewView returns a view of a tree without mounts. The witness may be nil.
 func NewView(tree *host.Tree, seen Witness) *View {
 	if seen == nil {
 		seen = nobody{}
@@ -54,7 +54,7 @@ func NewView(tree *host.Tree, seen Witness) *View {
 	return &View{Tree: tree, objects: map[string]*Object{}, dirs: map[string]*Directory{}, entered: map[Place]*Directory{}, seen: seen}
 }
 
-// Close releases what the view holds open.
+// Close closes everything that the view holds open.
 func (v *View) Close() {
 	for _, d := range v.entered {
 		if d.ahead != nil {
@@ -71,7 +71,7 @@ func (v *View) Close() {
 	}
 }
 
-// within is the place of a path of which only the last part may be a link.
+// within returns the place of a path of which only the last part may be a link.
 func (v *View) within(p string) Place {
 	c := v.coverOf(p)
 	switch {
@@ -85,8 +85,8 @@ func (v *View) within(p string) Place {
 	return Place{c.tree, path.Clean("/" + p[len(c.at):]), p}
 }
 
-// Resolve follows the links of a path. Most paths are of one tree, and the kernel
-// follows them; those that pass a cover are followed step by step.
+// Resolve follows the links of a path. Most paths stay in one tree, and the kernel
+// follows them; paths that pass a cover are followed step by step.
 func (v *View) Resolve(p string) (Place, error) {
 	p = path.Clean("/" + p)
 	if v.coverOf(p) == nil {
@@ -107,13 +107,13 @@ func (v *View) walk(p string) (Place, error) {
 		next := path.Join(at, rest[0])
 		rest = rest[1:]
 		in := v.within(next)
-		if in.Tree != nil && in.Path == "/" { // no link: the root of a tree
+		if in.Tree != nil && in.Path == "/" { // not a link: the root of a tree
 			at = next
 			continue
 		}
 		target, err := v.readlink(next, in)
 		switch {
-		case errors.Is(err, unix.EINVAL): // no link
+		case errors.Is(err, unix.EINVAL): // not a link
 			at = next
 			continue
 		case err != nil && v.ways[next]:
@@ -136,7 +136,7 @@ func (v *View) walk(p string) (Place, error) {
 	return v.within(at), nil
 }
 
-// readlink is what a link holds, at a path whose directory has no links.
+// readlink returns the target of a link in a directory without links.
 func (v *View) readlink(p string, in Place) (string, error) {
 	if target, ok := v.links[p]; ok {
 		return target, nil
@@ -158,14 +158,14 @@ func (v *View) readlink(p string, in Place) (string, error) {
 	return known.target, known.err
 }
 
-// Lacks notes that a path leads nowhere of use.
+// Lacks records that a path leads to nothing useful.
 func (v *View) Lacks(p string) {
 	if in := v.within(p); in.Tree != nil {
 		v.seen.AddNone(in.Tree, in.Path)
 	}
 }
 
-// Saw notes what a path leads to, and how.
+// Saw records what a path leads to, and how.
 func (v *View) Saw(p string, in Place, id host.Identity) {
 	if in.Tree == nil {
 		return
@@ -176,7 +176,7 @@ func (v *View) Saw(p string, in Place, id host.Identity) {
 	}
 }
 
-// Split is the directory of a path, and the name there.
+// Split returns the directory of a path, and the name in it.
 func Split(p string) (dir, name string) {
 	at := strings.LastIndexByte(p, '/')
 	if at <= 0 {
@@ -185,7 +185,7 @@ func Split(p string) (dir, name string) {
 	return p[:at], p[at+1:]
 }
 
-// below is a name in a directory.
+// below returns the path of a name in a directory.
 func below(dir, name string) string {
 	if dir == "/" {
 		return dir + name

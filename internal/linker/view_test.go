@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/host/fakenode"
 )
 
-// A scene is a node and an image, as directories.
+// A scene is a host and an image, as directories.
 type scene struct {
 	*testing.T
 	node, image *host.Tree
@@ -34,7 +34,7 @@ func newTree(t *testing.T) *host.Tree {
 	return tree
 }
 
-// write makes a file, and the directories that it needs.
+// write makes a file, and its parent directories.
 func (s scene) write(tree *host.Tree, file, text string) {
 	s.Helper()
 	at := tree.HostPath(file)
@@ -56,7 +56,7 @@ func (s scene) check(err error) {
 	}
 }
 
-// view is the image with the mounts.
+// view returns the image with the mounts.
 func (s scene) view(mounts ...specs.Mount) *View {
 	s.Helper()
 	v := NewView(s.image, nil)
@@ -95,7 +95,8 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// Paths to one directory are one; what is bound somewhere below is another.
+// Paths to the same directory share one Directory; a bind mount further down is
+// another.
 func TestDirectoriesByBinds(t *testing.T) {
 	s := newScene(t)
 	s.write(s.image, "/usr/lib/own", "")
@@ -116,8 +117,8 @@ func TestDirectoriesByBinds(t *testing.T) {
 	}
 }
 
-// What a container has at a path is what was mounted there last, as for the kernel: links
-// of the image lead to where a mount goes, and a tmpfs hides what is below.
+// A path shows what was mounted there last, as in the kernel: mounts follow links of
+// the image, and a tmpfs hides what is below.
 func TestMounts(t *testing.T) {
 	s := newScene(t)
 	s.write(s.image, "/usr/lib/a", "image")
@@ -152,7 +153,7 @@ func TestMounts(t *testing.T) {
 	}
 }
 
-// Links and files of edits are there, over the image's.
+// Links and files of edits are visible, over the image's.
 func TestMade(t *testing.T) {
 	s := newScene(t)
 	library := fakenode.ELF{Soname: "libx.so.1"}.String()
@@ -178,7 +179,7 @@ func TestMade(t *testing.T) {
 	}
 }
 
-// A view asks the node for nothing to which no path leads.
+// A view looks at the host only if a path leads there.
 func TestMountsAreOpenedWhenNeeded(t *testing.T) {
 	s := newScene(t)
 	s.write(s.node, "/one/a", "one")

@@ -2,21 +2,21 @@ package linker
 
 import "github.com/ocishim/ocishim/internal/host"
 
-// A Witness is told of every file, directory and link that a view has looked at.
+// A Witness learns of every file, directory and link that a view has looked at.
 type Witness interface {
-	// Look notes what lies at a path without links.
+	// Look records what is at a path, without following links.
 	Look(tree *host.Tree, path string)
-	// Add is Look where the identity is known.
+	// Add is Look for a known identity.
 	Add(tree *host.Tree, path string, id host.Identity)
-	// AddNone notes that a path leads nowhere of use.
+	// AddNone records that a path leads to nothing useful.
 	AddNone(tree *host.Tree, path string)
-	// AddThrough notes what a path leads to by links.
+	// AddThrough records what a path leads to through links.
 	AddThrough(tree *host.Tree, path string, id host.Identity)
-	// AddLink notes what a link holds.
+	// AddLink records the target of a link.
 	AddLink(tree *host.Tree, path, target string)
 }
 
-// nobody is the witness of a view whose findings are not kept.
+// nobody is the witness of a view whose results are not kept.
 type nobody struct{}
 
 func (nobody) Look(*host.Tree, string)                      {}

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// Of a hundred plugins each counts, whoever has read it; and when they are not wanted
-// after all, nothing is left of who reads them.
+// Each of a hundred plugins counts, whichever processor reads it. If they are not wanted
+// after all, no reader is left running.
 func TestManyPlugins(t *testing.T) {
-	const plugins = 96 // so many are read ahead
+	const plugins = 96 // this many are read ahead
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.40.40.7", openmpi)
 	site := m.node + "/opt/site"

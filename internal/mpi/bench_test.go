@@ -11,8 +11,9 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// BenchmarkEdits works on Debian's own roots, which hack/cluster root --mpi makes: the
-// MPI of one in the place of the other's. Cold is without, warm with what was kept.
+// BenchmarkEdits uses Debian's own roots, which hack/cluster root --mpi makes, and
+// replaces one release's MPI by the other's. Cold is without a kept decision, warm is
+// with one.
 func BenchmarkEdits(b *testing.B) {
 	for _, mpi := range []string{"mpich", "openmpi"} {
 		r := debian(b, mpi)
@@ -30,8 +31,8 @@ func BenchmarkEdits(b *testing.B) {
 	}
 }
 
-// BenchmarkHint is what a site without profiles pays in the first of several tasks, and
-// one with a profile for a shell's script, with what was kept.
+// BenchmarkHint measures what the first of several tasks pays on a site without
+// profiles, and what a shell script pays on a site with one, with a kept decision.
 func BenchmarkHint(b *testing.B) {
 	for name, args := range map[string][]string{"plain": {"/bin/true"}, "shell": {"/bin/sh", "-c", "cd /tmp; mkdir -p x; ls; exec cat x"}} {
 		for _, profiles := range []int{0, 1} {
@@ -49,7 +50,7 @@ func BenchmarkHint(b *testing.B) {
 	}
 }
 
-// debian is a program of the newer Debian, linked with its MPI, on a node of the older.
+// debian is a program of the newer Debian, linked with its MPI, on a host of the older.
 func debian(b *testing.B, mpi string) Request {
 	b.Helper()
 	open := func(suite string) *host.Tree {

@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// check has the loader's rules run over what the container will have: each library that
-// is needed must be there, with the versions of symbols that are needed of it, and the MPI
+// check applies the loader's rules to what the container will have: every needed
+// library must be there, with the symbol versions that others need of it, and the MPI
 // must be the site's.
 func (r *replacement) check() error {
 	r.readImage()
@@ -46,7 +46,7 @@ func (r *replacement) checkUse(u *use) error {
 	return r.checkPlugins(result, p)
 }
 
-// readImage has the image's libraries read ahead that go by the names of the node's.
+// readImage reads the image's libraries with the same names as the host's ahead.
 func (r *replacement) readImage() {
 	dirs := map[string][]string{}
 	for name := range r.given {
@@ -60,20 +60,19 @@ func (r *replacement) readImage() {
 	}
 }
 
-// checkNeeded looks for libraries that are nowhere; what was missing before is not our
-// doing.
+// checkNeeded looks for missing libraries, except those that the image already lacked.
 func (r *replacement) checkNeeded(p, before *linker.Process) error {
 	for _, m := range p.Missing {
 		known := before != nil && slices.ContainsFunc(before.Missing, func(b linker.Missing) bool { return b.Name == m.Name })
 		if !known {
-			return r.mismatch("%s needs %s, which neither the image has nor the node gives", r.whose(m.By.Object), m.Name)
+			return r.mismatch("%s needs %s, which neither the image nor the host provides", r.whose(m.By.Object), m.Name)
 		}
 	}
 	return nil
 }
 
-// checkVersions looks for versions of symbols that a library needs and the one that is
-// loaded does not have: the loader would end the program for each.
+// checkVersions looks for symbol versions that a library needs and the loaded library
+// does not define: the loader would end the program.
 func (r *replacement) checkVersions(p *linker.Process) error {
 	for _, o := range p.Objects {
 		for _, need := range o.Needs {
@@ -92,15 +91,15 @@ func (r *replacement) checkVersions(p *linker.Process) error {
 	return nil
 }
 
-// whose names a file and where it is from.
+// whose names a file and says whether it is the host's or the image's.
 func (r *replacement) whose(o *linker.Object) string {
 	if o.In.Tree == r.Host {
-		return "the node's " + o.File
+		return "the host's " + o.File
 	}
 	return "the image's " + o.At
 }
 
-// greatestLike is the greatest of the versions with the name of another, such as
+// greatestLike describes the greatest of the versions with the prefix of another:
 // GLIBC_2.36 for GLIBC_2.38.
 func greatestLike(version string, versions []string) string {
 	at := strings.LastIndex(version, "_") + 1
@@ -110,15 +109,15 @@ func greatestLike(version string, versions []string) string {
 	return "none"
 }
 
-// checkParts refuses a program that loads a part of the image's MPI still: what the
-// site's does not have, or what is found where nothing could be put in its place.
+// checkParts refuses a program that would still load a part of the image's MPI: a part
+// that the site's MPI lacks, or one in a place that cannot be covered.
 func (r *replacement) checkParts(p *linker.Process) error {
 	for _, o := range p.Objects {
 		if o.By == nil && p.Main != nil && o == p.Main || r.isSites(o.Object) {
 			continue
 		}
 		if _, ok := identifyMPI(o.Object); ok {
-			return r.mismatch("%s would be loaded still", r.whose(o.Object))
+			return r.mismatch("%s would still be loaded", r.whose(o.Object))
 		}
 		if isMPIPart(o.Name()) && r.given[o.Name()] == nil && o.By != nil {
 			return r.mismatch("%s needs %s, which is a part of the image's MPI that the site's %s does not have",
@@ -128,14 +127,14 @@ func (r *replacement) checkParts(p *linker.Process) error {
 	return nil
 }
 
-// isSites reports whether an object is one of the node: by its place, or as a file
-// of the node that the container shows somewhere.
+// isSites reports whether an object is a file of the host, given by us or mounted
+// otherwise.
 func (r *replacement) isSites(o *linker.Object) bool {
 	return o.In.Tree == r.Host || slices.ContainsFunc(r.used, func(site *linker.Object) bool { return site.ID == o.ID })
 }
 
-// checkPlugins has what is loaded later looked at, too. A plugin that lacks a library
-// will not be loaded, and is none of our business.
+// checkPlugins checks what is loaded later. A plugin that lacks a library will not be
+// loaded, and does not matter.
 func (r *replacement) checkPlugins(result *linker.Loader, before *linker.Process) error {
 	var roots []*linker.Object
 	for _, o := range r.fabric.plugins {

@@ -11,7 +11,8 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// Of a library that both have the newer is used, but for those that must fit the node.
+// Of two libraries with the same name the newer is used, except those that must fit the
+// host.
 func TestNewerOfTwo(t *testing.T) {
 	const own, private = debianLib + "/libhwloc.so.15.5.0", "/run/.ocishim/mpi/lib/libhwloc.so.15"
 	for version, ours := range map[string]bool{"15.9.0": true, "15.5.0": false, "15.1.0": false} {
@@ -43,8 +44,8 @@ func TestNewerOfTwo(t *testing.T) {
 	}
 }
 
-// Where the image has a loader's cache, that says where the libraries are, and it knows
-// all that it knew.
+// If the image has a loader's cache, it says where the libraries are, and it keeps all
+// of its entries.
 func TestLoaderCache(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -72,7 +73,7 @@ func TestLoaderCache(t *testing.T) {
 	}
 }
 
-// What an earlier edit made of the cache is gone on from, and not the image's.
+// Editing starts from the cache that an earlier edit left, not from the image's.
 func TestLoaderCacheOfEarlierEdit(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -89,8 +90,8 @@ func TestLoaderCacheOfEarlierEdit(t *testing.T) {
 	}
 }
 
-// A search path of the program's that leads to an older library of the fabric is not
-// followed there.
+// A search path of the program that leads to an older library of the fabric is not
+// followed.
 func TestSearchPathToOlderFabric(t *testing.T) {
 	m := newMachine(t)
 	m.library(m.image+"/opt/app", "libfabric.so.1.0.0", "int fi_getinfo(void) { return 0; }")
@@ -100,7 +101,7 @@ func TestSearchPathToOlderFabric(t *testing.T) {
 	m.expect("/opt/site/libfabric.so.1.2.3 at /opt/app/libfabric.so.1.0.0", "/opt/site/libmpi.so.12.4.1 at /opt/app/libmpi.so.12.1.0")
 }
 
-// The fabric that is required must be there, whatever else the site says.
+// A required fabric must exist, whatever else the site configures.
 func TestRequire(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -108,9 +109,9 @@ func TestRequire(t *testing.T) {
 	profile := &m.request.Profiles[0]
 	profile.Mismatch, profile.Require = MismatchOwn, []string{"cxi"}
 	profile.Closure = []string{"/opt/site"}
-	m.refuses(`mpi.site.require "cxi": the fabric that the site requires is not there: the node has no`)
+	m.refuses(`mpi.site.require "cxi": the fabric that the site requires is missing: the host has no`)
 	m.write(m.node+"/dev/cxi0", "c 10 55 666 0 usable")
-	m.refuses("the node has no libcxi.so.1")
+	m.refuses("the host has no libcxi.so.1")
 	m.library(m.node+"/opt/site", "libcxi.so.1.5.0", "int cxi(void) { return 0; }")
 	m.library(m.node+"/opt/site/libfabric", "libcxi-fi.so.1.0", "int fi_prov_ini(void) { return 0; }")
 	m.check(os.Rename(m.node+"/opt/site/libfabric/libcxi-fi.so.1.0", m.node+"/opt/site/libfabric/libcxi-fi.so"))
@@ -118,8 +119,8 @@ func TestRequire(t *testing.T) {
 		"/run/.ocishim/mpi/lib/libcxi.so.1 -> ../node/0/libcxi.so.1.5.0")
 }
 
-// A library of the node that an earlier edit gives by a link, as the driver's, is found
-// there, and not given once more.
+// A library of the host that an earlier edit provides by a link, such as the driver's,
+// is used where it is, and not given twice.
 func TestLibraryOfEarlierEdit(t *testing.T) {
 	const given = "/run/.ocishim/gpu/lib/libcuda.so.1"
 	m := newMachine(t)

@@ -13,33 +13,32 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A command is followed to the MPIs that it will run with, where its program is linked
-// with none itself: by the arguments of a shell or a launcher, by scripts, by Python's
-// imports, and by what programs open. Only what is written there counts as certain. That
-// the image has an MPI says nothing of a command, and one that uses none is not to be
-// taken for one that does.
+// A command is followed to the MPIs that it will run with, if its program is not linked
+// with one: through the arguments of a shell or a launcher, scripts, Python's imports,
+// and what programs open. Only what is written there counts as certain: the image's MPI
+// proves nothing about a command that does not mention it.
 type command struct {
 	p   *plan
 	cwd string
 
-	vars    map[string]string // what scripts and launchers have set, over the job's environment
+	vars    map[string]string // set by scripts and launchers, over the job's environment
 	loaders map[string]*loader
-	texts   map[string]string // of scripts
-	running map[string]bool   // shell scripts that were looked at
-	steps   int               // how much more is looked up
-	work    int               // bytes that scripts have become
-	doubts  int               // how often what is looked at may not be executed
-	guesses int               // how many arguments were looked at so
+	texts   map[string]string // contents of scripts
+	running map[string]bool   // shell scripts already followed
+	steps   int               // how many more look-ups are allowed
+	work    int               // bytes that expanding scripts has produced
+	doubts  int               // nesting depth of code that may not be executed
+	guesses int               // how many arguments were tried as programs
 }
 
 const (
 	mostSteps  = 500
-	mostScript = 256 << 10 // bytes of one that are looked at
+	mostScript = 256 << 10 // bytes of a script that are read
 	mostDepth  = 16        // of programs that execute others
-	mostGuess  = 64        // arguments of others that may be programs
+	mostGuess  = 64        // arguments of unknown programs that are tried as programs
 )
 
-// followCommand finds the MPIs that the task's command comes to.
+// followCommand finds the MPIs that the task's command will use.
 func (p *plan) followCommand() {
 	p.newCommand().program(p.Program, p.Args, true, 0)
 }
@@ -51,7 +50,7 @@ func (p *plan) newCommand() *command {
 	}
 }
 
-// get is a variable as the command has it by now.
+// get returns the current value of a variable.
 func (c *command) get(name string) string {
 	if value, ok := c.vars[name]; ok {
 		return value
@@ -59,14 +58,15 @@ func (c *command) get(name string) string {
 	return c.p.variable(name)
 }
 
-// variable is one of the task's environment, on which the decision rests from now on.
+// variable returns a variable of the task's environment, and records that the decision
+// depends on it.
 func (p *plan) variable(name string) string {
 	value := p.env[name]
 	p.seen.variable(name, value)
 	return value
 }
 
-// loader goes by the search path that the command has by now.
+// loader returns a loader with the current search path.
 func (c *command) loader() *loader {
 	const search, preload = "LD_LIBRARY_PATH", "LD_PRELOAD"
 	env := environment{search: c.get(search), preload: c.get(preload)}
@@ -80,9 +80,9 @@ func (c *command) loader() *loader {
 	return c.loaders[key]
 }
 
-// program is one with its arguments, which may name further programs: of any that the
-// task begins with, of those in scripts where it is known to execute them. What it sets
-// is for what it executes.
+// program follows a program and its arguments, which may name further programs: for the
+// task's own program always, in scripts only for programs that are known to execute
+// their arguments. Variables that it sets are for the programs that it executes.
 func (c *command) program(name string, args []string, first bool, depth int) {
 	if depth > mostDepth || startsRanks(path.Base(name)) {
 		return
@@ -126,7 +126,8 @@ func (c *command) program(name string, args []string, first bool, depth int) {
 	}
 }
 
-// arguments may begin with options of the program's own, and with what it assigns.
+// arguments follows a command line that may begin with options of the program, and with
+// assignments.
 func (c *command) arguments(program string, args []string, depth int) {
 	for i, arg := range args {
 		if name, value, ok := assignment(arg); ok && !isShell(program) {
@@ -134,7 +135,7 @@ func (c *command) arguments(program string, args []string, depth int) {
 			continue
 		}
 		if strings.ContainsAny(arg, " \t\n;$") {
-			c.shellText(arg, args[i+1:], depth+1) // as sh -c has it
+			c.shellText(arg, args[i+1:], depth+1) // as for sh -c
 			if isShell(program) {
 				return
 			}
@@ -147,8 +148,8 @@ func (c *command) arguments(program string, args []string, depth int) {
 	}
 }
 
-// perhaps looks at arguments of a program that is not known to execute them: those that are
-// paths. An MPI that is found so is put in place, and nothing is said of it.
+// perhaps tries the arguments of an unknown program that are paths. An MPI found this
+// way is replaced, but no warning or hint mentions it.
 func (c *command) perhaps(args []string, depth int) {
 	c.doubts++
 	defer func() { c.doubts-- }()
@@ -164,21 +165,21 @@ func (c *command) perhaps(args []string, depth int) {
 	}
 }
 
-// add notes a use of the command.
+// add records a use of the command.
 func (c *command) add(u *use) {
 	u.certain = u.certain && c.doubts == 0
 	c.p.add(u)
 }
 
-// unfound notes what is said of a program.
+// unfound records a warning about a program.
 func (c *command) unfound(format string, args ...any) {
 	if c.doubts == 0 {
 		c.p.unfound = append(c.p.unfound, fmt.Sprintf(format, args...))
 	}
 }
 
-// lookUp finds a program, or the path of a file that is none. Interpreters open their
-// scripts from the working directory.
+// lookUp finds a program, or the path of a file that is not a program. Interpreters
+// open their scripts relative to the working directory.
 func (c *command) lookUp(name string) (o *linker.Object, file string) {
 	c.steps--
 	if c.steps < 0 || name == "" || name[0] == '-' || len(name) > 4096 {
@@ -191,7 +192,7 @@ func (c *command) lookUp(name string) (o *linker.Object, file string) {
 	return o, file
 }
 
-// hasMPI notes the MPI that a program is linked with, or has inside.
+// hasMPI records the MPI that a program is linked with, dynamically or statically.
 func (c *command) hasMPI(o *linker.Object) bool {
 	if o.Class != elf.ELFCLASS64 {
 		return false
@@ -204,16 +205,16 @@ func (c *command) hasMPI(o *linker.Object) bool {
 	}
 	switch {
 	case p.kind == Static && p.mpi.Family == "":
-		c.unfound("%s has an MPI of its own, linked statically: it does not run on the site's", o.At)
+		c.unfound("%s has a statically linked MPI, which the site's cannot replace", o.At)
 	case p.kind == Linked, p.kind == Static:
 		c.add(u)
 	case p.lacks != "":
-		c.unfound("%s needs %s, which is found nowhere by what is known before it starts: whether it runs on the site's is not known", o.At, p.lacks)
+		c.unfound("%s needs %s, which cannot be found before the program starts: it may not run on the site's MPI", o.At, p.lacks)
 	}
 	return p.kind == Linked && !p.preload || p.kind == Static || p.lacks != ""
 }
 
-// open notes the MPI that a program comes to when it opens libraries.
+// open records the MPI that a program gets when it opens libraries.
 func (c *command) open(o *linker.Object, who string, certain bool, names ...string) bool {
 	l := c.loader()
 	if last := names[len(names)-1]; path.IsAbs(last) && l.Fitting(last) == nil {
@@ -231,15 +232,15 @@ func (c *command) open(o *linker.Object, who string, certain bool, names ...stri
 	return true
 }
 
-// script reads a file that says by its first line what executes it; without one a shell
-// does.
+// script follows a file whose first line names its interpreter; without one, a shell
+// executes it.
 func (c *command) script(file string, args []string, depth int) {
 	text := c.read(file)
 	first, _, _ := strings.Cut(text, "\n")
 	line, ok := strings.CutPrefix(first, "#!")
 	by := strings.Fields(line)
 	if len(by) > 1 && path.Base(by[0]) == "env" {
-		for by = by[1:]; len(by) > 1; by = by[1:] { // options and what it sets
+		for by = by[1:]; len(by) > 1; by = by[1:] { // options and assignments
 			name, value, assigns := assignment(by[0])
 			if assigns {
 				c.vars[name] = value
@@ -263,7 +264,7 @@ func (c *command) script(file string, args []string, depth int) {
 	}
 }
 
-// read is a script's text; empty for what is no text.
+// read returns a script's text; empty if the file is not text.
 func (c *command) read(file string) string {
 	in, err := c.p.image.Resolve(file)
 	if err != nil {
@@ -297,12 +298,14 @@ func readText(in linker.Place) string {
 
 func isShell(name string) bool { return strings.HasSuffix(name, "sh") }
 
-// isLoader recognises the dynamic loader, which executes a program when it is one itself.
+// isLoader recognises the dynamic loader, which can be called as a program to execute
+// another.
 func isLoader(name string) bool {
 	return strings.HasPrefix(name, "ld-linux") || strings.HasPrefix(name, "ld64.so") || strings.HasPrefix(name, "ld-musl") || name == "ld.so"
 }
 
-// loaderArguments are those after its options, two of which say what a variable says.
+// loaderArguments returns the arguments after its options; two of the options replace
+// variables.
 func (c *command) loaderArguments(args []string) []string {
 	for len(args) > 1 && strings.HasPrefix(args[0], "--") {
 		option, value, found := strings.Cut(args[0], "=")
@@ -319,8 +322,7 @@ func (c *command) loaderArguments(args []string) []string {
 	return args
 }
 
-// executesArguments tells of a program by its name that it executes what its arguments
-// say.
+// executesArguments reports by its name whether a program executes its arguments.
 func executesArguments(name string) bool {
 	return isShell(name) || slices.Contains([]string{
 		"env", "nice", "ionice", "nohup", "time", "timeout", "numactl", "taskset", "stdbuf", "setsid", "chrt", "setarch",
@@ -329,8 +331,8 @@ func executesArguments(name string) bool {
 	}, name)
 }
 
-// startsRanks tells of a program by its name that it starts ranks itself: it is not this
-// step's PMI that they find.
+// startsRanks reports by its name whether a program starts ranks itself: they do not
+// use this step's PMI.
 func startsRanks(name string) bool {
 	return strings.HasPrefix(name, "mpirun") || strings.HasPrefix(name, "mpiexec") ||
 		slices.Contains([]string{"orterun", "prterun", "prun", "srun", "sbatch", "salloc"}, name)

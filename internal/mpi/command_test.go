@@ -18,8 +18,8 @@ const (
 	slurmsEnv = "SLURM_PROCID=0 PMIX_RANK=0 " + several
 )
 
-// wrapping is a machine with an MPI in the image and one of the site's, and programs that
-// are linked with it and not, in a step that offers another PMI.
+// wrapping is a machine with an MPI in the image and another of the site's, and
+// programs with and without MPI, in a step that offers another PMI.
 func wrapping(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
@@ -43,15 +43,15 @@ func wrapping(t *testing.T) *machine {
 	return m
 }
 
-// mpi4py installs it for the image's Python, linked with what is given.
+// mpi4py installs mpi4py for the image's Python, linked with the given libraries.
 func (m *machine) mpi4py(prefix string, libraries ...string) {
 	m.t.Helper()
 	m.gcc(m.image+prefix+"/lib/python3.11/site-packages/mpi4py/MPI.cpython-311.so",
 		"int MPI_Init(void); int PyInit_MPI(void) { return MPI_Init(); }", append([]string{"-shared", "-fPIC"}, libraries...)...)
 }
 
-// A command that comes to a program with MPI gets its hint, and no other does, though the
-// image has an MPI all the same.
+// Only a command that leads to an MPI program gets a hint, although the image has an
+// MPI in any case.
 func TestHintOfCommands(t *testing.T) {
 	m := wrapping(t)
 	m.mpi4py("/usr", m.image+debianLib+"/libmpi.so.12")
@@ -96,7 +96,7 @@ func TestHintOfCommands(t *testing.T) {
 	}
 }
 
-// What runs on the site's MPI has the hint of that, each time.
+// A program that runs on the site's MPI gets a hint about that MPI, each time.
 func TestHintOfSitesMPI(t *testing.T) {
 	m := wrapping(t)
 	m.mpi4py("/usr/local")
@@ -121,8 +121,8 @@ func TestHintOfSitesMPI(t *testing.T) {
 	}
 }
 
-// A virtual environment's mpi4py is found by how Python is called, and one of the job's by
-// PYTHONPATH.
+// A virtual environment's mpi4py is found by the path that Python is called with, the
+// job's by PYTHONPATH.
 func TestHintOfPythonModules(t *testing.T) {
 	m := wrapping(t)
 	m.check(os.MkdirAll(m.image+"/opt/venv/bin", 0o755))
@@ -141,7 +141,7 @@ func TestHintOfPythonModules(t *testing.T) {
 	m.expect(ofMPICH)
 }
 
-// A static program's MPI is known by names that no other has.
+// A static program's MPI is recognised by names that no other has.
 func TestHintOfStaticPrograms(t *testing.T) {
 	for name, test := range map[string]struct{ text, offer, want string }{
 		"MPICH":            {calls + mpich + "int MPIR_Process;int PMIx_Init;", "PMIX_RANK=0", otherMPI},
@@ -179,7 +179,7 @@ func TestHintOfStaticPrograms(t *testing.T) {
 			}
 		})
 	}
-	// What it lacks is none of its own.
+	// The library that it lacks is not an MPI.
 	m := wrapping(t)
 	lib := m.library(m.image+debianLib, "libmpi.so.12.1.0", mpich+" int MPIR_Process;")
 	m.gcc(m.image+"/bin/program", "extern int MPIR_Process; int MPI_Init(void); int main(void) { return MPI_Init() + MPIR_Process; }", lib)
@@ -190,7 +190,7 @@ func TestHintOfStaticPrograms(t *testing.T) {
 	m.expect()
 }
 
-// Whatever a script is, looking at it ends.
+// Reading a script ends, whatever it contains.
 func TestHintOfHostileScripts(t *testing.T) {
 	m := wrapping(t)
 	m.check(unix.Mkfifo(m.image+"/srv/pipe.sh", 0o777))

@@ -11,19 +11,19 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// An Installed is an MPI of the node, and what a profile for it begins with.
+// An Installed is an MPI of the host, with the settings for a first profile.
 type Installed struct {
 	Library
-	Replace []string // it, and what lies beside it of the same MPI
-	Closure []string // directories of libraries that the node's loader would not find by itself
+	Replace []string // the MPI, and the libraries beside it that belong to it
+	Closure []string // directories of libraries that the host's loader does not search
 	Prefix  string   // of an Open MPI
-	Fabric  []string // those of whose libraries it has need, and whose devices the node has
-	Missing []string // libraries that are nowhere
+	Fabric  []string // fabrics whose libraries it needs and whose devices the host has
+	Missing []string // libraries that were not found
 }
 
-// Detect looks at the libraries of the paths, or without any at all that the node's
-// loader finds under the name of an MPI: in the search path, as LD_LIBRARY_PATH has it,
-// and in its cache.
+// Detect describes the libraries at the given paths. Without paths it describes all
+// that the host's loader finds under the name of an MPI: in the search path, which is
+// that of LD_LIBRARY_PATH, and in its cache.
 func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, error) {
 	l := loader{linker.New(linker.NewView(node, nil), arch, search)}
 	l.Trusted = true
@@ -47,7 +47,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 		mpi, ok := identifyMPI(o)
 		if !ok {
 			if given {
-				return nil, fmt.Errorf("look at %s: it is no MPI: its name begins with libmpi and it defines MPI_Init", file)
+				return nil, fmt.Errorf("look at %s: not an MPI library: the name must begin with libmpi, and it must define MPI_Init", file)
 			}
 			continue
 		}
@@ -59,7 +59,7 @@ func Detect(node *host.Tree, arch string, search, paths []string) ([]Installed, 
 	return found, nil
 }
 
-// candidates are files whose names may be those of an MPI.
+// candidates returns files whose names may be an MPI's.
 func (l *loader) candidates() []string {
 	var files []string
 	for _, dir := range slices.Concat(l.Path, linker.LibraryDirs(l.Arch)) {
@@ -79,14 +79,14 @@ func (l *loader) candidates() []string {
 	return files
 }
 
-// isMPICore tells whether a program may ask for its MPI by that name.
+// isMPICore reports whether a program may load its MPI under that name.
 func isMPICore(name string) bool {
 	base, version, ok := strings.Cut(name, ".so.")
 	return ok && version != "" && !strings.Contains(version, ".") &&
 		(base == "libmpi" || base == "libmpich" || base == "libmpi_abi" || strings.HasPrefix(base, "libmpi_cray") || strings.HasPrefix(base, "libmpi_gnu"))
 }
 
-// describe finds out what a profile needs.
+// describe works out the settings for a profile.
 func (l *loader) describe(mpi Library, dir string) Installed {
 	p := l.Load(mpi.object)
 	mpi.PMI = l.pmiOf(mpi, p)
@@ -111,13 +111,14 @@ func (l *loader) describe(mpi Library, dir string) Installed {
 	return i
 }
 
-// major is what follows .so. in a name.
+// major returns what follows .so. in a name.
 func major(soname string) string {
 	_, after, _ := strings.Cut(soname, ".so.")
 	return after
 }
 
-// prefixOf finds the directory that Open MPI was configured with: its texts are below.
+// prefixOf finds the directory that Open MPI was configured with: its help texts are
+// below it.
 func (l *loader) prefixOf(dir string) string {
 	for ; dir != "/"; dir = path.Dir(dir) {
 		if l.Tree.IsDir(dir + "/share/openmpi") {
@@ -127,8 +128,8 @@ func (l *loader) prefixOf(dir string) string {
 	return ""
 }
 
-// unknownDirs lists where libraries of a process are that are found by a search path of
-// the caller's only.
+// unknownDirs lists the directories of a process's libraries that only the caller's
+// search path finds.
 func (l *loader) unknownDirs(p *linker.Process) []string {
 	var dirs []string
 	for _, o := range p.Objects[1:] {
@@ -139,8 +140,8 @@ func (l *loader) unknownDirs(p *linker.Process) []string {
 	return dirs
 }
 
-// fabricsOf lists the fabrics that have devices on the node, or plugins for what the
-// process has loaded.
+// fabricsOf lists the fabrics that have devices on the host, or plugins for a library
+// that the process has loaded.
 func (l *loader) fabricsOf(p *linker.Process) []string {
 	var names []string
 	for _, f := range fabrics() {
@@ -156,12 +157,12 @@ func (l *loader) fabricsOf(p *linker.Process) []string {
 	return names
 }
 
-// Profile writes a profile for it, as text for a file of the configuration.
+// Profile returns the profile as text for a configuration file.
 func (i Installed) Profile(name string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s, which finds its ranks by %s.\n", i.Library, i.PMI)
+	fmt.Fprintf(&b, "# %s speaks %s.\n", i.Library, i.PMI)
 	for _, missing := range i.Missing {
-		fmt.Fprintf(&b, "# It needs %s, which is not to be found: add its directory to closure.\n", missing)
+		fmt.Fprintf(&b, "# It needs %s, which was not found: add its directory to closure.\n", missing)
 	}
 	fmt.Fprintf(&b, "[mpi.%s]\n", name)
 	names := []string{i.Soname}
@@ -183,7 +184,7 @@ func (i Installed) Profile(name string) string {
 	b.WriteString("abi = \"major\"        # or \"full\", \"strict\"\nmismatch = \"refuse\"  # or \"own\": the image's, with a warning\n")
 	if len(i.Fabric) > 0 {
 		writeList(&b, "fabric", i.Fabric)
-		b.WriteString("# No task starts without it, instead of using TCP:\n# ")
+		b.WriteString("# Uncomment to refuse tasks where it is missing, instead of using TCP:\n# ")
 		writeList(&b, "require", i.Fabric)
 	}
 	return b.String()
@@ -200,7 +201,7 @@ func writeList(b *strings.Builder, key string, items []string) {
 	b.WriteString("]\n")
 }
 
-// ProfileName is a name for the profile of it, of what can be in a key.
+// ProfileName returns a name for its profile, made of characters that a key can have.
 func (i Installed) ProfileName() string {
 	switch i.Family {
 	case OpenMPI:

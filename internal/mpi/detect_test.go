@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What detect prints is a profile by which the MPI takes the place of an image's.
+// Detect prints a profile by which the MPI replaces an image's.
 func TestDetect(t *testing.T) {
 	m := newMachine(t)
 	m.library(m.node+"/opt/openmpi/lib", "libmpi_mpifh.so.40.40.1", "int mpifh(void) { return 0; }")
@@ -21,7 +21,7 @@ func TestDetect(t *testing.T) {
 	for _, i := range found {
 		text.WriteString(i.Profile(i.ProfileName()))
 	}
-	const want = `# Open MPI 5.0 (libmpi.so.40.40.7), which finds its ranks by no PMI.
+	const want = `# Open MPI 5.0 (libmpi.so.40.40.7) speaks no PMI.
 [mpi.openmpi]
 when = ["libmpi.so.40"]
 replace = ["/opt/openmpi/lib/libmpi.so.40", "/opt/openmpi/lib/libmpi_mpifh.so.40"]
@@ -29,7 +29,7 @@ closure = ["/opt/fabric"]
 prefix = "/opt/openmpi"
 abi = "major"        # or "full", "strict"
 mismatch = "refuse"  # or "own": the image's, with a warning
-# MPICH (libmpich.so.12.4.1), which finds its ranks by PMI2.
+# MPICH (libmpich.so.12.4.1) speaks PMI2.
 [mpi.mpich]
 when = ["libmpich.so.12", "libmpi.so.12"]
 replace = ["/usr/lib/libmpich.so.12"]
@@ -49,8 +49,8 @@ mismatch = "refuse"  # or "own": the image's, with a warning
 	}
 }
 
-// A fabric whose device the task may use and whose libraries the MPI finds is in the
-// profile; that it is required is left to the administrator.
+// A fabric is in the profile if the task may use its device and the MPI finds its
+// libraries; whether to require it is left to the administrator.
 func TestDetectFabric(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -72,7 +72,7 @@ func TestDetectFabric(t *testing.T) {
 	m.write(m.node+"/dev/knem", "c 10 56 666 0 ok") // needs no library
 	m.write(m.node+"/dev/xpmem", "c 10 57 600 0 EACCES")
 	m.library(m.node+"/opt/site", "libxpmem.so.0.0.0", "int xpmem(void) { return 0; }")
-	const want = "fabric = [\"cxi\", \"knem\"]\n# No task starts without it, instead of using TCP:\n# require = [\"cxi\", \"knem\"]\n"
+	const want = "fabric = [\"cxi\", \"knem\"]\n# Uncomment to refuse tasks where it is missing, instead of using TCP:\n# require = [\"cxi\", \"knem\"]\n"
 	if got := profile(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

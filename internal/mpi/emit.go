@@ -13,7 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// emit makes the edits of what was decided.
+// emit makes the edits for the decision.
 func (r *replacement) emit() error {
 	e := bundle.Edit{
 		From: edited,
@@ -40,7 +40,8 @@ func (r *replacement) emit() error {
 	return nil
 }
 
-// source is where a file or directory of the node's is, without links; empty for nowhere.
+// source returns the path of a file or directory on the host, without symbolic links;
+// empty if it does not exist.
 func (r *replacement) source(path string) string {
 	if path == "" {
 		return ""
@@ -53,11 +54,11 @@ func (r *replacement) source(path string) string {
 	return r.Host.HostPath(resolved)
 }
 
-// emitPrivate puts libraries over the image's, and makes the directory of those that the
-// image is to find beside its own: links to the node's directories, a mount for each of those instead of one
-// for each library.
+// emitPrivate puts libraries over the image's, and makes the directory of libraries
+// that the image finds in addition: links into the host's directories. Each of these is
+// one mount, instead of one for each library.
 func (r *replacement) emitPrivate(e *bundle.Edit) {
-	for name := range r.given { // what only plugins need, too
+	for name := range r.given { // including what only plugins need
 		if r.added[name] == nil {
 			r.instead(name, r.image.Search(name, r.image.LibraryPath(nil)))
 		}
@@ -70,7 +71,7 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 			r.added[name] = site
 		}
 	}
-	dirs := map[string]string{} // of the node, to ours
+	dirs := map[string]string{} // of the host, to ours
 	lib := r.dir + "/lib"
 	var entries []ldcache.Entry
 	for _, name := range slices.Sorted(maps.Keys(r.added)) {
@@ -93,10 +94,10 @@ func (r *replacement) emitPrivate(e *bundle.Edit) {
 	e.Files = append(e.Files, bundle.File{Path: ldcache.Path, Data: cache.Encode()})
 }
 
-// emitFirst has programs that a command executes, and that are not known before, find the
-// site's MPI before one that their DT_RUNPATH leads to: its libraries, and no others, are
-// in a directory of LD_LIBRARY_PATH. A site that asks for more than the same interface
-// has each program looked at.
+// emitFirst makes programs that a command executes, and that are not known before, find
+// the site's MPI before one in their DT_RUNPATH: a directory in LD_LIBRARY_PATH has
+// only the site's MPI libraries. If the site requires more than the same interface, it
+// is not used, since each program must be checked.
 func (r *replacement) emitFirst(e *bundle.Edit) {
 	if !r.wrapping || r.profile.ABI != ABIMajor && r.profile.ABI != "" || r.leavesCertain() {
 		return
@@ -110,12 +111,13 @@ func (r *replacement) emitFirst(e *bundle.Edit) {
 	e.EnvPrepend = append(e.EnvPrepend, "LD_LIBRARY_PATH="+first)
 }
 
-// leavesCertain reports whether a program is known to run on an MPI of its own.
+// leavesCertain reports whether a program is known to run on an MPI other than the
+// site's.
 func (r *replacement) leavesCertain() bool {
 	return slices.ContainsFunc(r.plan.uses, func(u *use) bool { return u.certain && !slices.Contains(r.uses, u) })
 }
 
-// BindOf is the mount that every file and directory of the node's gets.
+// BindOf returns the mount for a file or directory of the host.
 func BindOf(source, destination string) specs.Mount {
 	return bundle.Bind(source, destination, "bind", "ro", "nosuid", "nodev", "rprivate")
 }

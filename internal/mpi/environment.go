@@ -6,7 +6,7 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// An environment is a container's, by name.
+// An environment is a container's environment, by name.
 type environment map[string]string
 
 func newEnvironment(list []string) environment {
@@ -19,12 +19,12 @@ func newEnvironment(list []string) environment {
 	return e
 }
 
-// ofLoader is what it says to the loader of a process.
+// ofLoader returns the variables that a process's loader reads.
 func (e environment) ofLoader(cwd string) linker.Environment {
 	return linker.Environment{LibraryPath: e["LD_LIBRARY_PATH"], Preload: e["LD_PRELOAD"], Cwd: cwd}
 }
 
-// list is a variable that holds directories.
+// list returns the elements of a variable that holds directories.
 func (e environment) list(name string) []string {
 	if e[name] == "" {
 		return nil

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// What scripts do to come to the programs of a conda environment, of a virtual one, or of
-// an environment module.
+// Scripts find programs of conda environments, virtual environments and environment
+// modules by setting variables; this file follows them.
 
 func isConda(name string) bool {
 	return name == "conda" || name == "mamba" || name == "micromamba"
 }
 
-// login reads what a shell does before its script: a login shell the files of the image and
-// of the home, others the one that a variable names.
+// login reads the files that a shell executes before its script: for a login shell
+// those of the image and the home, otherwise the file named by a variable.
 func (c *command) login(shell string, args []string, depth int) {
 	if !isShell(shell) {
 		return
@@ -42,14 +42,14 @@ func (c *command) login(shell string, args []string, depth int) {
 	}
 }
 
-// activate puts the programs of an environment before others.
+// activate puts the programs of an environment first in PATH.
 func (c *command) activate(prefix string) {
 	c.vars["PATH"] = prefix + "/bin:" + c.get("PATH")
 	c.vars["CONDA_PREFIX"] = prefix
 }
 
-// activateFor reads the arguments of conda run or conda activate, up to what follows the
-// environment's name.
+// activateFor reads the arguments of conda run or conda activate and returns what
+// follows the environment's name.
 func (c *command) activateFor(args []string) (rest []string) {
 	name := ""
 	for len(args) > 0 {
@@ -69,7 +69,7 @@ func (c *command) activateFor(args []string) (rest []string) {
 	return nil
 }
 
-// exists reports whether a word is a program, which an environment's name is not.
+// exists reports whether a word is a program, and not the name of an environment.
 func (c *command) exists(word string) bool {
 	if strings.Contains(word, "/") {
 		return false
@@ -78,7 +78,8 @@ func (c *command) exists(word string) bool {
 	return o != nil || file != ""
 }
 
-// activateNamed finds an environment by its directory, or below where conda may be.
+// activateNamed finds an environment by its path, or by name in the usual places of
+// conda.
 func (c *command) activateNamed(name string) {
 	if strings.Contains(name, "/") {
 		if !path.IsAbs(name) {
@@ -109,7 +110,7 @@ func (c *command) isEnvironment(prefix string) bool {
 	return d != nil && d.Has("conda-meta")
 }
 
-// modules sets what the files of environment modules set: search paths, as EasyBuild and
+// modules applies what environment modules set: the search paths, as EasyBuild and
 // Spack write them.
 func (c *command) modules(args []string) {
 	if len(args) == 0 || !slices.Contains([]string{"load", "add"}, args[0]) && strings.HasPrefix(args[0], "-") {
@@ -144,7 +145,7 @@ func (c *command) module(name string) {
 	}
 }
 
-// moduleText reads a file in Tcl or Lua as far as it says plainly what it sets.
+// moduleText reads a module file in Tcl or Lua, as far as it sets plain values.
 func (c *command) moduleText(text string) {
 	values := map[string]string{}
 	plain := strings.NewReplacer("(", " ", ")", " ", ",", " ", `"`, " ", "'", " ", "[", " ", "]", " ", "{", " ", "}", " ", ";", " ")
@@ -164,7 +165,7 @@ func (c *command) moduleText(text string) {
 	}
 }
 
-// moduleValue is a text, or what pathJoin makes of several.
+// moduleValue returns a value, or the result of pathJoin on several.
 func moduleValue(values map[string]string, words []string) string {
 	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "=" || w == "pathJoin" })
 	for i, word := range words {

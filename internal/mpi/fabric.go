@@ -15,14 +15,14 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A fabric is what MPI needs of the node for a network or a way through shared memory:
-// devices, libraries, and plugins of those libraries.
+// A fabric is what MPI needs of the host for a network, or for a way through shared
+// memory: devices, libraries, and plugins of these libraries.
 type fabric struct {
 	name      string
-	devices   []string // patterns; one of the first must be there where the fabric is required
-	libraries []string // likewise all of these
+	devices   []string // patterns; if the fabric is required, a device of the first must exist
+	libraries []string // all must exist if the fabric is required
 	plugins   string   // a directory beside the first library
-	variable  string   // that names the directory, or the plugins
+	variable  string   // names the directory, or the plugins
 }
 
 func fabrics() []fabric {
@@ -39,7 +39,7 @@ func fabrics() []fabric {
 	}
 }
 
-// FabricNames are those that a profile may name.
+// FabricNames returns the names that a profile may use.
 func FabricNames() []string {
 	var names []string
 	for _, f := range fabrics() {
@@ -48,8 +48,8 @@ func FabricNames() []string {
 	return names
 }
 
-// isFabricLibrary tells whether the library must be the node's where the node's MPI is
-// used: it talks to the node's drivers, or to Slurm.
+// isFabricLibrary reports whether the library must be the host's if the site's MPI is
+// used: it talks to the host's drivers, or to Slurm.
 func isFabricLibrary(name string) bool {
 	base, _, _ := strings.Cut(name, ".so")
 	return slices.Contains([]string{
@@ -59,10 +59,10 @@ func isFabricLibrary(name string) bool {
 	}, base)
 }
 
-// ErrNoFabric says that a fabric is required and is not there.
-var ErrNoFabric = errors.New("the fabric that the site requires is not there")
+// ErrNoFabric means that a required fabric is missing.
+var ErrNoFabric = errors.New("the fabric that the site requires is missing")
 
-// provision is what fabrics bring.
+// provision is what fabrics add to the container.
 type provision struct {
 	libraries []*linker.Object
 	plugins   []*linker.Object
@@ -72,7 +72,7 @@ type provision struct {
 	prepend   []string
 }
 
-// findFabric looks for what the profile's fabrics need. What is not there is left out,
+// findFabric looks for what the profile's fabrics need. What is missing is left out,
 // unless it is required.
 func (r *replacement) findFabric() error {
 	for _, f := range fabrics() {
@@ -96,8 +96,8 @@ func (r *replacement) findFabric() error {
 	return nil
 }
 
-// provideLoaded has the libraries of fabrics that the MPI is linked with find their
-// plugins without being named in the profile; and those that these plugins bring.
+// provideLoaded makes fabric libraries that the MPI is linked with find their plugins
+// even if the profile does not name the fabric, and adds what these plugins need.
 func (r *replacement) provideLoaded() {
 	for before := -1; before < len(r.fabric.plugins); {
 		before = len(r.fabric.plugins)
@@ -111,7 +111,7 @@ func (r *replacement) provideLoaded() {
 	}
 }
 
-// provide adds what there is of the fabric, and says what is not.
+// provide adds what exists of the fabric, and returns what is missing.
 func (r *replacement) provide(f fabric) (lacks string) {
 	for i, pattern := range f.devices {
 		denied := r.device(pattern)
@@ -124,7 +124,7 @@ func (r *replacement) provide(f fabric) (lacks string) {
 		o := r.node.Search(name, r.node.Path)
 		if o == nil {
 			if lacks == "" {
-				lacks = "the node has no " + name
+				lacks = "the host has no " + name
 			}
 			continue
 		}
@@ -139,7 +139,7 @@ func (r *replacement) provide(f fabric) (lacks string) {
 	return lacks
 }
 
-// device gives the nodes of a pattern, and says why there is none to be used.
+// device adds the device nodes of a pattern, or returns why none can be used.
 func (r *replacement) device(pattern string) (lacks string) {
 	found, lacks := devicesOf(r.Host, pattern)
 	for _, d := range found {
@@ -150,10 +150,10 @@ func (r *replacement) device(pattern string) (lacks string) {
 	return lacks
 }
 
-// devicesOf lists the nodes of a pattern that this process may use, or says why there
-// is none.
+// devicesOf lists the device nodes of a pattern that this process may use, or returns
+// why it found none.
 func devicesOf(node *host.Tree, pattern string) (found []host.Device, lacks string) {
-	lacks = "the node has no " + pattern
+	lacks = "the host has no " + pattern
 	for _, name := range node.Names(path.Dir(pattern)) {
 		if ok, err := path.Match(path.Base(pattern), name); err != nil || !ok {
 			continue
@@ -163,7 +163,7 @@ func devicesOf(node *host.Tree, pattern string) (found []host.Device, lacks stri
 		case err != nil:
 			continue
 		case d.Denied != nil:
-			lacks = fmt.Sprintf("%s may not be used: %v", d.Path, d.Denied)
+			lacks = fmt.Sprintf("%s cannot be used: %v", d.Path, d.Denied)
 			continue
 		}
 		found = append(found, d)
@@ -184,8 +184,8 @@ func deviceOf(d host.Device) bundle.Device {
 	}
 }
 
-// providePlugins has a library find its plugins, which it looks for at a place of its
-// node: by the variable that it reads.
+// providePlugins sets the variable by which a library finds its plugins, which it would
+// look for at the host's path.
 func (r *replacement) providePlugins(f fabric, library *linker.Object) {
 	at := r.dir + "/" + f.plugins
 	if f.plugins == "" || slices.ContainsFunc(r.fabric.mounts, func(m specs.Mount) bool { return m.Destination == at }) {
@@ -204,21 +204,22 @@ func (r *replacement) providePlugins(f fabric, library *linker.Object) {
 	switch f.variable {
 	case "IBV_DRIVERS":
 		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+strings.Join(r.drivers(dir, below), ":"))
-	case "UCX_MODULE_DIR": // one directory, and no list of them
+	case "UCX_MODULE_DIR": // one directory, not a list
 		r.fabric.set = append(r.fabric.set, f.variable+"="+below)
 	default:
 		r.fabric.prepend = append(r.fabric.prepend, f.variable+"="+below)
 	}
 }
 
-// leadsOut tells of plugins whether some are links out of their directory, as most drivers
-// of verbs are: they lead to the libraries beside it.
+// leadsOut reports whether some plugins are links out of their directory, like most
+// verbs drivers: they lead to the libraries beside it.
 func (r *replacement) leadsOut(dir string, found []*linker.Object) bool {
 	in := r.node.Dir(dir)
 	return in != nil && slices.ContainsFunc(found, func(o *linker.Object) bool { return o.Dir() != in.At })
 }
 
-// drivers are those of verbs as IBV_DRIVERS has them: libmlx5-rdmav34.so is libmlx5.
+// drivers returns the verbs drivers in the form of IBV_DRIVERS: libmlx5 for
+// libmlx5-rdmav34.so.
 func (r *replacement) drivers(dir, at string) (drivers []string) {
 	names := r.Host.Names(dir)
 	slices.Sort(names)
@@ -230,9 +231,9 @@ func (r *replacement) drivers(dir, at string) (drivers []string) {
 	return drivers
 }
 
-// providePMIx has the node's libpmix find its own plugins: it looks for them below the
-// prefix that it was built for, and those of another version, which the image may have
-// there, do not fit.
+// providePMIx makes the host's libpmix find its own plugins: it looks for them below
+// the prefix that it was built for, where the image may have those of another version,
+// which do not fit.
 func (r *replacement) providePMIx() {
 	for name, o := range r.needed.Names {
 		if !strings.HasPrefix(name, "libpmix.so") || !r.Host.IsDir(o.Dir()+"/pmix") {
@@ -249,7 +250,7 @@ func (r *replacement) providePMIx() {
 	}
 }
 
-// addPlugins reads the libraries of a directory.
+// addPlugins adds the libraries of a directory.
 func (r *replacement) addPlugins(dir string) (found []*linker.Object) {
 	for _, name := range r.node.Plugins(dir) {
 		if o := r.node.FittingIn(dir, name); o != nil && !slices.Contains(found, o) {

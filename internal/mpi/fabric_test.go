@@ -8,13 +8,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The libraries here are real ones, which a compiler makes, and lie as rdma-core, UCX and
-// libfabric install them. Only hardware is made up: a device is a file that says which
-// node it stands for (fakenode).
+// The libraries here are real, made by a compiler, and laid out as rdma-core, UCX and
+// libfabric install them. Only the hardware is fake: a device is a file that says which
+// device node it stands for (fakenode).
 
 const private = "/run/.ocishim/mpi"
 
-// fabricNode is a machine whose MPI needs libfabric and UCX, with what verbs are made of.
+// fabricNode is a machine whose MPI needs libfabric and UCX, with the libraries of
+// verbs.
 func fabricNode(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
@@ -28,13 +29,13 @@ func fabricNode(t *testing.T) *machine {
 	m.library(m.node+debianLib, "librdmacm.so.1.3.0", "int rdma(void) { return 0; }")
 	m.driver("mlx5", verbs)
 	m.driver("efa", verbs)
-	// A driver without a library of its own.
+	// A driver that is only a plugin.
 	m.gcc(m.node+debianLib+"/libibverbs/librxe-rdmav34.so", "int ibv_open(void); int rxe(void) { return ibv_open(); }", "-shared", "-fPIC", verbs)
 	return m
 }
 
-// driver is one of verbs that is a library, too: the plugin is a link to that, out of its
-// directory.
+// driver makes a verbs driver that is also a library: the plugin is a link out of its
+// directory to the library.
 func (m *machine) driver(name string, verbs string) {
 	m.t.Helper()
 	m.library(m.node+debianLib, "lib"+name+".so.1.24.0", "int ibv_open(void); int "+name+"(void) { return ibv_open(); }", verbs)
@@ -42,7 +43,8 @@ func (m *machine) driver(name string, verbs string) {
 	m.check(os.Symlink("../lib"+name+".so.1.24.0", m.node+debianLib+"/libibverbs/lib"+name+"-rdmav34.so"))
 }
 
-// has wants the lines in the plan, and lacks those that begin with a minus.
+// has checks that the plan has the lines, and does not have those that begin with a
+// minus.
 func (m *machine) has(lines ...string) {
 	m.t.Helper()
 	got := "\n" + m.plan() + "\n"
@@ -54,7 +56,7 @@ func (m *machine) has(lines ...string) {
 	}
 }
 
-// All of verbs' drivers are found, those that are links out of their directory, too.
+// All verbs drivers are found, also those that are links out of their directory.
 func TestVerbs(t *testing.T) {
 	m := fabricNode(t)
 	m.request.Profiles[0].Fabric = []string{"verbs"}
@@ -68,8 +70,8 @@ func TestVerbs(t *testing.T) {
 	m.has(debianLib+"/libibverbs at "+private+"/libibverbs", "IBV_DRIVERS="+private+"/libibverbs/librxe")
 }
 
-// Devices are given where the container has not all of the node's /dev, those that the
-// task may use.
+// If the container lacks devices of the host's /dev, those that the task may use are
+// given.
 func TestDevices(t *testing.T) {
 	m := fabricNode(t)
 	profile := &m.request.Profiles[0]
@@ -80,7 +82,7 @@ func TestDevices(t *testing.T) {
 	}
 	m.request.Mounts = nil
 	m.has(all...)
-	m.has("-device /dev/xpmem c 10:56 -rw-rw-rw- rw") // of no fabric in the profile
+	m.has("-device /dev/xpmem c 10:56 -rw-rw-rw- rw") // a device of no fabric in the profile
 	m.request.Mounts = []specs.Mount{{Destination: "/dev", Source: "/dev", Options: []string{"rbind"}}}
 	for _, line := range all {
 		m.has("-" + line)
@@ -91,12 +93,12 @@ func TestDevices(t *testing.T) {
 	profile.Require = []string{"verbs"}
 	m.has(all[1])
 	m.write(m.node+"/dev/infiniband/uverbs1", "c 231 193 660 0 EACCES")
-	m.refuses(`mpi.site.require "verbs": the fabric that the site requires is not there: /dev/infiniband/uverbs1 may not be used: permission denied`)
+	m.refuses(`mpi.site.require "verbs": the fabric that the site requires is missing: /dev/infiniband/uverbs1 cannot be used: permission denied`)
 	m.check(os.RemoveAll(m.node + "/dev/infiniband"))
-	m.refuses("the node has no /dev/infiniband/uverbs*")
+	m.refuses("the host has no /dev/infiniband/uverbs*")
 }
 
-// What a profile has for itself: files at their own paths, and variables.
+// A profile has files, mounted at the same path, and variables.
 func TestBindAndVariables(t *testing.T) {
 	m := fabricNode(t)
 	m.write(m.node+"/etc/libibverbs.d/mlx5.driver", "driver mlx5\n")
@@ -107,9 +109,10 @@ func TestBindAndVariables(t *testing.T) {
 	profile.Set, profile.Prepend = []string{"FI_PROVIDER=cxi", "B=2"}, []string{"LIST=/first", "LIST=/second"}
 	m.has("/etc/libibverbs.d at /etc/libibverbs.d", "/opt/cray/pe.conf at /etc/pe.conf", "FI_PROVIDER=cxi", "B=2", "LIST=/first", "LIST=/second")
 	if got := m.plan(); strings.Contains(got, "/etc/none") {
-		t.Errorf("what the node lacks is bound:\n%s", got)
+		t.Errorf("a file that the host lacks is mounted:\n%s", got)
 	}
-	// env.set is over the container's own, env.prepend before it.
+	// env.set overrides the container's variables, env.prepend goes before their
+	// values.
 	result, err := Edits(m.request)
 	m.check(err)
 	e := result.Edits[0]
@@ -118,8 +121,8 @@ func TestBindAndVariables(t *testing.T) {
 	}
 }
 
-// UCX finds its modules in one directory, which is the node's though the image names its
-// own; they find what they are linked with, though that is a driver of verbs as well.
+// UCX finds its modules in one directory, which is the host's even if the image names
+// its own; they find what they are linked with, even if that is also a driver of verbs.
 func TestUCX(t *testing.T) {
 	m := fabricNode(t)
 	m.request.Profiles[0].Fabric = []string{"ucx", "verbs"}
@@ -142,7 +145,7 @@ func TestUCX(t *testing.T) {
 	}
 }
 
-// EFA is verbs and libfabric; its library is its driver.
+// EFA is verbs and libfabric; its library is also its driver.
 func TestEFA(t *testing.T) {
 	m := fabricNode(t)
 	profile := &m.request.Profiles[0]
@@ -152,10 +155,10 @@ func TestEFA(t *testing.T) {
 	m.has("IBV_DRIVERS="+at+"libefa:"+at+"libmlx5:"+at+"librxe", private+"/lib/libefa.so.1 -> ../node/0/libefa.so.1.24.0",
 		private+"/lib/libfabric.so.1 -> ../node/1/libfabric.so.1.28.0")
 	m.check(os.Remove(m.node + debianLib + "/libefa.so.1"))
-	m.refuses(`mpi.site.require "efa": the fabric that the site requires is not there: the node has no libefa.so.1`)
+	m.refuses(`mpi.site.require "efa": the fabric that the site requires is missing: the host has no libefa.so.1`)
 }
 
-// PSM2, XPMEM and GDRCopy are a device and a library each.
+// PSM2, XPMEM and GDRCopy each have a device and a library.
 func TestDeviceAndLibrary(t *testing.T) {
 	m := fabricNode(t)
 	m.write(m.node+"/dev/gdrdrv", "c 236 0 666 0 ok")
@@ -170,7 +173,7 @@ func TestDeviceAndLibrary(t *testing.T) {
 		profile.Fabric, profile.Require = []string{name}, nil
 		m.has(test.device)
 		profile.Require = []string{name}
-		m.refuses("the node has no " + soname)
+		m.refuses("the host has no " + soname)
 		m.library(m.node+debianLib, test.library, "int x(void) { return 0; }")
 		m.has(test.device, private+"/lib/"+soname+" -> ../node/1/"+test.library)
 		profile.Fabric, profile.Require = nil, nil

@@ -9,28 +9,28 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A Family is the makers of an MPI who keep one binary interface.
+// A Family is a group of MPIs that share a binary interface.
 type Family string
 
 // The families.
 const (
 	OpenMPI Family = "Open MPI"
-	MPICH   Family = "MPICH"   // and what has its ABI: Intel MPI, Cray MPICH, MVAPICH
+	MPICH   Family = "MPICH"   // and those with its ABI: Intel MPI, Cray MPICH, MVAPICH
 	ABI     Family = "MPI ABI" // the standard's own, of MPI 5
 )
 
-// A Library is an MPI as found.
+// A Library is an MPI library that was found.
 type Library struct {
 	Family  Family
 	Soname  string
-	Path    string // in the view, without links
-	Version string // of its interface, as in the name of its file: 12.4.1; empty when that says none
+	Path    string // in the view, without symbolic links
+	Version string // of its interface, from the name of its file: 12.4.1; empty if unknown
 	PMI     PMI
 
 	object *linker.Object
 }
 
-// String is for people.
+// String describes it for people.
 func (l Library) String() string {
 	if r := l.release(); r != "" {
 		return fmt.Sprintf("%s %s (%s)", l.Family, r, path.Base(l.Path))
@@ -38,8 +38,8 @@ func (l Library) String() string {
 	return fmt.Sprintf("%s (%s)", l.Family, path.Base(l.Path))
 }
 
-// identifyMPI tells whether the object is an MPI, and which. It is asked often of the
-// same object.
+// identifyMPI reports whether the object is an MPI, and which. The result is kept,
+// since it is often asked about the same object.
 func identifyMPI(o *linker.Object) (Library, bool) {
 	known := factsOf(o)
 	if known.identity == nil {
@@ -51,8 +51,8 @@ func identifyMPI(o *linker.Object) (Library, bool) {
 
 // facts are what was found out about an object.
 type facts struct {
-	identity *Library // what identifyMPI has found
-	opens    *bool    // it can open libraries, once that was looked for
+	identity *Library // the result of identifyMPI
+	opens    *bool    // whether it can open libraries, once known
 }
 
 func factsOf(o *linker.Object) *facts {
@@ -64,7 +64,7 @@ func factsOf(o *linker.Object) *facts {
 	return known
 }
 
-// lookForMPI looks at the symbols; no Family is no MPI.
+// lookForMPI looks at the symbols; without a Family it is not an MPI.
 func lookForMPI(o *linker.Object) Library {
 	if !isMPIName(o.Name()) || standsBefore(o.Name()) {
 		return Library{}
@@ -74,7 +74,7 @@ func lookForMPI(o *linker.Object) Library {
 	if err != nil || !found[init] {
 		return Library{}
 	}
-	if !found[inner] { // what takes it from another, as profilers do, is none
+	if !found[inner] { // not an MPI: profilers define MPI_Init and call another library's
 		if takes, err := o.In.Tree.Imports(o.In.Path, inner); err == nil && takes[inner] {
 			return Library{}
 		}
@@ -89,15 +89,17 @@ func lookForMPI(o *linker.Object) Library {
 	return l
 }
 
-// isMPIName tells whether a library of that name may be an MPI.
+// isMPIName reports whether a library of that name may be an MPI.
 func isMPIName(name string) bool { return strings.HasPrefix(name, "libmpi") }
 
-// standsBefore recognises libraries with the functions of an MPI that open one themselves.
+// standsBefore recognises libraries that define the functions of an MPI and open the
+// real one themselves.
 func standsBefore(name string) bool {
 	return strings.HasPrefix(name, "libmpitrampoline") || strings.HasPrefix(name, "libmpiwrapper")
 }
 
-// isMPIPart tells whether it belongs to an MPI: parts of two of them do not fit.
+// isMPIPart reports whether a library belongs to an MPI: parts of two MPIs do not fit
+// together.
 func isMPIPart(name string) bool {
 	base, _, _ := strings.Cut(plainName(name), ".so")
 	switch base {
@@ -109,8 +111,8 @@ func isMPIPart(name string) bool {
 	return false
 }
 
-// plainName is the name that a library had before it was packed into a Python wheel:
-// auditwheel makes libmpi-1a2b3c4d.so.12.3.1 of libmpi.so.12, and says so in DT_SONAME.
+// plainName returns the name of a library before it was packed into a Python wheel:
+// auditwheel renames libmpi.so.12 to libmpi-1a2b3c4d.so.12.3.1, also in DT_SONAME.
 func plainName(name string) string {
 	base, version, ok := strings.Cut(name, ".so")
 	dash := strings.LastIndexByte(base, '-')
@@ -124,13 +126,13 @@ func plainName(name string) string {
 	return base[:dash] + ".so." + major
 }
 
-// isHash recognises the digits that auditwheel takes of a hash, which are eight.
+// isHash recognises the digits that auditwheel takes from a hash: usually eight.
 func isHash(text string) bool {
 	const least, most = 8, 64
 	return len(text) >= least && len(text) <= most && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// versionIn is what follows .so. in a name.
+// versionIn returns what follows .so. in a name.
 func versionIn(file string) string {
 	_, version, _ := strings.Cut(file, ".so.")
 	if strings.Trim(version, "0123456789.") != "" || !strings.Contains(version, ".") {
@@ -139,7 +141,8 @@ func versionIn(file string) string {
 	return version
 }
 
-// release is which series of Open MPI it is: since 3.0 it counts interfaces in tens.
+// release returns the release series of an Open MPI: since 3.0 it counts interfaces in
+// tens.
 func (l Library) release() string {
 	if l.Family != OpenMPI {
 		return ""
@@ -163,8 +166,8 @@ func (l Library) release() string {
 	return ""
 }
 
-// compatible says why a program that was linked with the image's MPI may not run with
-// the site's; empty when it may.
+// compatible returns why a program that was linked with the image's MPI may not run
+// with the site's; empty if it may.
 func compatible(abi string, image, site Library) string {
 	if image.Family != site.Family {
 		return fmt.Sprintf("the program is for %s, and the site's %s is %s", image.Family, site.Path, site.Family)
@@ -180,15 +183,15 @@ func compatible(abi string, image, site Library) string {
 	unknown := image.Version == "" || site.Version == ""
 	switch {
 	case !unknown && number(own, 0) != number(ours, 0):
-		return said + " are of different interfaces"
+		return said + " have different interfaces"
 	case abi == ABIMajor || abi == "":
 		return ""
 	case unknown:
-		return said + fmt.Sprintf(": their names do not say their versions, which abi = %q compares", abi)
+		return said + fmt.Sprintf(": their file names lack the versions that abi = %q compares", abi)
 	case abi == ABIStrict && image.Version != site.Version:
-		return said + ` are not the same version, as abi = "strict" wants`
+		return said + ` are not the same version, as abi = "strict" requires`
 	case host.CompareVersions(number(own, 1), number(ours, 1)) > 0:
-		return said + `: the image's is newer, and abi = "full" wants all of its interface`
+		return said + `: the image's is newer, and abi = "full" requires all of its interface`
 	}
 	return ""
 }

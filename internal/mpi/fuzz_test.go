@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// Whatever a script, a module of Python or an environment module says, looking at it ends
-// well.
+// Reading a script, a Python module or an environment module ends without a crash,
+// whatever it contains.
 func FuzzCommand(f *testing.F) {
 	for _, text := range []string{
 		"X=${Y:-a}; export P=$X:$P; . ./a \"$(dirname \"$0\")\" `b`\ncat <<E\nE\nexec $@ ${1#x} $(", "$(", "${", "'", "\\", "<<", "$((1))", "cd", "cd $(cd;pwd)",

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// Whatever lies in an image, looking at it ends, nothing of the node is taken for the
-// image's, and nothing goes over what is not of the image.
+// Whatever an image contains, looking at it ends, no file of the host is taken for the
+// image's, and nothing covers a file that is not the image's.
 func TestHostileImage(t *testing.T) {
 	for name, prepare := range map[string]func(*machine){
 		"a pipe for a library": func(m *machine) {
@@ -56,7 +56,7 @@ func TestHostileImage(t *testing.T) {
 	}
 }
 
-// Libraries that need each other, by names with slashes, too, are loaded once.
+// Libraries that need each other, also by names with slashes, are loaded once.
 func TestCircles(t *testing.T) {
 	m := newMachine(t)
 	a := m.library(m.image+debianLib, "liba.so.1.0", "int a(void) { return 0; }")

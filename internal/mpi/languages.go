@@ -7,8 +7,8 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// julia looks at MPI.jl's libraries: those that it brings, in the places where Julia keeps
-// them, and what is opened by name.
+// julia looks for the libraries of MPI.jl: those that it brings, in the places where
+// Julia keeps them, and those opened by name.
 func (c *command) julia(o *linker.Object, args []string) {
 	certain := c.mentions(args, "using MPI", "import MPI")
 	depots := strings.Split(c.get("JULIA_DEPOT_PATH"), ":")
@@ -27,7 +27,8 @@ func (c *command) julia(o *linker.Object, args []string) {
 	}
 }
 
-// mentions reports whether arguments, or the scripts that they name, have one of the words.
+// mentions reports whether arguments, or the scripts that they name, contain one of the
+// words.
 func (c *command) mentions(args []string, words ...string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool {
 		text := arg
@@ -38,7 +39,7 @@ func (c *command) mentions(args []string, words ...string) bool {
 	})
 }
 
-// r looks at R's packages for MPI, where R keeps them.
+// r looks for R's packages for MPI, where R keeps them.
 func (c *command) r(o *linker.Object, args []string) {
 	var dirs []string
 	for _, variable := range []string{"R_LIBS", "R_LIBS_USER", "R_LIBS_SITE"} {

@@ -17,9 +17,9 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// A machine is a node and an image in directories of the test, with libraries and
-// programs that a compiler makes. Nothing of it is run here: what the loader really does
-// with such a plan is shown by TestMPIMatrix in test/integration.
+// A machine is a host and an image in directories of the test, with libraries and
+// programs that a compiler makes. Nothing is run here: TestMPIMatrix in
+// test/integration shows what the loader really does with such a plan.
 type machine struct {
 	t           *testing.T
 	node, image string
@@ -67,8 +67,8 @@ func (m *machine) write(path, content string) {
 	m.check(os.WriteFile(path, []byte(content), 0o755))
 }
 
-// compiled keeps what gcc has made in this run of the tests, by all that it was made of:
-// most tests want the same few files.
+// compiled keeps what gcc made during this run of the tests, by all of its inputs: most
+// tests need the same few files.
 var compiled sync.Map
 
 // gcc compiles the text.
@@ -106,7 +106,7 @@ func (m *machine) gcc(out, text string, args ...string) string {
 	return out
 }
 
-// library makes DIR/FILE with a link of its DT_SONAME to it.
+// library makes DIR/FILE, and a link to it by its DT_SONAME.
 func (m *machine) library(dir, file, text string, args ...string) string {
 	m.t.Helper()
 	base, rest, _ := strings.Cut(file, ".so.")
@@ -126,21 +126,23 @@ const (
 	calls   = "int MPI_Init(void); int main(void) { return MPI_Init(); }"
 )
 
-// imageMPI is the image's, where the loader finds it by itself, and a program with it.
+// imageMPI makes the image's MPI, where the loader finds it by itself, and a program
+// that uses it.
 func (m *machine) imageMPI(file, text string) {
 	m.t.Helper()
 	lib := m.library(m.image+"/usr/lib/x86_64-linux-gnu", file, text)
 	m.gcc(m.image+"/bin/program", calls, lib)
 }
 
-// siteMPI is the node's, with a library beside it that it needs.
+// siteMPI makes the host's MPI, and a library beside it that it needs.
 func (m *machine) siteMPI(file, text string) {
 	m.t.Helper()
 	fabric := m.library(m.node+"/opt/site", "libfabric.so.1.2.3", "int fi_getinfo(void) { return 0; }")
 	m.library(m.node+"/opt/site", file, text+" int fi_getinfo(void); int site(void) { return fi_getinfo(); }", fabric)
 }
 
-// plan is what Edits says, in few words: mounts and links of the container, or why not.
+// plan returns the result of Edits in brief: mounts and links of the container, or the
+// error.
 func (m *machine) plan() string {
 	m.t.Helper()
 	result, err := Edits(m.request)
@@ -174,7 +176,7 @@ func (m *machine) plan() string {
 	return strings.Join(lines, "\n")
 }
 
-// expect compares the plan, in which every line must be there.
+// expect checks that the plan has every line.
 func (m *machine) expect(want ...string) {
 	m.t.Helper()
 	got := m.plan()
@@ -188,7 +190,7 @@ func (m *machine) expect(want ...string) {
 	}
 }
 
-// refuses wants an error with the text in it.
+// refuses checks that the error contains the text.
 func (m *machine) refuses(text string) {
 	m.t.Helper()
 	if got := m.plan(); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, text) {

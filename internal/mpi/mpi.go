@@ -1,8 +1,8 @@
-// Package mpi has a container's MPI program run on the site's MPI and fabric. It finds
-// out which MPI the program is linked with, by the rules of the loader and without
-// running anything, chooses the site's profile for it, and works out as edits what puts
-// the site's libraries in the place of the image's; or it says why they do not fit.
-// docs/mpi.md has the rules.
+// Package mpi makes a container's MPI program run on the site's MPI and fabric. It
+// finds out which MPI the program is linked with, by the loader's rules and without
+// running anything, chooses the site's profile for it, and works out as edits how the
+// site's libraries replace the image's; or it says why they do not fit. docs/mpi.md
+// documents the rules.
 package mpi
 
 import (
@@ -16,34 +16,34 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// A Request is what is known of a task.
+// A Request describes a task.
 type Request struct {
 	scene.Scene
 
 	Program string   // process.args[0]
-	Args    []string // what follows it
+	Args    []string // the other arguments
 
-	// Profiles are the site's; the first that fits counts.
+	// Profiles are the site's; the first that fits is used.
 	Profiles []Profile
 }
 
-// ErrMismatch says that the site's MPI cannot take the place of the image's.
+// ErrMismatch means that the site's MPI cannot replace the image's.
 var ErrMismatch = errors.New("the site's MPI does not fit")
 
-// A mismatch is why.
+// A mismatch is the reason.
 type mismatch struct {
 	who, reason string
-	use         *use // which it is about; nil for all
+	use         *use // the use that it is about; nil for all
 }
 
 func (m *mismatch) Error() string { return m.who + ": " + oneLine(m.reason) }
 
 func (m *mismatch) Is(target error) bool { return target == ErrMismatch }
 
-// edited is what our edits come from.
+// edited is the From of our edits.
 const edited = "mpi"
 
-// A plan is a result in the making.
+// A plan is a Result being built.
 type plan struct {
 	Request
 	env      environment
@@ -51,13 +51,13 @@ type plan struct {
 	image    *loader
 	node     *loader
 	program  program
-	programs Programs // of Provide
-	uses     []*use   // the MPIs that it comes to
-	unfound  []string // what is said of programs whose MPI is nowhere
-	ofStep   []string // warnings that are the same on every node
-	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family: none is known
-	wrapping bool     // the program is linked with none itself, and may execute one that is
-	needs    []string // patterns of devices, of each of which there must be one
+	programs Programs // for Provide
+	uses     []*use   // the MPIs that the task uses
+	unfound  []string // warnings about programs whose MPI was not found
+	ofStep   []string // warnings that are the same on every host
+	speaks   Library  // the MPI that the program, or what it executes, will run with; no Family if unknown
+	wrapping bool     // the program is not linked with an MPI, and may execute one that is
+	needs    []string // patterns of devices: one device of each must exist
 	scene.Proposal
 }
 
@@ -78,8 +78,8 @@ func Edits(r Request) (scene.Proposal, error) {
 	return p.Proposal, nil
 }
 
-// warn leaves what this task is to say for others: what differs from node to node the
-// first on each, what does not the first of the step.
+// warn drops the warnings that another task prints: the first task of a host prints
+// what may differ between hosts, the first of the step prints the rest.
 func (p *plan) warn() {
 	isFirst := func(variable string) bool { return p.env[variable] == "" || p.env[variable] == "0" }
 	var said []string
@@ -95,7 +95,7 @@ func (p *plan) warn() {
 	}
 }
 
-// oneLine is a text for a terminal: names in it are an image's.
+// oneLine makes a text fit for a terminal: names in it come from an image.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -105,8 +105,8 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// findOut decides, and keeps the decision. The tasks of a step begin at once: while one
-// finds out, the others wait and take it over.
+// findOut decides, and keeps the decision. The tasks of a step begin at the same time:
+// one finds out, and the others wait for its result.
 func (p *plan) findOut() error {
 	if p.CacheDir != "" {
 		defer cache.Alone(p.CacheDir, memoryLock)()
@@ -125,8 +125,8 @@ func (p *plan) findOut() error {
 	return nil
 }
 
-// onlyHint is all there is for a site without profiles: a look at the program, where its
-// ranks may not find each other.
+// onlyHint is for a site without profiles: it only looks at the program if its ranks
+// may not find each other.
 func (p *plan) onlyHint() (scene.Proposal, error) {
 	if !Doubtful(p.Env) {
 		return scene.Proposal{}, nil
@@ -156,7 +156,7 @@ func (p *plan) look() {
 	p.node.Trusted, p.node.Machine = true, p.Host
 }
 
-// readCaches reads those of the loaders.
+// readCaches reads the loaders' caches.
 func (p *plan) readCaches() error {
 	cache, err := p.loaderCache()
 	if err != nil {
@@ -165,7 +165,7 @@ func (p *plan) readCaches() error {
 	p.image.Cache = cache
 	p.seen.Look(p.Host, ldcache.Path)
 	if p.node.Cache, err = linker.ReadCache(p.Host); err != nil {
-		p.node.Cache = nil // the usual directories are left
+		p.node.Cache = nil // only the usual directories remain
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (p *plan) close() {
 	}
 }
 
-// loaderCache is the cache to start from, nil for an image without.
+// loaderCache returns the cache to start from, nil for an image without one.
 func (p *plan) loaderCache() (*ldcache.Cache, error) {
 	if p.LoaderCache == nil {
 		p.seen.Look(p.Image, ldcache.Path)
@@ -185,7 +185,7 @@ func (p *plan) loaderCache() (*ldcache.Cache, error) {
 	return linker.CacheToExtend(p.Image, p.LoaderCache)
 }
 
-// names are those by which an MPI that the site has a profile for is asked for.
+// names returns the SONAMEs that some site profile replaces.
 func (p *plan) names() []string {
 	var names []string
 	for i := range p.Profiles {
@@ -194,7 +194,7 @@ func (p *plan) names() []string {
 	return names
 }
 
-// when are the names that the profile replaces.
+// when returns the SONAMEs that the profile replaces.
 func (p *plan) when(profile *Profile) []string {
 	if len(profile.When) > 0 || len(profile.Replace) == 0 {
 		return profile.When

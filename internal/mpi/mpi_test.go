@@ -11,7 +11,8 @@ import (
 
 const debianLib = "/usr/lib/x86_64-linux-gnu"
 
-// However the program finds its MPI, there the site's is put; with what it needs beside.
+// However the program finds its MPI, the site's is put there, with what it needs beside
+// it.
 func TestReplace(t *testing.T) {
 	const private = "/run/.ocishim/mpi/lib/"
 	given := []string{
@@ -43,7 +44,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// Every path at which an MPI of that name lies is covered, found or not.
+// Every path with an MPI of that name is covered, whether the program finds it or not.
 func TestReplaceEveryPath(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -56,7 +57,7 @@ func TestReplaceEveryPath(t *testing.T) {
 	}
 }
 
-// What has nothing to do with MPI, or has its own inside, is left alone.
+// Programs without MPI, or with a static one, are left alone.
 func TestLeftAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
@@ -64,10 +65,10 @@ func TestLeftAlone(t *testing.T) {
 		want []string
 	}{
 		"no MPI": {"int main(void) { return 0; }", nil, nil},
-		"static": {calls + mpich, []string{"-static"}, []string{"the program has an MPI of its own, linked statically"}},
+		"static": {calls + mpich, []string{"-static"}, []string{"the program has a statically linked MPI"}},
 		"half static": {
 			calls + mpich + "\n#include <dlfcn.h>\nvoid *x(void) { return dlopen(\"x\", 1); }", nil,
-			[]string{"the program has an MPI of its own, linked statically"},
+			[]string{"the program has a statically linked MPI"},
 		},
 		"static, no": {"int main(void) { return 0; }", []string{"-static"}, nil},
 	} {
@@ -84,7 +85,7 @@ func TestLeftAlone(t *testing.T) {
 	m.expect() // there is no program
 }
 
-// A script, and a program that loads or executes others, get it when the image has an MPI.
+// Scripts, and programs that load or execute others, get it if the image has an MPI.
 func TestWrapping(t *testing.T) {
 	for name, text := range map[string]string{
 		"script":  "",
@@ -101,17 +102,18 @@ func TestWrapping(t *testing.T) {
 				m.gcc(m.image+"/bin/program", text)
 			}
 			m.expect("/opt/site/libmpi.so.12.4.1 at " + debianLib + "/libmpi.so.12.1.0")
-			// It is never refused: it may have nothing to do with MPI.
+			// It is never refused: it may not use MPI.
 			m.request.Profiles[0].ABI = ABIStrict
 			m.expect("warning: mpi.site: the image's libmpi.so.12.1.0 and the site's libmpi.so.12.4.1 are not the same version, " +
-				"as abi = \"strict\" wants; the image's own MPICH (libmpi.so.12.1.0) is used")
+				"as abi = \"strict\" requires; the image's own MPICH (libmpi.so.12.1.0) is used")
 			m.check(os.RemoveAll(m.image + debianLib))
 			m.expect()
 		})
 	}
 }
 
-// The program may be bound from the node, and be found through links of several trees.
+// The program may be mounted from the host, and be found through links of several
+// trees.
 func TestProgramOfTheHome(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -135,20 +137,20 @@ func TestProgramOfTheHome(t *testing.T) {
 	m.expect()
 }
 
-// Of two families with one name the profile's is meant.
+// If two families share a name, the profile's family decides.
 func TestFamilies(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.0.3", openmpi) // Open MPI 1.10
 	m.siteMPI("libmpi.so.12.4.1", mpich)
-	m.expect("the image's own Open MPI (libmpi.so.12.0.3): no profile of the site is for it")
+	m.expect("the image's own Open MPI (libmpi.so.12.0.3): no profile of the site matches it")
 	m.siteMPI("libmpi.so.12.4.1", openmpi)
 	m.request.Profiles[0].Prefix = "/opt/site"
 	m.expect("/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.0.3", "/opt/site at /run/.ocishim/mpi/prefix", "OPAL_PREFIX=/run/.ocishim/mpi/prefix")
 	m.request.Profiles[0].Conflicts = []string{"libmpi"}
-	m.expect("the image's own Open MPI (libmpi.so.12.0.3): no profile of the site is for it")
+	m.expect("the image's own Open MPI (libmpi.so.12.0.3): no profile of the site matches it")
 }
 
-// The ABI of MPI 5 is a family of its own, by its name.
+// The ABI of MPI 5 is a family by itself, recognised by its name.
 func TestStandardABI(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi_abi.so.0.0.0", mpich+" int MPI_Abi_get_version(void) { return 0; }")
@@ -156,7 +158,7 @@ func TestStandardABI(t *testing.T) {
 	m.request.Profiles[0].Replace = []string{"/opt/site/libmpi_abi.so.0"}
 	m.expect("/opt/site/libmpi_abi.so.0.1.0 at " + debianLib + "/libmpi_abi.so.0.0.0")
 	m.imageMPI("libmpi.so.12.1.0", mpich)
-	m.expect("the image's own MPICH (libmpi.so.12.1.0): no profile of the site is for it")
+	m.expect("the image's own MPICH (libmpi.so.12.1.0): no profile of the site matches it")
 }
 
 func TestABI(t *testing.T) {
@@ -167,7 +169,7 @@ func TestABI(t *testing.T) {
 		{ABIFull, "12.1.8", "12.4.1", ""},
 		{ABIFull, "12.4.1", "12.4.0", ""},
 		{ABIFull, "12.5.0", "12.4.1", "the image's is newer"},
-		{ABIFull, "12", "12.4.1", "do not say their versions"},
+		{ABIFull, "12", "12.4.1", "file names lack the versions"},
 		{ABIStrict, "12.4.1", "12.4.1", ""},
 		{ABIStrict, "12.4.0", "12.4.1", "not the same version"},
 	} {
@@ -184,7 +186,7 @@ func TestABI(t *testing.T) {
 	}
 }
 
-// A library that the node lacks, or that needs another version than there is, is said
+// If the host lacks a library, or has it without a needed version, the error says so
 // before the program starts, with both versions.
 func TestRefusals(t *testing.T) {
 	t.Run("missing", func(t *testing.T) {
@@ -192,15 +194,15 @@ func TestRefusals(t *testing.T) {
 		m.imageMPI("libmpi.so.12.1.0", mpich)
 		m.siteMPI("libmpi.so.12.4.1", mpich)
 		m.check(os.Remove(m.node + "/opt/site/libfabric.so.1"))
-		m.refuses("mpi.site: the node has no libfabric.so.1, which its /opt/site/libmpi.so.12.4.1 needs")
+		m.refuses("mpi.site: the host has no libfabric.so.1, which its /opt/site/libmpi.so.12.4.1 needs")
 		m.request.Profiles[0].Mismatch = MismatchOwn
-		m.expect("warning: mpi.site: the node has no libfabric.so.1, which its /opt/site/libmpi.so.12.4.1 needs; the image's own MPICH (libmpi.so.12.1.0) is used")
+		m.expect("warning: mpi.site: the host has no libfabric.so.1, which its /opt/site/libmpi.so.12.4.1 needs; the image's own MPICH (libmpi.so.12.1.0) is used")
 	})
 	t.Run("no such node", func(t *testing.T) {
 		m := newMachine(t)
 		m.imageMPI("libmpi.so.12.1.0", mpich)
 		m.request.Profiles[0].When = []string{"libmpi.so.12"}
-		m.refuses("the node's /opt/site/libmpi.so.12 cannot be used")
+		m.refuses("the host's /opt/site/libmpi.so.12 cannot be used")
 		if _, err := Edits(m.request); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%v is no ErrMismatch", err)
 		}
@@ -209,7 +211,7 @@ func TestRefusals(t *testing.T) {
 		m := newMachine(t)
 		m.imageMPI("libmpi.so.12.1.0", mpich)
 		m.siteMPI("libmpi.so.12.4.1", mpich)
-		// As a newer glibc on the node.
+		// Like a newer glibc on the host.
 		m.write(m.node+"/map", "GLIBC_2.99 { global: future; };")
 		libc := m.gcc(m.node+"/future/libc.so.6", "int future(void) { return 0; }", "-shared", "-fPIC", "-Wl,-soname,libc.so.6", "-Wl,--version-script,"+m.node+"/map")
 		m.library(m.node+"/opt/site", "libmpi.so.12.4.1", mpich+"int future(void); int x(void) { return future(); }", "-nostdlib", libc)

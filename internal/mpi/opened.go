@@ -8,11 +8,11 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// What programs open while they run, and are not linked with: extensions of Python, and
-// libraries that they name in themselves or are told by a variable.
+// This file follows what programs open while they run, without being linked with it:
+// Python's extensions, and libraries that they name, or that a variable names.
 
-// mpi4py finds the MPI that the interpreter's mpi4py is linked with, whether or not it is
-// seen to be imported.
+// mpi4py finds the MPI that the interpreter's mpi4py is linked with, whether or not an
+// import was seen.
 func (c *command) mpi4py(python *interpreter, certain bool) {
 	for _, dir := range append([]string{python.first}, python.dirs...) {
 		at := dir + "/mpi4py"
@@ -29,7 +29,7 @@ func (c *command) mpi4py(python *interpreter, certain bool) {
 		if c.byABI(python, at, built, who, certain) || c.open(python.Object, who, certain, at+"/"+built[0]) {
 			return
 		}
-		// It opens the library by name, and finds what the site gives.
+		// It opens the library by name, and finds the site's.
 		if mpi := c.p.image.ofImage(c.p.names()); mpi.Family != "" {
 			c.add(&use{mpi: mpi, loader: c.p.image, who: who, certain: certain})
 		}
@@ -37,9 +37,9 @@ func (c *command) mpi4py(python *interpreter, certain bool) {
 	}
 }
 
-// byABI is for an mpi4py that is built for several MPIs, as that of PyPI is since 4.1: it
-// opens the first that it finds in the environment's lib, or that the loader finds, and
-// takes what is built for that.
+// byABI is for an mpi4py that is built for several MPIs, as PyPI's is since 4.1: it
+// opens the first MPI in the environment's lib, or the first that the loader finds, and
+// uses the extension for it.
 func (c *command) byABI(python *interpreter, dir string, built []string, who string, certain bool) bool {
 	kinds := map[Family]string{}
 	for _, name := range built {
@@ -72,7 +72,7 @@ func (c *command) byABI(python *interpreter, dir string, built []string, who str
 	return opened
 }
 
-// libmpis are the names by which it opens an MPI, in its order.
+// libmpis returns the names by which it opens an MPI, in its order.
 func (c *command) libmpis(python *interpreter) (files []string) {
 	names := []string{"libmpi.so", "libmpi.so.12", "libmpi.so.40", "libmpi_abi.so.1", "libmpi_abi.so.0"}
 	switch c.get("MPI4PY_MPIABI") {
@@ -100,8 +100,8 @@ func (c *command) libmpis(python *interpreter) (files []string) {
 	return files
 }
 
-// extensions looks at the libraries of an imported package, of which one with an MPI is
-// enough: those in it, and in what petsc4py and its like have for each configuration.
+// extensions follows the libraries of an imported package until one uses an MPI: those
+// in the package, and those that packages like petsc4py have for each configuration.
 func (c *command) extensions(python *interpreter, name string) {
 	for _, dir := range append([]string{python.first}, python.dirs...) {
 		if !slices.ContainsFunc(c.p.image.List(dir), func(n string) bool { return n == name || strings.HasPrefix(n, name+".") }) {
@@ -116,8 +116,8 @@ func (c *command) extensions(python *interpreter, name string) {
 	}
 }
 
-// extensionFiles are libraries of a package: those in it, in its lib/CONFIGURATION, and of
-// those in packages below it the ones that need an MPI themselves.
+// extensionFiles returns libraries of a package: those in it, those in its
+// lib/CONFIGURATION, and in its subpackages those that need an MPI themselves.
 func (c *command) extensionFiles(dir, name string) (files []string) {
 	in := dir + "/" + name
 	files = append(c.libraries(dir, name+".", false), c.libraries(in, "", false)...)
@@ -142,7 +142,8 @@ func (c *command) extensionFiles(dir, name string) (files []string) {
 	return files
 }
 
-// libraries are a few of those in a directory, or those that need an MPI.
+// libraries returns some of the libraries in a directory, or only those that need an
+// MPI.
 func (c *command) libraries(dir, begin string, needing bool) (files []string) {
 	for _, name := range c.names(dir) {
 		if !strings.HasPrefix(name, begin) || !strings.HasSuffix(name, ".so") || len(files) == mostLibraries {
@@ -159,14 +160,14 @@ func (c *command) libraries(dir, begin string, needing bool) (files []string) {
 	return files
 }
 
-// trampolines names the variables by which MPItrampoline is told its MPI.
+// trampolines is the variable that names MPItrampoline's MPI.
 const trampolines = "MPITRAMPOLINE_LIB"
 
-// opened looks at what a program opens: the libraries of an MPI that it, or a library of
-// it, names, and all that it names by path.
+// opened follows what a program opens: the libraries of an MPI that the program or one
+// of its libraries names, and everything that it names by path.
 func (c *command) opened(o *linker.Object) {
 	if len(c.p.Profiles) == 0 {
-		return // the hint goes without
+		return // there is no hint then
 	}
 	l := c.loader()
 	p := l.Start(o)
@@ -191,7 +192,7 @@ func (c *command) opened(o *linker.Object) {
 	}
 }
 
-// canOpen reports whether the object takes dlopen from glibc.
+// canOpen reports whether the object imports dlopen.
 func canOpen(o *linker.Object) bool {
 	known := factsOf(o)
 	if known.opens == nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// What a program opens is found by what it, or a library of it, names, or by a variable.
+// Libraries that a program opens are found by names in it or in its libraries, or by a
+// variable.
 func TestOpened(t *testing.T) {
 	const opens = "#include <dlfcn.h>\nint main(void) { return dlopen(\"%\", 2) == 0; }"
 	open := func(name string) string { return strings.ReplaceAll(opens, "%", name) }
@@ -43,7 +44,7 @@ func TestOpened(t *testing.T) {
 	}
 }
 
-// Julia's MPI.jl brings an MPI of its own, below the user's home.
+// Julia's MPI.jl brings its own MPI, below the user's home.
 func TestJulia(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -59,7 +60,7 @@ func TestJulia(t *testing.T) {
 	}
 }
 
-// Packages of R for MPI are libraries of their own.
+// R's packages for MPI contain libraries.
 func TestR(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -72,8 +73,8 @@ func TestR(t *testing.T) {
 	}
 }
 
-// Programs that are not known before find the site's MPI before their own, unless the site
-// wants to know more of them, or one is known to have another.
+// Programs that are not known before find the site's MPI before their own, unless the
+// site requires that each is checked, or one is known to have another.
 func TestFirst(t *testing.T) {
 	const first = "LD_LIBRARY_PATH=/run/.ocishim/mpi/first"
 	m := newMachine(t)
@@ -87,7 +88,7 @@ func TestFirst(t *testing.T) {
 			t.Errorf("want %v, got:\n%s", want, got)
 		}
 	}
-	has(false) // nothing but the program runs
+	has(false) // only the program runs
 	m.gcc(m.image+"/bin/sh", shell)
 	m.request.Program, m.request.Args = "sh", []string{"-c", "exec $(cat program)"}
 	has(true)
@@ -101,7 +102,7 @@ func TestFirst(t *testing.T) {
 	has(false)
 }
 
-// Of two profiles that a task has need of, one is used, and the other's is said.
+// If a task needs two profiles, one is used, and a warning names the other.
 func TestTwoProfiles(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -114,10 +115,11 @@ func TestTwoProfiles(t *testing.T) {
 	m.request.Program, m.request.Args = "sh", []string{"-c", "program; other"}
 	m.expect("/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.1.0",
 		"warning: /bin/other uses its own Open MPI 4.1 (libmpi.so.40.30.1) in "+debianLib+
-			": mpi.other is for it, and a task can have one of the site's, here mpi.site")
+			": mpi.other matches it, but a task can use only one of the site's MPIs, here mpi.site")
 }
 
-// A script of an image with musl has an MPI for musl: a library for glibc is not put there.
+// In an image with musl a script's MPI is made for musl: a library for glibc does not
+// replace it.
 func TestMuslBehindScripts(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)

@@ -11,18 +11,18 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// PMI is how an MPI learns of its ranks.
+// PMI is the process management interface by which an MPI finds its ranks.
 type PMI struct {
 	PMIx    bool
-	Version string // of libpmix, as in the name of its file; empty when that is not known
+	Version string // of libpmix, from the name of its file; empty if unknown
 
-	// Socket says that it speaks PMI 1 or 2 with Slurm: by PMI_FD itself, or by a
-	// library of Slurm's, which is named then.
+	// Socket means that it speaks PMI 1 or 2 with Slurm: by PMI_FD itself, or by a
+	// library of Slurm's, which By then names.
 	Socket bool
 	By     string
 }
 
-// String is for people.
+// String describes it for people.
 func (p PMI) String() string {
 	var said []string
 	if p.PMIx {
@@ -40,7 +40,7 @@ func (p PMI) String() string {
 	return strings.Join(said, ", ")
 }
 
-// pmixRelease is the series of a libpmix, where its file's name tells.
+// pmixRelease returns the release series of a libpmix, if its file name says it.
 func pmixRelease(version string) string {
 	switch {
 	case strings.HasPrefix(version, "2.13."):
@@ -51,8 +51,8 @@ func pmixRelease(version string) string {
 	return version
 }
 
-// pmiOf finds out how the MPI of a process learns of its ranks: by the libraries that
-// it needs, or by Open MPI 4's plugins.
+// pmiOf finds out how the MPI of a process finds its ranks: by the libraries that it
+// needs, or by Open MPI 4's plugins.
 func (l *loader) pmiOf(mpi Library, p *linker.Process) PMI {
 	pmi := pmiByLibraries(p)
 	switch {
@@ -85,13 +85,13 @@ func (l *loader) pluginPMI(mpi Library, pmi *PMI) {
 	}
 }
 
-// pluginDirs is where Open MPI may have its plugins: lib/openmpi, or, of Debian,
+// pluginDirs returns where Open MPI may have its plugins: lib/openmpi, or on Debian
 // lib/openmpi/lib/openmpi3.
 func (l *loader) pluginDirs(mpi Library) []string {
 	lib := mpi.object.Dir()
 	dirs, parents := []string{lib + "/openmpi"}, []string{lib, lib + "/openmpi/lib"}
 	if slices.Contains(linker.LibraryDirs(l.Arch), lib) {
-		parents = parents[1:] // of a directory for all the system Open MPI has but lib/openmpi
+		parents = parents[1:] // in a directory of the whole system, Open MPI only has lib/openmpi
 	}
 	for _, parent := range parents {
 		for _, name := range l.List(parent) {
@@ -103,8 +103,8 @@ func (l *loader) pluginDirs(mpi Library) []string {
 	return dirs
 }
 
-// staticMPI is what a program has in itself, by the names of functions and data that no
-// other MPI has; no Family where they tell nothing. It may have the rest from libraries.
+// staticMPI identifies an MPI inside a program by functions and data that no other MPI
+// has; no Family if they do not say. It may load its other parts as libraries.
 func staticMPI(o *linker.Object, p *linker.Process) Library {
 	const (
 		ofOpenMPI, ofMPICH = "ompi_mpi_comm_world", "MPIR_Process"
@@ -118,14 +118,14 @@ func staticMPI(o *linker.Object, p *linker.Process) Library {
 		l.PMI = pmiByLibraries(p)
 	}
 	switch {
-	case o.Type != elf.ET_EXEC && o.Type != elf.ET_DYN: // a part of a program
+	case o.Type != elf.ET_EXEC && o.Type != elf.ET_DYN: // an object file, not a program
 	case has[ofOpenMPI]:
 		l.Family = OpenMPI
 		l.PMI.PMIx = l.PMI.PMIx || has[pmix] || has[pmix3] || has[pmixOwn]
 		l.PMI.Socket = l.PMI.Socket || has[pmi2] || has[pmi1]
 	case has[ofMPICH]:
 		l.Family = MPICH
-		l.PMI.PMIx = l.PMI.PMIx || has[libpmix] // MPICH has a PMIx_Init of its own, which speaks PMI
+		l.PMI.PMIx = l.PMI.PMIx || has[libpmix] // MPICH's own PMIx_Init speaks PMI, so only libpmix counts
 		l.PMI.Socket = l.PMI.Socket || !l.PMI.PMIx
 	}
 	return l
@@ -140,7 +140,8 @@ func (p *PMI) plugin(name string) {
 	}
 }
 
-// offered is what srun's --mpi gave the task, by the variables that its plugins set.
+// offered is what srun's --mpi gave the task, judged by the variables that its plugins
+// set.
 type offered struct{ pmix, socket bool }
 
 func offeredBy(env environment) offered {
@@ -150,7 +151,7 @@ func offeredBy(env environment) offered {
 	}
 }
 
-// tasks is how many the step has, 0 when that is not known.
+// tasks returns the number of tasks in the step, 0 if unknown.
 func tasks(env environment) int {
 	for _, name := range []string{"SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"} {
 		if n, err := strconv.Atoi(env[name]); err == nil {
@@ -160,15 +161,15 @@ func tasks(env environment) int {
 	return 0
 }
 
-// Doubtful tells, by the environment only, whether a task is to look if the ranks of its
-// step may not find each other: the first of several does.
+// Doubtful reports, by the environment only, whether this task must check if the ranks
+// of its step find each other: only the first of several does.
 func Doubtful(env []string) bool {
 	e := newEnvironment(env)
 	return tasks(e) > 1 && e["SLURM_PROCID"] == "0"
 }
 
-// served tells, by the name of the library that it needs, of an MPI program that there is
-// the PMI that it wants: nothing else need be looked at.
+// served reports, by the name of the library that an MPI program needs, whether the
+// step offers its PMI: then nothing else must be checked.
 func served(env environment, program *linker.Object) bool {
 	has := offeredBy(env)
 	return slices.ContainsFunc(program.Needed, func(name string) bool {
@@ -179,8 +180,8 @@ func served(env environment, program *linker.Object) bool {
 	})
 }
 
-// hint says that the ranks will not find each other, and what to do; empty when
-// nothing speaks for that. One task says it for all of the step.
+// hint returns a warning that the ranks will not find each other, and what to do; empty
+// if they may. One task prints it for the step.
 func hint(env environment, l Library) string {
 	n := tasks(env)
 	if l.Family == "" || n < 2 || env["SLURM_PROCID"] != "0" {
@@ -206,7 +207,7 @@ func hint(env environment, l Library) string {
 		offer = "PMI2"
 	}
 	if offer == "neither" {
-		return fmt.Sprintf("this step offers no PMI, and %s needs %s: its %d tasks will be as many programs of one rank; use srun %s",
+		return fmt.Sprintf("this step offers no PMI, and %s needs %s: each of its %d tasks will run alone, as rank 0 of 1; use srun %s",
 			l, speaks, n, strings.Join(flavours, " or "))
 	}
 	return fmt.Sprintf("this step offers %s, and %s needs %s: its %d tasks will not find each other; use srun %s",

@@ -8,7 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A step that offers another PMI than the program's MPI speaks gets a hint, once.
+// A step that offers another PMI than the program's MPI speaks gets one hint.
 func TestHint(t *testing.T) {
 	pmix := Library{Family: OpenMPI, Path: "/libmpi.so.40.40.7", Version: "40.40.7", PMI: PMI{PMIx: true, Version: "2.13.7"}}
 	socket := Library{Family: MPICH, Path: "/libmpi.so.12.4.1", PMI: PMI{Socket: true}}
@@ -18,7 +18,7 @@ func TestHint(t *testing.T) {
 		want string
 	}{
 		{pmix, "SLURM_NTASKS=2 SLURM_PROCID=0 PMIX_NAMESPACE=slurm.pmix.1.0", ""},
-		{pmix, "SLURM_NTASKS=2 SLURM_PROCID=0", "this step offers no PMI, and Open MPI 5.0 (libmpi.so.40.40.7) needs PMIx 5.0: its 2 tasks will be as many programs of one rank; use srun --mpi=pmix"},
+		{pmix, "SLURM_NTASKS=2 SLURM_PROCID=0", "this step offers no PMI, and Open MPI 5.0 (libmpi.so.40.40.7) needs PMIx 5.0: each of its 2 tasks will run alone, as rank 0 of 1; use srun --mpi=pmix"},
 		{pmix, "SLURM_NTASKS=2 SLURM_PROCID=0 PMI_FD=10", "this step offers PMI2, and Open MPI 5.0 (libmpi.so.40.40.7) needs PMIx 5.0: its 2 tasks will not find each other; use srun --mpi=pmix"},
 		{pmix, "SLURM_NTASKS=2 SLURM_PROCID=1", ""},
 		{pmix, "SLURM_NTASKS=8 SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0", ""},
@@ -33,7 +33,7 @@ func TestHint(t *testing.T) {
 	}
 }
 
-// Of Open MPI 4 the plugins say which PMI it speaks, of all others the libraries.
+// For Open MPI 4 the plugins say which PMI it speaks, for all others the libraries.
 func TestPMI(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.40.30.4", openmpi)
@@ -69,8 +69,8 @@ func TestPMI(t *testing.T) {
 	}
 }
 
-// Plugins are where the container has them, bound or not; in a directory for all the
-// system other names that begin so are another's.
+// Plugins are found where the container has them, mounted or not; in a directory of the
+// whole system other names with the same beginning belong to others.
 func TestPluginDirs(t *testing.T) {
 	m := newMachine(t)
 	for _, lib := range []string{debianLib, "/opt/mpi/lib"} {
@@ -97,14 +97,14 @@ func TestPluginDirs(t *testing.T) {
 	}
 }
 
-// A site without profiles has the hints, too, and nothing else.
+// A site without profiles also gets hints, and nothing else.
 func TestHintWithoutProfiles(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.4.1", mpich)
 	m.request.Profiles = nil
 	m.expect()
 	m.request.Env = append(m.request.Env, "SLURM_NTASKS=3", "SLURM_PROCID=0")
-	m.expect("hint: this step offers no PMI, and MPICH (libmpi.so.12.4.1) needs PMI2: its 3 tasks will be as many programs of one rank; use srun --mpi=pmi2")
+	m.expect("hint: this step offers no PMI, and MPICH (libmpi.so.12.4.1) needs PMI2: each of its 3 tasks will run alone, as rank 0 of 1; use srun --mpi=pmi2")
 	m.request.Env = append(m.request.Env, "PMIX_RANK=0")
 	m.expect("hint: this step offers PMIx, and MPICH (libmpi.so.12.4.1) needs PMI2: its 3 tasks will not find each other; use srun --mpi=pmi2")
 	m.request.Env[3] = "PMI_FD=10"

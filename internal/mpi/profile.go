@@ -1,19 +1,19 @@
 package mpi
 
-// A Profile is how a site's MPI takes the place of an image's. Paths are the node's.
+// A Profile is how a site's MPI replaces an image's. Paths are the host's.
 type Profile struct {
 	Name string // as in the configuration, mpi.NAME
 
-	// When are the names by which programs ask for the library that is replaced, such
-	// as libmpi.so.12. Empty: the DT_SONAME of the first of Replace.
+	// When are the names by which programs load the replaced library, such as
+	// libmpi.so.12. Empty: the DT_SONAME of the first of Replace.
 	When []string
 
 	// Replace are the site's libraries that go over the image's of the same name; the
-	// first that defines MPI_Init is the MPI.
+	// first one that defines MPI_Init is the MPI.
 	Replace []string
 
-	// Closure are directories in which what Replace needs is looked for before the
-	// node's loader is followed.
+	// Closure are directories that are searched for what Replace needs, before those of
+	// the host's loader.
 	Closure []string
 
 	ABI string // ABIMajor, ABIFull or ABIStrict
@@ -21,28 +21,28 @@ type Profile struct {
 	// Prefix is the directory that Open MPI was configured with; empty for none.
 	Prefix string
 
-	Bind    []string // files and directories that are bound at their own paths
-	Devices []string // patterns of device nodes, for those of them that are there
+	Bind    []string // files and directories that are mounted at the same path
+	Devices []string // patterns of device nodes; those that exist are given
 	Set     []string // NAME=value
 	Prepend []string // NAME=element, in their order
 
-	Conflicts []string // names of libraries; who loads one of them keeps its own MPI
-	Fabric    []string // names in fabrics whose libraries and plugins are given
-	Require   []string // those without which a task is not to begin
+	Conflicts []string // names of libraries; a program that loads one keeps its own MPI
+	Fabric    []string // names of fabrics whose libraries and plugins are given
+	Require   []string // fabrics without which a task is refused
 
 	Mismatch string // MismatchRefuse or MismatchOwn
 }
 
-// How near the site's MPI must be to the image's, by the numbers in the names of their
-// files, which libtool makes: libmpi.so.12.4.1 has the interface of every 12.0 to 12.4.
+// How closely the site's MPI must match the image's, by the numbers in their file
+// names, which libtool assigns: libmpi.so.12.4.1 has the interfaces 12.0 to 12.4.
 const (
 	ABIMajor  = "major"  // the first number is the same
-	ABIFull   = "full"   // and the second no less than the image's
+	ABIFull   = "full"   // and the second is not less than the image's
 	ABIStrict = "strict" // all are the same
 )
 
-// What becomes of a program that the site's MPI does not fit.
+// What happens to a program that the site's MPI does not fit.
 const (
-	MismatchRefuse = "refuse" // it is not started
+	MismatchRefuse = "refuse" // it does not start
 	MismatchOwn    = "own"    // it runs with the image's own
 )

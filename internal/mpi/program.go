@@ -9,22 +9,22 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A Kind is how a task's program stands to MPI.
+// A Kind says how a task's program uses MPI.
 type Kind string
 
 // The kinds.
 const (
-	// Linked programs need an MPI library, themselves or by another library.
+	// Linked programs need an MPI library, directly or through another library.
 	Linked Kind = "linked"
 
-	// Wrapping programs are linked with none, and may load or execute what is:
+	// Wrapping programs are not linked with an MPI, but may load or execute what is:
 	// scripts, shells, interpreters. For them the image's MPI counts.
 	Wrapping Kind = "wrapping"
 
-	// Static programs have an MPI within themselves; nothing can take its place.
+	// Static programs contain an MPI, which cannot be replaced.
 	Static Kind = "static"
 
-	// Foreign programs have to do with no MPI, or are not to be found.
+	// Foreign programs do not use MPI, or do not exist.
 	Foreign Kind = "foreign"
 )
 
@@ -33,12 +33,12 @@ type program struct {
 	kind    Kind
 	object  *linker.Object
 	process *linker.Process
-	mpi     Library // no Family: there is none, or a static one that is not known
-	lacks   string  // an MPI by its name, which it needs and the loader does not find
-	preload bool    // it is linked with an MPI by what is preloaded only
+	mpi     Library // without Family: it has no MPI, or an unknown static one
+	lacks   string  // the name of an MPI that it needs and the loader does not find
+	preload bool    // it is linked with an MPI only through LD_PRELOAD
 }
 
-// executors are the functions by which a program comes to others, or to libraries
+// executors are the functions by which a program executes others, or loads libraries
 // that it is not linked with.
 func executors() []string {
 	return []string{
@@ -47,8 +47,8 @@ func executors() []string {
 	}
 }
 
-// findProgram is execvp(3) in the container. Of what is no ELF file, such as a script,
-// it returns the path.
+// findProgram is execvp(3) in the container. For a file that is not ELF, such as a
+// script, it returns the path.
 func (l *loader) findProgram(name, cwd string, search []string) (o *linker.Object, script string) {
 	var candidates []string
 	switch {
@@ -90,7 +90,7 @@ func (l *loader) examine(name, cwd string, search []string) program {
 	p := l.linked(o)
 	base := path.Base(name)
 	switch {
-	case p.kind == Foreign && p.process == nil && (executesArguments(base) || isConda(base) || isLoader(base)): // linked statically
+	case p.kind == Foreign && p.process == nil && (executesArguments(base) || isConda(base) || isLoader(base)): // statically linked
 		p.kind = Wrapping
 	case p.kind == Linked && p.preload, p.kind == Foreign && p.process != nil && l.executes(p.process):
 		p.kind = Wrapping
@@ -98,7 +98,7 @@ func (l *loader) examine(name, cwd string, search []string) program {
 	return p
 }
 
-// linked finds out whether a program has an MPI, by its libraries or in itself.
+// linked finds out whether a program has an MPI, in its libraries or inside itself.
 func (l *loader) linked(o *linker.Object) program {
 	p := program{kind: Foreign, object: o}
 	if o.Dynamic && (o.Interp != "" || len(o.Needed) > 0) {
@@ -109,16 +109,16 @@ func (l *loader) linked(o *linker.Object) program {
 		}
 		if m := slices.IndexFunc(p.process.Missing, func(m linker.Missing) bool { return isMPIName(m.Name) }); m >= 0 {
 			p.lacks = p.process.Missing[m].Name
-			return p // its names of functions are those of what it lacks
+			return p // functions in it belong to the MPI that it lacks
 		}
 	}
 	if has, err := o.In.Tree.Contains(o.In.Path, "MPI_Init"); err == nil && has["MPI_Init"] {
-		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may have all else linked dynamically
+		p.kind, p.mpi = Static, staticMPI(o, p.process) // it may be linked dynamically with everything else
 	}
 	return p
 }
 
-// mpiIn is the first MPI of a process, which is the one whose functions are called.
+// mpiIn returns the first MPI of a process, whose functions are called.
 func (l *loader) mpiIn(p *linker.Process) (Library, *linker.Loaded) {
 	for _, o := range p.Objects {
 		if mpi, ok := identifyMPI(o.Object); ok {
@@ -129,8 +129,8 @@ func (l *loader) mpiIn(p *linker.Process) (Library, *linker.Loaded) {
 	return Library{}, nil
 }
 
-// executes tells whether what the process is made of can load or execute others; of
-// glibc itself every process has that.
+// executes reports whether a process can load or execute others, apart from glibc
+// itself, which always can.
 func (l *loader) executes(p *linker.Process) bool {
 	for _, o := range p.Objects {
 		if linker.IsLibc(o.Name()) {
@@ -144,7 +144,7 @@ func (l *loader) executes(p *linker.Process) bool {
 	return false
 }
 
-// ofImage is the MPI that a program without search paths of its own would get.
+// ofImage returns the MPI that a program without search paths of its own would load.
 func (l *loader) ofImage(names []string) Library {
 	for _, name := range names {
 		o := l.Search(name, l.Path)
@@ -152,11 +152,11 @@ func (l *loader) ofImage(names []string) Library {
 			continue
 		}
 		if mpi, ok := identifyMPI(o); ok {
-			return mpi // how it learns of its ranks is nobody's question
+			return mpi // without its PMI, which is not needed
 		}
 	}
 	return Library{}
 }
 
-// A loader looks at programs as the dynamic loader would, for their MPI.
+// A loader examines programs by the dynamic loader's rules to find their MPI.
 type loader struct{ *linker.Loader }

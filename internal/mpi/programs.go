@@ -9,17 +9,17 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// Programs are programs of the node that are to run in a container, such as Slurm's.
+// Programs are programs of the host that must run in a container, such as Slurm's.
 type Programs struct {
-	Name    string   // of the directory that they are in there, and of who asks
-	Files   []string // on the node, of one directory
-	Plugins string   // a directory of what they load later; empty for none
+	Name    string   // of their directory in the container; also the origin in messages
+	Files   []string // on the host, in one directory
+	Plugins string   // a directory of libraries that they load later; empty for none
 }
 
-// Provide has the node's programs run in the container, as a profile has its MPI: with
-// the libraries that they need, checked against the image's. They are in bin of the
-// directory that it returns, before PATH, their plugins in plugins beside it. What does
-// not fit is ErrMismatch.
+// Provide makes the host's programs run in the container, as a profile does for its
+// MPI: with the libraries that they need, checked against the image's. The programs are
+// in bin of the returned directory, first in PATH, and their plugins in plugins beside
+// it. If they do not fit, the error is ErrMismatch.
 func Provide(s scene.Scene, programs Programs) (e bundle.Edit, dir string, err error) {
 	p := &plan{Request: Request{Scene: s}, env: newEnvironment(s.Env), seen: newWitnesses(), programs: programs}
 	defer p.close()
@@ -43,7 +43,7 @@ func Provide(s scene.Scene, programs Programs) (e bundle.Edit, dir string, err e
 	return p.Edits[0], dir, nil
 }
 
-// programsEdit makes the edit of what was found.
+// programsEdit makes the edit.
 func (r *replacement) programsEdit(programs Programs) bundle.Edit {
 	e := bundle.Edit{From: programs.Name}
 	r.emitPrivate(&e)

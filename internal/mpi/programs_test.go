@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Programs of the node come with what they, and their plugins, need.
+// Programs of the host come with everything that they and their plugins need.
 func TestProvide(t *testing.T) {
 	m := newMachine(t)
 	const plugins = "/usr/lib/slurm"
@@ -46,12 +46,12 @@ func TestProvide(t *testing.T) {
 	if !slices.Equal(links, want) {
 		t.Errorf("got %v, want %v", links, want)
 	}
-	// As a newer glibc on the node.
+	// Like a newer glibc on the host.
 	m.write(m.node+"/map", "GLIBC_2.99 { global: future; };")
 	libc := m.gcc(m.node+"/future/libc.so.6", "int future(void) { return 0; }", "-shared", "-fPIC", "-Wl,-soname,libc.so.6", "-Wl,--version-script,"+m.node+"/map")
 	m.library(m.node+plugins, "libslurmfull.so.1.0", "int future(void); int slurm(void) { return future(); }", "-nostdlib", libc)
 	_, _, err = Provide(m.request.Scene, programs)
-	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "slurm: the node's") || !strings.Contains(err.Error(), "needs GLIBC_2.99 of libc.so.6") {
+	if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "slurm: the host's") || !strings.Contains(err.Error(), "needs GLIBC_2.99 of libc.so.6") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -12,7 +12,7 @@ func isPython(name string) bool {
 	return strings.HasPrefix(name, "python") || strings.HasPrefix(name, "ipython") || strings.HasPrefix(name, "pypy")
 }
 
-// pythonAt is the interpreter of that name, nil for other programs.
+// pythonAt returns the interpreter of that name, nil for other programs.
 func (c *command) pythonAt(name string, o *linker.Object) *interpreter {
 	if !isPython(path.Base(name)) && !isPython(path.Base(o.At)) {
 		return nil
@@ -34,7 +34,7 @@ func (c *command) pythonAt(name string, o *linker.Object) *interpreter {
 	return python
 }
 
-// python is for an interpreter that is called with a script, or with -c or -m.
+// python follows an interpreter that is called with a script, or with -c or -m.
 func (c *command) python(python *interpreter, args []string) {
 	imports := &imports{command: c, known: map[string]bool{}}
 	run := c.pythonArguments(python, args, imports)
@@ -50,8 +50,7 @@ func (c *command) python(python *interpreter, args []string) {
 	}
 }
 
-// pythonArguments reads what is executed: a module by its name, which is returned, or a
-// text.
+// pythonArguments follows what is executed: a text, or a module, whose name it returns.
 func (c *command) pythonArguments(python *interpreter, args []string, imports *imports) (module string) {
 	python.first = c.cwd
 	for i := 0; i < len(args); i++ {
@@ -88,8 +87,8 @@ func (c *command) pythonArguments(python *interpreter, args []string, imports *i
 	return ""
 }
 
-// pythonScript looks at a script of the arguments: the first of them, or with -m the first
-// that is one.
+// pythonScript follows a script in the arguments: the first argument, or with -m the
+// first argument that is a script.
 func (c *command) pythonScript(python *interpreter, args []string, imports *imports, later bool) {
 	for _, arg := range args {
 		if later && !strings.HasSuffix(arg, ".py") {
@@ -114,24 +113,24 @@ func (c *command) pythonScript(python *interpreter, args []string, imports *impo
 
 func isMPI4py(module string) bool { return module == "mpi4py" || strings.HasPrefix(module, "mpi4py.") }
 
-// imports are those of a program in Python: of its script, and of modules that belong to
-// it, as far as they are found.
+// imports are the imports of a Python program: of its script, and of the modules that
+// belong to it, as far as they are found.
 type imports struct {
 	*command
-	dirs  []string // where modules are looked for, the script's own first
+	dirs  []string // where modules are searched, the script's directory first
 	known map[string]bool
-	queue []string // modules to be looked at
-	names []string // of what lies beside, such as packages with libraries
+	queue []string // modules to be read
+	names []string // found beside, such as packages with libraries
 	mpi   bool     // mpi4py is among them
 }
 
 const (
-	mostModules    = 24 // that are looked at
-	mostExtensions = 16 // packages whose libraries are
-	mostLibraries  = 6  // of one, which mostly have the same
+	mostModules    = 24 // that are read
+	mostExtensions = 16 // packages whose libraries are examined
+	mostLibraries  = 6  // of one package: most have the same MPI
 )
 
-// text notes what a module imports; within is the package that it is of.
+// text records what a module of the package within imports.
 func (m *imports) text(text, within string) {
 	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == ';' }) {
 		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r,()\\", r) })
@@ -158,7 +157,7 @@ func (m *imports) text(text, within string) {
 	}
 }
 
-// absoluteModule is a name that may begin with dots, relative to a package.
+// absoluteModule resolves a name that may begin with dots, relative to a package.
 func absoluteModule(name, within string) string {
 	if name == "" || name[0] != '.' {
 		return name
@@ -186,7 +185,7 @@ func (m *imports) module(name string) {
 	m.queue = append(m.queue, name)
 }
 
-// follow looks at modules until one imports mpi4py. Of a package, __init__ is read as well.
+// follow reads modules until one imports mpi4py. For a package it also reads __init__.
 func (m *imports) follow() {
 	for n := 0; n < len(m.queue) && n < mostModules && !m.mpi; n++ {
 		name := m.queue[n]

@@ -10,8 +10,8 @@ import (
 
 const extension = "MPI.cpython-311-x86_64-linux-gnu.so"
 
-// interpreted is a machine with a Python, and an MPI and extensions of Python to be copied
-// to where wheels and conda have them: in /made.
+// interpreted is a machine with a Python, and in /made an MPI and Python extensions
+// that tests copy to where wheels and conda have them.
 func interpreted(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
@@ -42,7 +42,7 @@ func (m *machine) mpiIn(dir string) {
 	m.check(os.Symlink("libmpi.so.12.1.0", m.image+dir+"/libmpi.so.12"))
 }
 
-// venv makes a virtual environment with mpi4py and the MPI of PyPI's wheel beside it.
+// venv makes a virtual environment with mpi4py and the MPI of PyPI's wheel.
 func (m *machine) venv(prefix, settings string) {
 	m.t.Helper()
 	m.mpiIn(prefix + "/lib")
@@ -52,7 +52,7 @@ func (m *machine) venv(prefix, settings string) {
 	m.check(os.Symlink("/usr/bin/python3", m.image+prefix+"/bin/python"))
 }
 
-// However Python comes to mpi4py, its MPI is found where that leads.
+// However Python finds mpi4py, its MPI is found and covered.
 func TestPythonLayouts(t *testing.T) {
 	const sites = "/lib/python3.11/site-packages"
 	for name, test := range map[string]struct {
@@ -140,8 +140,8 @@ func TestPythonLayouts(t *testing.T) {
 	}
 }
 
-// An environment in the user's home is found on the node, and covered where it is in the
-// container.
+// An environment in the user's home is found on the host, and covered where the
+// container has it.
 func TestPythonOfTheHome(t *testing.T) {
 	m := interpreted(t)
 	m.venv("/home/alice/venv", "")
@@ -160,7 +160,8 @@ func TestPythonOfTheHome(t *testing.T) {
 	}
 }
 
-// What cannot be replaced is said, once on a node, and what explain prints is so.
+// A warning names an MPI that cannot be replaced, once on each host, and explain prints
+// the same.
 func TestSaysWhoseMPI(t *testing.T) {
 	m := interpreted(t)
 	m.venv("/opt/venv", "")
@@ -168,24 +169,24 @@ func TestSaysWhoseMPI(t *testing.T) {
 	m.write(m.image+"/run.py", "from mpi4py import MPI\n")
 	m.request.Program, m.request.Args = "/opt/venv/bin/python", []string{"/run.py"}
 	m.request.Profiles[0].ABI = ABIStrict
-	const why = "mpi.site: the image's libmpi.so.12.1.0 and the site's libmpi.so.12.4.1 are not the same version, as abi = \"strict\" wants"
+	const why = "mpi.site: the image's libmpi.so.12.1.0 and the site's libmpi.so.12.4.1 are not the same version, as abi = \"strict\" requires"
 	const said = "warning: " + why + "; mpi4py in /opt/venv/lib/python3.11/site-packages uses its own MPICH (libmpi.so.12.1.0) in /opt/venv/lib"
 	m.expect(said)
 	m.request.CacheDir = t.TempDir()
 	m.expect(said)
-	m.expect(said) // as it was kept
+	m.expect(said) // the kept decision says the same
 	m.request.Env = append(m.request.Env, "SLURM_LOCALID=1")
 	if got := m.plan(); strings.Contains(got, "warning") {
-		t.Errorf("the second task of a node says it again:\n%s", got)
+		t.Errorf("the second task of a host repeats the warning:\n%s", got)
 	}
 	m.request.Env = m.request.Env[:len(m.request.Env)-1]
 	m.request.CacheDir, m.request.Profiles[0].ABI = "", ABIMajor
 	m.library(m.image+"/opt/venv/lib", "libmpi.so.12.1.0", openmpi)
-	m.expect("warning: mpi4py in /opt/venv/lib/python3.11/site-packages uses its own Open MPI (libmpi.so.12.1.0) in /opt/venv/lib: no profile of the site is for it",
+	m.expect("warning: mpi4py in /opt/venv/lib/python3.11/site-packages uses its own Open MPI (libmpi.so.12.1.0) in /opt/venv/lib: no profile of the site matches it",
 		"/opt/site/libmpi.so.12.4.1 at "+debianLib+"/libmpi.so.12.0.0")
 	m.request.Env = append(m.request.Env, "SLURM_PROCID=2", "SLURM_LOCALID=0")
 	if got := m.plan(); strings.Contains(got, "warning") {
-		t.Errorf("the first task of another node says what is so on all:\n%s", got)
+		t.Errorf("the first task of another host repeats a warning that holds for all hosts:\n%s", got)
 	}
 	m.request.Env = m.request.Env[:len(m.request.Env)-2]
 	if got := m.plan(); strings.Contains(got, "LD_LIBRARY_PATH=/run/.ocishim/mpi/first") {

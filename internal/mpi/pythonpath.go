@@ -8,25 +8,26 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// An interpreter of Python looks for its modules by where it is itself: as it is called,
-// for so a virtual environment works, and without links.
+// An interpreter of Python finds its modules relative to its own path: as it is called,
+// which makes virtual environments work, and with links resolved.
 type interpreter struct {
 	*linker.Object
 	called string
 
-	isolated bool     // -I: neither the environment nor the home counts
+	isolated bool     // -I: ignore the environment and the home
 	first    string   // sys.path[0]
-	dirs     []string // sys.path after that, of what is installed
-	prefixes []string // sys.prefix, or each that it may be, and its base
+	dirs     []string // the rest of sys.path: installed modules
+	prefixes []string // sys.prefix, or the candidates for it, and its base
 }
 
-// bounds of what is read in a directory of modules
+// Bounds of what is read in a directory of modules.
 const (
 	mostPathFiles = 32
 	mostPathLines = 128
 )
 
-// modulesOf are the directories in which the interpreter looks for installed modules.
+// modulesOf returns the directories in which the interpreter searches installed
+// modules.
 func (c *command) modulesOf(python *interpreter) []string {
 	var dirs []string
 	if !python.isolated {
@@ -63,8 +64,8 @@ func pathIn(cwd, dir string) string {
 	return path.Join(cwd, dir)
 }
 
-// virtual is the environment that the interpreter is called in, and, where it says so, that
-// which it was made from; nil for none.
+// virtual returns the virtual environment that the interpreter is called in and, if its
+// configuration says so, the installation it was made from; nil for none.
 func (c *command) virtual(python *interpreter) (prefixes []string, alone bool) {
 	bin := path.Dir(python.called)
 	for _, dir := range []string{bin, path.Dir(bin)} {
@@ -92,7 +93,7 @@ func (c *command) virtual(python *interpreter) (prefixes []string, alone bool) {
 	return nil, false
 }
 
-// userBase is where pip install --user puts things; empty where that does not count.
+// userBase returns where pip install --user puts packages; empty if it is not used.
 func (c *command) userBase() string {
 	if c.get("PYTHONNOUSERSITE") != "" {
 		return ""
@@ -106,7 +107,8 @@ func (c *command) userBase() string {
 	return ""
 }
 
-// sitesOf lists the directories of modules below a prefix, and those that files in them add.
+// sitesOf lists the directories of modules below a prefix, and those that files in them
+// add.
 func (c *command) sitesOf(prefix string) (dirs []string) {
 	for _, lib := range []string{prefix + "/lib", prefix + "/lib64"} {
 		versions := c.names(lib)
@@ -127,8 +129,8 @@ func (c *command) sitesOf(prefix string) (dirs []string) {
 	return dirs
 }
 
-// addedBy reads the files NAME.pth of a directory: a line of them is another directory, or
-// is executed, which cannot be told.
+// addedBy reads the files NAME.pth of a directory: each line is another directory, or
+// code, which is skipped.
 func (c *command) addedBy(dir string) (added []string) {
 	files := 0
 	for _, name := range c.names(dir) {

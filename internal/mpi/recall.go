@@ -15,20 +15,20 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// What is found out for one task of a program is true for the next, until a file
-// changes: a decision is kept with all that it rests on. A task that finds it looks at
-// the identities of those files, and reads none of them.
+// A decision for one task of a program holds for the next until a file changes, so it
+// is kept with all that it depends on. A task that finds it compares the identities of
+// those files, and reads none of them.
 
 const (
-	memoryFormat = "ocishim mpi 4" // changes with what is kept, and with the rules
+	memoryFormat = "ocishim mpi 4" // changes with the format and with the rules
 	memoryPrefix = "mpi-"
 	memoryLock   = "mpi.lock"
-	mostMemory   = 4 << 20 // bytes of one
+	mostMemory   = 4 << 20 // bytes of one kept decision
 	mostMemories = 64
 )
 
-// memoryName is that of the file for a request: of all that is given to Edits but what
-// lies in files. What the arguments say counts for a command that is followed only.
+// memoryName returns the name of the file for a request: a hash of all inputs of Edits
+// that are not in files. The arguments count only for a command that is followed.
 func (p *plan) memoryName(args []string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%q\x00", memoryFormat, p.Image.HostPath("/"), p.Arch, p.Cwd,
@@ -48,8 +48,8 @@ func (p *plan) memoryName(args []string) string {
 	return memoryPrefix + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// recall takes a decision over that still holds: one for the program, or one for all of
-// the command. Whatever is wrong with what was kept, it is as if there were nothing.
+// recall takes over a kept decision that still holds: one for the program, or one for
+// the whole command. Damaged data counts as no decision.
 func (p *plan) recall() bool {
 	return p.CacheDir != "" && (p.recallFrom(p.memoryName(nil)) || len(p.Args) > 0 && p.recallFrom(p.memoryName(p.Args)))
 }
@@ -106,8 +106,8 @@ func (p *plan) recallFrom(name string) bool {
 	return true
 }
 
-// keep writes the decision down, by rename. That it cannot is no error: the next call
-// takes longer.
+// keep writes the decision by rename. A failure is ignored: the next call only takes
+// longer.
 func (p *plan) keep() {
 	if p.CacheDir == "" {
 		return
@@ -139,7 +139,7 @@ func (p *plan) keep() {
 	_ = cache.Write(p.CacheDir, p.memoryName(args), w.Bytes())
 }
 
-// forget makes room: what is in use is soon there again.
+// forget makes room: what is in use is soon written again.
 func (p *plan) forget() {
 	names, err := filepath.Glob(filepath.Join(p.CacheDir, memoryPrefix+"*"))
 	if err != nil || len(names) < mostMemories {
@@ -157,10 +157,10 @@ func yes(b bool) string {
 	return ""
 }
 
-// A writer puts texts one after the other, each with its length before it.
+// A writer appends strings, each with its length before it.
 type writer struct {
 	bytes.Buffer
-	bad bool // it holds what cannot be kept
+	bad bool // it contains something that cannot be kept
 }
 
 func (w *writer) count(n int) { w.WriteString(strconv.Itoa(n) + "\n") }
@@ -177,7 +177,7 @@ func (w *writer) list(texts []string) {
 	w.text(texts...)
 }
 
-// edit writes what edits of ours consist of; devices are looked at anew each time.
+// edit writes the contents of our edits; devices are looked up again each time.
 func (w *writer) edit(e bundle.Edit) {
 	w.bad = w.bad || len(e.Devices) > 0
 	w.text(e.From, e.Rule)
@@ -197,7 +197,7 @@ func (w *writer) edit(e bundle.Edit) {
 	}
 }
 
-// A reader takes them out again.
+// A reader reads what a writer wrote.
 type reader struct {
 	rest string
 	bad  bool

@@ -14,7 +14,8 @@ import (
 	"github.com/ocishim/ocishim/internal/scene"
 )
 
-// A decision is taken over as long as all files are what they were, and says the same.
+// A decision is used again as long as all files are unchanged, and its messages are the
+// same.
 func TestRecall(t *testing.T) {
 	for name, change := range map[string]func(*machine){
 		"nothing": func(*machine) {},
@@ -86,7 +87,8 @@ func (m *machine) kept() []string {
 	return files
 }
 
-// Tasks that begin at once: one finds out, the others wait for it and take it over.
+// Of tasks that begin at the same time one finds out, and the others wait for its
+// result.
 func TestFindOutOnce(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -98,7 +100,7 @@ func TestFindOutOnce(t *testing.T) {
 
 	first := cache.Alone(m.request.CacheDir, memoryLock)
 	others := make(chan scene.Proposal)
-	const waiting = 2 // no longer than one of them has patience
+	const waiting = 2 // no longer than the limit on waiting
 	for range waiting {
 		go func() {
 			r, err := Edits(m.request)
@@ -112,7 +114,7 @@ func TestFindOutOnce(t *testing.T) {
 	if !pace.Until(10*time.Second, func() bool { return opened(lock) > waiting }) {
 		t.Errorf("%d others wait", opened(lock)-1)
 	}
-	// What the first has found cannot be mistaken for what they would find.
+	// The result of the first differs from what they would find.
 	data, err := os.ReadFile(memory + ".away")
 	m.check(err)
 	m.check(os.WriteFile(memory, bytes.ReplaceAll(data, []byte("for the image's"), []byte("FOR THE IMAGE'S")), 0o600))
@@ -124,7 +126,7 @@ func TestFindOutOnce(t *testing.T) {
 	}
 }
 
-// A device that is required is looked at each time.
+// A required device is looked up each time.
 func TestRecallRequired(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -137,10 +139,10 @@ func TestRecallRequired(t *testing.T) {
 		t.Error("not recalled")
 	}
 	m.write(m.node+"/dev/knem", "c 10 55 666 0 EPERM")
-	m.refuses("may not be used: operation not permitted")
+	m.refuses("cannot be used: operation not permitted")
 }
 
-// Whatever is in the file, reading it ends.
+// Reading a kept decision ends, whatever the file contains.
 func FuzzRecall(f *testing.F) {
 	w := new(writer)
 	w.text(memoryFormat, "a", "b")
@@ -159,8 +161,8 @@ func FuzzRecall(f *testing.F) {
 	})
 }
 
-// tick waits until what changes from now on has another time than what changed before: the
-// clock of a file system has ticks.
+// tick waits until a later change gets a later time than an earlier one: the clock of a
+// file system has ticks.
 func tick(t *testing.T) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "clock")
@@ -180,7 +182,7 @@ func tick(t *testing.T) {
 	}
 }
 
-// opened counts the descriptors of this process that are open on the file.
+// opened counts the descriptors of this process that refer to the file.
 func opened(file string) int {
 	n := 0
 	links, _ := filepath.Glob("/proc/self/fd/*")

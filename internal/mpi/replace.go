@@ -11,29 +11,30 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A replacement is the site's MPI going over the image's.
+// A replacement replaces the image's MPI by the site's.
 type replacement struct {
 	*plan
 	who     string // for messages
 	profile *Profile
-	uses    []*use // what it takes the place of
+	uses    []*use // the uses whose MPI it replaces
 	site    Library
-	dir     string // in the container, for what has no place in the image
+	dir     string // in the container, for files that have no place in the image
 
 	replace []*linker.Object // the site's libraries
-	used    []*linker.Object // the MPI, and those of the others that the image has, too
-	needed  *linker.Process  // they, with what they need
+	used    []*linker.Object // the MPI, and those of the others that the image also has
+	needed  *linker.Process  // used, with what they need
 	fabric  provision
 
-	// given are the libraries that could come from the node, by each name.
+	// given are the libraries that may come from the host, by each of their names.
 	given map[string]*linker.Object
-	// over are those that go over a path of the image's.
+	// over are the libraries that go over a path of the image, by path.
 	over map[string]*linker.Object
-	// added are the names that the loader's cache is to know.
+	// added are the names to add to the loader's cache.
 	added map[string]*linker.Object
 }
 
-// replace puts the site's MPI in place, or says as ErrMismatch why it cannot.
+// replace puts the site's MPI in place, or returns an ErrMismatch that says why it
+// cannot.
 func (p *plan) replace(profile *Profile, uses []*use) error {
 	r := &replacement{
 		plan: p, uses: uses, who: "mpi." + profile.Name, profile: profile, dir: bundle.PrivateDir(p.Mounts, "mpi"),
@@ -62,7 +63,7 @@ func (r *replacement) openSite() error {
 	for _, path := range r.profile.Replace {
 		o, err := r.node.Open(path)
 		if err != nil {
-			return r.mismatch("the node's %s cannot be used: %v", path, err)
+			return r.mismatch("the host's %s cannot be used: %v", path, err)
 		}
 		r.replace = append(r.replace, o)
 		if dir := o.Dir(); !slices.Contains(r.node.Path, dir) {
@@ -73,10 +74,10 @@ func (r *replacement) openSite() error {
 		}
 	}
 	if r.profile.Prefix != "" && r.source(r.profile.Prefix) == "" {
-		return r.mismatch("the node has no %s, its prefix", r.profile.Prefix)
+		return r.mismatch("the host has no %s, its prefix", r.profile.Prefix)
 	}
 	if r.site.Family == "" {
-		return r.mismatch("none of its replace defines MPI_Init: %s", strings.Join(r.profile.Replace, ", "))
+		return r.mismatch("no library of its replace defines MPI_Init: %s", strings.Join(r.profile.Replace, ", "))
 	}
 	for _, dir := range r.pluginDirs() {
 		r.node.ReadAhead(dir, r.node.Plugins(dir))
@@ -84,7 +85,8 @@ func (r *replacement) openSite() error {
 	return nil
 }
 
-// pluginDirs are those of the MPI itself: as a prefix it brings them.
+// pluginDirs returns the plugin directories of the MPI itself: the prefix provides
+// them.
 func (r *replacement) pluginDirs() []string {
 	if r.profile.Prefix == "" {
 		return nil
@@ -92,7 +94,7 @@ func (r *replacement) pluginDirs() []string {
 	return r.node.pluginDirs(r.site)
 }
 
-// compare is what can be known by the two libraries.
+// compare checks what the two libraries alone can tell.
 func (r *replacement) compare() error {
 	for _, u := range r.uses {
 		if why := compatible(r.profile.ABI, u.mpi, r.site); why != "" {
@@ -105,14 +107,14 @@ func (r *replacement) compare() error {
 	return nil
 }
 
-// follow works out over which paths of the image the site's libraries go, and what they
-// need on the node. What the image has not, such as a Fortran interface, is not given.
+// follow works out which paths of the image the site's libraries cover, and what they
+// need on the host. What the image lacks, such as a Fortran interface, is not given.
 func (r *replacement) follow() error {
 	r.cover()
 	r.needed = r.node.Load(r.used...)
 	for _, m := range r.needed.Missing {
 		if !linker.IsLibc(m.Name) {
-			return r.mismatch("the node has no %s, which its %s needs", m.Name, m.By.At)
+			return r.mismatch("the host has no %s, which its %s needs", m.Name, m.By.At)
 		}
 	}
 	r.give(r.needed)
@@ -120,8 +122,8 @@ func (r *replacement) follow() error {
 	return nil
 }
 
-// give lets what is loaded on the node take part, but for glibc, and for plugins that are
-// nothing else: libmlx5.so.1 is a driver of verbs, and UCX's modules are linked with it.
+// give adds the libraries that the host's process loads, except glibc and pure plugins:
+// libmlx5.so.1 is a driver of verbs, and UCX's modules are linked with it.
 func (r *replacement) give(p *linker.Process) {
 	needed := map[string]bool{}
 	for _, o := range r.fabric.libraries {
@@ -140,7 +142,7 @@ func (r *replacement) give(p *linker.Process) {
 }
 
 // cover finds every path at which the image's MPI may be found: a search path in the
-// program goes before all others, and cannot be changed.
+// program comes before all others, and cannot be changed.
 func (r *replacement) cover() {
 	names := r.askedNames()
 	dirs := r.searched()
@@ -169,8 +171,8 @@ func (r *replacement) cover() {
 	}
 }
 
-// coverLoaded puts a library of the site's over those that it takes the place of in a
-// process, wherever they were found.
+// coverLoaded puts a library of the site's over those that it replaces in a process,
+// wherever they were found.
 func (r *replacement) coverLoaded(u *use, site *linker.Object) (has bool) {
 	if u.process == nil {
 		return false
@@ -185,7 +187,8 @@ func (r *replacement) coverLoaded(u *use, site *linker.Object) (has bool) {
 	return has
 }
 
-// askedNames are further names by which processes ask for libraries, by their plain ones.
+// askedNames returns the names of bundled copies by which processes load libraries, by
+// their plain names.
 func (r *replacement) askedNames() map[string][]string {
 	asked := map[string][]string{}
 	for _, u := range r.uses {
@@ -201,7 +204,7 @@ func (r *replacement) askedNames() map[string][]string {
 	return asked
 }
 
-// searched lists the directories in which the libraries of the uses are searched.
+// searched lists the directories that are searched for the libraries of the uses.
 func (r *replacement) searched() []string {
 	dirs := r.image.LibraryPath(nil)
 	for _, u := range r.uses {
@@ -222,7 +225,7 @@ func (r *replacement) searched() []string {
 	return levels
 }
 
-// namesOf are those under which a library of the site's takes the place of another.
+// namesOf returns the names under which a library of the site's replaces another.
 func (r *replacement) namesOf(site *linker.Object) []string {
 	names := []string{site.Name()}
 	if site == r.site.object {
@@ -235,7 +238,7 @@ func (r *replacement) namesOf(site *linker.Object) []string {
 	return names
 }
 
-// coverFile puts the site's library over a file, if that is one of the same kind.
+// coverFile puts the site's library over a file of the same kind.
 func (r *replacement) coverFile(file string, site *linker.Object) bool {
 	found := r.image.Fitting(file)
 	if found == nil {
@@ -254,7 +257,8 @@ func (r *replacement) coverFile(file string, site *linker.Object) bool {
 	return true
 }
 
-// instead is the rule by which the loader's findings become the node's.
+// instead decides for each library that the loader finds whether the host's replaces
+// it.
 func (r *replacement) instead(name string, found *linker.Object) *linker.Object {
 	ours := r.given[name]
 	switch {
@@ -276,22 +280,22 @@ func (r *replacement) instead(name string, found *linker.Object) *linker.Object 
 	return moved(ours, r.dir+"/lib/"+name)
 }
 
-// moved is the object as found at another path.
+// moved returns the object as if found at another path.
 func moved(o *linker.Object, at string) *linker.Object {
 	m, own := *o, *factsOf(o)
 	m.At, m.Facts = at, &own
 	return &m
 }
 
-// wins tells whether the node's library is to be used where the image has one of that
-// name. What the fabric needs must fit the node; of others the newer one is right for
-// both, for the same DT_SONAME promises that it can do what the older can.
+// wins reports whether the host's library replaces the image's of the same name. The
+// fabric's libraries must fit the host. For others the newer one works for both sides:
+// the same DT_SONAME promises compatibility with the older one.
 func (r *replacement) wins(name string, ours, theirs *linker.Object) bool {
 	return isMPIPart(name) || isFabricLibrary(name) || newer(ours, theirs)
 }
 
-// newer compares two libraries of one name: by the versions of symbols that count them
-// up, else by the names of their files.
+// newer compares two libraries of one name: by symbol versions that increase with each
+// release, otherwise by their file names.
 func newer(a, b *linker.Object) bool {
 	for _, prefix := range []string{"GLIBCXX_", "GCC_"} {
 		x, y := host.Greatest(prefix, a.Defines), host.Greatest(prefix, b.Defines)

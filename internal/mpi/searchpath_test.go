@@ -14,7 +14,7 @@ import (
 func TestSearchPaths(t *testing.T) {
 	const old, runpath = "-Wl,--disable-new-dtags,-rpath,", "-Wl,--enable-new-dtags,-rpath,"
 	for name, test := range map[string]struct {
-		at   string // where the image's MPI lies
+		at   string // where the image has its MPI
 		args []string
 		env  string
 	}{
@@ -49,8 +49,8 @@ func TestSearchPaths(t *testing.T) {
 	}
 }
 
-// A DT_RPATH counts for what the program's libraries need, a DT_RUNPATH does not; that of
-// the program counts for what is opened.
+// A DT_RPATH also applies to the dependencies of the program's libraries, a DT_RUNPATH
+// does not; the program's DT_RPATH applies to libraries that are opened.
 func TestInheritedSearchPaths(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -75,7 +75,7 @@ func TestInheritedSearchPaths(t *testing.T) {
 	}
 }
 
-// $ORIGIN of a library is where it was found, though a link leads elsewhere from there.
+// $ORIGIN of a library is the directory in which it was found, even if it is a link.
 func TestOriginOfLinks(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -86,7 +86,7 @@ func TestOriginOfLinks(t *testing.T) {
 	m.expect("/opt/site/libmpi.so.12.4.1 at /opt/view/libmpi.so.12.1.0")
 }
 
-// ".." leads out of the directory that a link leads to, and not of the one with the link.
+// ".." leaves the directory that a link leads to, not the one that holds the link.
 func TestAboveLinks(t *testing.T) {
 	m := newMachine(t)
 	m.siteMPI("libmpi.so.12.4.1", mpich)
@@ -107,7 +107,7 @@ func TestAboveLinks(t *testing.T) {
 	}
 }
 
-// Loaders before glibc 2.37 look in directories that later ones do not know.
+// Loaders before glibc 2.37 also search directories that later ones do not know.
 func TestLegacyLevels(t *testing.T) {
 	m := newMachine(t)
 	for _, dir := range []string{"/opt/a/tls/haswell/x86_64", "/opt/a/haswell", "/opt/a/other"} {
@@ -133,7 +133,8 @@ func TestLegacyLevels(t *testing.T) {
 	}
 }
 
-// Of the cache's files for newer processors those count that this one can use.
+// Of the cache's entries for newer processors only those count that this processor can
+// use.
 func TestLevelsOfCache(t *testing.T) {
 	m := newMachine(t)
 	m.write(m.node+"/proc/cpuinfo", "processor : 0\nflags : fpu cx16 lahf_lm popcnt pni ssse3 sse4_1 sse4_2\n")
@@ -153,8 +154,8 @@ func TestLevelsOfCache(t *testing.T) {
 	}
 }
 
-// A profiler that is linked before an MPI is none, and names with a wheel's hash are plain
-// ones.
+// A profiler that is linked before an MPI is not an MPI, and the hash of a wheel is
+// removed from names.
 func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"libmpi-1a2b3c4d.so.12.3.1": "libmpi.so.12", "libmpi-1a2b3c4d.so": "libmpi.so", "libmpi.so.12": "libmpi.so.12",

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// A scanner looks at the commands of a script, as far as they can be told without executing
-// it: each is taken to be executed, whatever it depends on.
+// A scanner finds the commands of a script without executing it: it assumes that each
+// is executed, whatever the conditions.
 type scanner struct {
 	*command
 	text  string
 	at    int
-	args  []string // $0 and what follows
+	args  []string // $0 and the arguments
 	depth int
 
 	words  []string
 	word   strings.Builder
 	inWord bool
-	skip   bool   // the next word is where input or output goes
-	ends   string // of a text that follows in the script, as input; empty for none
+	skip   bool   // the next word is the target of a redirection
+	ends   string // the line that ends a here-document; empty for none
 }
 
-// shellText looks at a script, with $0 and the arguments after it.
+// shellText follows a script, with $0 and the arguments after it.
 func (c *command) shellText(text string, args []string, depth int) {
 	if c.steps--; depth > mostDepth || c.steps < 0 {
 		return
@@ -75,8 +75,8 @@ func (s *scanner) run() {
 	s.endCommand()
 }
 
-// mostWord and mostWords bound what a command can become by its variables, and mostWork
-// what all of them can.
+// mostWord and mostWords bound what one command can expand to, and mostWork the sum for
+// all.
 const mostWord, mostWords, mostWork = 64 << 10, 4096, 2 << 20
 
 func (s *scanner) add(text string) {
@@ -118,7 +118,7 @@ func (s *scanner) inQuotes() {
 	}
 }
 
-// redirect passes over where input or output goes: a file, or a text of the script.
+// redirect skips the target of a redirection: a file, or a here-document.
 func (s *scanner) redirect(ch byte) {
 	s.endWord()
 	rest := s.text[s.at:]
@@ -136,8 +136,8 @@ func (s *scanner) redirect(ch byte) {
 	s.skip = true
 }
 
-// skipInput passes over a text that is the input of a command, and is none itself; of
-// Python's it is looked at as its script.
+// skipInput skips a here-document, since it contains no commands. For Python it is
+// followed as a script.
 func (s *scanner) skipInput() {
 	if s.ends == "" {
 		return
@@ -170,7 +170,7 @@ func (s *scanner) endCommand() {
 	s.simple(words)
 }
 
-// simple is a command with what it assigns before.
+// simple follows a simple command with its assignments.
 func (s *scanner) simple(words []string) {
 	assigned := map[string]string{}
 	for len(words) > 0 {
@@ -196,7 +196,7 @@ func (s *scanner) simple(words []string) {
 	s.vars = before
 }
 
-// builtin is a command of the shell's own, which changes what follows.
+// builtin follows a builtin of the shell, which affects what comes after it.
 func (s *scanner) builtin(name string, args []string) bool {
 	switch name {
 	case "export", "declare", "typeset", "local", "readonly":
@@ -238,7 +238,7 @@ func (s *scanner) builtin(name string, args []string) bool {
 	return true
 }
 
-// source is a script that changes this one's variables.
+// source follows a script that changes this one's variables.
 func (s *scanner) source(args []string) {
 	if len(args) == 0 || s.depth > mostDepth {
 		return
@@ -258,7 +258,7 @@ func (s *scanner) source(args []string) {
 	inner.run()
 }
 
-// assignment is NAME=VALUE.
+// assignment splits NAME=VALUE.
 func assignment(word string) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(word, "=")
 	if !ok || name == "" || !isNameStart(name[0]) || strings.ContainsAny(name, "/-. ") {

@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// reaching is a machine on which several programs have an MPI of their own: covered says
-// over which of them the site's is put, by the directories that they lie in.
+// reaching is a machine on which several programs have their own MPI: covered says
+// which of them are covered by the site's, by their directories.
 func reaching(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)
@@ -42,7 +42,7 @@ func reaching(t *testing.T) *machine {
 	return m
 }
 
-// copy takes a file of the image once more: sooner done than to compile another.
+// copy copies a file of the image, which is faster than compiling another.
 func (m *machine) copy(from, to string) {
 	m.t.Helper()
 	data, err := os.ReadFile(m.image + from)
@@ -61,7 +61,8 @@ func (m *machine) covered() string {
 	return strings.Join(dirs, " ")
 }
 
-// A script is followed to what it executes, with what it sets for that.
+// A script is followed to the programs that it executes, with the variables that it
+// sets for them.
 func TestScriptsAreFollowed(t *testing.T) {
 	m := reaching(t)
 	for text, want := range map[string]string{
@@ -107,7 +108,7 @@ func TestScriptsAreFollowed(t *testing.T) {
 	}
 }
 
-// Texts that make much of little come to an end soon.
+// Expanding texts that grow quickly ends soon.
 func TestHostileScripts(t *testing.T) {
 	m := reaching(t)
 	for name, text := range map[string]string{
@@ -137,8 +138,8 @@ func TestHostileScripts(t *testing.T) {
 	}
 }
 
-// What is kept of a command rests on what it says, on its scripts, and on the variables
-// that were asked for.
+// A kept decision for a command depends on its arguments, its scripts, and the
+// variables that they read.
 func TestRecallOfCommands(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*machine)

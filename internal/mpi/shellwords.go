@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// dollar is $NAME, ${NAME}, ${NAME:-value}, $(command), $1 or all arguments, each of which
-// is a word. What is not known is nothing.
+// dollar expands $NAME, ${NAME}, ${NAME:-value}, $(command), $1, or all arguments, each
+// as a word. Unknown values are empty.
 func (s *scanner) dollar(quoted bool) {
 	rest := s.text[s.at:]
 	switch {
@@ -32,8 +32,8 @@ func (s *scanner) dollar(quoted bool) {
 
 func isNameStart(c byte) bool { return c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// closing is where the parenthesis ends that a text begins with: at the text's end, if it
-// does not.
+// closing returns where the parenthesis ends that begins the text: at the end of the
+// text, if it is not closed.
 func closing(text string) int {
 	open := 0
 	for i := range len(text) {
@@ -67,7 +67,7 @@ func (s *scanner) insertVariable(inner string, quoted bool) {
 	value := s.value(name)
 	other = strings.TrimPrefix(strings.TrimPrefix(other, "-"), "=")
 	switch {
-	case strings.HasPrefix(other, "+"): // ${NAME:+:$NAME}, as search paths have it
+	case strings.HasPrefix(other, "+"): // ${NAME:+:$NAME}, as in search paths
 		if value != "" {
 			value = strings.ReplaceAll(strings.ReplaceAll(other[1:], "${"+name+"}", value), "$"+name, value)
 		}
@@ -97,7 +97,7 @@ func (s *scanner) value(name string) string {
 	return s.get(name)
 }
 
-// insert adds what something became: without quotes it may be several words.
+// insert adds the result of an expansion: without quotes it may be several words.
 func (s *scanner) insert(value string, quoted bool) {
 	if quoted || !strings.ContainsAny(value, " \t\n") {
 		if value != "" || quoted {
@@ -111,8 +111,8 @@ func (s *scanner) insert(value string, quoted bool) {
 	}
 }
 
-// output is what a command prints, of the few that scripts find their places with; others
-// are looked at as commands.
+// output returns the output of the few commands by which scripts find their own
+// location; others are only followed.
 func (s *scanner) output(text string) string {
 	words := strings.Fields(strings.NewReplacer(`"`, "", "'", "", "{", "", "}", "", "$(", "", ")", "").Replace(text))
 	for i, word := range words {
@@ -128,7 +128,7 @@ func (s *scanner) output(text string) string {
 		case "basename":
 			return path.Base(words[1])
 		case "dirname": // $(dirname "$(readlink -f "$0")")
-			return path.Dir(last) // of what another command finds, mostly by its last word
+			return path.Dir(last) // the path that another command prints: mostly its last word
 		case "readlink", "realpath":
 			return last
 		case "cd":
@@ -144,7 +144,8 @@ func (s *scanner) output(text string) string {
 	return ""
 }
 
-// directory is what cd is told: itself, or where a file is, as in cd "$(dirname "$0")".
+// directory returns the argument of cd: a path, or a computed one as in cd "$(dirname
+// "$0")".
 func (s *scanner) directory(words []string) string {
 	if words[0] == "dirname" && len(words) > 1 {
 		return path.Dir(words[1])

@@ -11,27 +11,27 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// A use is an MPI that the task comes to: by its program, or by one that the program
-// executes or opens.
+// A use is an MPI that the task uses: through its program, or through one that the
+// program executes or opens.
 type use struct {
 	mpi     Library
 	loader  *loader        // by whose rules it was found
-	program *linker.Object // nil for what is known of the image only
+	program *linker.Object // nil if only the image is known
 	opens   []string
 	process *linker.Process
 	who     string // for messages; empty for the task's own program
 
-	// certain is what the command comes to without doubt. Others are put in place as well,
-	// but nothing is said of them.
+	// certain means that the command uses it without doubt. Others are also replaced,
+	// but no warning or hint mentions them.
 	certain bool
 
-	static bool // it is in the program itself
+	static bool // it is inside the program
 }
 
-// mostUses bounds how many MPIs of a command are looked at.
+// mostUses bounds how many MPIs of a command are examined.
 const mostUses = 16
 
-// add notes a use, once for each MPI and program.
+// add records a use, once for each MPI and program.
 func (p *plan) add(u *use) {
 	same := func(v *use) bool {
 		return v.mpi.Path == u.mpi.Path && v.program == u.program && slices.Equal(v.opens, u.opens)
@@ -45,7 +45,7 @@ func (p *plan) add(u *use) {
 	}
 }
 
-// findUses looks for what the task comes to.
+// findUses finds the MPIs that the task uses.
 func (p *plan) findUses() {
 	p.program = p.image.examine(p.Program, p.Cwd, p.env.list("PATH"))
 	p.wrapping = p.program.kind == Wrapping
@@ -66,7 +66,7 @@ func (p *plan) findUses() {
 	}
 }
 
-// firstCertain is the use that the ranks of the step meet by; nil for none.
+// firstCertain returns the use by which the ranks of the step connect; nil for none.
 func (p *plan) firstCertain() *use {
 	for _, u := range p.uses {
 		if u.certain {
@@ -80,8 +80,8 @@ func (p *plan) firstCertain() *use {
 func (p *plan) decide() error {
 	p.findUses()
 	if p.program.kind == Static {
-		p.leave("the program has an MPI of its own, linked statically")
-		p.warnOwn("the program has an MPI of its own, linked statically: it does not run on the site's")
+		p.leave("the program has a statically linked MPI")
+		p.warnOwn("the program has a statically linked MPI, which the site's cannot replace")
 		return nil
 	}
 	var profile *Profile
@@ -89,9 +89,9 @@ func (p *plan) decide() error {
 	for _, u := range p.uses {
 		of, ok := p.choose(u)
 		if !ok || profile != nil && of != profile {
-			why := "no profile of the site is for it"
+			why := "no profile of the site matches it"
 			if ok {
-				why = fmt.Sprintf("mpi.%s is for it, and a task can have one of the site's, here mpi.%s", of.Name, profile.Name)
+				why = fmt.Sprintf("mpi.%s matches it, but a task can use only one of the site's MPIs, here mpi.%s", of.Name, profile.Name)
 			}
 			p.leaveUse(u, why)
 			continue
@@ -107,7 +107,7 @@ func (p *plan) decide() error {
 	return p.replaceAll(profile, fitting)
 }
 
-// replaceAll puts the site's MPI in the place of all for which it fits.
+// replaceAll replaces every MPI that the site's fits.
 func (p *plan) replaceAll(profile *Profile, uses []*use) error {
 	for len(uses) > 0 {
 		before := len(p.needs)
@@ -134,7 +134,7 @@ func (p *plan) replaceAll(profile *Profile, uses []*use) error {
 	return nil
 }
 
-// own says that its own MPI is used.
+// own says that the program's own MPI is used.
 func (u *use) own() string {
 	if u.who == "" {
 		return fmt.Sprintf("the image's own %s is used", u.mpi)
@@ -142,7 +142,7 @@ func (u *use) own() string {
 	return fmt.Sprintf("%s uses its own %s in %s", u.who, u.mpi, path.Dir(u.mpi.Path))
 }
 
-// leaveUse is for what no profile is for, or another than that of the first.
+// leaveUse handles a use without a profile, or with another profile than the first's.
 func (p *plan) leaveUse(u *use, why string) {
 	if u.static {
 		why = "it is linked statically"
@@ -153,7 +153,8 @@ func (p *plan) leaveUse(u *use, why string) {
 	p.leave(fmt.Sprintf("the image's own %s: %s", u.mpi, why))
 }
 
-// warnOwn says that a program does not run on the site's MPI though nothing is wrong.
+// warnOwn warns that a program does not run on the site's MPI although nothing is
+// wrong.
 func (p *plan) warnOwn(text string) {
 	if !slices.Contains(p.ofStep, text) {
 		p.ofStep = append(p.ofStep, text)
@@ -186,7 +187,8 @@ func (p *plan) matches(profile *Profile, u *use) bool {
 	if !slices.Contains(p.when(profile), name) && !slices.Contains(profile.When, u.mpi.Soname) || conflicts(profile, u) != "" {
 		return false
 	}
-	// One name may be of two families: Open MPI 1.10 and MPICH both have libmpi.so.12.
+	// One name may belong to two families: Open MPI 1.10 and MPICH both have
+	// libmpi.so.12.
 	for _, path := range profile.Replace {
 		if o, err := p.node.Open(path); err == nil {
 			if site, ok := identifyMPI(o); ok {
@@ -194,10 +196,10 @@ func (p *plan) matches(profile *Profile, u *use) bool {
 			}
 		}
 	}
-	return true // what is wrong with it is said later
+	return true // openSite reports what is wrong with it
 }
 
-// conflicts is a library of a process that goes against the profile.
+// conflicts returns a library of a process that is among the profile's conflicts.
 func conflicts(profile *Profile, u *use) string {
 	if u.process == nil {
 		return ""

@@ -6,15 +6,16 @@ import (
 
 const put = "/opt/site/libmpi.so.12.4.1 at " + debianLib + "/libmpi.so.12.1.0"
 
-// versioned is a library whose one function, hwloc, has that version.
+// versioned makes a library whose only function, hwloc, has that version.
 func (m *machine) versioned(dir, file, version string) string {
 	m.t.Helper()
 	m.write(m.node+"/map", version+" { global: hwloc; };")
 	return m.library(dir, file, "int hwloc(void) { return 0; }", "-Wl,--version-script,"+m.node+"/map")
 }
 
-// A version that the image's library of a name does not have is a refusal, also where that
-// has others altogether. A library without any versions is taken for all, as by the loader.
+// If the image's library lacks a needed version, the site's MPI is refused, also if its
+// versions have other names. A library without any versions satisfies all, as in the
+// loader.
 func TestVersionsOfImage(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -31,8 +32,8 @@ func TestVersionsOfImage(t *testing.T) {
 	m.expect(put)
 }
 
-// What the node's newer library has lost is missed by a third one, of the image's or a
-// plugin of the node's.
+// A third library, the image's or a plugin of the host's, may need what the host's
+// newer library no longer has.
 func TestVersionsOfNode(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)
@@ -43,12 +44,12 @@ func TestVersionsOfNode(t *testing.T) {
 	ours := m.versioned(m.node+"/opt/site", "libhwloc.so.15.5.0", "HWLOC_2.5")
 	fabric := m.node + "/opt/site/libfabric.so.1"
 	m.library(m.node+"/opt/site", "libmpi.so.12.4.1", mpich+" int hwloc(void); int fi_getinfo(void); int x(void) { return hwloc() + fi_getinfo(); }", ours, fabric)
-	m.refuses("mpi.site: the image's " + debianLib + "/libapp.so.1.0 needs HWLOC_1.0 of libhwloc.so.15, but the node's ")
+	m.refuses("mpi.site: the image's " + debianLib + "/libapp.so.1.0 needs HWLOC_1.0 of libhwloc.so.15, but the host's ")
 	m.refuses("/opt/site/libhwloc.so.15.5.0 has only up to HWLOC_2.5")
-	// Without that one it fits, until a plugin asks for more.
+	// Without that library it fits, until a plugin needs more.
 	m.gcc(m.image+"/bin/program", calls, m.image+debianLib+"/libmpi.so.12")
 	m.expect(put)
 	newer := m.versioned(m.node+"/newer", "libhwloc.so.15.9.0", "HWLOC_3.0")
 	m.gcc(m.node+"/opt/site/libfabric/libx-fi.so", "int hwloc(void); int x(void) { return hwloc(); }", "-shared", "-fPIC", newer)
-	m.refuses("/opt/site/libfabric/libx-fi.so needs HWLOC_3.0 of libhwloc.so.15, but the node's ")
+	m.refuses("/opt/site/libfabric/libx-fi.so needs HWLOC_3.0 of libhwloc.so.15, but the host's ")
 }

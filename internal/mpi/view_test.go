@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// However many directories are searched, a library is found in the last, few are open at
-// once, and none afterwards.
+// However many directories are searched, a library is found in the last one; few are
+// open at the same time, and none afterwards.
 func TestManyDirectories(t *testing.T) {
 	m := newMachine(t)
 	m.imageMPI("libmpi.so.12.1.0", mpich)

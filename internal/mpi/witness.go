@@ -8,14 +8,14 @@ import (
 	"github.com/ocishim/ocishim/internal/linker"
 )
 
-// witnesses are the files, directories and links on which a decision rests. While each
-// is what it was, so is the decision: what is searched in a directory cannot appear
-// there without changing it.
+// witnesses are the files, directories and links on which a decision depends. As long
+// as each is unchanged, the decision holds: a file cannot appear in a searched
+// directory without changing the directory.
 type witnesses struct {
 	list  []witness
 	known map[witnessed]bool
 
-	variables []string // of the task's environment, each with its value after it
+	variables []string // of the task's environment, each followed by its value
 	named     map[string]bool
 }
 
@@ -24,8 +24,8 @@ type witnessed struct {
 	path string
 }
 
-// A witness is a path in a tree, and what was there: an identity, or what a link holds.
-// Identities of paths that lead through links have a mark.
+// A witness is a path in a tree, and what was there: an identity, or the target of a
+// link. Identities of paths that lead through links are marked.
 type witness struct {
 	root, path string
 	was        string
@@ -35,7 +35,7 @@ const linkMark, throughMark = "->", "*"
 
 func newWitnesses() *witnesses { return new(witnesses) }
 
-// variable notes what the environment says, once.
+// variable records the value of a variable, once.
 func (w *witnesses) variable(name, value string) {
 	if w.named == nil {
 		w.named = map[string]bool{}
@@ -46,9 +46,9 @@ func (w *witnesses) variable(name, value string) {
 	}
 }
 
-// isNew tells that the path has not been noted yet, and that it is from now on.
+// isNew reports whether the path has not been recorded yet, and marks it as recorded.
 func (w *witnesses) isNew(tree *host.Tree, path string) bool {
-	const usual = 256 // of a program with an MPI
+	const usual = 256 // for a program with an MPI
 	if w.known == nil {
 		w.known = make(map[witnessed]bool, usual)
 	}
@@ -64,28 +64,28 @@ func (w *witnesses) note(tree *host.Tree, path, was string) {
 	w.list = append(w.list, witness{tree.HostPath("/"), path, was})
 }
 
-// Look notes what lies at a path without links.
+// Look records what is at a path, without following links.
 func (w *witnesses) Look(tree *host.Tree, path string) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, identify(tree.PlainIdentity(path)))
 	}
 }
 
-// Add is Look where the identity is known.
+// Add is Look for a known identity.
 func (w *witnesses) Add(tree *host.Tree, path string, id host.Identity) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, identify(id, nil))
 	}
 }
 
-// AddNone notes that a path leads nowhere of use.
+// AddNone records that a path leads to nothing useful.
 func (w *witnesses) AddNone(tree *host.Tree, path string) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, throughMark+identify(tree.Identity(path)))
 	}
 }
 
-// AddThrough notes what a path leads to by links.
+// AddThrough records what a path leads to through links.
 func (w *witnesses) AddThrough(tree *host.Tree, path string, id host.Identity) {
 	if w.isNew(tree, path) {
 		w.note(tree, path, throughMark+identify(id, nil))
@@ -98,7 +98,7 @@ func (w *witnesses) AddLink(tree *host.Tree, path, target string) {
 	}
 }
 
-// holds tells whether the tree is at that path what it was.
+// holds reports whether the tree is unchanged at that path.
 func (w witness) holds(tree *host.Tree, look *lookout) bool {
 	if target, ok := strings.CutPrefix(w.was, linkMark); ok {
 		now, err := tree.Readlink(w.path)
@@ -110,12 +110,13 @@ func (w witness) holds(tree *host.Tree, look *lookout) bool {
 	return identify(look.identity(tree, w.path)) == w.was
 }
 
-// A lookout looks at many paths without links. Where several that follow each other are
-// in one directory, it opens that: the way there takes longer than the look.
+// A lookout looks up many paths without following links. If several consecutive ones
+// are in one directory, it opens the directory: resolving the path takes longer than
+// the look-up.
 type lookout struct {
 	tree  *host.Tree
 	path  string // of the directory
-	asked int    // for how many in it
+	asked int    // how many paths in it
 	open  *host.Directory
 }
 

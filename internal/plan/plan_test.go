@@ -100,7 +100,7 @@ func TestGPUsOfHostWithout(t *testing.T) {
 	}
 	p = composed(task(t, "SLURM_STEP_GPUS=0,1"), nowhere(t))
 	defer p.close()
-	if err := p.gpus(); err != nil || len(p.Edits) > 0 || !strings.Contains(strings.Join(p.Warnings, "\n"), "no device of a GPU is to be found") {
+	if err := p.gpus(); err != nil || len(p.Edits) > 0 || !strings.Contains(strings.Join(p.Warnings, "\n"), "no device node of a GPU") {
 		t.Errorf("asked: %v, %v, %v", p.Edits, p.Warnings, err)
 	}
 }

@@ -217,7 +217,7 @@ func TestShippedInfiniBand(t *testing.T) {
 		"env IBV_DRIVERS="+drivers+"libefa:"+drivers+"libmlx5", "env UCX_NET_DEVICES=mlx5_0:1",
 		"device /dev/infiniband/uverbs0", "device /dev/infiniband/rdma_cm", "device /dev/knem", "device /dev/xpmem")
 	s.Remove("/dev/infiniband/uverbs0")
-	s.refuses("infiniband.toml", `mpi.infiniband.require "verbs": the fabric that the site requires is not there: the node has no /dev/infiniband/uverbs*`)
+	s.refuses("infiniband.toml", `mpi.infiniband.require "verbs": the fabric that the site requires is missing: the host has no /dev/infiniband/uverbs*`)
 }
 
 func TestShippedEFA(t *testing.T) {
@@ -250,11 +250,11 @@ func TestShippedCray(t *testing.T) {
 	s.Remove("/dev/xpmem") // is only a faster way
 	s.expect("cray.toml", "link libcxi.so.1", "-device /dev/xpmem")
 	s.program("libmpi.so.12.9.0", mpich, "libmpi_gtl_cuda.so.0.0.0")
-	s.expect("cray.toml", "the image's own MPICH (libmpi.so.12.9.0): no profile of the site is for it")
+	s.expect("cray.toml", "the image's own MPICH (libmpi.so.12.9.0): no profile of the site matches it")
 	s.program("libmpi.so.12.8.0", mpich)
 	s.Remove("/dev/cxi0")
 	s.Remove("/dev/cxi1")
-	s.refuses("cray.toml", `mpi.cray.require "cxi": the fabric that the site requires is not there: the node has no /dev/cxi*`)
+	s.refuses("cray.toml", `mpi.cray.require "cxi": the fabric that the site requires is missing: the host has no /dev/cxi*`)
 }
 
 // A user who keeps the image's MPI still gets the hint.

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// streams are the pipes between the anchor and what it starts: ours and theirs
-// of each.
+// streams are the pipes between the anchor and the processes that it starts: our end and
+// their end of each.
 type streams struct {
 	orders, ordersIn *os.File // to the launcher: what to execute
 	news, newsIn     *os.File // from the launcher
@@ -29,8 +29,8 @@ func newStreams() (s streams, err error) {
 	return s, nil
 }
 
-// begin starts salloc with the launcher as its command, or the launcher alone
-// in a job that is there already.
+// begin starts salloc with the launcher as its command. In an existing job it starts only the
+// launcher.
 func (a *anchor) begin() error {
 	s, err := newStreams()
 	if err != nil {
@@ -75,12 +75,12 @@ func (a *anchor) prepareChild() {
 		args := append(a.c.Allocate, "--comment="+commentOf(a.c.Token), launcher, LauncherVerb)
 		a.child = a.c.Host.command(context.Background(), "salloc", args...)
 	}
-	a.child.Env = append(a.child.Env, frugal...)    // for the launcher, which starts a program and no more
+	a.child.Env = append(a.child.Env, frugal...)    // for the launcher, which only starts a program
 	a.child.SysProcAttr.Pdeathsig = syscall.SIGTERM // salloc gives the allocation back
 }
 
-// readNews reads what the launcher says: that it runs in the job, and that srun
-// has ended, before the allocation is given back.
+// readNews reads the launcher's messages: that it runs in the job, and that srun has ended,
+// while the allocation still exists.
 func (a *anchor) readNews(from *os.File) {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
@@ -97,15 +97,15 @@ func (a *anchor) readNews(from *os.File) {
 	}
 }
 
-// granted notes the job. Of a container create goes on; the process that exec
-// adds is started.
+// granted records the job. For a container, create goes on then. A process that exec adds is
+// started.
 func (a *anchor) granted(job, nodes string) {
 	a.ready = true
 	if err := a.c.update(func(r *Record) { r.Job, r.Nodes = job, nodes }); err != nil {
 		a.end(exitLost)
 		return
 	}
-	if a.c.Phase == entry.Created { // of exec: there is nothing to wait for
+	if a.c.Phase == entry.Created { // added by exec: there is nothing to wait for
 		if err := a.startStep(); err != nil {
 			a.send(report{Error: err.Error()})
 			a.end(exitLost)

@@ -19,48 +19,50 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// exitLost is the anchor's status where the container has none: its job ended
-// before it did, or never brought it to a start.
+// exitLost is the anchor's status if the container has none: the job ended before the
+// container did, or before it was started.
 const exitLost = 125
 
-// syncFile is the descriptor that joins an anchor with the verb that started it.
+// syncFile is the descriptor of the connection between an anchor and the verb that started
+// it.
 const syncFile = 3
 
 // A report is a line from the anchor to the verb that started it.
 type report struct {
 	Level   string `json:"level,omitempty"` // of a message for the log
 	Message string `json:"message,omitempty"`
-	Ready   bool   `json:"ready,omitempty"` // the job is there; of exec: the process runs
+	Ready   bool   `json:"ready,omitempty"` // the allocation is granted; for exec: the process runs
 	Error   string `json:"error,omitempty"`
 	Kind    string `json:"kind,omitempty"` // of the error: refused or cancelled
 }
 
-// An anchor is the process that stands for a container on the engine's machine:
-// the parent of salloc, and the holder of the container's exit status. All of its
-// methods run in one goroutine.
+// An anchor is the process that represents a container on the engine's host. It is the
+// parent of salloc, and exits with the container's status. All of its methods run in one
+// goroutine.
 type anchor struct {
 	c      *Container
-	parent *os.File      // the verb; nil when it has let go
-	events chan func()   // what happens, one after the other
-	over   chan struct{} // closed when no event is taken any more
+	parent *os.File      // the verb; nil after it has released us
+	events chan func()   // run one after the other
+	over   chan struct{} // closed when events are no longer run
 
-	child   *exec.Cmd     // salloc, or in a job that is there already the launcher
+	child   *exec.Cmd     // salloc, or in an existing job the launcher
 	orders  *os.File      // to the launcher: what to execute
-	said    []string      // by salloc, before the allocation
+	said    []string      // salloc's messages before the allocation
 	relayed chan struct{} // closed when all of stderr is passed on; nil with a terminal
 	waiting []net.Conn
 	srun    srunMessages
 	launch  time.Time
-	ready   bool // the allocation is there
-	ended   bool // we end it ourselves; status is then the anchor's
+	ready   bool // the allocation is granted
+	ended   bool // we end the container ourselves, with our own status
 	status  int
-	lonely  int // how often salloc was found without its command
+	lonely  int // how many times in a row salloc was found without its command
 
-	unwanted bool // the engine has forgotten the container
+	unwanted bool // the engine has removed the container
 }
 
-// BecomeAnchor makes this process an anchor, in a network namespace of its own where the
-// engine looks for one, and returns its exit status; dir is the container's entry. The calling goroutine must be that of the first thread.
+// BecomeAnchor makes this process the anchor of the container with its entry in dir, and
+// returns the exit status. If the engine expects a network namespace, the anchor gets one of
+// its own. The calling goroutine must be on the first thread.
 func BecomeAnchor(dir string) int {
 	goruntime.LockOSThread() // before the namespace: no other thread gets it
 	unix.CloseOnExec(syncFile)
@@ -123,11 +125,11 @@ func (a *anchor) live() int {
 	}
 }
 
-// quietTime is how long nothing must have happened before an anchor gives back memory:
-// then it waits for a job, for start, or for the end, perhaps for days.
+// quietTime is how long nothing must have happened before an anchor releases memory: it then
+// waits for a job, for start, or for the end, perhaps for days.
 const quietTime = 200 * time.Millisecond
 
-// do has the event taken by the anchor's own goroutine.
+// do runs the event in the anchor's own goroutine.
 func (a *anchor) do(event func()) {
 	select {
 	case a.events <- event:
@@ -145,8 +147,8 @@ func (a *anchor) send(r report) {
 	}
 }
 
-// watchParent waits until the verb that started the anchor lets go of it. When
-// it ends without doing so, nobody wants the container.
+// watchParent waits until the verb that started the anchor releases it. If the verb ends
+// without doing so, nobody wants the container any more.
 func (a *anchor) watchParent() {
 	word := make([]byte, 1)
 	n, err := a.parent.Read(word)
@@ -159,7 +161,7 @@ func (a *anchor) watchParent() {
 	})
 }
 
-// watchSignals passes on what is sent to the anchor, as if to the container.
+// watchSignals treats signals to the anchor as signals to the container.
 func (a *anchor) watchSignals() {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
@@ -179,7 +181,7 @@ func (a *anchor) signalled(sig syscall.Signal) {
 	}
 }
 
-// end ends a container of which nothing runs on a node yet, or no more.
+// end ends the allocation of a container that does not run yet, or no longer.
 func (a *anchor) end(status int) {
 	if a.ended {
 		return
@@ -191,13 +193,13 @@ func (a *anchor) end(status int) {
 	if a.ready && a.launch.IsZero() {
 		_, _ = a.orders.WriteString("\n") // the launcher ends, and salloc with it
 	} else {
-		_ = a.child.Process.Signal(unix.SIGTERM) // salloc withdraws its request; srun ends what exec added
+		_ = a.child.Process.Signal(unix.SIGTERM) // salloc withdraws its request; srun ends exec's process
 	}
 	a.orders.Close()
 	time.AfterFunc(endPatience, func() { _ = a.child.Process.Kill() })
 }
 
-// startStep has the launcher execute srun.
+// startStep makes the launcher execute srun.
 func (a *anchor) startStep() error {
 	if !a.launch.IsZero() || a.ended {
 		return entry.ErrNotCreated
@@ -223,7 +225,7 @@ func (a *anchor) startStep() error {
 	return nil
 }
 
-// stepEnded stages out while the job is still there, and lets it go.
+// stepEnded stages out while the job still exists, and then ends the allocation.
 func (a *anchor) stepEnded() {
 	if err := a.c.stageOut(); err != nil {
 		a.log("error", err.Error())
@@ -231,7 +233,7 @@ func (a *anchor) stepEnded() {
 	a.orders.Close()
 }
 
-// log writes a message where the engine looks for it.
+// log sends a message to the verb, or writes it to the engine's log once we are released.
 func (a *anchor) log(level, message string) {
 	if a.parent != nil {
 		a.send(report{Level: level, Message: message})
@@ -240,11 +242,11 @@ func (a *anchor) log(level, message string) {
 	a.c.Log.write(level, message)
 }
 
-// isAdded tells whether it is a process that exec added.
+// isAdded reports whether the record is of a process that exec added.
 func (r *Record) isAdded() bool { return r.Launch != nil && strings.HasPrefix(r.Token, execPrefix) }
 
-// hasNetwork tells whether the engine expects the container's first process to
-// have a network namespace of its own: one is asked for, and none is given.
+// hasNetwork reports whether the engine expects the container's first process to be in a new
+// network namespace.
 func hasNetwork(spec *specs.Spec) bool {
 	if spec.Linux == nil {
 		return false

@@ -11,13 +11,13 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// defaultPath is where a command is looked for in a container without PATH.
+// defaultPath is the PATH of a container without one.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// absoluteCommand is args with the command by its path in the container.
-// slurmstepd looks a command without '/' up on its node, by the container's PATH,
-// and srun one with it from its own working directory. What is not found stays
-// as it is, for the runtime on the node to say so.
+// absoluteCommand returns args with the command as an absolute path in the container.
+// Otherwise slurmstepd looks a command without '/' up on the compute node, with the
+// container's PATH, and srun looks for one with '/' in its own working directory. A command
+// that is not found is left as it is, so that the runtime on the compute node reports it.
 func absoluteCommand(rootfs string, mounts []specs.Mount, p *specs.Process, args []string) []string {
 	if len(args) == 0 || path.IsAbs(args[0]) {
 		return args
@@ -43,8 +43,8 @@ func absoluteCommand(rootfs string, mounts []specs.Mount, p *specs.Process, args
 	return absolute
 }
 
-// isCommand tells whether the path is an executable file of the container, as far
-// as this machine can see.
+// isCommand reports whether the path is an executable file in the container, as far as this
+// host can see.
 func isCommand(rootfs string, mounts []specs.Mount, p string) bool {
 	root, within := rootfs, p
 	longest := 0
@@ -54,7 +54,7 @@ func isCommand(rootfs string, mounts []specs.Mount, p string) bool {
 			root, within, longest = m.Source, rest, len(destination)
 		}
 	}
-	if within == "" { // a file of its own is mounted there
+	if within == "" { // the file itself is mounted
 		info, err := os.Stat(root)
 		return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 	}

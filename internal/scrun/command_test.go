@@ -9,7 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Commands are found in the image and its volumes, never on this machine.
+// Commands are looked for in the image and its volumes, never on this host.
 func TestAbsoluteCommand(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"root/usr/bin/sh", "root/opt/tool", "volume/sh", "volume/x/only"} {
@@ -41,7 +41,7 @@ func TestAbsoluteCommand(t *testing.T) {
 		{"/vol/x", "only", "/vol/x/only"},
 		{"/one", "command", "/one/command"},
 		{"/usr/bin", "data", "data"},
-		{"/usr/bin", "env", "env"}, // this machine has one
+		{"/usr/bin", "env", "env"}, // this host has one
 		{"/out", "passwd", "passwd"},
 		{"", "sh", "/usr/bin/sh"},
 		{"opt", "tool", "/opt/tool"},

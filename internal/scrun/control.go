@@ -16,11 +16,12 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// controlSocket is where an anchor takes requests, in the container's entry.
+// controlSocket is the name of the socket for requests to the anchor, in the container's
+// entry.
 const controlSocket = "control"
 
-// throughDir calls use with a short path of a file in the entry: the address of a
-// socket has 108 bytes at most.
+// throughDir calls use with a short path of a file in the entry: the address of a socket is
+// limited to 108 bytes.
 func (c *Container) throughDir(name string, use func(path string) error) error {
 	dir, err := os.OpenFile(c.entry.Dir(), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -30,8 +31,8 @@ func (c *Container) throughDir(name string, use func(path string) error) error {
 	return use(filepath.Join("/proc/self/fd", strconv.Itoa(int(dir.Fd())), name))
 }
 
-// listen takes requests: a line with a word and perhaps a number, answered with
-// a line, empty or an error.
+// listen serves requests: a line with a word and perhaps a number. The answer is a line,
+// either empty or with an error.
 func (a *anchor) listen() error {
 	if a.c.isAdded() {
 		return nil
@@ -39,7 +40,7 @@ func (a *anchor) listen() error {
 	return a.c.throughDir(controlSocket, func(path string) error {
 		listener, err := net.Listen("unix", path)
 		if err != nil {
-			return fmt.Errorf("listen to start: %w", err)
+			return fmt.Errorf("listen for start: %w", err)
 		}
 		listener.(*net.UnixListener).SetUnlinkOnClose(false)
 		go func() {
@@ -71,7 +72,7 @@ func (a *anchor) serve(conn net.Conn) {
 				return
 			}
 			a.waiting = append(a.waiting, conn)
-		case "end": // a container that was not started
+		case "end": // for a container that was not started
 			sig, _ := strconv.Atoi(number)
 			if !a.launch.IsZero() {
 				reply(conn, errors.New("it is started"))

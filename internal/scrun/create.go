@@ -22,7 +22,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// Options are those of create beside the bundle.
+// Options says how to create a container from its bundle.
 type Options struct {
 	Env           []string // of the caller
 	Site          Site
@@ -31,22 +31,22 @@ type Options struct {
 	ConsoleSocket string
 	Log           Log
 
-	// Progress takes what create waits for, with a level of logrus.
+	// Progress gets messages about what create waits for, with a level of logrus.
 	Progress func(level, message string)
 
-	inForeground bool // Run's
+	inForeground bool // set by Run
 }
 
-// Create asks Slurm for an allocation, waits for it, stages the bundle, and
-// leaves an anchor that waits for Start. When it fails, nothing is left.
+// Create asks Slurm for an allocation, waits for it, stages the bundle, and leaves an anchor
+// that waits for Start. If it fails, it leaves nothing behind.
 func Create(s *Store, b *bundle.Bundle, o Options) error {
 	_, err := create(s, b, o)
 	return err
 }
 
-// Run is Create, Start, and the wait for the end; it returns the container's exit
-// status, and removes the container unless keep says otherwise. Our standard
-// streams are the container's, a terminal too.
+// Run creates and starts the container, waits for its end, and returns its exit status. It
+// removes the container unless keep is set. The container gets our standard streams, even if
+// they are a terminal.
 func Run(s *Store, b *bundle.Bundle, o Options, keep bool) (int, error) {
 	o.inForeground = true
 	cmd, err := create(s, b, o)
@@ -96,7 +96,7 @@ func create(s *Store, b *bundle.Bundle, o Options) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// newRecord is the record of a container of which nothing exists yet.
+// newRecord returns the record of a container, before anything of it exists.
 func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	self, err := process.Identify(os.Getpid())
 	if err != nil {
@@ -124,8 +124,8 @@ func newRecord(b *bundle.Bundle, o Options) (*Record, error) {
 	return r, nil
 }
 
-// newRequest is what is asked of Slurm. Who stands later wins: the site, what the
-// engine's limits say, annotations, the caller's variables, the container's.
+// newRequest collects the job options. Later sources override earlier ones: the site, the
+// engine's limits, annotations, the caller's variables, and the container's variables.
 func newRequest(b *bundle.Bundle, o Options) (request, error) {
 	req := request{"job-name": jobName(b)}
 	for _, setting := range o.Site.Options {
@@ -149,7 +149,7 @@ func newRequest(b *bundle.Bundle, o Options) (request, error) {
 	return req, nil
 }
 
-// jobName is the beginning of the container's id, as engines show it.
+// jobName returns the beginning of the container's id, as engines show it.
 func jobName(b *bundle.Bundle) string {
 	const shown = 12
 	if len(b.ID) > shown {
@@ -163,7 +163,7 @@ func isNumber(s string) bool {
 	return err == nil && n > 0
 }
 
-// create does what create does once the entry is claimed.
+// create carries out the rest of Create, once the entry is claimed.
 func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec.Cmd, error) {
 	var tty *os.File
 	if c.Terminal && !o.inForeground {
@@ -180,7 +180,7 @@ func (c *Container) create(b *bundle.Bundle, spec *specs.Spec, o Options) (*exec
 	if err != nil {
 		return nil, err
 	}
-	defer parent.Close() // without a word to it, the anchor ends
+	defer parent.Close() // unless it was released before, the anchor ends then
 	stop := withdrawOn(parent)
 	err = await(parent, o.Progress)
 	if sig := stop(); sig != nil {
@@ -218,8 +218,8 @@ func writePidFile(path string, pid int) error {
 	return nil
 }
 
-// startAnchor starts the anchor of the entry with our standard streams, or with
-// a terminal for all three.
+// startAnchor starts the anchor of the entry, with our standard streams, or with a terminal
+// for all three.
 func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -234,8 +234,9 @@ func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
 	if tty != nil {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	}
-	cmd.ExtraFiles = []*os.File{theirs}                            // syncFile
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: !c.OwnTerminal} // else srun is to hear of its size
+	cmd.ExtraFiles = []*os.File{theirs} // syncFile
+	// With our own terminal it stays in our session, so that srun is notified of its size.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: !c.OwnTerminal}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, nil, fmt.Errorf("start anchor: %w", err)
@@ -243,7 +244,7 @@ func (c *Container) startAnchor(tty *os.File) (*exec.Cmd, *os.File, error) {
 	return cmd, ours, nil
 }
 
-// await reads what the anchor reports until the job is there.
+// await reads the anchor's reports until it is ready.
 func await(from io.Reader, progress func(level, message string)) error {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
@@ -267,22 +268,22 @@ func await(from io.Reader, progress func(level, message string)) error {
 	return errors.New("the anchor was killed")
 }
 
-// checkStaging refuses a root that only this machine sees, where the nodes are to
-// see it as it is.
+// checkStaging refuses a root that only this host can see, if the bundle is not copied to the
+// compute nodes.
 func checkStaging(b *bundle.Bundle, s Site) error {
 	if s.Staging != StageNone && s.Staging != "" {
 		return nil
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(b.Rootfs, &st); err != nil {
-		return nil // the node will say so
+		return nil // the compute node will report it
 	}
 	var parent unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(b.Rootfs), &parent); err != nil {
 		return nil
 	}
 	if st.Type == unix.OVERLAYFS_SUPER_MAGIC && st.Fsid != parent.Fsid {
-		return fmt.Errorf("%s is an overlay that only this machine has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
+		return fmt.Errorf("%s is an overlay that only this host has mounted: use the storage driver vfs, or set scrun.staging", b.Rootfs)
 	}
 	return nil
 }

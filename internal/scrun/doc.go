@@ -1,15 +1,15 @@
-// Package scrun carries out the verbs of a container runtime by Slurm: the
+// Package scrun carries out the verbs of a container runtime with Slurm: the
 // container's process runs in a job on a compute node, and a process of ours,
-// the anchor, stands for it where the engine is.
+// the anchor, represents it on the host of the engine.
 //
-// All of Slurm is used through its own commands. They run with an environment
-// of ours: nothing of the image's reaches a program of the host.
+// Slurm is used only through its own commands. They get an environment that we
+// build: nothing from the image reaches a program of the host.
 package scrun
 
 import "errors"
 
-// Errors of the verbs, beside those of internal/entry and internal/stateroot. They come
-// wrapped with the container's id.
+// Errors of the verbs, in addition to those of internal/entry and internal/stateroot.
+// They are wrapped with the container's id.
 var (
 	// ErrRefused means that Slurm grants no allocation.
 	ErrRefused = errors.New("allocation refused")
@@ -17,10 +17,11 @@ var (
 	ErrCancelled = errors.New("job cancelled while pending")
 	// ErrInterrupted means that a signal ended the wait for the job.
 	ErrInterrupted = errors.New("interrupted while its job was pending")
-	// ErrOption is an option for the job that is not known, or not from there.
-	ErrOption = errors.New("option for the job")
-	// ErrVolume is a bind mount of what the nodes do not share.
-	ErrVolume = errors.New("volume that the nodes do not share")
-	// ErrUnsupported is what cannot be done to a container of a job.
-	ErrUnsupported = errors.New("not for a container of a Slurm job")
+	// ErrOption means that a job option is unknown, has a bad value, or may not be set
+	// from where it was set.
+	ErrOption = errors.New("invalid job option")
+	// ErrVolume means that a bind mount's source is not shared by the compute nodes.
+	ErrVolume = errors.New("volume not shared by the compute nodes")
+	// ErrUnsupported means that the verb does not work on a container in a job.
+	ErrUnsupported = errors.New("not supported for a container in a Slurm job")
 )

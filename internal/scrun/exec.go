@@ -19,7 +19,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// ExecOptions are those of exec beside the process.
+// ExecOptions says how to add a process to a container.
 type ExecOptions struct {
 	Detach        bool
 	PidFile       string
@@ -27,13 +27,13 @@ type ExecOptions struct {
 	Log           Log
 	Progress      func(level, message string)
 
-	// Enter is the command by which ocishim is called on the nodes, where it is their
-	// runtime: the process joins the container. Without it the process gets a
-	// container of its own, with the same root and mounts.
+	// Enter is the command that calls ocishim on the compute nodes, if it is their runtime:
+	// then the process joins the container. Otherwise the process gets a container of its
+	// own, with the same root and mounts.
 	Enter []string
 }
 
-// Process is the container's process as its bundle has it.
+// Process returns the container's process, as in its bundle.
 func (c *Container) Process() (*specs.Process, error) {
 	spec, err := c.remoteConfig()
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *Container) Process() (*specs.Process, error) {
 	return spec.Process, nil
 }
 
-// remoteConfig is the configuration that the nodes got.
+// remoteConfig returns the configuration that the compute nodes got.
 func (c *Container) remoteConfig() (*specs.Spec, error) {
 	data, err := os.ReadFile(filepath.Join(c.LocalDir, "config.json"))
 	if err != nil {
@@ -55,10 +55,10 @@ func (c *Container) remoteConfig() (*specs.Spec, error) {
 	return spec, nil
 }
 
-// Exec runs a further process: by a step that overlaps the container's, on the
-// same node, in the container, or beside it with its root and mounts. It has an
-// anchor of its own, whose exit status is the process's; unless detached, Exec
-// waits for it.
+// Exec runs a further process, in a step that overlaps the container's step on the same
+// compute node: in the container, or beside it with the same root and mounts. The process
+// has an anchor of its own, which exits with its status. Unless the process is detached, Exec
+// waits for that.
 func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
 	if status := c.Status(); status != entry.Running {
 		return 0, fmt.Errorf("exec in container %q: %w: it is %s", c.ID, entry.ErrNotRunning, status)
@@ -79,8 +79,7 @@ func (c *Container) Exec(process *specs.Process, o ExecOptions) (int, error) {
 	return status, nil
 }
 
-// addProcess makes the entry of a process within that of its container, and its
-// bundle.
+// addProcess makes the bundle of a process, and its entry within the container's entry.
 func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, error) {
 	spec, err := c.remoteConfig()
 	if err != nil {
@@ -109,7 +108,7 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 		if c.Step == "" {
 			return nil, errors.New("its step is not known")
 		}
-		// The id is that of oci.conf.d, of the first task on that node.
+		// The id in the form of oci.conf.d, for the first task on that compute node.
 		r.Enter = slices.Concat(o.Enter, []string{"exec", "--in-step", "--process", filepath.Join(r.Remote, configFile), "%n.%u." + c.Step + ".0"})
 		err = writeConfig(r.LocalDir, p)
 	} else {
@@ -125,7 +124,7 @@ func (c *Container) addProcess(p *specs.Process, o ExecOptions) (*Container, err
 	return added, added.stageProcess()
 }
 
-// writeSibling writes a bundle that is the container's with another process.
+// writeSibling writes a bundle like the container's, but with another process.
 func (c *Container) writeSibling(dir string, spec *specs.Spec, process *specs.Process) error {
 	spec.Process = process
 	if !filepath.IsAbs(spec.Root.Path) {
@@ -135,12 +134,12 @@ func (c *Container) writeSibling(dir string, spec *specs.Spec, process *specs.Pr
 		return err
 	}
 	if err := os.Symlink(c.Rootfs, filepath.Join(dir, remoteRoot)); err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	return nil
 }
 
-// firstNode is the first of a list as Slurm writes it: n1 of n[1-3,7],m5.
+// firstNode returns the first name of a list as Slurm writes it: n1 of n[1-3,7],m5.
 func firstNode(list string) string {
 	var name strings.Builder
 	for list != "" && list[0] != ',' {
@@ -158,7 +157,8 @@ func firstNode(list string) string {
 	return name.String()
 }
 
-// runProcess starts the anchor of a process and waits for what exec waits for.
+// runProcess starts the anchor of a process. It waits for the end of the process, or if
+// detached until it runs.
 func (c *Container) runProcess(process *specs.Process, o ExecOptions) (int, error) {
 	var tty *os.File
 	if process.Terminal && o.ConsoleSocket != "" {
@@ -185,12 +185,12 @@ func (c *Container) runProcess(process *specs.Process, o ExecOptions) (int, erro
 		return 0, err
 	}
 	if _, err := parent.Write([]byte{'\n'}); err != nil || o.Detach {
-		return 0, nil //nolint:nilerr // it has ended already, and its status is for who reaps it
+		return 0, nil //nolint:nilerr // it has ended already; whoever reaps it gets its status
 	}
 	return statusOf(cmd.Wait()), nil
 }
 
-// passSignals passes ours on to the anchor, which has a session of its own.
+// passSignals forwards our signals to the anchor, which has a session of its own.
 func passSignals(to *os.Process) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2)
@@ -199,8 +199,8 @@ func passSignals(to *os.Process) {
 	}
 }
 
-// endAdded ends what exec has added: it does not outlive the container. The
-// steps of those whose anchor is gone end with the job.
+// endAdded ends the processes that exec has added: they do not outlive the container. If
+// their anchor is gone, their step ends with the job.
 func (c *Container) endAdded() {
 	all, err := (&Store{root: c.entry.Within()}).All()
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The first of Slurm's lists of nodes.
+// firstNode returns the first name of Slurm's list of names.
 func TestFirstNode(t *testing.T) {
 	for list, want := range map[string]string{
 		"": "", "n1": "n1", "n1,n2": "n1", "n[1-3,7],m5": "n1", "n[07,09]": "n07", "r[1-2]n[3-4]x": "r1n3x", "a.b-c,d": "a.b-c",
@@ -16,7 +16,8 @@ func TestFirstNode(t *testing.T) {
 	}
 }
 
-// A process that enters is a program of the host to Slurm, one that does not a container.
+// For Slurm, a process that enters a container is a program of the host, and any other
+// process is a container.
 func TestSrunArgs(t *testing.T) {
 	r := Record{Foreign: true, Job: "7", Launch: []string{"--overlap"}, Remote: "/b", Args: []string{"true", "--x"}}
 	common := []string{"srun", "--verbose", "--export=NONE", "--error=/proc/self/fd/3", "--jobid=7", "--overlap"}

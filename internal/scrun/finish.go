@@ -9,7 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// finish notes how it ended, after salloc has: by then the job is given back.
+// finish records how the container ended, after the end of salloc: by then the allocation is
+// released.
 func (a *anchor) finish(waited error) int {
 	a.drain()
 	close(a.over)
@@ -20,9 +21,9 @@ func (a *anchor) finish(waited error) int {
 		status, failure = a.outcome(waited)
 	}
 	if !a.c.Foreign && a.c.Job != "" && (wasKilled(waited) || a.ended) {
-		_ = a.c.Host.cancel(a.c.Job) // salloc has not given it back
+		_ = a.c.Host.cancel(a.c.Job) // salloc has not released it
 	}
-	if failure != "" && a.c.Phase != entry.Creating { // else create says so
+	if failure != "" && a.c.Phase != entry.Creating { // otherwise create reports it
 		a.log("error", failure)
 		fmt.Fprintf(os.Stderr, "ocishim: error: %s\n", failure)
 	}
@@ -33,7 +34,8 @@ func (a *anchor) finish(waited error) int {
 	return status
 }
 
-// leave tells who waits how it ended, and leaves the state as it is to be found.
+// leave reports how the container ended to a waiting verb, and records it or removes the
+// entry.
 func (a *anchor) leave(status int, failure string) {
 	switch {
 	case a.unwanted && a.parent == nil, a.c.Phase == entry.Creating && a.parent == nil: // create was killed
@@ -61,8 +63,8 @@ func failureOr(failure, otherwise string) string {
 	return otherwise
 }
 
-// drain takes what srun said last, and what waits; a process of srun's that keeps
-// a pipe open is not waited for.
+// drain handles srun's last messages, and pending events. It waits at most a second, since a
+// process of srun's may keep a pipe open.
 func (a *anchor) drain() {
 	late := time.After(time.Second)
 	for _, end := range []chan struct{}{a.srun.closed, a.relayed} {

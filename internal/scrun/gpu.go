@@ -10,15 +10,14 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// nvidiaNodes is how the paths of NVIDIA's device nodes begin.
+// nvidiaNodes begins the paths of NVIDIA's device nodes.
 const nvidiaNodes = "/dev/nvidia"
 
-// visibleDevices names, by number or UUID, the GPUs that NVIDIA's hook is to give.
+// visibleDevices is the variable that names, by number or UUID, the GPUs for NVIDIA's hook.
 const visibleDevices = "NVIDIA_VISIBLE_DEVICES"
 
-// gpus is how many GPUs the engine gave the container: those whose device nodes
-// Podman lists, or binds where it is rootless, or those that Docker's --gpus names
-// for NVIDIA's hook.
+// gpus returns how many GPUs the engine gave the container: those whose device nodes Podman
+// lists, or binds if it is rootless, or those that Docker's --gpus names for NVIDIA's hook.
 func gpus(spec *specs.Spec) (int, error) {
 	count := 0
 	if spec.Linux != nil {
@@ -46,13 +45,13 @@ func gpus(spec *specs.Spec) (int, error) {
 	}
 }
 
-// asksForGPUs tells whether it says how many there are to be.
+// asksForGPUs reports whether an option of the request says how many GPUs there are.
 func (r request) asksForGPUs() bool {
 	return slices.ContainsFunc([]string{"gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres", "tres-per-task"},
 		func(name string) bool { return r[name] != "" })
 }
 
-// isGPU tells whether the path is /dev/nvidiaN.
+// isGPU reports whether the path is /dev/nvidiaN.
 func isGPU(path string) bool {
 	n, ok := strings.CutPrefix(path, nvidiaNodes)
 	return ok && n != "" && strings.Trim(n, "0123456789") == ""

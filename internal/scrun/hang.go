@@ -10,16 +10,16 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// lookEvery is how often an anchor looks whether salloc still has its command, and
-// lonelyFor how many times it finds none before it asks Slurm for the job.
+// lookEvery is how often an anchor checks whether salloc still has its command. lonelyFor is
+// how many times in a row it must find none before it asks Slurm about the job.
 const (
 	lookEvery = 2 * time.Second
 	lonelyFor = 3
 )
 
-// lookAfterSalloc ends a salloc that hangs: one whose command has ended, and whose job
-// has, too. That happens where both ends come at the same moment, as when a node is
-// lost. While slurmctld does not answer, it is salloc that waits for it.
+// lookAfterSalloc kills a salloc that hangs although its command and its job have ended. This
+// happens if both end at the same moment, for example when one of the job's nodes is lost.
+// While slurmctld does not answer, salloc is left alone: it waits for that.
 func (a *anchor) lookAfterSalloc() {
 	if a.c.Foreign || a.launch.IsZero() || hasChild(a.child.Process.Pid) {
 		a.lonely = 0
@@ -34,8 +34,8 @@ func (a *anchor) lookAfterSalloc() {
 	}
 }
 
-// isOver tells whether a job of these states has ended; none are those of a job that
-// Slurm has forgotten.
+// isOver reports whether a job in these states has ended. A job that Slurm has forgotten has
+// no states.
 func isOver(states []string) bool {
 	for _, state := range states {
 		if _, ended := jobEnds[state]; ended || state == "COMPLETED" || state == "FAILED" {
@@ -45,8 +45,8 @@ func isOver(states []string) bool {
 	return len(states) == 0
 }
 
-// hasChild tells whether the process has a child that runs; also where the kernel does
-// not tell.
+// hasChild reports whether the process has a child that runs. If the kernel does not say, it
+// assumes so.
 func hasChild(pid int) bool {
 	lists, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
 	for _, path := range lists {

@@ -14,30 +14,30 @@ import (
 	"time"
 )
 
-// searchPath is where Slurm's commands are looked for. The caller's PATH is the
-// engine's, and may be the user's.
+// searchPath is the PATH for Slurm's commands. The caller's PATH is the engine's, and may be
+// set by the user.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/slurm/bin"
 
-// patience is how long one of Slurm's commands may take that only asks or tells:
-// slurmctld may be restarting. They try again by themselves meanwhile.
+// patience is how long a short command of Slurm's may take: slurmctld may be restarting, and
+// the command tries again by itself in the meantime.
 const patience = 30 * time.Second
 
-// A Host is who runs Slurm's commands, and with which environment: ours, of
-// which nothing is the image's. It is kept in the record, since an engine calls
+// A Host says as which user, and with which environment, Slurm's commands run. Nothing of
+// the environment comes from the image. It is part of the record, since an engine calls
 // start and delete with almost no environment.
 type Host struct {
-	UID       int    `json:"uid"` // on the machine, outside of the engine's user namespace
+	UID       int    `json:"uid"` // on the host, outside of the engine's user namespace
 	GID       int    `json:"gid"`
 	User      string `json:"user"`
 	Home      string `json:"home"`
 	SlurmConf string `json:"slurmConf,omitempty"`
-	// Mapped says that we are in a user namespace of a rootless engine, in which
-	// the user is root: Slurm's commands run in one of their own, as the user.
+	// Mapped says that we are in the user namespace of a rootless engine, in which the user
+	// is root. Slurm's commands then run in a user namespace of their own, as the user.
 	Mapped bool `json:"mapped,omitempty"`
 }
 
-// NewHost works out who calls. env is the caller's environment, of which it
-// takes SLURM_CONF, HOME and USER.
+// NewHost finds out who calls. From env, the caller's environment, it takes SLURM_CONF, HOME
+// and USER.
 func NewHost(env []string) (Host, error) {
 	h := Host{UID: os.Geteuid(), GID: os.Getegid(), User: lookUp(env, "USER"), Home: lookUp(env, "HOME")}
 	uid, mapped, err := outside("/proc/self/uid_map", h.UID)
@@ -58,7 +58,7 @@ func NewHost(env []string) (Host, error) {
 	return h, nil
 }
 
-// outside reads what the id is in the parent user namespace.
+// outside returns the id in the parent user namespace, and whether that differs from ours.
 func outside(path string, id int) (int, bool, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func outside(path string, id int) (int, bool, error) {
 	return 0, false, fmt.Errorf("read %s: id %d is not mapped", path, id)
 }
 
-// lookUp returns the last value of the name.
+// lookUp returns the last value of the variable, empty if it is not set.
 func lookUp(env []string, name string) string {
 	for i := len(env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(env[i], name+"="); ok {
@@ -86,7 +86,7 @@ func lookUp(env []string, name string) string {
 	return ""
 }
 
-// environment is what programs of the host get.
+// environment returns the environment of programs of the host.
 func (h Host) environment(more ...string) []string {
 	env := []string{"PATH=" + searchPath, "LANG=C", "LC_ALL=C", "HOME=" + h.Home}
 	if h.User != "" && (!h.Mapped || h.User != "root") {
@@ -98,7 +98,7 @@ func (h Host) environment(more ...string) []string {
 	return append(env, more...)
 }
 
-// command is one of Slurm's, as the user and with our environment, in /.
+// command returns a command of Slurm's, to run as the user, with our environment, in /.
 func (h Host) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, find(name), args...)
 	cmd.Env, cmd.Dir = h.environment(), "/"
@@ -107,9 +107,8 @@ func (h Host) command(ctx context.Context, name string, args ...string) *exec.Cm
 	return cmd
 }
 
-// asUser makes the process that of the user where we are root in a namespace of
-// a rootless engine: slurmctld compares the uid that a command believes to have
-// with that of its credential.
+// asUser makes the process run as the user, if we are root in the namespace of a rootless
+// engine: slurmctld compares the uid that a command reports with the uid of its credential.
 func (h Host) asUser(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 	if h.Mapped {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -119,7 +118,7 @@ func (h Host) asUser(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 	return attr
 }
 
-// find looks a program up in searchPath, never in the caller's PATH.
+// find looks for a program in searchPath, never in the caller's PATH.
 func find(name string) string {
 	for dir := range strings.SplitSeq(searchPath, ":") {
 		path := filepath.Join(dir, name)
@@ -130,8 +129,8 @@ func find(name string) string {
 	return filepath.Join("/usr/bin", name) // the error names it
 }
 
-// output runs one of Slurm's commands that only asks or tells, and returns what
-// it prints. The error has what it says itself, in one line.
+// output runs a short command of Slurm's and returns what it prints. The error has the
+// command's own messages, in one line.
 func (h Host) output(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -151,7 +150,7 @@ func (h Host) output(name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// inOneLine joins the lines of a message without the name of the program.
+// inOneLine joins the lines of a message, without the name of the program.
 func inOneLine(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
@@ -166,7 +165,8 @@ func inOneLine(text string) string {
 	return strings.Join(lines, "; ")
 }
 
-// jobOf finds the user's job that has the token in its comment, "" for none.
+// jobOf returns the number of the user's job that has the token in its comment, "" if there
+// is no such job.
 func (h Host) jobOf(token string) (string, error) {
 	out, err := h.output("squeue", "--noheader", "--user", strconv.Itoa(h.UID), "--format", "%A %k")
 	if err != nil {
@@ -183,7 +183,7 @@ func (h Host) jobOf(token string) (string, error) {
 
 func commentOf(token string) string { return "ocishim-" + token }
 
-// cancel ends the job. That it has ended is no error.
+// cancel ends the job. It is no error if the job has ended already.
 func (h Host) cancel(job string) error {
 	_, err := h.output("scancel", "--quiet", job)
 	if err != nil && (strings.Contains(err.Error(), "Invalid job id") || strings.Contains(err.Error(), "already completing or completed")) {
@@ -192,9 +192,9 @@ func (h Host) cancel(job string) error {
 	return err
 }
 
-// jobStates are Slurm's names for the state of the job (squeue(1), JOB STATE
-// CODES): while it is completing the one that it ends in, too. None when the job
-// is not known any more.
+// jobStates returns Slurm's names for the state of the job (squeue(1), JOB STATE CODES). A
+// completing job also has the state in which it ends. A job that Slurm has forgotten has
+// none.
 func (h Host) jobStates(job string) ([]string, error) {
 	out, err := h.output("squeue", "--json", "--states=all", "--job", job)
 	if err != nil { // Slurm may be built without JSON
@@ -218,7 +218,7 @@ func (h Host) jobStates(job string) ([]string, error) {
 	return nil, nil
 }
 
-// A stateList is a list of names, which Slurm before 23.11 writes as one string.
+// A stateList is a list of names. Slurm before 23.11 writes it as one string.
 type stateList []string
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -16,15 +16,15 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// LauncherVerb is what main is called with to be a launcher, AnchorVerb to be an
-// anchor, with the container's entry. Nobody else calls these.
+// LauncherVerb and AnchorVerb are the verbs that make this program a launcher, or the anchor
+// of the entry that follows. Only this package uses them.
 const (
 	LauncherVerb = "scrun-launcher"
 	AnchorVerb   = "scrun-anchor"
 )
 
-// The launcher's descriptors: between them and the standard ones salloc's
-// command has only what we give it.
+// The launcher's descriptors, after the standard ones: salloc's command gets only what we
+// give it.
 const (
 	launcherOrders = 3 + iota
 	launcherNews
@@ -34,38 +34,38 @@ const (
 	launcherFile // this program
 )
 
-// What the launcher says to the anchor, a line each.
+// The launcher's messages to the anchor, a line each.
 const (
-	newsJob   = "job"   // with number and nodes
+	newsJob   = "job"   // followed by the job's number and nodes
 	newsEnded = "ended" // srun has ended
 )
 
-// An order says what the launcher is to execute.
+// An order says what the launcher must execute.
 type order struct {
 	Args     []string `json:"args"`
-	Terminal bool     `json:"terminal,omitempty"` // is to be that of a new session
+	Terminal bool     `json:"terminal,omitempty"` // srun gets it, in a new session
 	Own      bool     `json:"own,omitempty"`      // the terminal is the caller's
-	// Stay has the launcher wait for srun, and after it for the end of its orders:
-	// the allocation is needed for staging out.
+	// Stay makes the launcher wait for srun, and then for the end of its orders: the
+	// allocation is needed for staging out.
 	Stay bool `json:"stay,omitempty"`
 }
 
-// sallocsTime is how long salloc is left alone with the signal by which it hears that
-// the anchor was killed: when its command ends at that moment it may hang.
+// sallocsTime is how long salloc gets to handle its parent-death signal when the anchor is
+// killed: it may hang if its command ends at the same moment.
 const sallocsTime = 300 * time.Millisecond
 
-// frugal is an environment in which Go does little beside what it is asked for; srun
-// does not get it.
+// frugal are variables with which Go's runtime does little in the background. They are not
+// passed to srun.
 var frugal = []string{"GOMAXPROCS=1", "GOGC=off"}
 
-// environment is the launcher's own, which salloc made, without what is for Go.
+// environment returns the launcher's environment, which salloc made, without frugal.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return slices.Contains(frugal, entry) })
 }
 
-// BecomeLauncher makes this process the command of salloc: it tells which job it is in, waits for
-// the order of start, and becomes srun. It returns the exit status where it does
-// not. Without an order it ends, and the allocation with it.
+// BecomeLauncher makes this process the command of salloc: it reports its job, waits for the
+// order from start, and becomes srun. If it does not, it returns the exit status. Without an
+// order it ends, and the allocation with it.
 func BecomeLauncher() int {
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0)
 	for fd := launcherOrders; fd <= launcherFile; fd++ {
@@ -85,7 +85,7 @@ func BecomeLauncher() int {
 		return 0
 	}
 	program := find(o.Args[0])
-	if o.Own { // salloc has made a process group, which may not use the terminal
+	if o.Own { // salloc has put us in a new process group, which may not use the terminal
 		if group, err := unix.IoctlGetInt(launcherStdin, unix.TIOCGPGRP); err == nil {
 			_ = unix.Setpgid(0, group)
 		}
@@ -106,9 +106,9 @@ func BecomeLauncher() int {
 	return exitLost
 }
 
-// become executes srun in place of the launcher, with the container's stdin and
-// stdout. Its stderr stays the anchor's, for srun's messages: the container's is
-// descriptor 3, where --error names it.
+// become executes srun in place of the launcher, with the container's stdin and stdout. Its
+// stderr stays connected to the anchor, for srun's messages. The container's stderr is
+// descriptor 3, which --error names.
 func (o order) become(program string) error {
 	unix.Close(launcherOrders)
 	for _, move := range [][2]int{{launcherStdin, 0}, {launcherStdout, 1}, {launcherStderr, 3}} {
@@ -119,8 +119,8 @@ func (o order) become(program string) error {
 	return unix.Exec(program, o.Args, environment())
 }
 
-// run runs srun as a child: with a terminal it must lead a session, which
-// salloc's command cannot make.
+// run runs srun as a child. With a terminal it must lead a session, which salloc's command
+// itself cannot.
 func (o order) run(program string) (int, error) {
 	cmd := &exec.Cmd{Path: program, Args: o.Args, Env: environment(), Stderr: os.Stderr}
 	cmd.Stdin, cmd.Stdout = os.NewFile(launcherStdin, "stdin"), os.NewFile(launcherStdout, "stdout")
@@ -133,7 +133,7 @@ func (o order) run(program string) (int, error) {
 		return 0, err
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGTERM) // srun's, too
+	signal.Notify(signals, unix.SIGTERM) // forwarded to srun
 	go func() {
 		for range signals {
 			_ = cmd.Process.Signal(unix.SIGTERM)
@@ -150,7 +150,7 @@ func (o order) run(program string) (int, error) {
 	return 0, err
 }
 
-// srunArgs is the command line of the container's step.
+// srunArgs returns the command line of the container's step.
 func (r *Record) srunArgs() []string {
 	args := []string{"srun", "--verbose", "--export=NONE"}
 	if r.Terminal {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slim gives back the memory that only the beginning of an anchor took, since it may
-// wait for days: what is free in Go's heap, and what it has mapped of the program's
-// file. The kernel brings back a page of that when it is touched again.
+// slim releases memory that was needed only at an anchor's start, since the anchor may wait
+// for days: free memory of Go's heap, and pages of the program's file. The kernel reads such
+// a page again when it is used.
 func slim() {
 	debug.FreeOSMemory()
 	f, err := os.Open("/proc/self/smaps")
@@ -28,8 +28,8 @@ func slim() {
 // A mapping is a range of addresses.
 type mapping struct{ start, end uintptr }
 
-// cleanMappings finds the mappings of files that are not written to, and of which no
-// page is another than the file's, in lines such as those of /proc/PID/smaps (proc(5)).
+// cleanMappings finds the mappings of files that are read-only and have no modified page, in
+// lines like those of /proc/PID/smaps (proc(5)).
 func cleanMappings(lines *bufio.Scanner) []mapping {
 	var clean []mapping
 	var m mapping

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// What is written to, or was, is not to be lost: only what the kernel can read again.
+// Only mappings that the kernel can read again are released, not those that are or were
+// written to.
 func TestCleanMappings(t *testing.T) {
 	const smaps = `00400000-00c00000 r-xp 00000000 fe:00 1234    /usr/local/bin/ocishim
 Size:               8192 kB
@@ -33,7 +34,7 @@ Anonymous:             0 kB
 	}
 }
 
-// The program goes on as before, and has given back what it does not need.
+// The program goes on as before, with less memory.
 func TestSlim(t *testing.T) {
 	before := residentPages(t)
 	slim()
@@ -42,7 +43,7 @@ func TestSlim(t *testing.T) {
 	}
 }
 
-// residentPages is the second number of /proc/PID/statm.
+// residentPages returns the second number of /proc/self/statm.
 func residentPages(t *testing.T) int {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/statm")

@@ -10,27 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// srunMessages is what srun has told of the step, in its own words.
+// srunMessages is what srun has reported about the step.
 type srunMessages struct {
 	tasks   int // to be started
 	started int
 	exited  int  // tasks that ended by themselves
-	oom     bool // the kernel has killed a process for want of memory
+	oom     bool // the kernel has killed a process for lack of memory
 	revoked bool
 	errors  []string
 	closed  chan struct{}
 }
 
-// outOfMemory is the status that srun prints of tasks of a step in which the kernel has
-// killed a process for want of memory: SIG_OOM (slurm_protocol_defs.h). srun itself ends
-// with 1 then, whatever the task's own status is.
+// outOfMemory is the status that srun prints for the tasks of a step in which the kernel has
+// killed a process for lack of memory: SIG_OOM (slurm_protocol_defs.h). srun then exits with
+// 1, whatever the task's status was.
 const outOfMemory = "(status=0x00fd)."
 
-// mostErrors is how many of srun's errors are kept.
+// mostErrors is how many of srun's errors are kept at most.
 const mostErrors = 20
 
-// readMessages reads what salloc and srun write on stderr; the container's own
-// goes elsewhere.
+// readMessages reads what salloc and srun write to stderr. The container's stderr is another
+// file.
 func (a *anchor) readMessages(from *os.File) {
 	defer close(a.srun.closed)
 	lines := bufio.NewReaderSize(from, 4096)
@@ -40,7 +40,7 @@ func (a *anchor) readMessages(from *os.File) {
 			return
 		}
 		text := string(line)
-		for prefix && err == nil { // the rest of a line that is too long
+		for prefix && err == nil { // skip the rest of a line that is too long
 			_, prefix, err = lines.ReadLine()
 		}
 		taken := make(chan struct{})
@@ -52,7 +52,7 @@ func (a *anchor) readMessages(from *os.File) {
 	}
 }
 
-// message takes one line.
+// message handles one line.
 func (a *anchor) message(line string) {
 	program, text, ok := strings.Cut(line, ": ")
 	switch {
@@ -61,7 +61,7 @@ func (a *anchor) message(line string) {
 		a.sallocSays(text)
 	case program == "srun":
 		a.srunSays(text)
-	default: // slurmstepd and others, by srun
+	default: // slurmstepd's and others' messages, which srun prints
 		a.log("warning", line)
 	}
 }
@@ -81,13 +81,13 @@ func (a *anchor) sallocSays(text string) {
 	}
 	level := "info"
 	if strings.HasPrefix(text, "error: ") || strings.Contains(text, "queued and waiting") {
-		level = "warning" // logs have these without being asked for more
+		level = "warning" // these are in the log by default
 	}
 	a.log(level, "salloc: "+text)
 }
 
 func (a *anchor) srunSays(text string) {
-	if rest, ok := strings.CutPrefix(text, "launch/slurm: "); ok { // Slurm 22.05 names the function, too
+	if rest, ok := strings.CutPrefix(text, "launch/slurm: "); ok { // Slurm 22.05 adds the function's name
 		_, text, _ = strings.Cut(rest, ": ")
 	}
 	var step, node string
@@ -123,12 +123,12 @@ func (a *anchor) srunSays(text string) {
 	}
 }
 
-// isExitMessage tells whether srun only says how a task ended.
+// isExitMessage reports whether a message of srun's only says how a task ended.
 func isExitMessage(text string) bool {
 	return strings.Contains(text, ": task ") || strings.Contains(text, ": tasks ")
 }
 
-// running answers those who wait for the start.
+// running records that the container runs, and answers pending start requests.
 func (a *anchor) running() {
 	if a.c.Started {
 		return
@@ -143,7 +143,7 @@ func (a *anchor) running() {
 	}
 }
 
-// write appends a message to the log, as runc writes it.
+// write appends a message to the log, in runc's format.
 func (l Log) write(level, message string) {
 	if l.File == "" {
 		return

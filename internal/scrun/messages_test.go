@@ -7,7 +7,7 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// What srun -v says, word by word as Slurm 24.11 and 22.05 do.
+// The messages of srun -v are copied verbatim from Slurm 24.11 and 22.05.
 func TestSrunMessages(t *testing.T) {
 	for version, lines := range map[string][]string{
 		"24.11": {
@@ -57,7 +57,7 @@ func TestSrunMessages(t *testing.T) {
 	}
 }
 
-// A step in which the kernel killed something for want of memory has no status of its own.
+// If the kernel kills a process of a step for lack of memory, the step's own status is lost.
 func TestOutOfMemory(t *testing.T) {
 	for status, want := range map[string]struct {
 		status  int
@@ -73,7 +73,7 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// What salloc says tells why there is no job.
+// salloc's messages say why there is no job.
 func TestSallocMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lines     []string
@@ -110,7 +110,7 @@ func TestSallocMessages(t *testing.T) {
 	}
 }
 
-// An engine's update with nothing in it is fine, as both send it.
+// An update that changes nothing is allowed: both engines send some.
 func TestUnchanged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limits map[string]any
@@ -129,7 +129,7 @@ func TestUnchanged(t *testing.T) {
 	}
 }
 
-// Of ps only the lines of the step's processes are taken, whatever the columns.
+// Of ps's output only the lines of the step's processes are kept, whatever the columns.
 func TestLinesOf(t *testing.T) {
 	const out = "PID      JOBID    STEPID   LOCALID GLOBALID\n120      7        0        0       0\n121      7        0        -       -\n-1       7        extern   -       -\n\n" +
 		"  PPID   PID COMMAND\n    1    12 init\n    1   120 sh\n  120   121 sleep 120\n  121  1200 other\n"

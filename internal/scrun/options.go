@@ -8,11 +8,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// AnnotationPrefix begins the annotations that are options for the job:
-// org.ocishim.slurm.partition is --partition.
+// AnnotationPrefix begins the annotations that are job options: org.ocishim.slurm.partition
+// is --partition.
 const AnnotationPrefix = "org.ocishim.slurm."
 
-// variablePrefix begins the variables that are, as those of Slurm's scrun.
+// variablePrefix begins the variables that are job options, the same as those of Slurm's
+// scrun.
 const variablePrefix = "SCRUN_"
 
 // A target says which command takes an option.
@@ -21,18 +22,18 @@ type target int
 const (
 	job  target = 1 << iota // salloc
 	step                    // srun
-	host                    // what it names runs, or is opened, outside of the container
-	flag                    // takes no value; the variable's may be yes or no
+	host                    // its value is a program or file that is used outside of the container
+	flag                    // has no value; the variable is yes or no
 )
 
-// An option is one of salloc's or srun's, and the variable of Slurm's scrun for it.
+// An option is an option of salloc or srun, with its variable of Slurm's scrun.
 type option struct {
 	name     string
-	variable string // without the prefix
+	variable string // without variablePrefix
 	target   target
 }
 
-// options are those that scrun(1) has variables for, by name.
+// options are the options for which scrun(1) has variables, sorted by name.
 var options = []option{
 	{"account", "ACCOUNT", job},
 	{"acctg-freq", "ACCTG_FREQ", job | step},
@@ -105,29 +106,29 @@ var options = []option{
 	{"wckey", "WCKEY", job},
 }
 
-// waitForSwitches is a variable of its own, and part of the value of --switches.
+// waitForSwitches has a variable of its own, but is written as part of --switches.
 const waitForSwitches = "wait4switch"
 
-// ofForeign are options of the job that a step has as well: in a job that is
-// there already they are the step's.
+// ofForeign are the options of salloc that srun has as well: in an existing job they are
+// passed to srun.
 var ofForeign = []string{
 	"cpus-per-task", "gpus", "gpus-per-node", "gpus-per-task", "gres", "mem", "mem-per-cpu", "nodelist", "nodes",
 	"ntasks", "ntasks-per-core", "ntasks-per-node", "threads-per-core",
 }
 
-// notOptions are variables with the prefix that are something else: those that
-// scrun sets itself, and its levels of messages.
+// notOptions are variables with the prefix that are not job options: those that scrun sets
+// itself, and its log levels.
 var notOptions = []string{
 	"OCI_VERSION", "CONTAINER_ID", "PID", "BUNDLE", "SUBMISSION_BUNDLE", "PID_FILE", "SOCKET", "SPOOL_DIR",
 	"SUBMISSION_CONFIG_FILE", "USER", "USER_ID", "GROUP", "GROUP_ID", "ROOT", "ROOTFS_PATH", "SUBMISSION_ROOTFS_PATH",
 	"LOG_FILE", "LOG_FORMAT", "DEBUG", "STDERR_DEBUG", "SYSLOG_DEBUG", "FILE_DEBUG",
 }
 
-// A request is what is asked of Slurm: by option the value, the last one wins.
+// A request maps job options to their values. Later values override earlier ones.
 type request map[string]string
 
-// CheckOption tells whether a setting such as --partition=batch can be an option
-// for jobs, for those whose configuration it is.
+// CheckOption returns an error if a setting such as --partition=batch cannot be a job option.
+// It is for the check of the site's configuration.
 func CheckOption(setting string) error { return request{}.add(setting) }
 
 // add adds a setting of the site: --NAME=VALUE or --NAME.
@@ -135,7 +136,7 @@ func (r request) add(setting string) error {
 	name, value, hasValue := strings.Cut(strings.TrimPrefix(setting, "--"), "=")
 	i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 	if !strings.HasPrefix(setting, "--") || i < 0 {
-		return fmt.Errorf("%w: %q is none that can be set", ErrOption, setting)
+		return fmt.Errorf("%w: unknown or unsupported option %q", ErrOption, setting)
 	}
 	if !hasValue && options[i].target&flag == 0 {
 		return fmt.Errorf("%w: --%s needs a value", ErrOption, name)
@@ -148,7 +149,7 @@ func (r request) add(setting string) error {
 
 func (r request) set(o option, from, value string) error {
 	if strings.ContainsAny(value, "\x00\n") {
-		return fmt.Errorf("%w: %s has a line break or NUL in its value", ErrOption, from)
+		return fmt.Errorf("%w: the value of %s has a line break or NUL in it", ErrOption, from)
 	}
 	if value == "" {
 		return fmt.Errorf("%w: %s is empty", ErrOption, from)
@@ -157,8 +158,8 @@ func (r request) set(o option, from, value string) error {
 	return nil
 }
 
-// addVariables adds what SCRUN_* variables say. Those of the container, which the
-// author of the image may have written, cannot name programs of the host.
+// addVariables adds the options in SCRUN_* variables. Variables of the container may be from
+// the author of the image, so they cannot name programs of the host.
 func (r request) addVariables(env []string, ofContainer bool) error {
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
@@ -169,9 +170,9 @@ func (r request) addVariables(env []string, ofContainer bool) error {
 		i := slices.IndexFunc(options, func(o option) bool { return o.variable == variable })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%w: %s is not known", ErrOption, name)
+			return fmt.Errorf("%w: unknown variable %s", ErrOption, name)
 		case ofContainer && options[i].target&host != 0:
-			return fmt.Errorf("%w: %s runs on the host, and so cannot come from the container's environment", ErrOption, name)
+			return fmt.Errorf("%w: %s acts on the host, so the container's environment cannot set it", ErrOption, name)
 		}
 		if err := r.set(options[i], name, value); err != nil {
 			return err
@@ -180,7 +181,8 @@ func (r request) addVariables(env []string, ofContainer bool) error {
 	return nil
 }
 
-// addAnnotations adds what annotations say; they may be the image's.
+// addAnnotations adds the options in annotations. They may be from the image, so they cannot
+// name programs of the host.
 func (r request) addAnnotations(annotations map[string]string) error {
 	for key, value := range annotations {
 		name, ok := strings.CutPrefix(key, AnnotationPrefix)
@@ -190,9 +192,9 @@ func (r request) addAnnotations(annotations map[string]string) error {
 		i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
 		switch {
 		case i < 0:
-			return fmt.Errorf("%w: annotation %s is not known", ErrOption, key)
+			return fmt.Errorf("%w: unknown annotation %s", ErrOption, key)
 		case options[i].target&host != 0:
-			return fmt.Errorf("%w: annotation %s runs on the host, and so cannot come from a container", ErrOption, key)
+			return fmt.Errorf("%w: annotation %s acts on the host, so a container cannot set it", ErrOption, key)
 		}
 		if err := r.set(options[i], key, value); err != nil {
 			return err
@@ -201,7 +203,7 @@ func (r request) addAnnotations(annotations map[string]string) error {
 	return nil
 }
 
-// addResources asks for what the engine's limits are: --cpus, --memory, --gpus.
+// addResources adds the engine's limits: --cpus, --memory, --gpus.
 func (r request) addResources(spec *specs.Spec) error {
 	if spec.Linux != nil && spec.Linux.Resources != nil {
 		if cpu := spec.Linux.Resources.CPU; cpu != nil && cpu.Quota != nil && *cpu.Quota > 0 && cpu.Period != nil && *cpu.Period > 0 {
@@ -219,8 +221,8 @@ func (r request) addResources(spec *specs.Spec) error {
 	return err
 }
 
-// split writes the request as the options of salloc and of srun. In a job that
-// is there already there is only srun.
+// split returns the request as options for salloc and for srun. In an existing job there is
+// only srun.
 func (r request) split(foreign bool) (ofJob, ofStep []string) {
 	done := map[string]bool{}
 	for _, o := range options {

@@ -11,7 +11,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// newBundle is one as an engine makes it, as far as requests look at it.
+// newBundle returns a bundle as an engine makes it, with what requests look at.
 func newBundle() *bundle.Bundle {
 	return &bundle.Bundle{ID: "0123456789abcdef", Spec: &specs.Spec{
 		Process: &specs.Process{Args: []string{"true"}},
@@ -118,16 +118,16 @@ func TestRequestErrors(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"unknown variable":             {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_NODES=1"} }, Options{}, "SCRUN_NODES is not known"},
+		"unknown variable":             {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_NODES=1"} }, Options{}, "unknown variable SCRUN_NODES"},
 		"empty":                        {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_QOS="} }, Options{}, "SCRUN_QOS is empty"},
 		"two lines":                    {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_QOS=a\nb"} }, Options{}, "line break"},
-		"program of the host":          {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_TASK_PROLOG=/x"} }, Options{}, "runs on the host"},
-		"program by annotation":        {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "prolog": "/x"} }, Options{}, "runs on the host"},
-		"unknown annotation":           {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "x": "1"} }, Options{}, "is not known"},
-		"unknown option of the site":   {nil, Options{Site: Site{Options: []string{"--x=1"}}}, `"--x=1" is none`},
+		"program of the host":          {func(b *bundle.Bundle) { b.Spec.Process.Env = []string{"SCRUN_TASK_PROLOG=/x"} }, Options{}, "acts on the host"},
+		"program by annotation":        {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "prolog": "/x"} }, Options{}, "acts on the host"},
+		"unknown annotation":           {func(b *bundle.Bundle) { b.Spec.Annotations = map[string]string{AnnotationPrefix + "x": "1"} }, Options{}, "unknown annotation"},
+		"unknown option of the site":   {nil, Options{Site: Site{Options: []string{"--x=1"}}}, `unsupported option "--x=1"`},
 		"without value":                {nil, Options{Site: Site{Options: []string{"--partition"}}}, "needs a value"},
-		"not an option":                {nil, Options{Site: Site{Options: []string{"partition=x"}}}, "is none"},
-		"command by option":            {nil, Options{Site: Site{Options: []string{"--comment=x"}}}, "is none"},
+		"not an option":                {nil, Options{Site: Site{Options: []string{"partition=x"}}}, "unsupported option"},
+		"command by option":            {nil, Options{Site: Site{Options: []string{"--comment=x"}}}, "unsupported option"},
 		"all GPUs, which nobody knows": {allGPUs, Options{}, "--gpus all"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func allGPUs(b *bundle.Bundle) {
 	b.Spec.Hooks = &specs.Hooks{Prestart: []specs.Hook{{Path: "/usr/bin/nvidia-container-runtime-hook"}}} //nolint:staticcheck // Docker uses it
 }
 
-// What the caller's programs may be is the caller's business.
+// The caller may name programs of the host.
 func TestHostProgramsOfTheCaller(t *testing.T) {
 	req, err := newRequest(newBundle(), Options{Env: []string{"SCRUN_TASK_PROLOG=/x"}})
 	if err != nil {
@@ -159,7 +159,7 @@ func TestHostProgramsOfTheCaller(t *testing.T) {
 	}
 }
 
-// The table has each variable once, and is in the order of the options.
+// The table has each variable once, and is sorted by option.
 func TestOptionsTable(t *testing.T) {
 	seen := map[string]bool{}
 	for i, o := range options {

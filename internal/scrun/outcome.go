@@ -12,13 +12,13 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// jobEnds says in words what ended a job, by Slurm's name for its state.
+// jobEnds maps Slurm's names for the state of a job to words for how it ended.
 var jobEnds = map[string]string{
 	"CANCELLED":     "was cancelled",
 	"TIMEOUT":       "reached its time limit",
 	"DEADLINE":      "reached its deadline",
 	"PREEMPTED":     "was preempted by another job",
-	"NODE_FAIL":     "lost a node",
+	"NODE_FAIL":     "lost one of its nodes",
 	"BOOT_FAIL":     "could not boot its nodes",
 	"OUT_OF_MEMORY": "ran out of memory",
 	"REVOKED":       "was revoked",
@@ -26,8 +26,8 @@ var jobEnds = map[string]string{
 	"LAUNCH_FAILED": "could not be launched",
 }
 
-// outcome is the exit status after salloc's end, and what ended the job where it
-// was not the container. The status is the container's where it had one.
+// outcome returns the exit status after salloc's end, which is the container's if it has one,
+// and a failure if something other than the container ended the job.
 func (a *anchor) outcome(waited error) (status int, failure string) {
 	status = statusOf(waited)
 	if a.c.Phase == entry.Creating {
@@ -49,7 +49,7 @@ func (a *anchor) outcome(waited error) (status int, failure string) {
 	return exitLost, failure
 }
 
-// jobEnd says what ended the job; "" when it did not end by itself.
+// jobEnd says how the job ended; it is "" if the container ended it.
 func (a *anchor) jobEnd() string {
 	if a.c.Job == "" {
 		return ""
@@ -64,7 +64,7 @@ func (a *anchor) jobEnd() string {
 			break
 		}
 	}
-	if !ok && a.srun.revoked && a.srun.exited == 0 { // salloc says so of a normal end, too
+	if !ok && a.srun.revoked && a.srun.exited == 0 { // salloc says "revoked" after a normal end as well
 		end, ok = jobEnds["REVOKED"], true
 	}
 	if !ok {
@@ -73,22 +73,21 @@ func (a *anchor) jobEnd() string {
 	return fmt.Sprintf("job %s %s", a.c.Job, end)
 }
 
-// whyNotRun is what srun says about a container that never ran, or of which
-// nothing is known.
+// whyNotRun returns srun's errors about a container that never ran, or whose end is unknown.
 func (a *anchor) whyNotRun() string {
 	said := strings.Join(a.srun.errors, "; ")
 	switch {
 	case a.launch.IsZero():
 		return "the process that holds the allocation ended"
 	case said == "" && a.c.Started:
-		return fmt.Sprintf("job %s: srun ended and the container's end is not known", a.c.Job)
+		return fmt.Sprintf("job %s: srun ended without a report of how the container ended", a.c.Job)
 	case said == "":
 		return fmt.Sprintf("job %s: srun did not start the container", a.c.Job)
 	}
 	return fmt.Sprintf("job %s: srun: %s", a.c.Job, said)
 }
 
-// whyRefused is what salloc says where there is no allocation.
+// whyRefused returns salloc's errors if there is no allocation.
 func (a *anchor) whyRefused() string {
 	var errs []string
 	for _, line := range a.said {
@@ -102,8 +101,8 @@ func (a *anchor) whyRefused() string {
 	return strings.Join(errs, "; ")
 }
 
-// refusal tells the two ways of not getting a job; with none, somebody wants no
-// container any more.
+// refusal says whether a job was cancelled while pending, or refused. It is empty without a
+// failure, if the container was ended on request.
 func (a *anchor) refusal(failure string) string {
 	if failure == "" {
 		return ""
@@ -116,7 +115,7 @@ func (a *anchor) refusal(failure string) string {
 	return "refused"
 }
 
-// statusOf is the exit status of a command as a shell has it.
+// statusOf returns the exit status of a command, or exitLost if it did not exit by itself.
 func statusOf(err error) int {
 	var exit *exec.ExitError
 	switch {
@@ -128,7 +127,7 @@ func statusOf(err error) int {
 	return exitLost
 }
 
-// wasKilled tells whether a signal ended the command.
+// wasKilled reports whether a signal ended the command.
 func wasKilled(err error) bool {
 	var exit *exec.ExitError
 	return err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0)

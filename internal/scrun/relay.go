@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// ofSlurmd begins the lines that slurmstepd puts between what the container
-// writes on stderr: that a step was cancelled, at each SIGTERM, or ran out of memory.
-// Slurm 26.05 begins them with the time.
+// ofSlurmd begins the lines that slurmstepd inserts in the container's stderr: that a step
+// was cancelled, at each SIGTERM, or ran out of memory. In Slurm 26.05 they begin with the
+// time.
 var ofSlurmd, ofTime = []byte("slurmstepd-"), []byte("[0000-00-00T00:00:00")
 
-// afterTime follows the time, whose end (LogTimeFormat) may be a fraction and a zone.
+// afterTime follows the time, which may end with a fraction and a zone (LogTimeFormat).
 var afterTime = []byte("] error: ")
 
-// mostHeld is how much of a line is held back until it is known whose it is.
+// mostHeld is how many bytes of a line are held back at most, until it is known whose it is.
 const mostHeld = 1024
 
-// relay passes the container's stderr on, all but slurmstepd's lines, which are
-// for the log. What does not begin as one of these is passed on at once.
+// relay passes on the container's stderr, except for slurmstepd's lines, which go to the log.
+// Whatever cannot be the beginning of such a line is passed on at once.
 type relay struct {
 	to   io.Writer
 	log  func(line string)
 	held []byte // the beginning of a line that may be slurmstepd's
-	mid  bool   // in a line that is not
+	mid  bool   // in the middle of another line
 }
 
 func (r *relay) run(from io.Reader) {
@@ -60,8 +60,8 @@ func (r *relay) take(data []byte) error {
 	return nil
 }
 
-// lastPossible is the length of what is certainly not slurmstepd's: up to the
-// first line that may be, which need not be complete.
+// lastPossible returns the length of the data before the first line, complete or not, that
+// may be slurmstepd's.
 func lastPossible(data []byte) int {
 	for at := 0; ; {
 		end := bytes.IndexByte(data[at:], '\n')
@@ -75,7 +75,7 @@ func lastPossible(data []byte) int {
 	}
 }
 
-// maySlurmds reports whether a line begins as one of slurmstepd's, as far as it is there.
+// maySlurmds reports whether the beginning of a line may be of a line of slurmstepd's.
 func maySlurmds(line []byte) bool { return isPrefixEither(line, ofSlurmd) || mayBeginWithTime(line) }
 
 func mayBeginWithTime(line []byte) bool {
@@ -90,20 +90,20 @@ func mayBeginWithTime(line []byte) bool {
 	return isPrefixEither(bytes.TrimLeft(line[len(ofTime):], "0123456789.:+-Z"), afterTime)
 }
 
-// isSlurmds reports whether a whole line is one of slurmstepd's that are for the log.
+// isSlurmds reports whether a complete line is slurmstepd's, and for the log.
 func isSlurmds(line []byte) bool {
 	_, text, found := bytes.Cut(line, []byte("error: "))
 	return found && maySlurmds(line) && (bytes.HasPrefix(text, []byte("*** ")) || bytes.HasPrefix(text, []byte("Detected ")))
 }
 
-// isPrefixEither tells whether one of them is how the other begins.
+// isPrefixEither reports whether one of them is a prefix of the other.
 func isPrefixEither(a, b []byte) bool {
 	n := min(len(a), len(b))
 	return bytes.Equal(a[:n], b[:n])
 }
 
-// hold takes the beginning of a line until it is known whose it is, and returns
-// what follows it.
+// hold holds back the beginning of a line until it is known whose it is. It returns the data
+// after it.
 func (r *relay) hold(data []byte) ([]byte, error) {
 	end := bytes.IndexByte(data, '\n')
 	part := data
@@ -126,7 +126,7 @@ func (r *relay) hold(data []byte) ([]byte, error) {
 	return data, err
 }
 
-// startRelay relays a pipe, of which it returns the end for srun, to our stderr.
+// startRelay relays a pipe to our stderr, and returns the end of the pipe for srun.
 func (a *anchor) startRelay() (*os.File, error) {
 	from, to, err := os.Pipe()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// However the bytes are cut, all but slurmstepd's lines comes out unchanged.
+// However the bytes are split, everything but slurmstepd's lines comes out unchanged.
 func TestRelay(t *testing.T) {
 	const step = "slurmstepd-n1: error: *** STEP 3.7 ON n1 CANCELLED AT 2026-11-21T14:24:48 ***\n"
 	const step2605 = "[2026-11-30T12:48:13.666] error: *** STEP 60.0 ON n1 CANCELLED AT 2026-11-30T12:48:13 DUE to SIGNAL Terminated ***\n"
@@ -46,7 +46,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// What cannot be slurmstepd's is not held back: a prompt has no line end.
+// Output that cannot be slurmstepd's is not held back: a prompt has no line end.
 func TestRelayHoldsNothingBack(t *testing.T) {
 	var out bytes.Buffer
 	r := relay{to: &out}
@@ -61,7 +61,7 @@ func TestRelayHoldsNothingBack(t *testing.T) {
 	}
 }
 
-// cut gives its bytes in pieces.
+// cut is a reader that returns its bytes in pieces.
 type cut struct {
 	data []byte
 	size int

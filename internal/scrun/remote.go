@@ -13,16 +13,16 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// engineFiles are what an engine binds into every container: they describe the
-// machine that the engine is on, and the node has its own.
+// engineFiles are the files that an engine binds into every container. They describe the
+// engine's host, so they are left out on the compute nodes.
 var engineFiles = []string{
 	"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/run/.containerenv", "/run/secrets", "/dev/shm", "/dev/mqueue",
 	"/var/run/.containerenv", "/var/run/secrets",
 }
 
-// remoteSpec is the container's configuration as the node is to get it. What is
-// about the engine's machine is taken out: its namespaces and cgroup by path,
-// its limits, which are the job's now, its hooks and its files.
+// remoteSpec returns the container's configuration for the compute nodes. It leaves out what
+// is about the engine's host: paths of namespaces and of the cgroup, limits, which are the
+// job's now, hooks, and the engine's own files.
 func remoteSpec(spec *specs.Spec, id, rootfs string, shared []string) (*specs.Spec, error) {
 	remote := *spec
 	remote.Hooks = nil
@@ -35,7 +35,7 @@ func remoteSpec(spec *specs.Spec, id, rootfs string, shared []string) (*specs.Sp
 	if spec.Process != nil {
 		process := *spec.Process
 		process.Env = slices.DeleteFunc(slices.Clone(process.Env), isOption)
-		if hasGPUHook(spec) { // they are the engine's numbers of GPUs of its own machine; the job has others
+		if hasGPUHook(spec) { // these are numbers of GPUs on the engine's host; the job has others
 			process.Env = slices.DeleteFunc(process.Env, func(entry string) bool { return strings.HasPrefix(entry, visibleDevices+"=") })
 		}
 		remote.Process = &process
@@ -50,16 +50,16 @@ func remoteSpec(spec *specs.Spec, id, rootfs string, shared []string) (*specs.Sp
 	return &remote, nil
 }
 
-// isOption tells whether the variable was an option for the job.
+// isOption reports whether the variable is a job option.
 func isOption(entry string) bool {
 	name, _, _ := strings.Cut(entry, "=")
 	variable, ok := strings.CutPrefix(name, variablePrefix)
 	return ok && slices.ContainsFunc(options, func(o option) bool { return o.variable == variable })
 }
 
-// remoteMounts leaves out the engine's own files, and GPUs, which a rootless Podman
-// binds: the job has GPUs of its own. Every other bind mount is a volume: it must lie
-// where the site says that the nodes see the same.
+// remoteMounts leaves out the engine's own files, and the GPUs that a rootless Podman binds:
+// the job has GPUs of its own. Every other bind mount is a volume, whose source must be
+// shared by the compute nodes, according to the site.
 func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mount, error) {
 	var kept []specs.Mount
 	for _, m := range mounts {
@@ -71,15 +71,15 @@ func remoteMounts(mounts []specs.Mount, id string, shared []string) ([]specs.Mou
 			continue
 		}
 		if !ofEveryNode(m.Source) && !isShared(m.Source, shared) {
-			return nil, fmt.Errorf("mount %s at %s: %w: it is below none of %s", m.Source, m.Destination, ErrVolume, strings.Join(shared, ", "))
+			return nil, fmt.Errorf("mount %s at %s: %w: it is not below any of %s", m.Source, m.Destination, ErrVolume, strings.Join(shared, ", "))
 		}
 		kept = append(kept, m)
 	}
 	return kept, nil
 }
 
-// ofEngine tells whether the engine made what is mounted: the id of the
-// container is an element of its path, and it is one of those files.
+// ofEngine reports whether the source of the mount was made by the engine: the container's id
+// is an element of its path, and the destination is one of engineFiles.
 func ofEngine(m specs.Mount, id string) bool {
 	destination := path.Clean(m.Destination)
 	if destination == "/dev/shm" || destination == "/dev/mqueue" {
@@ -89,13 +89,14 @@ func ofEngine(m specs.Mount, id string) bool {
 		slices.ContainsFunc(engineFiles, func(f string) bool { return destination == f })
 }
 
-// ofEveryNode are the kernel's file systems, which every node has.
+// ofEveryNode reports whether the source is in a file system of the kernel, which every host
+// has.
 func ofEveryNode(source string) bool {
 	return slices.ContainsFunc([]string{"/proc", "/sys", "/dev"}, func(dir string) bool { return source == dir || strings.HasPrefix(source, dir+"/") })
 }
 
-// isShared tells whether the path lies below one of the directories. Without
-// any, the nodes share all.
+// isShared reports whether the path is below one of the shared directories. If none are
+// listed, everything is shared.
 func isShared(source string, shared []string) bool {
 	if len(shared) == 0 {
 		return true
@@ -106,7 +107,7 @@ func isShared(source string, shared []string) bool {
 	})
 }
 
-// outputVariables are what scrun(1) promises to the container.
+// outputVariables returns the variables that scrun(1) promises to the container.
 func outputVariables(r *Record) []string {
 	env := []string{
 		"SCRUN_OCI_VERSION=" + specs.Version, "SCRUN_CONTAINER_ID=" + r.ID,
@@ -118,7 +119,7 @@ func outputVariables(r *Record) []string {
 	}
 	for key, value := range r.Annotations {
 		if strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
-			continue // no variable can hold it
+			continue // it cannot be a variable
 		}
 		env = append(env, "SCRUN_ANNOTATION_"+key+"="+value)
 	}
@@ -128,22 +129,22 @@ func outputVariables(r *Record) []string {
 	return env
 }
 
-// configFile is what the nodes read of a bundle; of a process that enters a container,
-// the process.
+// configFile is the file of a bundle that the compute nodes read. For a process that enters a
+// container it holds just the process.
 const configFile = "config.json"
 
-// writeConfig writes what the nodes read, and makes the directory.
+// writeConfig makes the directory and writes configFile.
 func writeConfig(dir string, content any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	data, err := bundle.Marshal(content)
 	if err == nil {
-		// As Slurm writes it, which reads it next: bytes as they are.
+		// In the form that Slurm itself writes, and reads next: with raw bytes.
 		err = writeFile(filepath.Join(dir, configFile), []byte(bundle.DecodeBytes(string(data))), 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("write bundle for the nodes: %w", err)
+		return fmt.Errorf("write bundle for the compute nodes: %w", err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 const id = "195cb59ef8aa13cf33d678d96e3851b7"
 
-// What is about the engine's machine does not go to the node, all else does.
+// What is about the engine's host is left out for the compute node, and everything else stays.
 func TestRemoteSpec(t *testing.T) {
 	limit := int64(5)
 	spec := &specs.Spec{
@@ -66,7 +66,7 @@ func TestRemoteSpec(t *testing.T) {
 	}
 }
 
-// A volume lies where the site says that the nodes see it, by its real path.
+// A volume's real path must be where the site says that the compute nodes see it.
 func TestVolumes(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -93,7 +93,7 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-// GPUs of the engine's machine are not the node's.
+// GPUs of the engine's host are left out for the compute node.
 func TestRemoteGPUs(t *testing.T) {
 	b := newBundle()
 	allGPUs(b)
@@ -111,7 +111,7 @@ func TestRemoteGPUs(t *testing.T) {
 	if !slices.Equal(remote.Process.Env, []string{"A=b"}) {
 		t.Errorf("environment %q", remote.Process.Env)
 	}
-	b.Spec.Hooks = nil // then it is the image's, and may narrow what the job has
+	b.Spec.Hooks = nil // then the variable is the image's, and may select some of the job's GPUs
 	if remote, err = remoteSpec(b.Spec, id, "/images/root", nil); err != nil || len(remote.Process.Env) != 2 {
 		t.Errorf("environment %q: %v", remote.Process.Env, err)
 	}

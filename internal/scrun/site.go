@@ -1,33 +1,32 @@
 package scrun
 
-// The ways of bringing a bundle to the nodes.
+// The ways of bringing a bundle to the compute nodes.
 const (
 	StageNone    = "none"    // they see it where it is
-	StageSbcast  = "sbcast"  // as an archive, by Slurm
-	StageCommand = "command" // by a program of the site's
+	StageSbcast  = "sbcast"  // Slurm copies it as an archive
+	StageCommand = "command" // a program of the site's brings it
 )
 
-// A Site is what the site has decided for containers that become jobs.
+// A Site is the site's configuration of containers that become jobs.
 type Site struct {
-	Options []string // for every job, as --partition=containers
+	Options []string // for every job, such as --partition=containers
 
 	Staging string // StageNone, StageSbcast or StageCommand
 
-	// Bundles is a directory that the nodes see, for the config.json that they
-	// get; empty for the engine's bundle. Patterns are replaced.
+	// Bundles is a directory that the compute nodes see, for their config.json. If empty, that
+	// is in the engine's bundle. Patterns are replaced.
 	Bundles string
 
-	// NodeDir is the directory on each node in which sbcast leaves bundles.
+	// NodeDir is the directory on each compute node to which sbcast copies bundles.
 	NodeDir string
 
-	// StageIn and StageOut are commands with their arguments; patterns in those
-	// are replaced.
+	// StageIn and StageOut are commands with their arguments. Patterns in them are replaced.
 	StageIn, StageOut []string
 
-	// Enter is how ocishim is called on the nodes for exec into a container; none for
-	// a process beside it.
+	// Enter is the command that calls ocishim on the compute nodes for exec into a container.
+	// Without it exec runs a process beside the container.
 	Enter []string
 
-	// Shared are the directories that the nodes see at the same path; none means all.
+	// Shared are the directories that the compute nodes see at the same path; empty for all.
 	Shared []string
 }

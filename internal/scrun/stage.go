@@ -17,16 +17,17 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// localDir is a directory of the container's own for the nodes' config.json.
+// localDir returns the container's own directory, below parent, for the config.json that the
+// compute nodes get.
 func (c *Container) localDir(parent string) string {
 	return filepath.Join(parent, "ocishim-scrun-"+c.Token)
 }
 
-// remoteRoot is where the root is in a bundle that is brought to the nodes.
+// remoteRoot is the root's path in a bundle for the compute nodes.
 const remoteRoot = "rootfs"
 
-// stageIn brings the bundle to where the nodes find it. What is to be removed is
-// noted before it is made.
+// stageIn brings the bundle to where the compute nodes find it. Before it makes something, it
+// records what will have to be removed.
 func (c *Container) stageIn(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	var err error
 	switch s.Staging {
@@ -43,7 +44,7 @@ func (c *Container) stageIn(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	return nil
 }
 
-// stageInPlace writes only a config.json; root and volumes are where they are.
+// stageInPlace writes only a config.json; root and volumes stay where they are.
 func (c *Container) stageInPlace(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	dir := c.localDir(b.Dir)
 	if s.Bundles != "" {
@@ -58,21 +59,21 @@ func (c *Container) stageInPlace(b *bundle.Bundle, spec *specs.Spec, s Site) err
 	return os.Symlink(b.Rootfs, filepath.Join(dir, remoteRoot)) // where Slurm 22.05 looks, whatever root.path is
 }
 
-// writeRemote writes the config.json that the nodes are to see.
+// writeRemote writes the config.json for the compute nodes.
 func (c *Container) writeRemote(spec *specs.Spec) error {
 	spec.Process.Env = append(spec.Process.Env, outputVariables(&c.Record)...)
 	return writeConfig(c.LocalDir, spec)
 }
 
-// sbcastScript unpacks what sbcast has brought. All files become the user's: on a
-// node there are no subordinate ids.
+// sbcastScript unpacks the archive from sbcast. All files become the user's: compute nodes
+// have no subordinate ids.
 const sbcastScript = `umask 077 && cd "$1" && mkdir -p rootfs && tar -x -f bundle.tar --no-same-owner --delay-directory-restore && rm -f bundle.tar && chmod u+rwx rootfs`
 
-// stageBySbcast brings config.json and root as one archive to a directory of the
-// container's own on every node.
+// stageBySbcast copies config.json and the root, as one archive, to a directory of the
+// container's own on every node of the job.
 func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	if c.Nodes == "" {
-		return errors.New("sbcast needs a job whose nodes are known")
+		return errors.New("sbcast needs the list of the job's nodes, and Slurm gave none")
 	}
 	local := c.localDir(b.Dir)
 	node := filepath.Join(c.Host.expand(s.NodeDir), "ocishim-"+c.Token)
@@ -84,7 +85,7 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 		return err
 	}
 	archive := filepath.Join(local, "bundle.tar")
-	// As the engine's user, who can read all of the root.
+	// Run as the engine's user, who can read all of the root.
 	err := c.Host.program("tar", "-c", "-f", archive, "--numeric-owner",
 		"-C", local, "config.json", "--transform=s,^\\.$,rootfs,", "--transform=s,^\\./,rootfs/,", "-C", b.Rootfs, ".")
 	if err != nil {
@@ -100,21 +101,21 @@ func (c *Container) stageBySbcast(b *bundle.Bundle, spec *specs.Spec, s Site) er
 	if err == nil {
 		_, err = c.onNodes("/bin/sh", "-c", sbcastScript, "sh", node)
 	}
-	if err != nil { // sbcast does not say that a disk is full
-		return fmt.Errorf("bring the bundle to %s on %s (is there space?): %w", node, c.Nodes, err)
+	if err != nil { // sbcast does not say so if a disk is full
+		return fmt.Errorf("copy the bundle to %s on %s (is the disk full?): %w", node, c.Nodes, err)
 	}
 	return os.Remove(archive)
 }
 
-// sbcast runs Slurm's sbcast(1), with the patience that large files need.
+// sbcast runs Slurm's sbcast(1), with a time limit for large files.
 func (c *Container) sbcast(from, to string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stagePatience)
 	defer cancel()
 	return run(c.Host.command(ctx, "sbcast", "--jobid="+c.Job, "--force", from, to))
 }
 
-// stageProcess brings the bundle of a process that exec adds to where that of
-// its container is; where the nodes see this machine's files it is there.
+// stageProcess brings the bundle of a process that exec adds to the compute node, beside the
+// container's bundle. If the compute nodes see this host's files, nothing needs doing.
 func (c *Container) stageProcess() error {
 	if c.Remote == c.LocalDir {
 		return nil
@@ -134,11 +135,11 @@ func (c *Container) stageProcess() error {
 // stagePatience is how long staging may take.
 const stagePatience = 30 * time.Minute
 
-// stageByCommand has the site's program bring the bundle to the nodes. It is told
-// by variables what there is, and prints where it is to be found.
+// stageByCommand runs the site's program to bring the bundle to the compute nodes. The
+// program gets its input in variables, and prints the bundle's path there.
 func (c *Container) stageByCommand(b *bundle.Bundle, spec *specs.Spec, s Site) error {
 	if len(s.StageIn) == 0 {
-		return errors.New("scrun.staging is command, and scrun.stage_in is empty")
+		return errors.New("scrun.staging is command, but scrun.stage_in is empty")
 	}
 	local := c.localDir(b.Dir)
 	if err := c.update(func(r *Record) { r.LocalDir, r.StageOut = local, s.StageOut }); err != nil {
@@ -155,12 +156,12 @@ func (c *Container) stageByCommand(b *bundle.Bundle, spec *specs.Spec, s Site) e
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	remote := lines[len(lines)-1]
 	if !filepath.IsAbs(remote) {
-		return fmt.Errorf("%s printed %q last, not the bundle's path on the nodes", s.StageIn[0], remote)
+		return fmt.Errorf("the last line from %s is %q, not the bundle's absolute path on the compute nodes", s.StageIn[0], remote)
 	}
 	return c.update(func(r *Record) { r.Remote = remote })
 }
 
-// siteProgram runs a program of the site's, with an environment of ours.
+// siteProgram runs a program of the site's, with an environment that we build.
 func (c *Container) siteProgram(argv []string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), stagePatience)
 	defer cancel()
@@ -177,7 +178,7 @@ func (c *Container) siteProgram(argv []string) (string, error) {
 	return out.String(), err
 }
 
-// stageOut does what is to be done while the nodes are still the job's: once.
+// stageOut cleans up on the compute nodes, once, while the job still has them.
 func (c *Container) stageOut() error {
 	if c.StagedOut {
 		return nil
@@ -197,7 +198,7 @@ func (c *Container) stageOut() error {
 	return c.update(func(r *Record) { r.StagedOut = true })
 }
 
-// unstage removes what stageIn made on this machine.
+// unstage removes what stageIn made on this host.
 func (c *Container) unstage() error {
 	if c.LocalDir == "" {
 		return nil
@@ -208,8 +209,8 @@ func (c *Container) unstage() error {
 	return nil
 }
 
-// expand replaces %u and %U in a directory of the site's. A user without a name
-// has the number for both.
+// expand replaces %u and %U in a directory of the site's. For a user without a name, both are
+// the number.
 func (h Host) expand(pattern string) string {
 	uid := strconv.Itoa(h.UID)
 	name := h.User
@@ -228,7 +229,7 @@ func (h Host) program(name string, args ...string) error {
 	return run(cmd)
 }
 
-// run runs the command; the error has what it says on stderr.
+// run runs the command. The error has the end of its stderr.
 func run(cmd *exec.Cmd) error {
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -238,7 +239,7 @@ func run(cmd *exec.Cmd) error {
 	return nil
 }
 
-// lastLines keeps the end of what a program says.
+// lastLines returns the end of a program's messages, in one line.
 func lastLines(text string) string {
 	const most = 500
 	text = inOneLine(text)

@@ -16,7 +16,8 @@ import (
 // A Store is a state root: a directory with an entry per container.
 type Store struct{ root entry.Root }
 
-// A Container is an entry of a Store; Record is what it held when it was read.
+// A Container is a handle on an entry of a Store, with the Record that the entry held when
+// it was read.
 type Container struct {
 	Record
 
@@ -32,7 +33,7 @@ func MakeStore(roots ...string) (*Store, error) {
 	return &Store{root: root}, nil
 }
 
-// OpenStores opens those of the state roots that can be used; see entry.Open.
+// OpenStores opens all of the state roots that can be used; see entry.Open.
 func OpenStores(roots ...string) ([]*Store, error) {
 	usable, err := entry.Open(roots...)
 	if err != nil {
@@ -45,7 +46,7 @@ func OpenStores(roots ...string) ([]*Store, error) {
 	return stores, nil
 }
 
-// Find returns the container with the id in the first of the state roots that has one, or
+// Find returns the container with the id from the first of the state roots that has one, or
 // entry.ErrNotFound.
 func Find(id string, roots ...string) (*Container, error) {
 	stores, err := OpenStores(roots...)
@@ -74,7 +75,7 @@ func (s *Store) Get(id string) (*Container, error) {
 	return c, err
 }
 
-// All returns every container of the store, by name.
+// All returns every container of the store, sorted by name.
 func (s *Store) All() ([]*Container, error) {
 	names, err := s.root.Names()
 	if err != nil {
@@ -89,7 +90,7 @@ func (s *Store) All() ([]*Container, error) {
 	return all, nil
 }
 
-// load reads the entry; what is no entry of ours is os.ErrNotExist.
+// load reads the entry. For a directory that is not an entry it returns os.ErrNotExist.
 func (s *Store) load(name string) (*Container, error) {
 	c := &Container{entry: s.root.Named(name)}
 	if err := c.read(); err != nil {
@@ -98,8 +99,8 @@ func (s *Store) load(name string) (*Container, error) {
 	return c, nil
 }
 
-// read reads the record. Of one that is garbage nothing is known but that it is to be
-// deleted.
+// read reads the record. If it is garbled, nothing is known about the container, which can
+// only be deleted.
 func (c *Container) read() error {
 	var r Record
 	name := c.entry.Name()
@@ -118,8 +119,7 @@ func (c *Container) read() error {
 	return nil
 }
 
-// claim makes the entry of r, complete from its first moment. One that nobody will bring
-// any further gives way.
+// claim makes the entry of r, complete from the start. It replaces an abandoned one.
 func (s *Store) claim(r Record) (*Container, error) {
 	by := entry.Maker{ID: r.Creator, Numbering: r.Numbering}
 	e, err := s.root.Claim(r.ID, by, &r, func(old *entry.Entry) error {
@@ -136,8 +136,8 @@ func (s *Store) claim(r Record) (*Container, error) {
 	return &Container{Record: r, entry: e}, nil
 }
 
-// update changes the record under the entry's lock, and what c holds of it. Nobody has the
-// lock longer than it takes to write a file, but who removes the container.
+// update changes the record under the entry's lock, and c's copy of it. The lock is held only
+// for as long as it takes to write a file, or to remove the container.
 func (c *Container) update(change func(*Record)) error {
 	if !c.entry.Locked() {
 		if err := c.entry.Await(); err != nil {
@@ -166,7 +166,7 @@ func (c *Container) reload() error {
 	return err
 }
 
-// discard removes the entry: it is gone from the store at once, its files soon.
+// discard removes the entry: it leaves the store at once, and its files are removed then.
 func (c *Container) discard() error {
 	if err := c.entry.Discard(); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.ID, err)
@@ -174,8 +174,8 @@ func (c *Container) discard() error {
 	return nil
 }
 
-// Sweep removes what killed processes of ours left half made or half removed, and ends the
-// containers that nobody will bring any further; see entry.Sweep.
+// Sweep removes what killed processes of ours left half made or half removed, and abandoned
+// containers; see entry.Sweep.
 func (s *Store) Sweep() {
 	s.root.Sweep(func(name string, info fs.FileInfo) {
 		if !info.IsDir() {
@@ -191,9 +191,8 @@ func (s *Store) Sweep() {
 	})
 }
 
-// removeAbandoned ends and removes the container when the record, read again under the
-// lock, still says that nobody will bring it any further. It waits for nobody: who holds
-// the lock needs the entry.
+// removeAbandoned ends and removes the container, if it is still abandoned when its record is
+// read again under the lock. It does not wait for the lock: whoever holds it needs the entry.
 func (c *Container) removeAbandoned() error {
 	if err := c.entry.TryLock(); err != nil {
 		return err

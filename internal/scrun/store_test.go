@@ -84,7 +84,7 @@ func TestUnsafeRoots(t *testing.T) {
 	}
 }
 
-// The state is what the processes are, not what the record hopes.
+// The status depends on the living processes, not only on the recorded phase.
 func TestStatus(t *testing.T) {
 	self, err := process.Identify(os.Getpid())
 	if err != nil {
@@ -113,7 +113,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// Swept is what killed processes left, after a while; nothing of anybody who lives.
+// Sweep removes what killed processes left, after a while, and nothing of living ones.
 func TestSweep(t *testing.T) {
 	s := newStore(t)
 	self, err := process.Identify(os.Getpid())
@@ -158,7 +158,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// What a maker that was killed left half made is not looked at for a minute, nor listed.
+// An entry that is half made, because its maker was killed, is swept at once and not listed.
 func TestHalfMade(t *testing.T) {
 	self, err := process.Identify(os.Getpid())
 	if err != nil {
@@ -189,7 +189,7 @@ func TestHalfMade(t *testing.T) {
 	}
 }
 
-// What a crash of the machine makes of a record does not block its id, and is nobody's job.
+// A record that was garbled by a crash of the host does not block its id, and has no job.
 func TestGarbage(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"truncated": func(p string) error { return os.Truncate(p, 3) },
@@ -217,8 +217,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// An id whose container nobody will bring any further is free; that of one that has ended
-// is not, until delete.
+// The id of an abandoned container is free; the id of one that has ended is not, until
+// delete.
 func TestClaimAgain(t *testing.T) {
 	dead := process.ID{Pid: 1 << 30}
 	for name, tt := range map[string]struct {
@@ -240,7 +240,7 @@ func TestClaimAgain(t *testing.T) {
 	}
 }
 
-// A container that has got a new owner since it was found abandoned is left alone.
+// A container that was found abandoned, but has a new owner since, is left alone.
 func TestAbandonedNoMore(t *testing.T) {
 	s := newStore(t)
 	c, err := s.claim(Record{ID: "box", Phase: entry.Creating, Creator: process.ID{Pid: 1 << 30}, Boot: process.BootID(), Released: true})
@@ -262,8 +262,8 @@ func TestAbandonedNoMore(t *testing.T) {
 	}
 }
 
-// A container is found in whatever root it was made: the first may not have been usable
-// then, or be gone since.
+// A container is found in whatever root it was made in: the first one may not have been
+// usable then, or may be gone now.
 func TestFind(t *testing.T) {
 	first, second := newStore(t), newStore(t)
 	roots := []string{filepath.Join(t.TempDir(), "none"), first.root.Dir(), second.root.Dir()}

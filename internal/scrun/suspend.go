@@ -9,8 +9,8 @@ import (
 	"github.com/ocishim/ocishim/internal/entry"
 )
 
-// Pause stops the container: its job is suspended where Slurm lets the user do
-// that, which is for operators; else every process of its step is stopped.
+// Pause stops the container. It suspends the job, if Slurm lets the user do that, which is
+// for operators; otherwise it stops every process of the step.
 func (c *Container) Pause() error {
 	if status := c.Status(); status != entry.Running {
 		return fmt.Errorf("pause container %q: %w: it is %s", c.ID, entry.ErrNotRunning, status)
@@ -21,7 +21,7 @@ func (c *Container) Pause() error {
 	return c.update(func(r *Record) { r.Paused = true })
 }
 
-// Resume lets a paused container go on.
+// Resume lets a paused container continue.
 func (c *Container) Resume() error {
 	if status := c.Status(); status != entry.Paused {
 		return fmt.Errorf("resume container %q: it is %s, not paused", c.ID, status)
@@ -32,8 +32,8 @@ func (c *Container) Resume() error {
 	return c.update(func(r *Record) { r.Paused = false })
 }
 
-// freeze has scontrol do it to the job; in somebody's job with other steps, and
-// where that is not allowed, the processes of the step get the signal.
+// freeze suspends or resumes the job with scontrol. In an existing job, which may have other
+// steps, or if that is not allowed, it sends the signal to the processes of the step.
 func (c *Container) freeze(verb, signal string) error {
 	if !c.Foreign {
 		if _, err := c.Host.output("scontrol", verb, c.Job); err == nil {
@@ -48,7 +48,7 @@ func (c *Container) onNodes(args ...string) (string, error) {
 	return c.Host.output("srun", c.onNodesArgs("--input=none", args...)...)
 }
 
-// onNodesArgs are srun's arguments for that. Task 0 may have our input.
+// onNodesArgs returns srun's arguments for onNodes. With --input=0, task 0 gets our input.
 func (c *Container) onNodesArgs(input string, args ...string) []string {
 	all := []string{"--jobid=" + c.Job, "--overlap", "--quiet", "--export=NONE", input, "--ntasks-per-node=1", "--chdir=/"}
 	if c.Nodes != "" {
@@ -57,8 +57,8 @@ func (c *Container) onNodesArgs(input string, args ...string) []string {
 	return append(append(all, "--"), args...)
 }
 
-// signalProcesses signals every process of the step on its nodes. They are asked
-// for twice: what was forked meanwhile is stopped, too.
+// signalProcesses signals every process of the step on its nodes. It lists them twice, to
+// reach those that were forked in the meantime.
 func (c *Container) signalProcesses(signal string) error {
 	const script = `for i in 1 2; do scontrol listpids "$1" | while read -r pid job step rest; do
 case $pid in ''|*[!0-9]*) ;; *) [ "$pid" = $$ ] || kill -s "$2" "$pid" 2>/dev/null;; esac; done; done; :`
@@ -66,8 +66,8 @@ case $pid in ''|*[!0-9]*) ;; *) [ "$pid" = $$ ] || kill -s "$2" "$pid" 2>/dev/nu
 	return err
 }
 
-// Processes are the lines of ps(1) on the container's nodes that are about its
-// step, beneath a heading.
+// Processes returns the lines of ps(1) on the container's nodes that are about its step,
+// below a heading.
 func (c *Container) Processes(options []string) (string, error) {
 	if status := c.Status(); status != entry.Running && status != entry.Paused {
 		return "", fmt.Errorf("list processes of container %q: %w", c.ID, entry.ErrNotRunning)
@@ -84,7 +84,7 @@ func (c *Container) Processes(options []string) (string, error) {
 	return linesOf(out), nil
 }
 
-// linesOf picks the lines of ps whose PID is in the list before them.
+// linesOf returns the lines of ps whose PID is in the list before them.
 func linesOf(out string) string {
 	list, table, _ := strings.Cut(out, "\n\n")
 	var pids []string
@@ -109,11 +109,10 @@ func linesOf(out string) string {
 	return b.String()
 }
 
-// SetTimeLimit changes the time limit of the container's job, as scontrol(1)
-// writes it.
+// SetTimeLimit changes the time limit of the container's job, in a format of scontrol(1).
 func (c *Container) SetTimeLimit(limit string) error {
 	if c.Foreign {
-		return fmt.Errorf("update container %q: %w: the job was there before it", c.ID, ErrUnsupported)
+		return fmt.Errorf("update container %q: %w: the job existed before the container", c.ID, ErrUnsupported)
 	}
 	if _, err := c.Host.output("scontrol", "update", "JobId="+c.Job, "TimeLimit="+limit); err != nil {
 		return fmt.Errorf("update container %q: %w", c.ID, err)
@@ -121,8 +120,8 @@ func (c *Container) SetTimeLimit(limit string) error {
 	return nil
 }
 
-// Unchanged tells whether limits such as an engine's update has them ask for
-// nothing; Slurm cannot change those of a job that runs.
+// Unchanged reports whether the limits of an engine's update ask for no change: Slurm cannot
+// change the limits of a running job.
 func Unchanged(limits map[string]any) bool {
 	for _, value := range limits {
 		switch v := value.(type) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offerTerminal makes a terminal, sends its master to the engine's socket, and
-// returns the other end.
+// offerTerminal makes a terminal, sends its master to the engine's socket, and returns the
+// other end.
 func offerTerminal(socket string, size *specs.Box) (*os.File, error) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookAfterBundle ends a container that was not started, and of which the bundle is
-// gone: the engine that asked for it was killed while it waited for the job, and has
-// removed the container since. Nobody else knows of it.
+// lookAfterBundle ends a container that was not started and whose bundle is gone: the engine
+// was killed while it waited for the job, and has removed its container since. Nobody else
+// knows about the job.
 func (a *anchor) lookAfterBundle() {
 	if !a.launch.IsZero() || a.c.isAdded() || a.ended {
 		return
@@ -23,8 +23,8 @@ func (a *anchor) lookAfterBundle() {
 	}
 }
 
-// withdrawOn has the anchor withdraw the request for a job when a signal says that
-// nobody waits for it any more. What it returns ends that, and tells the signal.
+// withdrawOn makes the anchor withdraw the request for a job when we get a signal to end. The
+// function that it returns stops this, and returns the signal, or nil.
 func withdrawOn(anchor *os.File) (stop func() os.Signal) {
 	signals, done, got := make(chan os.Signal, 1), make(chan struct{}), make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
@@ -32,7 +32,7 @@ func withdrawOn(anchor *os.File) (stop func() os.Signal) {
 		select {
 		case sig := <-signals:
 			got <- sig
-			_ = unix.Shutdown(int(anchor.Fd()), unix.SHUT_RDWR) // to both it looks as if the other had gone
+			_ = unix.Shutdown(int(anchor.Fd()), unix.SHUT_RDWR) // to both ends it looks as if the other were gone
 		case <-done:
 			select {
 			case sig := <-signals:

@@ -15,7 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// Start has the container's process start, and returns when it runs on its node.
+// Start starts the container's process, and returns when it runs on its compute node.
 func (c *Container) Start() error {
 	if status := c.Status(); status != entry.Created {
 		return fmt.Errorf("start container %q: %w: it is %s", c.ID, entry.ErrNotCreated, status)
@@ -26,8 +26,8 @@ func (c *Container) Start() error {
 	return nil
 }
 
-// Kill sends sig to the container's process on its node, nothing else. A
-// container that is not started ends by every signal that would end a process.
+// Kill sends sig to the container's process on its compute node. A container that is not
+// started yet is ended by any signal that would end a process.
 func (c *Container) Kill(sig unix.Signal) error {
 	switch c.Status() {
 	case entry.Creating, entry.Created:
@@ -47,7 +47,7 @@ func (c *Container) Kill(sig unix.Signal) error {
 	return fmt.Errorf("kill container %q: %w", c.ID, entry.ErrNotRunning)
 }
 
-// isHarmless tells whether the signal does not end a process by default.
+// isHarmless reports whether the signal does not end a process by default.
 func isHarmless(sig unix.Signal) bool {
 	switch sig {
 	case 0, unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH, unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
@@ -56,7 +56,7 @@ func isHarmless(sig unix.Signal) bool {
 	return false
 }
 
-// killStep signals the step; one that is being launched is waited for.
+// killStep signals the step. If the step is being launched, killStep waits for it.
 func (c *Container) killStep(sig unix.Signal) error {
 	for deadline := time.Now().Add(patience); c.Step == "" || !c.Started; time.Sleep(10 * time.Millisecond) {
 		if err := c.reload(); err != nil {
@@ -75,7 +75,8 @@ func (c *Container) killStep(sig unix.Signal) error {
 	return nil
 }
 
-// signalStep sends the signal to the tasks of the step.
+// signalStep sends the signal to the tasks of the step. If the step has ended, it returns
+// entry.ErrNotRunning.
 func (h Host) signalStep(step string, sig int) error {
 	_, err := h.output("scancel", "--quiet", "--signal="+strconv.Itoa(sig), step)
 	if err != nil && (strings.Contains(err.Error(), "already completing or completed") || strings.Contains(err.Error(), "Invalid job id")) {
@@ -84,7 +85,7 @@ func (h Host) signalStep(step string, sig int) error {
 	return err
 }
 
-// killAnchor ends the anchor itself; its allocation goes with it.
+// killAnchor kills the anchor itself; its allocation ends with it.
 func (c *Container) killAnchor() error {
 	if c.Boot != process.BootID() {
 		return nil
@@ -96,12 +97,11 @@ func (c *Container) killAnchor() error {
 	return nil
 }
 
-// endPatience is how long delete waits for a container to end by what it does,
-// before it does more.
+// endPatience is how long delete waits for a container to end, before it kills the anchor.
 const endPatience = 5 * time.Second
 
-// Delete removes the container: step and job are ended, what was staged is
-// removed. With force one that runs is killed.
+// Delete removes the container, ends its step and job, and removes staged files. If the
+// container runs, it returns entry.ErrStillRunning, or with force kills it.
 func (c *Container) Delete(force bool) error {
 	status := c.Status()
 	if status != entry.Stopped && status != entry.Created && !force {
@@ -120,7 +120,7 @@ func (c *Container) Delete(force bool) error {
 	}
 	c.endAdded()
 	if !c.StagedOut && (c.NodeDir != "" || len(c.StageOut) > 0) && !c.Released {
-		_ = c.stageOut() // the anchor was killed; perhaps the job is still there
+		_ = c.stageOut() // the anchor was killed; the job may still exist
 	}
 	if err := c.releaseJob(); err != nil {
 		return fmt.Errorf("delete container %q: %w", c.ID, err)
@@ -131,7 +131,7 @@ func (c *Container) Delete(force bool) error {
 	return c.discard()
 }
 
-// end ends the anchor: by the container's end, else by force.
+// end ends the container, and with it the anchor. If that fails, it kills the anchor.
 func (c *Container) end() error {
 	if !c.alive() {
 		return nil
@@ -170,8 +170,7 @@ func (c *Container) awaitEnd() bool {
 	return true
 }
 
-// releaseJob gives the job back where the anchor did not; in a job that was there
-// already it ends the step.
+// releaseJob ends the job, or the step in an existing job, if the anchor did not.
 func (c *Container) releaseJob() error {
 	switch {
 	case c.Released:
@@ -194,7 +193,7 @@ func (c *Container) releaseJob() error {
 	return c.Host.cancel(job)
 }
 
-// Annotations of State that tell where the container is.
+// Annotations of State that say where the container is, and what ended its job.
 const (
 	JobAnnotation     = "org.ocishim.job"
 	StepAnnotation    = "org.ocishim.step"
@@ -202,7 +201,7 @@ const (
 	FailureAnnotation = "org.ocishim.failure"
 )
 
-// State is the container's state at this moment.
+// State returns the container's state at this moment.
 func (c *Container) State() entry.State {
 	s := entry.State{
 		Version: specs.Version, ID: c.ID, Status: c.Status(), Bundle: c.Bundle, Rootfs: c.Rootfs, Created: c.Created,
@@ -224,7 +223,7 @@ func (c *Container) State() entry.State {
 	return s
 }
 
-// Pids are the container's processes on this machine: its anchor.
+// Pids lists the container's processes on this host: its anchor.
 func (c *Container) Pids() ([]int, error) {
 	if s := c.Status(); s == entry.Creating || s == entry.Stopped {
 		return nil, fmt.Errorf("list processes of container %q: %w", c.ID, entry.ErrNotRunning)

@@ -1,5 +1,5 @@
-// Package text makes text from hostile files and environments fit for a message:
-// one line, without terminal escapes, and of bounded length.
+// Package text makes text from hostile files and environments safe for messages: one
+// line, without terminal escapes, and of bounded length.
 package text
 
 import (
@@ -11,8 +11,8 @@ import (
 // most bounds what Printable and Quoted show of a text, in bytes.
 const most = 120
 
-// Printable returns s as it is where that fits into a line of a terminal, and
-// otherwise as Quoted does: an empty text shows as "".
+// Printable returns s unchanged if it is safe for one line of a terminal, and Quoted(s)
+// otherwise. An empty text becomes "".
 func Printable(s string) string {
 	if s == "" || len(s) > most || !Fits(s) {
 		return Quoted(s)
@@ -20,8 +20,7 @@ func Printable(s string) string {
 	return s
 }
 
-// Quoted returns s between double quotes, as a Go string literal, and cuts what is
-// longer than 120 bytes.
+// Quoted returns s in double quotes, as a Go string literal, cut after 120 bytes.
 func Quoted(s string) string {
 	if len(s) > most {
 		return strconv.Quote(s[:most]) + "..."
@@ -29,8 +28,7 @@ func Quoted(s string) string {
 	return strconv.Quote(s)
 }
 
-// Whole quotes only what would not fit into a line of a terminal. It cuts nothing:
-// it is for paths and values that somebody will copy.
+// Whole is Printable without the cut, for paths and values that somebody will copy.
 func Whole(s string) string {
 	if !Fits(s) {
 		return strconv.Quote(s)

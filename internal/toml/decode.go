@@ -1,5 +1,5 @@
-// Package toml reads a user's or a site's TOML strictly: what no setting is for is an
-// error, and errors and values have their line and column.
+// Package toml reads TOML strictly by a table of settings: an unknown key is an error,
+// and errors and values have their line and column.
 package toml
 
 import (
@@ -14,31 +14,32 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Setting is a key, and where its value goes.
+// A Setting is a key, and where its value is stored.
 type Setting struct {
 	Key string // with the tables it is in, such as hpc.home
 
 	// Value is a *bool, *string, *[]string, or a Reader.
 	Value any
 
-	// Check says what is wrong with a string, or with one of a list; nil for nothing.
+	// Check returns what is wrong with a string, or with an item of a list; nil if
+	// nothing is.
 	Check func(string) error
 }
 
-// A Reader takes a value for which a Setting has no type, such as an array of tables. The
-// key is the whole one, for messages.
+// A Reader reads a value that no other type of Setting fits, such as an array of
+// tables. The key is the full one, for messages.
 type Reader func(d *Decoder, v *Value, key string) error
 
-// A Decoder puts the values of a document where settings say.
+// A Decoder stores the values of a document as its settings say.
 type Decoder struct {
 	*Document
 
-	// Set is told the key of each value, and its line; it may be nil.
+	// Set is called with the key and the line of each value; it may be nil.
 	Set func(key string, line int)
 }
 
-// Decode reads a table. Its keys have the prefix among the settings; messages put before
-// that what holds them all, such as hpc.mounts[1].
+// Decode reads a table. prefix is the prefix of its keys among the settings; within is
+// what messages put before them, such as hpc.mounts[1].
 func (d *Decoder) Decode(t *Table, within, prefix string, settings []Setting) error {
 	for _, name := range t.Names {
 		v, key := t.Values[name], prefix+Printable(name)
@@ -112,7 +113,7 @@ func (d *Decoder) assignStrings(to *[]string, v *Value, key string, s Setting) e
 			return err
 		}
 		if slices.Contains(list, item.text) {
-			return d.ErrorAt(item.Offset, Element(key, i), fmt.Errorf("%s stands there twice", text.Quoted(item.text)))
+			return d.ErrorAt(item.Offset, Element(key, i), fmt.Errorf("%s is listed twice", text.Quoted(item.text)))
 		}
 		list = append(list, item.text)
 	}
@@ -120,7 +121,7 @@ func (d *Decoder) assignStrings(to *[]string, v *Value, key string, s Setting) e
 	return nil
 }
 
-// Element is the key of one of an array.
+// Element returns the key of an item of an array.
 func Element(key string, i int) string { return key + "[" + strconv.Itoa(i) + "]" }
 
 func keysOf(settings []Setting) []string {
@@ -131,7 +132,7 @@ func keysOf(settings []Setting) []string {
 	return keys
 }
 
-// Unknown says that a key is not among the known, and which was meant.
+// Unknown returns an error for an unknown key, with the key that was probably meant.
 func Unknown(key string, known []string) error {
 	if near := text.Nearest(key, known); near != "" {
 		return fmt.Errorf("unknown key; did you mean %s?", near)

@@ -12,12 +12,12 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Document is a TOML file as a tree in which everything has its place.
+// A Document is a TOML file as a tree in which everything has its position.
 //
-// Of go-toml only the parser is used, which lives in its package unstable: its
-// decoder knows the places of errors but not those of values, and it would
-// make the program 0.2 MB larger, which every rootless launch copies. What the
-// parser leaves to the decoder is done here: that nothing is defined twice.
+// It uses only the parser of go-toml, from its package unstable: the decoder knows the
+// positions of errors but not of values, and would make the program 0.2 MB larger,
+// which every rootless launch copies. What the parser leaves to the decoder is done
+// here: checking that nothing is defined twice.
 type Document struct {
 	File   string
 	data   []byte
@@ -25,14 +25,14 @@ type Document struct {
 	Root   *Table
 }
 
-// A Table is what [NAME], {...} or a dotted key makes.
+// A Table is made by [NAME], {...} or a dotted key.
 type Table struct {
 	Names  []string // in the order of the file
 	Values map[string]*Value
 	made   maker
 }
 
-// A maker tells what made a table, and so what may still be added to it.
+// A maker says what made a table, and so what may still be added to it.
 type maker int
 
 const (
@@ -78,7 +78,7 @@ func (t *Table) add(p part, v *Value) {
 	t.Values[p.name] = v
 }
 
-// header follows [a.b] or [[a.b]], and returns the table that is open then.
+// header follows [a.b] or [[a.b]], and returns the table that is now open.
 func (d *Document) header(n *unstable.Node) (*Table, error) {
 	parts := d.parts(n)
 	t := d.Root
@@ -155,8 +155,8 @@ func (d *Document) set(t *Table, n *unstable.Node) error {
 	return nil
 }
 
-// value copies a node out of the parser, which forgets it at the next line. The
-// parser has no place for an array: that of its key or outer array is taken.
+// value copies a value of the parser, which reuses it for the next line. The parser has
+// no position for an array, so it gets its key's, or its outer array's.
 func (d *Document) value(n *unstable.Node, outer int) (*Value, error) {
 	v := &Value{kind: n.Kind, text: string(n.Data), Key: outer, Offset: outer}
 	if n.Raw.Length > 0 {
@@ -189,9 +189,9 @@ func (d *Document) parts(n *unstable.Node) []part {
 	return parts
 }
 
-// twice is the error of a part that v has taken already.
+// twice returns the error for a part that is already set by v.
 func (d *Document) twice(p part, v *Value) error {
-	return d.ErrorAt(p.offset, Printable(p.name), fmt.Errorf("set in line %d already", d.Line(v.Key)))
+	return d.ErrorAt(p.offset, Printable(p.name), fmt.Errorf("already set in line %d", d.Line(v.Key)))
 }
 
 func (d *Document) syntaxError(err error) error {
@@ -207,16 +207,15 @@ func (d *Document) syntaxError(err error) error {
 	return d.ErrorAt(at, key, errors.New(d.mistake(at, bad.Message)))
 }
 
-// mistake is the parser's message in the words of whoever wrote the file, where that is
-// about a value: the parser names a character.
+// mistake rewrites the parser's messages about values, which only name a character.
 func (d *Document) mistake(at int, message string) string {
 	switch {
 	case strings.HasPrefix(message, "expected value, not end of input"):
-		return "there is no value"
+		return "the value is missing"
 	case message != "strings must be quoted" && !strings.HasSuffix(message, "at start of value") && !strings.HasPrefix(message, "expected keyword"):
 		return text.Printable(message)
 	}
-	// The parser may have read the beginning of the word.
+	// The parser may be past the beginning of the word.
 	begin := at
 	for begin > 0 && !strings.ContainsRune(" \t\r\n=,[{", rune(d.data[begin-1])) {
 		begin--
@@ -226,25 +225,25 @@ func (d *Document) mistake(at int, message string) string {
 		word = word[:end]
 	}
 	if len(word) == 0 {
-		return "there is no value"
+		return "the value is missing"
 	}
-	return "expected a value, not " + text.Printable(string(word)) + ": a string has quotes, " + text.Quoted(string(word)) + ", and a switch is true or false"
+	return "expected a value, not " + text.Printable(string(word)) + ": write a string in quotes, " + text.Quoted(string(word)) + ", and a switch as true or false"
 }
 
-// ErrorAt is what is wrong at a place; the key may be empty.
+// ErrorAt returns an error at a position; the key may be empty.
 func (d *Document) ErrorAt(offset int, key string, reason error) error {
 	line, column := d.lineColumn(offset)
 	return &Error{File: d.File, Line: line, Column: column, Key: key, Err: reason}
 }
 
-// Line is the line of a place, counted from 1.
+// Line returns the line of an offset, counted from 1.
 func (d *Document) Line(offset int) int {
 	line, _ := d.lineColumn(offset)
 	return line
 }
 
-// lineColumn returns the place of a byte, both counted from 1, the column in
-// characters.
+// lineColumn returns the line and column of an offset, both counted from 1, the column
+// in characters.
 func (d *Document) lineColumn(offset int) (line, column int) {
 	before := d.data[:offset]
 	begin := bytes.LastIndexByte(before, '\n') + 1

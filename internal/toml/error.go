@@ -6,17 +6,17 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Error says what is wrong in a file, and where.
+// Error is a mistake in a file, with its position.
 type Error struct {
 	// File is the path of the file.
 	File string
 
-	// Line and Column are where what is wrong begins, both counted from 1,
-	// Column in characters.
+	// Line and Column are the position of the mistake, both counted from 1, Column in
+	// characters.
 	Line, Column int
 
-	// Key is the key that is wrong, such as hpc.mounts[1].source; empty where
-	// the file is no TOML.
+	// Key is the key in question, such as hpc.mounts[1].source; empty if the file is
+	// not valid TOML.
 	Key string
 
 	// Err is the reason.
@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Position is FILE:LINE:COLUMN, without the column where it is 0.
+// Position returns FILE:LINE:COLUMN, without the column if it is 0.
 func Position(file string, line, column int) string {
 	text := text.Whole(file) + ":" + strconv.Itoa(line)
 	if column > 0 {

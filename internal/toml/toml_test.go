@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// wanted is a table of settings of its own.
+// wanted is a table of settings for these tests.
 type wanted struct {
 	image string
 	home  bool
@@ -37,7 +37,7 @@ func (w *wanted) read(text string) error {
 	})
 }
 
-// variables reads a table of any names.
+// variables reads a table with arbitrary keys.
 func (w *wanted) variables(d *Decoder, v *Value, key string) error {
 	if v.Table == nil {
 		return d.ErrorAt(v.Offset, key, fmt.Errorf("expected a table, not %s", v))
@@ -54,7 +54,7 @@ func (w *wanted) variables(d *Decoder, v *Value, key string) error {
 	return nil
 }
 
-// Any table of settings is read: each value where it belongs, with its line.
+// Any table of settings can be read: each value is stored, with its line.
 func TestDecode(t *testing.T) {
 	var w wanted
 	if err := w.read("image = 'x'\n[env]\nA = '1'\n'b.c' = '2'\n[mount]\nhome = true\nlist = [\n 'a', 'b']\n"); err != nil {
@@ -70,17 +70,17 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// What is wrong is said with its place.
+// Errors have a position.
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"image = ''":             "f:1:9: image: expected a name",
 		"\nimage = 1":            "f:2:9: image: expected a string, not the number 1",
 		"imgae = 'x'":            "f:1:1: imgae: unknown key; did you mean image?",
 		"mount = 1":              "f:1:9: mount: expected a table, not the number 1",
-		"mount.list = ['a','a']": `f:1:19: mount.list[1]: "a" stands there twice`,
+		"mount.list = ['a','a']": `f:1:19: mount.list[1]: "a" is listed twice`,
 		"env = 'x'":              `f:1:7: env: expected a table, not the string "x"`,
 		"env.A = true":           "f:1:9: env.A: expected a string, not true",
-		"image = ":               "f:1:8: there is no value",
+		"image = ":               "f:1:8: the value is missing",
 	} {
 		var w wanted
 		err := w.read(text)

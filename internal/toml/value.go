@@ -8,21 +8,21 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Value is what a key has.
+// A Value is the value of a key.
 type Value struct {
 	kind   unstable.Kind // Table for every table
-	text   string        // of a string: what it says; else as in the file
+	text   string        // content of a string, otherwise as in the file
 	Items  []*Value      // of an array
 	grows  bool          // the array is one of [[NAME]]
-	Table  *Table        // nil for what is none
-	Key    int           // offset of the key's last part, for an item that of its array
+	Table  *Table        // nil if it is not a table
+	Key    int           // offset of the key's last part; for an item, of its array's
 	Offset int           // of the value itself
 }
 
 // IsArray reports whether the value is an array, of tables or of other values.
 func (v *Value) IsArray() bool { return v.kind == unstable.Array }
 
-// String names the value for a message.
+// String describes the value for a message.
 func (v *Value) String() string {
 	switch v.kind {
 	case unstable.Table:
@@ -42,8 +42,8 @@ func (v *Value) String() string {
 	return "the time " + text.Printable(v.text)
 }
 
-// Printable is a name as it stands in a dotted key: one with a dot in it is another than
-// two names.
+// Printable returns a name as written in a dotted key: a name that contains a dot is
+// quoted.
 func Printable(name string) string {
 	if strings.Contains(name, ".") {
 		return text.Quoted(name)

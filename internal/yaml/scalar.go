@@ -8,8 +8,8 @@ import (
 
 var errUnknown = errors.New("not understood")
 
-// quoteEnd is the index after the quoted text that s begins with, -1 where it
-// does not end.
+// quoteEnd returns the index after the quoted string at the start of s, -1 if it does
+// not end.
 func quoteEnd(s string) int {
 	quote := s[0]
 	for i := 1; i < len(s); i++ {
@@ -25,12 +25,12 @@ func quoteEnd(s string) int {
 	return -1
 }
 
-// unquote is the text within quotes.
+// unquote returns the content of a quoted string.
 func unquote(s string) (string, error) {
 	if s[0] == '\'' {
 		return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), nil
 	}
-	// Escapes of YAML that Go has not.
+	// Escapes of YAML that Go does not have.
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+1 < len(s) {
@@ -53,13 +53,13 @@ func unquote(s string) (string, error) {
 	return strconv.Unquote(b.String())
 }
 
-// isComment reports whether nothing but a comment follows a value.
+// isComment reports whether a value is followed only by a comment.
 func isComment(s string) bool {
 	trimmed := strings.TrimLeft(s, " ")
 	return trimmed == "" || trimmed[0] == '#' && len(trimmed) < len(s)
 }
 
-// withoutComment cuts a comment off a plain text.
+// withoutComment removes a comment after a plain scalar.
 func withoutComment(s string) string {
 	if i := strings.Index(s, " #"); i >= 0 {
 		s = s[:i]
@@ -67,12 +67,12 @@ func withoutComment(s string) string {
 	return strings.TrimRight(s, " ")
 }
 
-// A flow is what is left to read of a list in brackets or a mapping in braces.
+// A flow is the unread part of a list in brackets or a mapping in braces.
 type flow struct{ text string }
 
 func (f *flow) skip() { f.text = strings.TrimLeft(f.text, " ") }
 
-// take reads one character when it is next.
+// take reads the character c if it is next.
 func (f *flow) take(c byte) bool {
 	f.skip()
 	if f.text == "" || f.text[0] != c {
@@ -141,7 +141,7 @@ func (f *flow) mapping(depth int) (any, error) {
 	return m, nil
 }
 
-// scalar reads a text up to what ends it.
+// scalar reads a scalar up to the character that ends it.
 func (f *flow) scalar() (text string, quoted bool, err error) {
 	f.skip()
 	if f.text == "" {

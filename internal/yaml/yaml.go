@@ -1,5 +1,5 @@
-// Package yaml reads the part of YAML in which specifications of devices are written,
-// within bounds, for text that anybody may have written.
+// Package yaml reads the part of YAML in which device specifications are written. Its
+// input is bounded, since anyone may have written it.
 package yaml
 
 import (
@@ -10,11 +10,11 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Parse reads the part of YAML 1.2 in which CDI specifications are written:
-// block mappings and sequences, flow sequences and mappings on one line, plain
-// and quoted scalars, plain ones over several lines, and comments. Anything else
-// (anchors, tags, block scalars, several documents) is refused with its line.
-// Values are as encoding/json has them.
+// Parse reads the part of YAML 1.2 in which CDI specifications are written: block
+// mappings and sequences, flow sequences and mappings on one line, plain scalars on one
+// or more lines, quoted scalars, and comments. Anything else (anchors, tags, block
+// scalars, several documents) is an error with its line. Values have the types of
+// encoding/json.
 func Parse(text string) (any, error) {
 	p := &parser{}
 	for i, line := range strings.Split(text, "\n") {
@@ -28,7 +28,7 @@ func Parse(text string) (any, error) {
 		case line == "---" || line == "...":
 			return nil, fmt.Errorf("line %d: several documents are not supported", i+1)
 		case content[0] == '\t':
-			return nil, fmt.Errorf("line %d: a tab is no indentation", i+1)
+			return nil, fmt.Errorf("line %d: tabs cannot be used for indentation", i+1)
 		}
 		p.lines = append(p.lines, sourceLine{i + 1, len(line) - len(content), content})
 	}
@@ -40,12 +40,12 @@ func Parse(text string) (any, error) {
 		return nil, err
 	}
 	if p.at < len(p.lines) {
-		return nil, p.fail("is indented in a way that is not understood")
+		return nil, p.fail("has unexpected indentation")
 	}
 	return value, nil
 }
 
-// mostNesting bounds how deep blocks lie in each other.
+// mostNesting bounds how deeply blocks are nested.
 const mostNesting = 64
 
 type sourceLine struct {
@@ -67,7 +67,7 @@ func (p *parser) fail(why string) error {
 // block reads the mapping or sequence that begins at the current line.
 func (p *parser) block(indent int) (any, error) {
 	if p.depth++; p.depth > mostNesting {
-		return nil, p.fail("lies too deep")
+		return nil, p.fail("is nested too deeply")
 	}
 	defer func() { p.depth-- }()
 	line := p.lines[p.at]
@@ -95,7 +95,7 @@ func (p *parser) sequence(indent int) (any, error) {
 		if item == "" || item[0] == '#' {
 			value, err = p.nested(indent)
 		} else {
-			// What follows the dash is a block of its own, further in.
+			// What follows the dash is a block with more indentation.
 			line.indent = indent + len(line.text) - len(item)
 			line.text = item
 			value, err = p.block(line.indent)
@@ -116,7 +116,7 @@ func (p *parser) mapping(indent int) (any, error) {
 			return nil, p.fail("is not \"key: value\"")
 		}
 		if _, twice := m[key]; twice {
-			return nil, p.fail("has a key that is there already")
+			return nil, p.fail("repeats a key")
 		}
 		var value any
 		var err error
@@ -136,8 +136,8 @@ func (p *parser) mapping(indent int) (any, error) {
 	return m, nil
 }
 
-// valueBelow is the value of a key whose line ends there. A sequence may begin
-// in the column of the key.
+// valueBelow reads the value of a key that ends its line. A sequence may begin in the
+// column of the key.
 func (p *parser) valueBelow(indent int) (any, error) {
 	if next := p.at + 1; next < len(p.lines) && p.lines[next].indent == indent && strings.HasPrefix(p.lines[next].text+" ", "- ") {
 		p.at = next
@@ -146,7 +146,7 @@ func (p *parser) valueBelow(indent int) (any, error) {
 	return p.nested(indent)
 }
 
-// nested is the block below the current line, nil when there is none.
+// nested reads the block below the current line; nil if there is no such block.
 func (p *parser) nested(indent int) (any, error) {
 	p.at++
 	if p.at == len(p.lines) || p.lines[p.at].indent <= indent {
@@ -155,7 +155,7 @@ func (p *parser) nested(indent int) (any, error) {
 	return p.block(p.lines[p.at].indent)
 }
 
-// cutKey divides a line at the colon after its key.
+// cutKey splits a line at the colon after its key.
 func cutKey(line string) (key, rest string, ok bool) {
 	if line[0] == '"' || line[0] == '\'' {
 		end := quoteEnd(line)
@@ -175,18 +175,18 @@ func cutKey(line string) (key, rest string, ok bool) {
 	return key, strings.TrimLeft(rest, " "), ok
 }
 
-// scalar reads a value that begins on the current line; a plain one goes on in
-// lines that lie further in than indent.
+// scalar reads a value that begins on the current line; a plain one continues on lines
+// that are indented further than indent.
 func (p *parser) scalar(text string, indent int) (any, error) {
 	switch text[0] {
 	case '"', '\'':
 		end := quoteEnd(text)
 		if end < 0 || !isComment(text[end:]) {
-			return nil, p.fail("has a quoted text that does not end on its line")
+			return nil, p.fail("has a quoted string that does not end on its line")
 		}
 		value, err := unquote(text[:end])
 		if err != nil {
-			return nil, p.fail("has a quoted text that is wrong")
+			return nil, p.fail("has an invalid quoted string")
 		}
 		p.at++
 		return value, nil
@@ -194,7 +194,7 @@ func (p *parser) scalar(text string, indent int) (any, error) {
 		f := flow{text: text}
 		value, err := f.value(0)
 		if err != nil || !isComment(f.text) {
-			return nil, p.fail("has a list or mapping that is not understood")
+			return nil, p.fail("has an invalid list or mapping")
 		}
 		p.at++
 		return value, nil
@@ -211,12 +211,12 @@ func (p *parser) scalar(text string, indent int) (any, error) {
 	}
 	if strings.Contains(text, ": ") {
 		p.at--
-		return nil, p.fail("has a colon in a plain text")
+		return nil, p.fail("has a colon in an unquoted string")
 	}
 	return plainYAML(text), nil
 }
 
-// plainYAML is the value of a plain scalar, mostly by the core schema.
+// plainYAML returns the value of a plain scalar, mostly by the core schema.
 func plainYAML(text string) any {
 	switch text {
 	case "", "~", "null", "Null", "NULL":
@@ -226,8 +226,7 @@ func plainYAML(text string) any {
 	case "false", "False", "FALSE":
 		return false
 	}
-	// A leading zero means octal, as the libraries have it by which
-	// specifications are written.
+	// A leading zero means octal, as in the libraries that write specifications.
 	if len(text) > 1 && text[0] == '0' {
 		if n, err := strconv.ParseInt(text, 8, 64); err == nil {
 			return n

@@ -70,7 +70,7 @@ func (g *gpuCluster) cdi(t *testing.T) {
 	}
 	for device, want := range map[string]string{
 		"other":   "use CDI device nvidia.com/gpu=other of /etc/cdi/nvidia.yaml: ",
-		"unknown": "use CDI device nvidia.com/gpu=unknown: no specification of it in /etc/cdi, /var/run/cdi",
+		"unknown": "use CDI device nvidia.com/gpu=unknown: not defined in /etc/cdi, /var/run/cdi",
 	} {
 		g.refuses(t, want, srun(device)...)
 	}
@@ -100,7 +100,7 @@ func (g *gpuCluster) repaired(t *testing.T, srun []string) {
 	if err != nil {
 		t.Errorf("%v: %v: %s", srun, err, out)
 	}
-	for _, want := range []string{"libcuda.so.535.1, which is gone; ", "|libcuda.so.1: 550 from "} {
+	for _, want := range []string{"libcuda.so.535.1, which is gone; using ", "|libcuda.so.1: 550 from "} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in %s", want, out)
 		}

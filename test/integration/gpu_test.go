@@ -288,7 +288,7 @@ func (g *gpuCluster) said(t *testing.T, args ...string) string {
 // quiet removes lines from an error output that are not errors here.
 func (g *gpuCluster) quiet(text string) string {
 	if g.driver == "none" {
-		text = strings.ReplaceAll(text, "ocishim: warning: NVIDIA's kernel driver is not loaded on this node: the container gets its devices only\n", "")
+		text = strings.ReplaceAll(text, "ocishim: warning: NVIDIA's kernel driver is not loaded on this host: the container gets only its device nodes\n", "")
 	}
 	return quiet(text)
 }

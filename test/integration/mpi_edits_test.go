@@ -46,7 +46,7 @@ func (m *matrix) checkSlurm(t *testing.T) {
 		}
 	}
 	out, bad, err := m.run(cell{image: "bookworm"}, "none", 1, 1, "echo", "runs")
-	if err != nil || out != "runs\n" || !strings.Contains(bad, "ocishim: warning: Slurm's commands are not in the container: slurm: the node's /usr/bin/srun needs GLIBC_2.38") {
+	if err != nil || out != "runs\n" || !strings.Contains(bad, "ocishim: warning: Slurm's commands are not in the container: slurm: the host's /usr/bin/srun needs GLIBC_2.38") {
 		t.Errorf("bookworm: %v\n%s%s", err, out, bad)
 	}
 }
@@ -85,7 +85,7 @@ func (m *matrix) checkExplained(t *testing.T) {
 	}
 	args := m.srun("pmix", 1, 1, false, "")
 	args = append([]string{"env", "OCISHIM_EXPLAIN=1"}, append(args[:len(args)-1], "--container", "/home/alice/trixie", "/opt/mpi/which-openmpi")...)
-	const own = "mpi: the image's own Open MPI 5.0 (libmpi.so.40.40.7): no profile of the site is for it\n"
+	const own = "mpi: the image's own Open MPI 5.0 (libmpi.so.40.40.7): no profile of the site matches it\n"
 	if out, bad, err := m.try("alice", args...); err != nil || !strings.Contains(out, own) {
 		t.Errorf("no %q: %v\n%s%s", own, err, out, bad)
 	}

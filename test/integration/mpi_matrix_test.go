@@ -298,7 +298,7 @@ func (m *matrix) checkRequire(t *testing.T) {
 	c := cell{"trixie", "mpich", "trixie", "mpich", "pmi2"}
 	m.configure(t, c.profile()+"require = ['cxi']\nmismatch = 'own'\n")
 	out, bad, err := m.run(c, "pmi2", 1, 2, "/opt/mpi/which-mpich")
-	if err == nil || out != "" || !strings.Contains(bad, `mpi.mpich.require "cxi": the fabric that the site requires is not there: the node has no /dev/cxi*`) {
+	if err == nil || out != "" || !strings.Contains(bad, `mpi.mpich.require "cxi": the fabric that the site requires is missing: the host has no /dev/cxi*`) {
 		t.Errorf("%v\n%s%s", err, out, bad)
 	}
 }

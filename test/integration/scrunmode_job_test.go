@@ -19,7 +19,7 @@ var scrunJobScenarios = []podmanScenario{
 	}},
 	{name: "annotations", run: func(p *podman) {
 		p.script(0, "3\n3\n3\n", "echo $SLURM_NTASKS", "--annotation", "org.ocishim.slurm.ntasks=3")
-		p.fails(126, "is not known", "run", "--rm", "--annotation", "org.ocishim.slurm.nothing=3", "mini", "true")
+		p.fails(126, "unknown annotation", "run", "--rm", "--annotation", "org.ocishim.slurm.nothing=3", "mini", "true")
 	}},
 	{name: "the site's options", run: func(p *podman) {
 		p.site("[scrun]\noptions = ['--job-name=sites', '--ntasks=2']\n")
@@ -27,7 +27,7 @@ var scrunJobScenarios = []podmanScenario{
 		p.script(0, "sites 1\n", "echo $SLURM_JOB_NAME $SLURM_NTASKS", "-e", "SCRUN_NTASKS=1")
 	}},
 	{name: "no program of the host by an image", run: func(p *podman) {
-		p.fails(126, "runs on the host", "run", "--rm", "-e", "SCRUN_PROLOG=/bin/true", "mini", "true")
+		p.fails(126, "acts on the host", "run", "--rm", "-e", "SCRUN_PROLOG=/bin/true", "mini", "true")
 	}},
 	{name: "in a job that is there", run: func(p *podman) {
 		r := p.as(p.user, slices.Concat([]string{"salloc", "-Q", "env"}, quietly,
@@ -58,7 +58,7 @@ var scrunJobScenarios = []podmanScenario{
 	{name: "node lost", run: func(p *podman) {
 		var node string
 		defer func() { _, _ = p.asRoot("scontrol", "update", "NodeName="+node, "State=resume") }()
-		p.jobEnds("lost a node", "125", func(job string) {
+		p.jobEnds("lost one of its nodes", "125", func(job string) {
 			node = field(p.admin("scontrol", "-o", "show", "job", job), "NodeList")
 			p.admin("scontrol", "update", "NodeName="+node, "State=down", "Reason=test")
 		})
@@ -67,7 +67,7 @@ var scrunJobScenarios = []podmanScenario{
 		p.site("[scrun]\nshared = ['/home', '/scratch']\n")
 		defer p.site("")
 		p.script(0, "", "true", "-v", "/scratch:/v")
-		p.fails(126, "volume that the nodes do not share", "run", "--rm", "-v", "/opt:/v", "mini", "true")
+		p.fails(126, "volume not shared by the compute nodes", "run", "--rm", "-v", "/opt:/v", "mini", "true")
 	}},
 	{name: "bundles elsewhere", run: func(p *podman) {
 		p.site("[scrun]\nbundles = '/scratch'\n")
@@ -80,7 +80,7 @@ var scrunJobScenarios = []podmanScenario{
 		defer func() { _, _ = p.asRoot("umount", "-l", "/var/full") }()
 		p.site("[scrun]\nstaging = 'sbcast'\nnode_dir = '/var/full'\n")
 		defer p.site("")
-		p.fails(126, "stage in: bring the bundle to /var/full", "run", "--rm", "mini", "true")
+		p.fails(126, "stage in: copy the bundle to /var/full", "run", "--rm", "mini", "true")
 		p.equal("left there", strings.TrimSpace(p.admin("ls", "/var/full")), "")
 	}},
 	{name: "staging by sbcast", run: func(p *podman) {

@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// An ELF is a shared library with headers and no code: as much of one as is
-// read without being loaded.
+// An ELF is a shared library with headers and without code: only what is read without
+// loading it.
 type ELF struct {
 	Soname  string
 	Needs   map[string][]string // symbol versions by library
 	Defines []string            // symbol versions
-	Note    string              // JSON of a libcuda for forward compatibility
-	Machine elf.Machine         // x86-64 when 0
+	Note    string              // JSON note of a libcuda for forward compatibility
+	Machine elf.Machine         // default x86-64
 }
 
-// String is the file.
+// String returns the content of the file.
 func (e ELF) String() string {
 	b := &elfBuilder{order: binary.LittleEndian}
 	b.strings.WriteByte(0)
@@ -61,7 +61,7 @@ type elfBuilder struct {
 	body     bytes.Buffer // all sections
 	names    bytes.Buffer // .shstrtab
 	sections []elf.Section64
-	dynamic  elf.Prog64 // where .dynamic is
+	dynamic  elf.Prog64 // position of .dynamic
 }
 
 const headerSize = 64
@@ -72,7 +72,7 @@ func (b *elfBuilder) text(s string) uint32 {
 	return uint32(at)
 }
 
-// section adds one, and tells where: at that address it would be loaded, too.
+// section adds a section and returns its offset, which is also its address.
 func (b *elfBuilder) section(kind elf.SectionType, name string, data []byte, link, info uint32) (at uint64) {
 	for b.body.Len()%8 != 0 {
 		b.body.WriteByte(0)
@@ -89,7 +89,7 @@ func (b *elfBuilder) section(kind elf.SectionType, name string, data []byte, lin
 
 func (b *elfBuilder) file(machine elf.Machine) string {
 	names := len(b.sections)
-	own := uint32(b.names.Len()) // the section has its own name, too
+	own := uint32(b.names.Len()) // the section's own name is also in it
 	b.names.WriteString(".shstrtab\x00")
 	b.section(elf.SHT_STRTAB, "", slices.Clone(b.names.Bytes()), 0, 0)
 	b.sections[names].Name = own
@@ -107,8 +107,8 @@ func (b *elfBuilder) file(machine elf.Machine) string {
 	return string(pack(header)) + b.body.String() + string(pack(b.sections)) + string(pack(segments))
 }
 
-// verneed makes the section that says which versions are needed of which
-// library: Elf64_Verneed, each with its Elf64_Vernaux.
+// verneed makes the section that lists the versions needed of each library:
+// Elf64_Verneed, each with its Elf64_Vernaux.
 func (b *elfBuilder) verneed(needs map[string][]string) (data []byte, files int) {
 	var out bytes.Buffer
 	names := sortedKeys(needs)
@@ -138,8 +138,8 @@ func (b *elfBuilder) verneed(needs map[string][]string) (data []byte, files int)
 	return out.Bytes(), len(names)
 }
 
-// verdef makes the section that says which versions are defined: Elf64_Verdef,
-// each with one Elf64_Verdaux.
+// verdef makes the section that lists the defined versions: Elf64_Verdef, each with one
+// Elf64_Verdaux.
 func (b *elfBuilder) verdef(versions []string) []byte {
 	var out bytes.Buffer
 	for i, version := range versions {
@@ -165,7 +165,7 @@ func note(text string) []byte {
 func pack(v any) []byte {
 	var out bytes.Buffer
 	if err := binary.Write(&out, binary.LittleEndian, v); err != nil {
-		panic(err) // all is of fixed size
+		panic(err) // cannot happen: everything has a fixed size
 	}
 	return out.Bytes()
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What is made here reads as real files do.
+// Files made here are read like real ones.
 func TestELF(t *testing.T) {
 	n := New(t)
 	n.File("/lib.so", ELF{
@@ -27,8 +27,8 @@ func TestELF(t *testing.T) {
 	}
 }
 
-// The C compiler's libraries are read as ours are, so that tests on ours say
-// something about real ones.
+// The C compiler's libraries are read like ours, so tests with ours are valid for real
+// ones.
 func TestRealLibrary(t *testing.T) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {

@@ -6,33 +6,33 @@ import (
 	"strings"
 )
 
-// NVIDIA says what a machine with NVIDIA's GPUs looks like.
+// NVIDIA describes a host with NVIDIA's GPUs.
 type NVIDIA struct {
 	GPUs    int
 	Driver  string // version; empty for a driver that is not loaded
 	Model   string
-	LibDir  string // of the driver's libraries; empty for none installed
-	Root    string // below which the driver's files are, such as /run/nvidia/driver
-	Control int    // number of NVSwitches, with their control node
-	DRM     int    // added to the numbers of cards and renderers
+	LibDir  string // of the driver's libraries; empty if they are not installed
+	Root    string // directory with the driver's files, such as /run/nvidia/driver
+	Control int    // number of NVSwitches, with their control device
+	DRM     int    // added to the numbers of cards and render nodes
 }
 
-// DriverLibraries are those that a driver's package brings, but for a few.
+// DriverLibraries are most of the libraries in a driver's package.
 var DriverLibraries = strings.Fields(`libcuda libcudadebugger libnvidia-ml libnvidia-cfg libnvidia-opencl libnvidia-gpucomp
 	libnvidia-ptxjitcompiler libnvidia-allocator libnvidia-nvvm libnvidia-pkcs11 libnvidia-pkcs11-openssl3 libvdpau_nvidia
 	libnvidia-encode libnvidia-opticalflow libnvcuvid libnvidia-eglcore libnvidia-glcore libnvidia-tls libnvidia-glsi
 	libnvidia-fbc libnvidia-rtcore libnvoptix libGLX_nvidia libEGL_nvidia libGLESv2_nvidia libGLESv1_CM_nvidia
 	libnvidia-glvkspirv libnvidia-ngx libnvidia-wayland-client libnvidia-gtk3 libnvidia-nscq`)
 
-// UUID is that of GPU i.
+// UUID returns the UUID of GPU i.
 func UUID(i int) string { return fmt.Sprintf("GPU-%08x-1111-2222-3333-444444444444", 0xa0000000+i) }
 
-// Bus is the PCI address of GPU i. The order on the bus is not that of minors:
-// GPU i has the minor Minor(i).
+// Bus returns the PCI address of GPU i. The order on the bus is not the order of
+// minors: GPU i has the minor Minor(i).
 func Bus(i int) string { return fmt.Sprintf("0000:%02x:00.0", 0x10*(i+1)+7) }
 
-// Minor is that of GPU i, counted by PCI address, on machines of four GPUs or
-// more, as boards with several root complexes have it.
+// Minor returns the minor of GPU i, counted by PCI address. With four GPUs or more it
+// differs from i, as on boards with several root complexes.
 func Minor(i, gpus int) int {
 	if gpus < 4 {
 		return i
@@ -40,7 +40,7 @@ func Minor(i, gpus int) int {
 	return (i + gpus/2) % gpus
 }
 
-// NVIDIA puts such GPUs, their driver and its files into the machine.
+// NVIDIA adds such GPUs, their driver and its files to the host.
 func (n *Node) NVIDIA(c NVIDIA) {
 	n.T.Helper()
 	if c.Model == "" {
@@ -83,7 +83,7 @@ func (n *Node) gpu(c NVIDIA, i int) {
 	n.File("/sys/bus/pci/devices/"+Bus(i)+"/device", "0x20b2\n")
 }
 
-// drm makes a card and a renderer of a PCI device.
+// drm adds a card and a render node of a PCI device.
 func (n *Node) drm(bus, vendor string, card, render int) {
 	n.T.Helper()
 	dir := "/sys/devices/pci0000:00/" + bus
@@ -102,7 +102,7 @@ func (n *Node) drm(bus, vendor string, card, render int) {
 	}
 }
 
-// driverFiles installs libraries, programs and configuration of the driver.
+// driverFiles installs the driver's libraries, programs and configuration.
 func (n *Node) driverFiles(c NVIDIA) {
 	n.T.Helper()
 	var cache []string
@@ -144,12 +144,12 @@ func (n *Node) driverFiles(c NVIDIA) {
 	owner.LoaderCache(append(cache, "libc.so.6 /lib/libc.so.6")...)
 }
 
-// MIG divides GPU i (counted by PCI address) into parts instances.
+// MIG divides GPU i, counted by PCI address, into MIG instances.
 func (n *Node) MIG(i, gpus, parts int) {
 	n.T.Helper()
 	minor := Minor(i, gpus)
 	minors := "config 1\nmonitor 2\n"
-	// The driver lists all that there could be.
+	// The driver lists all possible instances.
 	for g := range 8 {
 		for gi := range 8 {
 			minors += fmt.Sprintf("gpu%d/gi%d/access %d\n", g, gi, capMinor(g, gi, -1))
@@ -170,7 +170,7 @@ func (n *Node) MIG(i, gpus, parts int) {
 
 func capMinor(gpu, gi, ci int) int { return 3 + gpu*100 + gi*10 + ci + 1 }
 
-// MIGCaps are the nodes of GPU instance gi of GPU i.
+// MIGCaps returns the device nodes of GPU instance gi of GPU i.
 func (n *Node) MIGCaps(i, gpus, gi int) []string {
 	minor := Minor(i, gpus)
 	return []string{
@@ -179,8 +179,8 @@ func (n *Node) MIGCaps(i, gpus, gi int) []string {
 	}
 }
 
-// AMD puts GPUs of AMD's into the machine, each in that many partitions, beside
-// a server's VGA at card0.
+// AMD adds AMD's GPUs to the host, each split into the given number of partitions, and
+// a server's VGA as card0.
 func (n *Node) AMD(gpus, partitions int) {
 	n.T.Helper()
 	n.drm("0000:03:00.0", "0x1a03", 0, 0)
@@ -198,11 +198,11 @@ func (n *Node) AMD(gpus, partitions int) {
 	}
 }
 
-// Intel puts GPUs of Intel's into the machine, and a processor's own.
+// Intel adds Intel's GPUs to the host, and a processor's own.
 func (n *Node) Intel(gpus int) {
 	n.T.Helper()
 	for i := range gpus {
-		// The renderers count against the order of the bus.
+		// The render nodes are in the reverse order of the bus.
 		n.drm(fmt.Sprintf("0000:%02x:00.0", 0x50+i), "0x8086", 20+i, 190-i)
 	}
 	n.drm("0000:00:02.0", "0x8086", 10, 180)

@@ -1,6 +1,6 @@
-// Package fakenode makes trees of files that look like machines with GPUs, for
-// tests: no GPU, no driver and no privilege is needed. A device node is a plain
-// file there whose content says what node it stands for.
+// Package fakenode makes trees of files that look like hosts with GPUs, for tests: they
+// need no GPU, no driver and no privilege. A device node is a plain file there, whose
+// content says which device node it stands for.
 package fakenode
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/ocishim/ocishim/internal/linker/ldcache"
 )
 
-// A Node is a machine in the making.
+// A Node is a fake host.
 type Node struct {
 	T    testing.TB
 	Root string
 }
 
-// New is an empty machine with a boot id.
+// New returns an empty host with a boot id.
 func New(t testing.TB) *Node {
 	t.Helper()
 	n := &Node{t, t.TempDir()}
@@ -35,7 +35,7 @@ func New(t testing.TB) *Node {
 	return n
 }
 
-// Tree is the view of it.
+// Tree returns the view of the host.
 func (n *Node) Tree() *host.Tree {
 	n.T.Helper()
 	t, err := host.Open(n.Root, Prober{})
@@ -51,10 +51,10 @@ func (n *Node) check(err error) {
 	}
 }
 
-// Path is where something of the machine really lies.
+// Path returns the real path of a file of the host.
 func (n *Node) Path(path string) string { return filepath.Join(n.Root, path) }
 
-// Dir makes a directory and those above it.
+// Dir makes a directory and its parents.
 func (n *Node) Dir(path string) {
 	n.T.Helper()
 	n.check(os.MkdirAll(n.Path(path), 0o755))
@@ -74,20 +74,20 @@ func (n *Node) Link(path, target string) {
 	n.check(os.Symlink(target, n.Path(path)))
 }
 
-// Remove takes something away again.
+// Remove removes a file.
 func (n *Node) Remove(path string) {
 	n.T.Helper()
 	n.check(os.RemoveAll(n.Path(path)))
 }
 
-// Device makes a character device that everybody may use, with gid 0.
+// Device makes a character device that everyone may use, with gid 0.
 func (n *Node) Device(path string, major, minor int) {
 	n.T.Helper()
 	n.File(path, fmt.Sprintf("c %d %d %o %d ok\n", major, minor, 0o666, 0))
 }
 
-// Deny makes a device one that the task may not use: EPERM, as by a device
-// cgroup, or EACCES, since it is for group gid only.
+// Deny makes a device that the task may not use: EPERM, as from a device cgroup, or
+// EACCES, since only group gid may use it.
 func (n *Node) Deny(path string, why error, gid int) {
 	n.T.Helper()
 	data, err := os.ReadFile(n.Path(path))
@@ -102,10 +102,10 @@ func (n *Node) Deny(path string, why error, gid int) {
 	n.File(path, fmt.Sprintf("c %d %d %o %d %s\n", major, minor, mode, gid, word))
 }
 
-// Prober reads the files that stand for nodes.
+// Prober reads the files that stand for device nodes.
 type Prober struct{}
 
-// Probe is that of host.Prober.
+// Probe implements host.Prober.
 func (Prober) Probe(path string, _ bool) (host.Device, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -133,13 +133,13 @@ func (Prober) Probe(path string, _ bool) (host.Device, error) {
 	return d, nil
 }
 
-// Readable is that of host.Prober; what stands for no device is.
+// Readable implements host.Prober; files that are not devices are readable.
 func (p Prober) Readable(path string) bool {
 	d, err := p.Probe(path, false)
 	return err != nil || d.Denied == nil
 }
 
-// LoaderCache writes /etc/ld.so.cache with the libraries, each "name path".
+// LoaderCache writes /etc/ld.so.cache with the libraries, each given as "name path".
 func (n *Node) LoaderCache(libraries ...string) {
 	n.T.Helper()
 	c := new(ldcache.Cache)
@@ -150,7 +150,7 @@ func (n *Node) LoaderCache(libraries ...string) {
 	n.File(ldcache.Path, string(c.Encode()))
 }
 
-// Image is the root file system of a container with glibc of that version; "musl"
+// Image returns the root file system of a container with that version of glibc; "musl"
 // makes one with musl, "" one with neither.
 func Image(t testing.TB, libc string) *Node {
 	t.Helper()

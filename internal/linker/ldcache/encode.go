@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Encode writes the cache in the new format alone, which every glibc since 2.2
-// reads. Entries of one name keep their order. After Put they are to stay as they
-// are, or to grow.
+// Encode writes the cache in the new format only, which every glibc since 2.2 reads.
+// Entries with the same name keep their order. After Put the entries must stay
+// unchanged, or only be appended to.
 func (c *Cache) Encode() []byte {
 	entries := c.Entries
 	if c.sorted != len(entries) && !slices.IsSortedFunc(entries, descending) {
@@ -58,9 +58,9 @@ func (c *Cache) Encode() []byte {
 	return out
 }
 
-// A writer lays strings down.
+// A writer writes strings one after the other.
 type writer struct {
-	base uint32 // where the first goes
+	base uint32 // the offset of the first
 	text []byte
 }
 
@@ -70,7 +70,7 @@ func (w *writer) offset(s string) uint32 {
 	return at
 }
 
-// offsets lays an entry's strings down: mostly its name is the end of its path.
+// offsets writes an entry's strings: mostly its name is the end of its path.
 func (w *writer) offsets(e Entry) (name, path uint32) {
 	path = w.offset(e.Path)
 	if strings.HasSuffix(e.Path, e.Name) {
@@ -86,8 +86,8 @@ func endianness() byte {
 	return bigEndian
 }
 
-// compare orders names as the loader does (_dl_cache_libcmp): numbers by their
-// value, and a digit after any other character.
+// compare orders names as the loader does (_dl_cache_libcmp): numbers by value, and a
+// digit after any other character.
 func compare(a, b string) int {
 	i, k := 0, 0
 	for i < len(a) {
@@ -119,7 +119,7 @@ func compare(a, b string) int {
 
 func isDigit(s string, i int) bool { return i < len(s) && s[i] >= '0' && s[i] <= '9' }
 
-// byteAt has a NUL at the end, as a string of C.
+// byteAt returns a NUL after the end, as in a C string.
 func byteAt(s string, i int) int {
 	if i < len(s) {
 		return int(s[i])

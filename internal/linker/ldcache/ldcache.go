@@ -1,8 +1,8 @@
-// Package ldcache reads and writes /etc/ld.so.cache, in which glibc's loader
-// looks a library's name up. The format is that of glibc 2.2 and newer, in
-// sysdeps/generic/dl-cache.h: a header, entries in an order of their own, their
-// strings, and since 2.33 extensions, of which one names the directories below
-// glibc-hwcaps. Until 2.31 ldconfig wrote an older format before it.
+// Package ldcache reads and writes /etc/ld.so.cache, in which glibc's loader looks up
+// the names of libraries. The format is that of glibc 2.2 and newer, in
+// sysdeps/generic/dl-cache.h: a header, entries in a special order, their strings, and
+// since 2.33 extensions, one of which names the subdirectories of glibc-hwcaps. Until
+// 2.31 ldconfig wrote an older format before it.
 package ldcache
 
 import (
@@ -18,26 +18,26 @@ const Path = "/etc/ld.so.cache"
 
 // An Entry says where a library is.
 type Entry struct {
-	Name  string // by which it is asked for, mostly its DT_SONAME
+	Name  string // the requested name, mostly the DT_SONAME
 	Path  string
 	Flags int32 // the kind of library, such as Flags("amd64")
 
-	// Hwcap says for which processors it is meant. Its meaning depends on the
-	// writer; index of Hwcaps in the low half when bit 62 is set.
+	// Hwcap says which processors it is for. The meaning depends on the writer: if bit
+	// 62 is set, the low half is an index of Hwcaps.
 	Hwcap uint64
-	// OSVersion is the oldest kernel it is for, unused since glibc 2.36.
+	// OSVersion is the oldest kernel for it, unused since glibc 2.36.
 	OSVersion uint32
 }
 
-// A Cache is the content of the file.
+// A Cache holds the content of the file.
 type Cache struct {
 	Entries []Entry
-	Hwcaps  []string // names of directories below glibc-hwcaps
+	Hwcaps  []string // names of subdirectories of glibc-hwcaps
 
-	sorted int // how many Entries Put has left in the loader's order
+	sorted int // how many entries are in the loader's order since Put
 }
 
-// ErrFormat says that the data is no cache, or a damaged one.
+// ErrFormat means that the data is not a cache, or a damaged one.
 var ErrFormat = errors.New("not a cache of glibc's loader")
 
 const (
@@ -56,8 +56,8 @@ const (
 	maxEntries = 1 << 17
 )
 
-// Flags is what an entry for a 64-bit library of the architecture has, which is
-// named as in GOARCH; 0 for those that no GPU driver exists for.
+// Flags returns the flags of an entry for a 64-bit library of the architecture, named
+// as in GOARCH; 0 for architectures without a GPU driver.
 func Flags(arch string) int32 {
 	switch arch {
 	case "amd64":
@@ -70,7 +70,7 @@ func Flags(arch string) int32 {
 	return 0
 }
 
-// Parse reads a cache of this machine's byte order.
+// Parse reads a cache in this host's byte order.
 func Parse(data []byte) (*Cache, error) {
 	file := data
 	if bytes.HasPrefix(data, []byte(magicOld)) && len(data) >= headerOld {
@@ -99,7 +99,7 @@ func Parse(data []byte) (*Cache, error) {
 		}
 	}
 	if at := p.uint32(32); at != 0 && data[28] != 0 {
-		// Extensions are found from the start of the file, strings from that
+		// Extensions count offsets from the start of the file, strings from the start
 		// of the new format.
 		outer := parser{data: file}
 		for _, name := range outer.hwcaps(at) {
@@ -113,11 +113,11 @@ func Parse(data []byte) (*Cache, error) {
 	return c, nil
 }
 
-// A parser reads numbers and strings by their offset, and remembers when one
-// was out of bounds.
+// A parser reads numbers and strings by offset, and remembers when one was out of
+// bounds.
 type parser struct {
 	data []byte
-	text string // the same: entries share its memory
+	text string // the same as data: entries share its memory
 	bad  bool
 }
 
@@ -146,8 +146,8 @@ func (p *parser) string(at uint32) string {
 	return s[:end]
 }
 
-// hwcaps reads the extension that names directories, when there is one: the
-// offsets of their names.
+// hwcaps reads the extension with names of directories, if there is one: the offsets of
+// the names.
 func (p *parser) hwcaps(at uint32) []uint32 {
 	if p.uint32(at) != extensionMagic {
 		p.bad = true
@@ -173,8 +173,8 @@ func (p *parser) hwcaps(at uint32) []uint32 {
 	return nil
 }
 
-// Lookup returns the paths of a name for libraries of the kind, in the order in
-// which the loader tries them.
+// Lookup returns the paths of a name for libraries of the kind, in the order in which
+// the loader tries them.
 func (c *Cache) Lookup(name string, flags int32) []string {
 	var paths []string
 	for _, e := range c.Entries {
@@ -185,7 +185,7 @@ func (c *Cache) Lookup(name string, flags int32) []string {
 	return paths
 }
 
-// Put makes entries the only ones of their name and kind.
+// Put replaces all entries with these names and kinds.
 func (c *Cache) Put(entries ...Entry) {
 	if !slices.IsSortedFunc(c.Entries, descending) {
 		slices.SortStableFunc(c.Entries, descending)
@@ -195,7 +195,7 @@ func (c *Cache) Put(entries ...Entry) {
 	merged := make([]Entry, 0, len(c.Entries)+len(ours))
 	theirs := c.Entries
 	for len(ours) > 0 {
-		own := ours[:sameName(ours)] // those of one name
+		own := ours[:sameName(ours)] // with one name
 		ours = ours[len(own):]
 		for len(theirs) > 0 && descending(theirs[0], own[0]) < 0 {
 			merged, theirs = append(merged, theirs[0]), theirs[1:]
@@ -213,7 +213,7 @@ func (c *Cache) Put(entries ...Entry) {
 	c.sorted = len(c.Entries)
 }
 
-// sameName is how many entries at the start have one name.
+// sameName counts the entries at the start with the same name.
 func sameName(entries []Entry) int {
 	n := 1
 	for n < len(entries) && descending(entries[n], entries[0]) == 0 {
@@ -222,6 +222,5 @@ func sameName(entries []Entry) int {
 	return n
 }
 
-// descending is the loader's order: it searches by halves, from the greatest to
-// the least.
+// descending is the loader's order: its binary search expects the greatest name first.
 func descending(a, b Entry) int { return compare(b.Name, a.Name) }

@@ -58,8 +58,8 @@ func TestEncodeParse(t *testing.T) {
 	}
 }
 
-// ldconfig makes caches, in the old format too, from real libraries; what it
-// prints of ours is what it prints of its own.
+// ldconfig makes caches from real libraries, also in the old format; it prints ours
+// like its own.
 func TestAgainstLdconfig(t *testing.T) {
 	ldconfig, err := exec.LookPath("ldconfig")
 	if err != nil {
@@ -102,7 +102,7 @@ func TestAgainstLdconfig(t *testing.T) {
 	}
 }
 
-// printed is what ldconfig prints of a cache, without the line that names it.
+// printed returns what ldconfig prints for a cache, without the line that names it.
 func printed(t *testing.T, ldconfig, path string) []string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(run(t, ldconfig, "-p", "-C", path)), "\n")[1:]
