@@ -12,7 +12,7 @@ import (
 
 func TestDecide(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name, content string) string {
+	file := func(name, content string) {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -20,7 +20,6 @@ func TestDecide(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return path
 	}
 	link := func(target, name string) {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {

@@ -86,7 +86,8 @@ func ValidRegistry(s string) bool {
 	if len(s) > maxRegistry {
 		return false
 	}
-	host, port, hasPort := s, "", false
+	var host, port string
+	var hasPort bool
 	if strings.HasPrefix(s, "[") {
 		var closed bool
 		if host, port, closed = strings.Cut(s[1:], "]"); !closed {

@@ -51,8 +51,8 @@ func parse(s string, rules Rules) (r Reference, hint string, err error) {
 		return Reference{Kind: KindContainer, Name: s[1:]}, "", nil
 	case isPath(s):
 		r = Reference{Kind: KindPath}
-		r.Path, hint, err = rules.path(s)
-		return r, hint, err
+		r.Path, err = rules.path(s)
+		return r, "", err
 	}
 	if scheme, rest, found := cutScheme(s); found {
 		return rules.scheme(scheme, rest)
@@ -229,13 +229,13 @@ func isPath(s string) bool {
 }
 
 // path makes a path clean, and absolute where there is a directory that it begins at.
-func (rules Rules) path(s string) (path, hint string, err error) {
+func (rules Rules) path(s string) (string, error) {
 	if s == "" {
-		return "", "", errors.New("no path")
+		return "", errors.New("no path")
 	}
 	if rest, home := strings.CutPrefix(s, "~"); home && (rest == "" || rest[0] == '/') {
 		if rules.Home == "" {
-			return "", "", errors.New("no home directory is known here")
+			return "", errors.New("no home directory is known here")
 		}
 		s = rules.Home + "/" + rest
 	}
@@ -246,5 +246,5 @@ func (rules Rules) path(s string) (path, hint string, err error) {
 	if !isPath(s) {
 		s = "./" + s
 	}
-	return s, "", nil
+	return s, nil
 }

@@ -99,8 +99,8 @@ func (rules Rules) file(kind Kind, s string) (r Reference, hint string, err erro
 			return r, "", fmt.Errorf("%s is not the name of an image", text.Printable(r.Name))
 		}
 	}
-	r.Path, hint, err = rules.path(s)
-	return r, hint, err
+	r.Path, err = rules.path(s)
+	return r, "", err
 }
 
 // validLayoutTag reports whether s can be the annotation org.opencontainers.image.ref.name,

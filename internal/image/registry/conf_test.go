@@ -117,7 +117,7 @@ func TestMirrors(t *testing.T) {
 		t.Errorf("%d bytes, %v, leaked %v", len(data), err, leaked)
 	}
 	// The tag of the mirror, and the blob that it lost of the registry.
-	mirror.wrong(func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
+	mirror.wrong(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		if isBlob(r) {
 			w.WriteHeader(http.StatusNotFound)
 			return

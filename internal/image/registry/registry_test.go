@@ -3,202 +3,15 @@ package registry
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	server "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/ocishim/ocishim/internal/image"
-	"github.com/ocishim/ocishim/internal/image/credentials"
 )
-
-// A site is a registry with one image of one layer, and whatever is wrong with it.
-type site struct {
-	*httptest.Server
-	host     string
-	blob     []byte
-	layer    v1.Descriptor
-	manifest v1.Descriptor
-
-	mutex    sync.Mutex
-	fault    func(http.ResponseWriter, *http.Request, http.Handler) // nil is none
-	requests []string
-}
-
-// newSite starts a registry on loopback, by TLS if secure.
-func newSite(t *testing.T, size int, secure bool) *site {
-	t.Helper()
-	s := &site{blob: make([]byte, size)}
-	if _, err := rand.Read(s.blob); err != nil {
-		t.Fatal(err)
-	}
-	inner := server.New(server.Logger(log.New(io.Discard, "", 0)))
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mutex.Lock()
-		s.requests = append(s.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+r.Header.Get("Range")))
-		fault := s.fault
-		s.mutex.Unlock()
-		if fault != nil {
-			fault(w, r, inner)
-			return
-		}
-		inner.ServeHTTP(w, r)
-	})
-	if secure {
-		s.Server = httptest.NewTLSServer(handler)
-	} else {
-		s.Server = httptest.NewServer(handler)
-	}
-	t.Cleanup(s.Close)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.host = s.Listener.Addr().String()
-	s.layer = s.put(t, inner, s.blob)
-	config := s.put(t, inner, []byte(`{}`))
-	manifest := fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":2},"layers":[{"digest":%q,"size":%d}]}`, config.Digest, s.layer.Digest, size)
-	s.manifest = describe(t, []byte(manifest))
-	r := httptest.NewRequest(http.MethodPut, "/v2/x/manifests/1", strings.NewReader(manifest))
-	r.Header.Set("Content-Type", string(types.OCIManifestSchema1))
-	serve(t, inner, r)
-	return s
-}
-
-func describe(t *testing.T, data []byte) v1.Descriptor {
-	t.Helper()
-	digest, size, err := v1.SHA256(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v1.Descriptor{Digest: digest, Size: size}
-}
-
-func (s *site) put(t *testing.T, inner http.Handler, data []byte) v1.Descriptor {
-	t.Helper()
-	d := describe(t, data)
-	serve(t, inner, httptest.NewRequest(http.MethodPost, "/v2/x/blobs/uploads/?digest="+d.Digest.String(), bytes.NewReader(data)))
-	return d
-}
-
-func serve(t *testing.T, h http.Handler, r *http.Request) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	if h.ServeHTTP(w, r); w.Code != http.StatusCreated {
-		t.Fatalf("%s %s: %d %s", r.Method, r.URL, w.Code, w.Body)
-	}
-}
-
-func (s *site) wrong(fault func(http.ResponseWriter, *http.Request, http.Handler)) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.fault = fault
-}
-
-// count is how many requests there were that begin so.
-func (s *site) count(prefix string) int {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	n := 0
-	for _, r := range s.requests {
-		if strings.HasPrefix(r, prefix) {
-			n++
-		}
-	}
-	return n
-}
-
-// A user is a client whose waiting is noted and not done.
-type user struct {
-	*Client
-	home   string
-	waited []time.Duration
-	warned []string
-}
-
-// newUser has a home directory, and a directory in place of /etc.
-func newUser(t *testing.T, env ...string) *user {
-	t.Helper()
-	u := &user{home: t.TempDir()}
-	u.read(t, env...)
-	return u
-}
-
-func (u *user) read(t *testing.T, env ...string) {
-	t.Helper()
-	client, err := New(Options{
-		Environment: credentials.Environment{Home: u.home, Env: env}, Etc: filepath.Join(u.home, "etc"),
-		Warn: func(w string) { u.warned = append(u.warned, w) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mutex sync.Mutex
-	client.wait = func(ctx context.Context, d time.Duration) error {
-		mutex.Lock()
-		defer mutex.Unlock()
-		u.waited = append(u.waited, d)
-		return ctx.Err()
-	}
-	u.Client = client
-}
-
-func (u *user) write(t *testing.T, name, content string) {
-	t.Helper()
-	path := filepath.Join(u.home, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (u *user) resolve(t *testing.T, s string) (*Repository, error) {
-	t.Helper()
-	r, err := image.ParseReference(s, image.Rules{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Resolve(context.Background(), r)
-}
-
-// pull reads manifest and blob of a site's image.
-func (u *user) pull(t *testing.T, s *site) ([]byte, error) {
-	t.Helper()
-	r, err := u.resolve(t, s.host+"/x:1")
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := r.Manifest(context.Background(), r.Descriptor); err != nil {
-		return nil, err
-	}
-	return read(r, s.layer)
-}
-
-func read(r *Repository, d v1.Descriptor) ([]byte, error) {
-	b, err := r.Blob(context.Background(), d)
-	if err != nil {
-		return nil, err
-	}
-	defer b.Close() //nolint:errcheck // only read from
-	return io.ReadAll(b)
-}
-
-func isBlob(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/")
-}
 
 func TestPull(t *testing.T) {
 	s, u := newSite(t, 300_000, false), newUser(t)
@@ -273,7 +86,7 @@ func TestFaults(t *testing.T) {
 		"429 twice":           {fault: times(2, 429, "7"), waits: 2, least: 7 * time.Second},
 		"429 for too long":    {fault: times(99, 429, "3600"), err: "429 Too Many Requests from http"},
 		"500 three times":     {fault: times(3, 500, ""), waits: 3, least: firstDelay / 2},
-		"503 by date":         {fault: times(1, 503, time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)), waits: 1, least: 50 * time.Second},
+		"503 by date":         {fault: times(1, 503, inAMinute()), waits: 1, least: 50 * time.Second},
 		"500 for ever":        {fault: times(99, 500, ""), err: "500 Internal Server Error", waits: maxTries - 1},
 		"404":                 {fault: times(99, 404, ""), err: "404 Not Found", is: ErrNotFound},
 		"broken once":         {fault: breaking(true, 40_000), waits: 1},
@@ -285,7 +98,7 @@ func TestFaults(t *testing.T) {
 		"shorter":             {fault: answer(func(w http.ResponseWriter) { w.Write(other[:10]) }), is: ErrDigest, err: "10 bytes instead of 100000"},                                               //nolint:errcheck
 		"longer":              {fault: answer(func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100001"); w.Write(append(other, 'x')) }), is: ErrDigest, err: "100001 bytes instead"}, //nolint:errcheck
 		"longer, unsaid":      {fault: answer(func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write(append(other, 'x')) }), is: ErrDigest},                                                //nolint:errcheck
-		"a part of another":   {fault: func(w http.ResponseWriter, r *http.Request, inner http.Handler) { otherRange(w, r, inner) }, err: "the registry gives"},                                     //nolint:errcheck
+		"a part of another":   {fault: otherRange, err: "the registry gives"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, u := newSite(t, size, false), newUser(t)
@@ -308,22 +121,6 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A cut breaks the connection after some bytes.
-type cut struct {
-	http.ResponseWriter
-	left int
-}
-
-func (c *cut) Write(p []byte) (int, error) {
-	if len(p) > c.left {
-		c.ResponseWriter.Write(p[:c.left]) //nolint:errcheck // it breaks anyway
-		c.ResponseWriter.(http.Flusher).Flush()
-		panic(http.ErrAbortHandler)
-	}
-	c.left -= len(p)
-	return c.ResponseWriter.Write(p)
-}
-
 // otherRange breaks once, and then gives another part than that it is asked for.
 func otherRange(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 	switch {
@@ -335,6 +132,12 @@ func otherRange(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 		w.Header().Set("Content-Range", "bytes 0-99/100000")
 		w.WriteHeader(http.StatusPartialContent)
 	}
+}
+
+// inAMinute is a date as servers write it.
+func inAMinute() string {
+	then := time.Unix(time.Now().Unix()+60, 0)
+	return then.UTC().Format(http.TimeFormat)
 }
 
 // Resuming asks for what is missing, and for no more.

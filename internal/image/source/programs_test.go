@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/image/credentials"
@@ -174,6 +177,48 @@ func TestPrivate(t *testing.T) {
 	}
 	if again, err := open(Options{Kept: kept}); err != nil || again.Digest != s.Digest || !bytes.Equal(again.RawConfig, s.RawConfig) || len(asked) != 2 {
 		t.Errorf("%+v, %v, asked for %q", again, err, asked)
+	}
+}
+
+// A SIF file is had of a registry, and each of the two schemes says when it should be the other.
+func TestOpenSIF(t *testing.T) {
+	program(t, "skopeo")
+	b, host, dir := newBuilder(t), startRegistry(t, ""), t.TempDir()
+	sif := apptainerSIF(t)
+	artifact := b.json(types.OCIManifestSchema1, map[string]any{
+		"schemaVersion": 2, "mediaType": types.OCIManifestSchema1,
+		"config": b.blob("application/vnd.sylabs.sif.config.v1+json", []byte("{}")),
+		"layers": []any{b.blob("application/vnd.sylabs.sif.layer.v1.sif", sif)},
+	})
+	b.write(map[string]map[string]any{"sif": artifact, "image": b.image("linux/amd64")})
+	for _, tag := range []string{"sif", "image"} {
+		execute(t, "skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "oci:"+b.dir+":"+tag, "docker://"+host+"/x:"+tag)
+	}
+	client, err := registry.New(registry.Options{Environment: credentials.Environment{Home: dir}, Etc: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := func(kind image.Kind, tag string) image.Reference {
+		return image.Reference{Kind: kind, Registry: host, Repository: "x", Tag: tag}
+	}
+	o := Options{Platform: amd64, Registry: client}
+	s, err := OpenSIF(context.Background(), reference(image.KindORAS, "sif"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.File.Open(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() //nolint:errcheck // only read from
+	if data, err := io.ReadAll(r); err != nil || !bytes.Equal(data, sif) || s.Private || string(s.Digest) != artifact["digest"] {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := OpenSIF(context.Background(), reference(image.KindORAS, "image"), o); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "docker://, not oras://") {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := Open(context.Background(), reference(image.KindRegistry, "sif"), o); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "oras://, not docker://") {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

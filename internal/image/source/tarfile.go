@@ -66,7 +66,7 @@ func openTar(ctx context.Context, name, dir string) (*tarFile, error) {
 		return indexTar(ctx, f)
 	}
 	defer f.Close()
-	unpacked, err := spool(dir, func(w io.Writer) error { return decompress(ctx, w, f, info.Size()) })
+	unpacked, err := spool(dir, func(w io.Writer) error { return decompress(ctx, w, f, max(freeArchive, info.Size()*maxRatio)) })
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func compression(head []byte) string {
 	return ""
 }
 
-// decompress writes what is in f, of that size.
-func decompress(ctx context.Context, w io.Writer, f io.Reader, size int64) error {
+// decompress writes what is in f, if it is not more than that many bytes.
+func decompress(ctx context.Context, w io.Writer, f io.Reader, most int64) error {
 	head := make([]byte, 6)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -111,10 +111,9 @@ func decompress(ctx context.Context, w io.Writer, f io.Reader, size int64) error
 	if err != nil {
 		return err
 	}
-	most := max(freeArchive, size*maxRatio)
 	written, err := io.Copy(w, io.LimitReader(&cancelled{r, ctx}, most+1))
 	if err == nil && written > most {
-		err = fmt.Errorf("%w: %d bytes become more than %d", ErrMalformed, size, most)
+		err = fmt.Errorf("%w: it becomes more than %d bytes", ErrMalformed, most)
 	}
 	return err
 }
