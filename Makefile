@@ -137,7 +137,7 @@ fuzz: ## fuzz what reads hostile input, 30 s each
 	$(GO) test ./internal/config -run '^$$' -fuzz '^FuzzLoad$$' -fuzztime 30s
 	$(GO) test ./internal/host/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
 	$(GO) test ./internal/host -run '^$$' -fuzz '^FuzzLibrary$$' -fuzztime 30s
-	$(GO) test ./internal/image/layers -run '^$$' -fuzz '^FuzzFlatten$$' -fuzztime 30s
+	$(GO) test ./internal/image/layers -run '^$$' -fuzz '^FuzzFlatten$$' -fuzztime 30s -fuzzminimizetime 10x
 	for f in FuzzRecall FuzzCommand; do $(GO) test ./internal/mpi -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS)' ./gpu -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done

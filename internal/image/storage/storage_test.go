@@ -172,6 +172,38 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// In a store that others may read they can, whatever the importer's umask; a private image
+// does not go there by itself.
+func TestReadableByOthers(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	s := open(t, place(t))
+	if err := os.Chmod(s.Path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range formats() {
+		src := sample(3)
+		src.Private = true
+		o := Options{Format: format, Limits: layers.DefaultLimits()}
+		if _, err := s.Import(t.Context(), src, o); !errors.Is(err, ErrPrivate) {
+			t.Errorf("a private image: %v", err)
+		}
+		o.Share = true
+		i, err := s.Import(t.Context(), src, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{i.Path, filepath.Dir(i.Path), filepath.Join(filepath.Dir(i.Path), image.RecordFile), filepath.Join(s.Path, image.ImagesDir)} {
+			info, err := os.Stat(path)
+			if err != nil || info.Mode().Perm()&0o044 != 0o044 || info.IsDir() && info.Mode().Perm()&0o011 != 0o011 || info.Mode().Perm()&0o022 != 0 {
+				t.Errorf("%s: %v, %v", path, info.Mode(), err)
+			}
+		}
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // left lists what importers have in the store beside images.
 func left(t *testing.T, s *Store) (names []string) {
 	t.Helper()
