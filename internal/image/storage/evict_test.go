@@ -57,7 +57,7 @@ func TestEvict(t *testing.T) {
 		t.Errorf("%v, %v, %v", refs, reasons, err)
 	}
 	// Who has it open goes on, until the grace is over, and a start that has begun beyond it.
-	if err := s.Verify(all[1]); err != nil {
+	if err := Verify(all[1]); err != nil {
 		t.Error(err)
 	}
 	s.grace = 0

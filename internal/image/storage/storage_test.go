@@ -141,7 +141,7 @@ func TestImport(t *testing.T) {
 	tree := bring(t, s, src, image.Tree)
 	squashfs := bring(t, s, src, image.Squashfs)
 	for _, i := range []*image.Image{tree, squashfs} {
-		if err := s.Verify(i); err != nil {
+		if err := Verify(i); err != nil {
 			t.Error(err)
 		}
 		if i.Files != 11 || i.Digest != src.Digest {
@@ -288,7 +288,7 @@ func TestVerify(t *testing.T) {
 		if err := change(i.Path); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Verify(i); !errors.Is(err, ErrDamaged) {
+		if err := Verify(i); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := s.Remove(i.Digest); err != nil {
@@ -304,7 +304,7 @@ func TestVerify(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Verify(i); !errors.Is(err, ErrDamaged) {
+	if err := Verify(i); !errors.Is(err, ErrDamaged) {
 		t.Errorf("squashfs: %v", err)
 	}
 }
