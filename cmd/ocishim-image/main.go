@@ -71,26 +71,40 @@ func newApp(store string) *cli.App {
 	return app
 }
 
-// openStore opens the store that the command line names, to write to it.
-func openStore(c *cli.Context) (*storage.Store, error) {
+// place is where the store of the command line is.
+func place(c *cli.Context) (image.Place, error) {
 	path := c.String("store")
 	if path == "" {
-		return nil, errors.New("which store: give --store, or set HOME")
+		return image.Place{}, errors.New("which store: give --store, or set HOME")
 	}
 	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	return storage.Open(image.Place{Path: path, Owners: []int{os.Geteuid()}})
+	return image.Place{Path: path, Owners: []int{os.Geteuid()}}, err
 }
 
-// with runs do on the open store.
-func with(c *cli.Context, do func(*storage.Store) error) error {
-	s, err := openStore(c)
+// change runs do on the store, which is made where there is none.
+func change(c *cli.Context, do func(*storage.Store) error) error {
+	p, err := place(c)
+	if err != nil {
+		return err
+	}
+	s, err := storage.Open(p)
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(s), s.Close())
+}
+
+// look runs do on the store, which may be read-only; on none where there is none.
+func look(c *cli.Context, do func(image.Stores) error) error {
+	p, err := place(c)
+	if err != nil {
+		return err
+	}
+	stores, reasons := image.OpenStores(p)
+	if len(reasons) > 0 {
+		return errors.Join(reasons...)
+	}
+	return errors.Join(do(stores), stores.Close())
 }
 
 // warn prints what was passed over.
@@ -101,7 +115,7 @@ func warn(reasons []error) {
 }
 
 // digestOf returns what the argument means: a digest, or a name that the store knows.
-func digestOf(c *cli.Context, s *storage.Store) (image.Digest, error) {
+func digestOf(c *cli.Context, s image.Stores) (image.Digest, error) {
 	if c.NArg() != 1 {
 		return "", fmt.Errorf("%s wants one image", c.Command.Name)
 	}
@@ -109,18 +123,18 @@ func digestOf(c *cli.Context, s *storage.Store) (image.Digest, error) {
 	if _, err := image.Digest(name).Hex(); err == nil {
 		return image.Digest(name), nil
 	}
-	ref, reasons, err := image.Stores{s.Store}.Lookup(name)
+	ref, reasons, err := s.Lookup(name)
 	warn(reasons)
 	return ref.Digest, err
 }
 
 // find opens the image that the argument means.
-func find(c *cli.Context, s *storage.Store) (*image.Image, error) {
+func find(c *cli.Context, s image.Stores) (*image.Image, error) {
 	digest, err := digestOf(c, s)
 	if err != nil {
 		return nil, err
 	}
-	found, reasons, err := image.Stores{s.Store}.Find(digest)
+	found, reasons, err := s.Find(digest)
 	warn(reasons)
 	return found, err
 }

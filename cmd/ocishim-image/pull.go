@@ -22,7 +22,7 @@ func pullCommand() *cli.Command {
 			if c.NArg() != 1 {
 				return fmt.Errorf("pull wants one image")
 			}
-			return with(c, func(s *storage.Store) error { return pull(c, s) })
+			return change(c, func(s *storage.Store) error { return pull(c, s) })
 		},
 	}
 }

@@ -22,9 +22,8 @@ func lsCommand() *cli.Command {
 		Name: "ls", Usage: "list the images of the store",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the records, as a JSON array"}},
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
-				records, reasons, err := s.List()
-				warn(reasons)
+			return look(c, func(stores image.Stores) error {
+				records, err := list(stores)
 				if err != nil {
 					return err
 				}
@@ -38,6 +37,19 @@ func lsCommand() *cli.Command {
 			})
 		},
 	}
+}
+
+// list returns the records of all images, and warns of what was passed over.
+func list(stores image.Stores) (records []image.Record, err error) {
+	for _, s := range stores {
+		some, reasons, err := s.List()
+		warn(reasons)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, some...)
+	}
+	return records, nil
 }
 
 func printRecords(records []image.Record) error {
@@ -63,7 +75,7 @@ func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "print what is known of an image, as JSON", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
+			return look(c, func(s image.Stores) error {
 				found, err := find(c, s)
 				if err != nil {
 					return err
@@ -81,8 +93,8 @@ func rmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rm", Usage: "take an image away, unless a job uses it", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
-				digest, err := digestOf(c, s)
+			return change(c, func(s *storage.Store) error {
+				digest, err := digestOf(c, image.Stores{s.Store})
 				if err != nil {
 					return err
 				}
@@ -104,7 +116,7 @@ func gcCommand() *cli.Command {
 					return fmt.Errorf("--max-size: %w", err)
 				}
 			}
-			return with(c, func(s *storage.Store) error {
+			return change(c, func(s *storage.Store) error {
 				freed, err := s.Evict(most)
 				if freed != nil {
 					for _, entry := range freed.Images {
@@ -121,22 +133,25 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "compare images with what was written: one, or all", ArgsUsage: "[IMAGE]",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
+			return look(c, func(stores image.Stores) error {
 				if c.Args().Present() {
-					found, err := find(c, s)
+					found, err := find(c, stores)
 					if err != nil {
 						return err
 					}
-					return errors.Join(s.Verify(found), found.Close())
+					return errors.Join(storage.Verify(found), found.Close())
 				}
-				records, reasons, err := s.List()
-				errs := append(reasons, err)
-				for _, r := range records {
-					found, err := s.Store.Open(r.Digest, r.Format)
-					if err == nil {
-						err = errors.Join(s.Verify(found), found.Close())
+				var errs []error
+				for _, s := range stores {
+					records, reasons, err := s.List()
+					errs = append(errs, append(reasons, err)...)
+					for _, r := range records {
+						found, err := s.Open(r.Digest, r.Format)
+						if err == nil {
+							err = errors.Join(storage.Verify(found), found.Close())
+						}
+						errs = append(errs, err)
 					}
-					errs = append(errs, err)
 				}
 				return errors.Join(errs...)
 			})

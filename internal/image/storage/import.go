@@ -90,6 +90,9 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	if err := dir.Chmod(".", 0o755); err != nil { // whatever the umask
+		return err
+	}
 	record, err := s.make(ctx, dir, from, o, l)
 	if err != nil {
 		return err
@@ -180,6 +183,9 @@ func makeTree(ctx context.Context, dir *os.Root, from *source.Source, o Options,
 		return nil, err
 	}
 	if err := w.Finish(); err != nil {
+		return nil, err
+	}
+	if err := list.Chmod(0o644); err != nil {
 		return nil, err
 	}
 	if _, err := list.Seek(0, io.SeekStart); err != nil {
