@@ -109,6 +109,10 @@ func launch() error {
 		os.Setenv(roleVariable, task[0])
 		task[0] = os.Args[0]
 	}
+	// The signal is a thread's, and execve makes this one the process.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
 	return unix.Exec(task[0], task, os.Environ())
 }
 
