@@ -17,7 +17,7 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-func lsCommand() *cli.Command {
+func (p *program) lsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list the images of the store",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the records, as a JSON array"}},
@@ -71,12 +71,15 @@ func printJSON(v any) error {
 	return encoder.Encode(v)
 }
 
-func inspectCommand() *cli.Command {
+func (p *program) inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "print what is known of an image, as JSON", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
+			if err := wants(c, 1, 1, "one image"); err != nil {
+				return err
+			}
 			return look(c, func(s image.Stores) error {
-				found, err := find(c, s)
+				found, err := p.find(c, s)
 				if err != nil {
 					return err
 				}
@@ -89,12 +92,15 @@ func inspectCommand() *cli.Command {
 	}
 }
 
-func rmCommand() *cli.Command {
+func (p *program) rmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rm", Usage: "take an image away, unless a job uses it", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
+			if err := wants(c, 1, 1, "one image"); err != nil {
+				return err
+			}
 			return change(c, func(s *storage.Store) error {
-				digest, err := digestOf(c, image.Stores{s.Store})
+				digest, err := p.digestOf(c, image.Stores{s.Store})
 				if err != nil {
 					return err
 				}
@@ -104,7 +110,7 @@ func rmCommand() *cli.Command {
 	}
 }
 
-func gcCommand() *cli.Command {
+func (p *program) gcCommand() *cli.Command {
 	return &cli.Command{
 		Name: "gc", Usage: "take away what is half made or broken, and images until the store is small enough",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "`SIZE` that images may have together, such as 200GB; those used last stay"}},
@@ -113,7 +119,7 @@ func gcCommand() *cli.Command {
 			if size := c.String("max-size"); size != "" {
 				var err error
 				if most, err = units.FromHumanSize(size); err != nil {
-					return fmt.Errorf("--max-size: %w", err)
+					return usageError{fmt.Errorf("--max-size: %w", err)}
 				}
 			}
 			return change(c, func(s *storage.Store) error {
@@ -129,13 +135,16 @@ func gcCommand() *cli.Command {
 	}
 }
 
-func verifyCommand() *cli.Command {
+func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "compare images with what was written: one, or all", ArgsUsage: "[IMAGE]",
 		Action: func(c *cli.Context) error {
+			if err := wants(c, 0, 1, "one image, or none"); err != nil {
+				return err
+			}
 			return look(c, func(stores image.Stores) error {
 				if c.Args().Present() {
-					found, err := find(c, stores)
+					found, err := p.find(c, stores)
 					if err != nil {
 						return err
 					}
