@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/image/registry"
+	"github.com/ocishim/ocishim/internal/pace"
 )
 
 // A listener is a registry that counts what it is asked for, and wants a password where it is private.
@@ -32,6 +34,7 @@ type listener struct {
 
 	mu       sync.Mutex
 	requests map[string]int // METHOD PATH
+	hold     func(path string)
 }
 
 func (s *listener) count(prefix string) (n int) {
@@ -66,6 +69,9 @@ func serveRegistry(t *testing.T, private bool) *listener {
 		s.mu.Lock()
 		s.requests[r.Method+" "+r.URL.Path]++
 		s.mu.Unlock()
+		if s.hold != nil && r.Method == http.MethodGet {
+			s.hold(r.URL.Path)
+		}
 		inner.ServeHTTP(w, r)
 	}))
 	t.Cleanup(web.Close)
@@ -248,8 +254,16 @@ func TestTwoPulls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := make(chan error)
 	const both = 2
+	r.hold = func(path string) {
+		if !strings.HasSuffix(path, layer.String()) {
+			return
+		}
+		// The first one gets the layer when the second one has had the time to ask for it, too.
+		pace.Until(10*time.Second, func() bool { return r.count("HEAD /v2/a/b/manifests/1") == both })
+		pace.Quiet(time.Second, func() bool { return r.count("GET "+path) == 1 })
+	}
+	failed := make(chan error)
 	for range both {
 		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestTwoPulls$")
 		cmd.Env = append(s.env, "OCISHIM_TEST_PULL="+r.host+"/a/b:1", "OCISHIM_TEST_STORE="+s.store)
