@@ -138,8 +138,8 @@ fuzz: ## fuzz the code that reads hostile input, 30 s each
 	$(GO) test ./internal/linker/ldcache -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 30s
 	$(GO) test ./internal/host -run '^$$' -fuzz '^FuzzLibrary$$' -fuzztime 30s
 	$(GO) test ./internal/image -run '^$$' -fuzz '^FuzzParseReference$$' -fuzztime 30s
-	$(GO) test ./internal/image/source -run '^$$' -fuzz '^FuzzReadSIF$$' -fuzztime 30s
-	$(GO) test ./internal/image/layers -run '^$$' -fuzz '^FuzzFlatten$$' -fuzztime 30s
+	$(GO) test ./internal/image/source -run '^$$' -fuzz '^FuzzReadSIF$$' -fuzztime 30s -fuzzminimizetime 10x
+	$(GO) test ./internal/image/layers -run '^$$' -fuzz '^FuzzFlatten$$' -fuzztime 30s -fuzzminimizetime 10x
 	for f in FuzzRecall FuzzCommand; do $(GO) test ./internal/mpi -run '^$$' -fuzz "^$$f$$" -fuzztime 30s -fuzzminimizetime 10x || exit; done
 	$(GO) test ./internal/yaml -run '^$$' -fuzz '^FuzzYAML$$' -fuzztime 30s
 	for f in FuzzParseID FuzzExpand; do $(GO) test ./internal/slurm -run '^$$' -fuzz "^$$f$$" -fuzztime 30s || exit; done

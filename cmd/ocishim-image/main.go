@@ -5,17 +5,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
-
-	"github.com/ocishim/ocishim/internal/image"
-	"github.com/ocishim/ocishim/internal/image/storage"
 )
 
 // version and commit are set by the Makefile.
@@ -27,100 +22,62 @@ var (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	if err := newApp(defaultStore()).RunContext(ctx, os.Args); err != nil {
+	if err := newApp(caller()).RunContext(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "ocishim-image: error:", err)
+		if h := hint(err); h != "" {
+			fmt.Fprintln(os.Stderr, "ocishim-image: hint:", h)
+		}
 		stop()
 		os.Exit(1)
 	}
 }
 
-// defaultStore is the user's own; empty where there is no home.
-func defaultStore() string {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "ocishim", "images")
-	}
-	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "share", "ocishim", "images")
-	}
-	return ""
-}
-
-func newApp(store string) *cli.App {
+func newApp(u user) *cli.App {
 	cli.VersionPrinter = func(*cli.Context) { fmt.Println("ocishim-image version", version, "commit", commit) }
+	p := &program{user: u}
 	app := &cli.App{
 		Name:            "ocishim-image",
 		Usage:           "import container images into stores, and look after these",
-		UsageText:       "ocishim-image [--store DIR] VERB [options] [IMAGE]",
+		UsageText:       "ocishim-image [options] VERB [options] [IMAGE]",
 		Version:         version,
 		HideHelpCommand: true,
+		// A comma may be part of a path.
+		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "store", Usage: "the `DIR`ectory of the store", Value: store, DefaultText: "$XDG_DATA_HOME/ocishim/images"},
+			&cli.StringFlag{Name: "store", Usage: "the `DIR`ectory of the store", Value: u.store(), DefaultText: "$XDG_DATA_HOME/ocishim/images"},
+			&cli.StringSliceFlag{Name: "site-store", Usage: "look in the store in `DIR` first, which is only read; may be repeated"},
+			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust the user `UID` with the site's stores, beside root; may be repeated"},
+			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has none; may be repeated", DefaultText: "registries.conf's, or docker.io"},
+			&cli.BoolFlag{Name: "bare", Usage: "let a word alone, such as ubuntu, name an image of a registry"},
+			&cli.StringFlag{Name: "authfile", Usage: "find credentials in `FILE`, and nowhere else", DefaultText: "those of Podman, Docker and enroot"},
 		},
-		Commands:       []*cli.Command{pullCommand(), lsCommand(), inspectCommand(), rmCommand(), gcCommand(), verifyCommand()},
+		Commands: []*cli.Command{
+			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),
+			p.lsCommand(), p.inspectCommand(), p.rmCommand(), p.gcCommand(), p.verifyCommand(),
+			p.loginCommand(), p.logoutCommand(), serveCommand(),
+		},
 		ExitErrHandler: func(*cli.Context, error) {}, // main prints and exits
+		OnUsageError:   usage,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return fmt.Errorf("unknown verb %q", c.Args().First())
+				return usageError{fmt.Errorf("unknown verb %q", c.Args().First())}
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
 	for _, command := range app.Commands {
-		command.HideHelpCommand = true
+		command.HideHelpCommand, command.OnUsageError = true, usage
 	}
 	return app
 }
 
-// openStore opens the store that the command line names, to write to it.
-func openStore(c *cli.Context) (*storage.Store, error) {
-	path := c.String("store")
-	if path == "" {
-		return nil, errors.New("which store: give --store, or set HOME")
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	return storage.Open(image.Place{Path: path, Owners: []int{os.Geteuid()}})
-}
+// usage is called where an option is wrong.
+func usage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
-// with runs do on the open store.
-func with(c *cli.Context, do func(*storage.Store) error) error {
-	s, err := openStore(c)
-	if err != nil {
-		return err
+// wants checks the number of a verb's arguments.
+func wants(c *cli.Context, least, most int, what string) error {
+	if c.NArg() < least || c.NArg() > most {
+		return usageError{fmt.Errorf("%s wants %s", c.Command.Name, what)}
 	}
-	return errors.Join(do(s), s.Close())
-}
-
-// warn prints what was passed over.
-func warn(reasons []error) {
-	for _, reason := range reasons {
-		fmt.Fprintln(os.Stderr, "ocishim-image: warning:", reason)
-	}
-}
-
-// digestOf returns what the argument means: a digest, or a name that the store knows.
-func digestOf(c *cli.Context, s *storage.Store) (image.Digest, error) {
-	if c.NArg() != 1 {
-		return "", fmt.Errorf("%s wants one image", c.Command.Name)
-	}
-	name := c.Args().First()
-	if _, err := image.Digest(name).Hex(); err == nil {
-		return image.Digest(name), nil
-	}
-	ref, reasons, err := image.Stores{s.Store}.Lookup(name)
-	warn(reasons)
-	return ref.Digest, err
-}
-
-// find opens the image that the argument means.
-func find(c *cli.Context, s *storage.Store) (*image.Image, error) {
-	digest, err := digestOf(c, s)
-	if err != nil {
-		return nil, err
-	}
-	found, reasons, err := image.Stores{s.Store}.Find(digest)
-	warn(reasons)
-	return found, err
+	return nil
 }

@@ -4,9 +4,11 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -19,8 +21,28 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
+// A scene is a user with a home and a store, and nothing of the machine's.
+type scene struct {
+	user
+	home, store string
+}
+
+func newScene(t *testing.T) scene {
+	t.Helper()
+	home := t.TempDir()
+	if err := os.Chmod(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(home, "registries.conf")
+	if err := os.WriteFile(conf, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"HOME=" + home, "TMPDIR=" + home, "CONTAINERS_REGISTRIES_CONF=" + conf}
+	return scene{user{env: env, dir: home}, home, filepath.Join(home, "store")}
+}
+
 // call runs the command line, and returns what it prints.
-func call(t *testing.T, store string, args ...string) (string, error) {
+func (s scene) call(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -29,7 +51,7 @@ func call(t *testing.T, store string, args ...string) (string, error) {
 	stdout := os.Stdout
 	os.Stdout = w
 	defer func() { os.Stdout = stdout }()
-	failed := newApp(store).RunContext(t.Context(), append([]string{"ocishim-image"}, args...))
+	failed := newApp(s.user).RunContext(t.Context(), append([]string{"ocishim-image", "--store", s.store}, args...))
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +60,16 @@ func call(t *testing.T, store string, args ...string) (string, error) {
 		t.Fatal(err)
 	}
 	return string(out), failed
+}
+
+// ok is a call that must not fail, without the end of its line.
+func (s scene) ok(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := s.call(t, args...)
+	if err != nil {
+		t.Fatalf("%q: %v (%s)", args, err, hint(err))
+	}
+	return strings.TrimSuffix(out, "\n")
 }
 
 // newLayout makes an OCI layout of an index with images for two platforms, and a tag.
@@ -95,83 +127,110 @@ func rootFS(t *testing.T, img v1.Image) v1.RootFS {
 	return config.RootFS
 }
 
-// Every verb, on an image of a platform of an index.
+// Every verb, on an image of an index of an OCI layout.
 func TestVerbs(t *testing.T) {
-	top := t.TempDir()
-	if err := os.Chmod(top, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	store, name := filepath.Join(top, "store"), "oci:"+newLayout(t)+":tag"
+	s, name := newScene(t), "oci:"+newLayout(t)+":tag"
 	digest := ""
 	for _, format := range []string{"tree", "sqfs", "tree"} {
-		out, err := call(t, store, "pull", "--format", format, "--platform", "linux/arm64", name)
-		if err != nil || digest != "" && strings.TrimSpace(out) != digest {
-			t.Fatalf("pull: %q, %v", out, err)
+		out := s.ok(t, "pull", "--format", format, name)
+		if digest != "" && out != digest {
+			t.Fatalf("pull: %s, not %s", out, digest)
 		}
-		digest = strings.TrimSpace(out)
+		digest = out
 	}
 	for _, which := range []string{name, digest} {
-		out, err := call(t, store, "inspect", which)
 		var record struct {
 			image.Record
 			Path string
 		}
+		out := s.ok(t, "inspect", which)
 		if err := json.Unmarshal([]byte(out), &record); err != nil {
 			t.Fatalf("inspect: %v: %s", err, out)
 		}
-		text, rerr := os.ReadFile(filepath.Join(record.Path, "architecture"))
-		if err != nil || rerr != nil || string(text) != "arm64" || record.Platform.Architecture != "arm64" || record.Config.Env[0] != "A=1" || record.Reference != name {
-			t.Errorf("%s: %q, %+v, %v, %v", which, text, record, err, rerr)
+		text, err := os.ReadFile(filepath.Join(record.Path, "architecture"))
+		if err != nil || string(text) != runtime.GOARCH || record.Platform.Architecture != runtime.GOARCH || record.Config.Env[0] != "A=1" || record.Reference != name {
+			t.Errorf("%s: %q, %+v, %v", which, text, record, err)
 		}
 	}
 	for _, verb := range [][]string{{"verify"}, {"verify", name}, {"gc", "--max-size", "1GB"}} {
-		if out, err := call(t, store, verb...); err != nil || out != "" {
-			t.Errorf("%s: %q, %v", verb, out, err)
+		if out := s.ok(t, verb...); out != "" {
+			t.Errorf("%s: %q", verb, out)
 		}
 	}
-	out, err := call(t, store, "ls", "--json")
 	var records []image.Record
-	if jerr := json.Unmarshal([]byte(out), &records); err != nil || jerr != nil || len(records) != 2 {
-		t.Errorf("ls: %v, %v: %s", err, jerr, out)
+	if out := s.ok(t, "ls", "--json"); json.Unmarshal([]byte(out), &records) != nil || len(records) != 2 {
+		t.Errorf("ls: %s", out)
 	}
-	if out, err := call(t, store, "ls"); err != nil || strings.Count(out, digest[7:19]) != 2 {
-		t.Errorf("ls: %v: %s", err, out)
+	if out := s.ok(t, "ls"); strings.Count(out, digest[7:19]) != 2 {
+		t.Errorf("ls: %s", out)
 	}
-	if out, err := call(t, store, "rm", name); err != nil || out != "" {
-		t.Errorf("rm: %q, %v", out, err)
+	if out := s.ok(t, "rm", name); out != "" {
+		t.Errorf("rm: %q", out)
 	}
-	if out, err := call(t, store, "ls", "--json"); err != nil || strings.TrimSpace(out) != "[]" {
-		t.Errorf("ls: %q, %v", out, err)
+	if out := s.ok(t, "ls", "--json"); out != "[]" {
+		t.Errorf("ls: %q", out)
 	}
 }
 
-// What cannot be is said as such.
-func TestErrors(t *testing.T) {
-	top := t.TempDir()
-	if err := os.Chmod(top, 0o755); err != nil {
-		t.Fatal(err)
+// An image for other hosts has no name, which would mean it here, too.
+func TestOtherPlatform(t *testing.T) {
+	s, name := newScene(t), "oci:"+newLayout(t)+":tag"
+	other := "arm64"
+	if runtime.GOARCH == other {
+		other = "amd64"
 	}
-	store, dir := filepath.Join(top, "store"), newLayout(t)
-	for want, args := range map[string][]string{
-		"unknown verb":     {"pul"},
-		"wants one image":  {"pull"},
-		"only OCI layouts": {"pull", "docker://debian"},
-		`there are ["linux/amd64" "linux/arm64"]`: {"pull", "--platform", "linux/riscv64", "oci:" + dir + ":tag"},
-		"no image for":    {"pull", "oci:" + dir + ":other"},
-		"--format x":      {"pull", "--format", "x", "oci:" + dir},
-		"no such file":    {"pull", "oci:" + dir + "/none"},
-		"not in a store":  {"inspect", "name"},
-		"--max-size":      {"gc", "--max-size", "much"},
-		"store: give --s": {"--store", "", "ls"},
+	digest := s.ok(t, "pull", "--platform", "linux/"+other, name)
+	if own := s.ok(t, "resolve", name); own == digest {
+		t.Errorf("resolve: %s for both", own)
+	}
+	if out := s.ok(t, "resolve", "--platform", other, name); out != digest {
+		t.Errorf("resolve: %s, not %s", out, digest)
+	}
+	if out, err := s.call(t, "inspect", name); !errors.Is(err, image.ErrNotFound) {
+		t.Errorf("inspect by name: %v, %s", err, out)
+	}
+	if out := s.ok(t, "inspect", digest); !strings.Contains(out, `"architecture": "`+other) {
+		t.Errorf("inspect: %s", out)
+	}
+}
+
+// What cannot be is said as such, with what to do about it.
+func TestErrors(t *testing.T) {
+	s, dir := newScene(t), newLayout(t)
+	for _, c := range []struct {
+		want, hint string
+		args       []string
+	}{
+		{"unknown verb", "--help", []string{"pul"}},
+		{"flag provided but not defined", "--help", []string{"pull", "--formt", "x"}},
+		{"pull wants an image", "--help", []string{"pull"}},
+		{"image nvcr.io:x: no repository", "nvcr.io/", []string{"pull", "nvcr.io:x"}},
+		{"a name alone is not looked for in registries", "docker://ubuntu", []string{"pull", "ubuntu"}},
+		{"this is not imported", "ocishim", []string{"pull", "@name"}},
+		{"linux/riscv64 is wanted, there is linux/amd64, linux/arm64", "--platform", []string{"pull", "--platform", "linux/riscv64", "oci:" + dir + ":tag"}},
+		{"--format x", "--help", []string{"pull", "--format", "x", "oci:" + dir}},
+		{"--name a/b", "--help", []string{"pull", "--name", "a/b", "oci:" + dir}},
+		{"no such file", "", []string{"pull", "oci:" + dir + "/none"}},
+		{"no image: an empty file", "squashfs", []string{"import", "registries.conf"}},
+		{"not in a store", "ls", []string{"inspect", "name"}},
+		{"not in a store", "ls", []string{"pull", "sha256:" + strings.Repeat("0", 64)}},
+		{"--max-size", "--help", []string{"gc", "--max-size", "much"}},
+		{"no store", "--store", []string{"--store", "", "ls"}},
+		{"one descriptor for two things", "--help", []string{"serve", "--device", "3", "--image", "3", "--launcher", "4", "--uid", "0", "--gid", "0"}},
+		{"standard stream", "--help", []string{"serve", "--device", "0", "--image", "1", "--launcher", "2", "--uid", "0", "--gid", "0"}},
+		{"not ids", "--help", []string{"serve", "--device", "3", "--image", "4", "--launcher", "5", "--uid", "-1", "--gid", "0"}},
+		{"is not a registry", "--help", []string{"logout", "a b"}},
+		{"not logged in", "docker login", []string{"logout", "a.example"}},
 	} {
-		if _, err := call(t, store, args...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", args, err, want)
+		_, err := s.call(t, c.args...)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(hint(err), c.hint) {
+			t.Errorf("%q: %v, want %q; hint: %q, want %q", c.args, err, c.want, hint(err), c.hint)
 		}
 	}
-	if err := os.Chmod(store, 0o777); err != nil {
+	if err := os.Chmod(s.store, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := call(t, store, "ls"); err == nil || !strings.Contains(err.Error(), "not to be trusted") {
+	if _, err := s.call(t, "ls"); err == nil || !strings.Contains(err.Error(), "not to be trusted") {
 		t.Errorf("a store that all may write to: %v", err)
 	}
 }

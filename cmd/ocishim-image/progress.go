@@ -9,6 +9,7 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
 
 	"github.com/ocishim/ocishim/internal/image/storage"
 	"github.com/ocishim/ocishim/internal/text"
@@ -81,4 +82,10 @@ func (p *progress) end() {
 	}
 	p.bar.Abort(true)
 	p.bars.Wait()
+}
+
+// isTerminal reports whether people look at the file.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil && os.Getenv("TERM") != "dumb"
 }

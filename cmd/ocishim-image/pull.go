@@ -1,68 +1,313 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/export"
 	"github.com/ocishim/ocishim/internal/image/layers"
+	"github.com/ocishim/ocishim/internal/image/source"
 	"github.com/ocishim/ocishim/internal/image/storage"
 )
 
-func pullCommand() *cli.Command {
+// formatAuto lets the store's file system decide.
+const formatAuto = "auto"
+
+func importFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "format", Value: formatAuto, Usage: "sqfs, tree or auto: a tree on a local file system, else sqfs"},
+		platformFlag(),
+		&cli.StringFlag{Name: "name", Usage: "also call the image `NAME` in the store"},
+		&cli.BoolFlag{Name: "share", Usage: "let an image that needs credentials into a store that others can read"},
+	}
+}
+
+func (p *program) pullCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pull", Usage: "import an image, and print its digest", ArgsUsage: "oci:DIR[:TAG|@DIGEST]",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "auto", Usage: "sqfs, tree or auto: a tree on a local file system, else sqfs"},
-			&cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` of the image", Value: hostPlatform().String()},
-		},
+		Name: "pull", Usage: "import an image, and print its digest; or write it to DIR, as a bundle", ArgsUsage: "IMAGE [DIR]",
+		Flags: importFlags(),
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return fmt.Errorf("pull wants one image")
+			if err := wants(c, 1, 2, "an image, and maybe a directory for a bundle"); err != nil {
+				return err
 			}
-			return with(c, func(s *storage.Store) error { return pull(c, s) })
+			if c.NArg() == 2 {
+				return p.pullBundle(c)
+			}
+			return p.pull(c, c.Args().First())
 		},
 	}
 }
 
-func pull(c *cli.Context, s *storage.Store) error {
-	format, err := formatFor(s, c.String("format"))
+func (p *program) importCommand() *cli.Command {
+	return &cli.Command{
+		Name: "import", Usage: "import an image from a file or directory, and print its digest", ArgsUsage: "FILE|DIR",
+		Flags: importFlags(),
+		Action: func(c *cli.Context) error {
+			if err := wants(c, 1, 1, "one file or directory"); err != nil {
+				return err
+			}
+			path := c.Args().First()
+			if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "~/") {
+				path = "./" + path
+			}
+			return p.pull(c, path)
+		},
+	}
+}
+
+// pull imports an image, unless a store has it.
+func (p *program) pull(c *cli.Context, arg string) error {
+	wish, err := readWish(c)
 	if err != nil {
 		return err
 	}
-	name := c.Args().First()
-	src, err := fromLayout(name, c.String("platform"))
+	own, err := place(c)
 	if err != nil {
 		return err
 	}
-	total := int64(0)
-	for _, layer := range src.Layers {
-		total += layer.Size
-	}
-	shown := newProgress(os.Stderr, name, total)
-	found, err := s.Import(c.Context, src, storage.Options{
-		Format: format, Limits: layers.DefaultLimits(), Job: os.Getenv("SLURM_JOB_ID"), Read: shown.read, Waiting: shown.waiting,
-	})
-	shown.end()
+	s, err := storage.Open(own)
 	if err != nil {
 		return err
 	}
-	if err := s.SetRef(name, found.Digest); err != nil {
+	defer s.Close() //nolint:errcheck // what was written is written
+	places, err := sites(c)
+	if err != nil {
 		return err
+	}
+	shared, reasons := image.OpenStores(places...)
+	warn(reasons)
+	defer shared.Close() //nolint:errcheck // only read from
+	found, err := p.fetch(c, arg, s, shared, wish)
+	if err != nil {
+		return err
+	}
+	if wish.name != "" {
+		if err := s.SetRef(wish.name, found.Digest); err != nil {
+			return errors.Join(err, found.Close())
+		}
 	}
 	fmt.Println(found.Digest)
 	return found.Close()
 }
 
-func formatFor(s *storage.Store, wish string) (image.Format, error) {
-	switch wish {
-	case string(image.Squashfs), string(image.Tree):
-		return image.Format(wish), nil
-	case "auto":
-		format, _, err := s.Format()
-		return format, err
+// A wish is what the options of an import say.
+type wish struct {
+	format   string
+	platform image.Platform
+	name     string
+}
+
+func readWish(c *cli.Context) (w wish, err error) {
+	w.format, w.name = c.String("format"), c.String("name")
+	if w.format != formatAuto && w.format != string(image.Squashfs) && w.format != string(image.Tree) {
+		return w, usageError{fmt.Errorf("--format %s: it is sqfs, tree or auto", w.format)}
 	}
-	return "", fmt.Errorf("--format %s: it is sqfs, tree or auto", wish)
+	if w.name != "" && !image.ValidName(w.name) {
+		return w, usageError{fmt.Errorf("--name %s: letters, digits, '.', '_' and '-'", w.name)}
+	}
+	if w.platform, err = platform(c); err != nil {
+		err = usageError{err}
+	}
+	return w, err
+}
+
+// formats are those in which the image will do.
+func (w wish) formats() []image.Format {
+	if w.format == formatAuto {
+		return nil
+	}
+	return []image.Format{image.Format(w.format)}
+}
+
+// fetch returns an image of a store, its own or the site's: one that was there, or that is
+// there now.
+func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared image.Stores, w wish) (*image.Image, error) {
+	stores := append(append(image.Stores{}, shared...), s.Store)
+	if isDigest(arg) {
+		found, reasons, err := stores.Find(image.Digest(arg), w.formats()...)
+		warn(reasons)
+		return found, err
+	}
+	r, err := p.parse(c, arg)
+	if err != nil {
+		return nil, err
+	}
+	if found := kept(stores, r, w); found != nil {
+		return found, nil
+	}
+	if r, err = p.fetchable(c, r); err != nil {
+		return nil, err
+	}
+	if found := kept(stores, r, w); found != nil {
+		return found, nil
+	}
+	src, err := p.open(c, r, w.platform)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close() //nolint:errcheck // only read from
+	if found, _, err := shared.Find(src.Digest, w.formats()...); err == nil {
+		return found, nil
+	}
+	found, err := p.store(c, s, src, w)
+	if err != nil {
+		return nil, err
+	}
+	// A name stands for what this host runs; images for others have their digest.
+	if w.platform == image.HostPlatform().Normal() {
+		if err := s.SetRef(src.Reference, src.Digest); err != nil {
+			return nil, errors.Join(err, found.Close())
+		}
+	}
+	return found, nil
+}
+
+// kept finds an image that need not be asked for: its reference has a digest, or is a name
+// that only a store can know.
+func kept(stores image.Stores, r image.Reference, w wish) *image.Image {
+	if r.Digest == "" && r.Kind != image.KindName {
+		return nil
+	}
+	digest, err := lookup(stores, r)
+	if err != nil {
+		return nil
+	}
+	found, _, err := stores.Find(digest, w.formats()...)
+	if err != nil {
+		return nil
+	}
+	if found.Platform.Normal() != w.platform.Normal() && r.Digest != found.Digest {
+		found.Close() //nolint:errcheck // only read from
+		return nil
+	}
+	return found
+}
+
+// errNotFetched says that a reference is of something that is not imported.
+var errNotFetched = errors.New("this is not imported into a store")
+
+// fetchable returns where an image is fetched from.
+func (p *program) fetchable(c *cli.Context, r image.Reference) (image.Reference, error) {
+	switch r.Kind {
+	case image.KindName:
+		rules, err := p.rules(c)
+		if err != nil {
+			return r, err
+		}
+		return r.InRegistry(rules)
+	case image.KindContainer, image.KindEDF, image.KindBundle:
+		return r, fmt.Errorf("%s (%s): %w", r.String(), r.Kind, errNotFetched)
+	}
+	return r, nil
+}
+
+// open reads an image's documents.
+func (p *program) open(c *cli.Context, r image.Reference, platform image.Platform) (*source.Source, error) {
+	o := source.Options{Platform: platform, Environment: p.credentials(c.String("authfile"))}
+	o.TempDir = absolute(o.Environment.Getenv("TMPDIR"))
+	if r.Kind == image.KindRegistry || r.Kind == image.KindORAS {
+		var err error
+		if o.Registry, err = p.client(c); err != nil {
+			return nil, err
+		}
+	}
+	return source.Open(c.Context, r, o)
+}
+
+// store imports an image, and shows how far it is.
+func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
+	format := image.Format(w.format)
+	if w.format == formatAuto {
+		format = image.Squashfs
+		if src.Packed == nil {
+			var err error
+			if format, _, err = s.Format(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	shown := newProgress(os.Stderr, src.Reference, src.Size())
+	defer shown.end()
+	return s.Import(c.Context, src, storage.Options{
+		Format: format, Limits: layers.DefaultLimits(), Job: p.credentials("").Getenv("SLURM_JOB_ID"), Share: c.Bool("share"),
+		Read: shown.read, Waiting: shown.waiting,
+	})
+}
+
+// source reads an image where it is: in a store, or else where its name says.
+func (p *program) source(c *cli.Context, arg string, w wish) (src *source.Source, err error) {
+	err = look(c, func(stores image.Stores) error {
+		if isDigest(arg) {
+			found, reasons, err := stores.Find(image.Digest(arg))
+			warn(reasons)
+			if err == nil {
+				src = storage.Source(found)
+			}
+			return err
+		}
+		r, err := p.parse(c, arg)
+		if err != nil {
+			return err
+		}
+		if found := kept(stores, r, w); found != nil {
+			src = storage.Source(found)
+			return nil
+		}
+		if r, err = p.fetchable(c, r); err != nil {
+			return err
+		}
+		src, err = p.open(c, r, w.platform)
+		return err
+	})
+	return src, err
+}
+
+// pullBundle writes an image to a directory, beside all stores.
+func (p *program) pullBundle(c *cli.Context) error {
+	w, err := readWish(c)
+	if err != nil {
+		return err
+	}
+	if w.format != formatAuto || w.name != "" {
+		return usageError{errors.New("--format and --name are for stores, not for a bundle")}
+	}
+	src, err := p.source(c, c.Args().First(), w)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(os.Stderr, src.Reference, src.Size())
+	err = export.Write(c.Context, src, export.Bundle, c.Args().Get(1), export.Options{Limits: layers.DefaultLimits(), Read: shown.read})
+	shown.end()
+	if err := errors.Join(err, src.Close()); err != nil {
+		return err
+	}
+	fmt.Println(src.Digest)
+	return nil
+}
+
+func (p *program) resolveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "resolve", Usage: "print the digest that an image has now for the platform, and import nothing", ArgsUsage: "IMAGE",
+		Flags: []cli.Flag{platformFlag()},
+		Action: func(c *cli.Context) error {
+			if err := wants(c, 1, 1, "one image"); err != nil {
+				return err
+			}
+			platform, err := platform(c)
+			if err != nil {
+				return usageError{err}
+			}
+			src, err := p.source(c, c.Args().First(), wish{format: formatAuto, platform: platform})
+			if err != nil {
+				return err
+			}
+			fmt.Println(src.Digest)
+			return src.Close()
+		},
+	}
 }

@@ -17,14 +17,13 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-func lsCommand() *cli.Command {
+func (p *program) lsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list the images of the store",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the records, as a JSON array"}},
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
-				records, reasons, err := s.List()
-				warn(reasons)
+			return look(c, func(stores image.Stores) error {
+				records, err := list(stores)
 				if err != nil {
 					return err
 				}
@@ -38,6 +37,19 @@ func lsCommand() *cli.Command {
 			})
 		},
 	}
+}
+
+// list returns the records of all images, and warns of what was passed over.
+func list(stores image.Stores) (records []image.Record, err error) {
+	for _, s := range stores {
+		some, reasons, err := s.List()
+		warn(reasons)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, some...)
+	}
+	return records, nil
 }
 
 func printRecords(records []image.Record) error {
@@ -59,12 +71,15 @@ func printJSON(v any) error {
 	return encoder.Encode(v)
 }
 
-func inspectCommand() *cli.Command {
+func (p *program) inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "print what is known of an image, as JSON", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
-				found, err := find(c, s)
+			if err := wants(c, 1, 1, "one image"); err != nil {
+				return err
+			}
+			return look(c, func(s image.Stores) error {
+				found, err := p.find(c, s)
 				if err != nil {
 					return err
 				}
@@ -77,12 +92,15 @@ func inspectCommand() *cli.Command {
 	}
 }
 
-func rmCommand() *cli.Command {
+func (p *program) rmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rm", Usage: "take an image away, unless a job uses it", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
-				digest, err := digestOf(c, s)
+			if err := wants(c, 1, 1, "one image"); err != nil {
+				return err
+			}
+			return change(c, func(s *storage.Store) error {
+				digest, err := p.digestOf(c, image.Stores{s.Store})
 				if err != nil {
 					return err
 				}
@@ -92,7 +110,7 @@ func rmCommand() *cli.Command {
 	}
 }
 
-func gcCommand() *cli.Command {
+func (p *program) gcCommand() *cli.Command {
 	return &cli.Command{
 		Name: "gc", Usage: "take away what is half made or broken, and images until the store is small enough",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "`SIZE` that images may have together, such as 200GB; those used last stay"}},
@@ -101,10 +119,10 @@ func gcCommand() *cli.Command {
 			if size := c.String("max-size"); size != "" {
 				var err error
 				if most, err = units.FromHumanSize(size); err != nil {
-					return fmt.Errorf("--max-size: %w", err)
+					return usageError{fmt.Errorf("--max-size: %w", err)}
 				}
 			}
-			return with(c, func(s *storage.Store) error {
+			return change(c, func(s *storage.Store) error {
 				freed, err := s.Evict(most)
 				if freed != nil {
 					for _, entry := range freed.Images {
@@ -117,26 +135,32 @@ func gcCommand() *cli.Command {
 	}
 }
 
-func verifyCommand() *cli.Command {
+func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "compare images with what was written: one, or all", ArgsUsage: "[IMAGE]",
 		Action: func(c *cli.Context) error {
-			return with(c, func(s *storage.Store) error {
+			if err := wants(c, 0, 1, "one image, or none"); err != nil {
+				return err
+			}
+			return look(c, func(stores image.Stores) error {
 				if c.Args().Present() {
-					found, err := find(c, s)
+					found, err := p.find(c, stores)
 					if err != nil {
 						return err
 					}
-					return errors.Join(s.Verify(found), found.Close())
+					return errors.Join(storage.Verify(found), found.Close())
 				}
-				records, reasons, err := s.List()
-				errs := append(reasons, err)
-				for _, r := range records {
-					found, err := s.Store.Open(r.Digest, r.Format)
-					if err == nil {
-						err = errors.Join(s.Verify(found), found.Close())
+				var errs []error
+				for _, s := range stores {
+					records, reasons, err := s.List()
+					errs = append(errs, append(reasons, err)...)
+					for _, r := range records {
+						found, err := s.Open(r.Digest, r.Format)
+						if err == nil {
+							err = errors.Join(storage.Verify(found), found.Close())
+						}
+						errs = append(errs, err)
 					}
-					errs = append(errs, err)
 				}
 				return errors.Join(errs...)
 			})

@@ -30,9 +30,13 @@ const linksMost = 40 // on the way to a store, as in Linux (path_resolution(7))
 // A guard judges files by descriptor: by who can change what they are.
 type guard struct{ owners []int }
 
+func (g guard) owns(st *unix.Stat_t) bool {
+	return st.Uid == 0 || slices.Contains(g.owners, int(st.Uid))
+}
+
 // trusts refuses what others than root and the owners may write to.
 func (g guard) trusts(st *unix.Stat_t, name string) error {
-	if st.Uid != 0 && !slices.Contains(g.owners, int(st.Uid)) {
+	if !g.owns(st) {
 		return fmt.Errorf("%s: %w: it belongs to user %d", text.Printable(name), ErrUntrusted, st.Uid)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK && st.Mode&0o022 != 0 {
@@ -84,7 +88,7 @@ func (g guard) follow(at string) (*os.File, error) {
 		if err := unix.Fstat(fd, &st); err != nil {
 			return nil, errors.Join(fmt.Errorf("open store %s: %w", text.Printable(at), err), f.Close())
 		}
-		sticky := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&unix.S_ISVTX != 0 && st.Uid == 0
+		sticky := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&unix.S_ISVTX != 0 && g.owns(&st)
 		if err := g.trusts(&st, name); err != nil && (!sticky || len(rest) == 0) {
 			return nil, errors.Join(fmt.Errorf("open store %s: %w", text.Printable(at), err), f.Close())
 		}

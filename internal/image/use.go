@@ -38,15 +38,38 @@ func (u Use) Ended(host, boot string, now time.Time) bool {
 
 // Mark notes that the image is in use. Where the store is read-only or another's nothing is
 // noted, and that is no error: its owner has to keep images for as long as jobs may last.
+// It fails with ErrNotFound where the image was taken away after it was found: who evicts
+// looks at the marks after that again, so that one of the two notices the other.
 func (i *Image) Mark(u Use) error {
 	err := i.mark(u)
 	if errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission) {
 		return nil
 	}
+	if err == nil {
+		err = i.isThere()
+	}
 	if err != nil {
 		return fmt.Errorf("mark %s as used: %w", text.Printable(i.Path), err)
 	}
 	return nil
+}
+
+// isThere looks whether the store still has this very image.
+func (i *Image) isThere() error {
+	images, err := i.Store.within(ImagesDir)
+	if err != nil {
+		return err
+	}
+	defer images.Close()
+	var there, found unix.Stat_t
+	if err := unix.Fstat(int(i.dir.Fd()), &found); err != nil {
+		return err
+	}
+	err = unix.Fstatat(int(images.Fd()), i.Entry(), &there, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) || err == nil && (there.Ino != found.Ino || there.Dev != found.Dev) {
+		return ErrNotFound
+	}
+	return err
 }
 
 func (i *Image) mark(u Use) error {

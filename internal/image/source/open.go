@@ -77,6 +77,17 @@ func open(ctx context.Context, r image.Reference, o Options) (*Source, error) {
 			return nil, err
 		}
 		return fromFiles(ctx, t, r, o)
+	case image.KindRootFS:
+		s, err := fromRootFS(ctx, r.Path, o.Platform)
+		if err != nil {
+			return nil, err
+		}
+		s.Reference = r.String()
+		return s, nil
+	case image.KindSquashfs, image.KindSIF:
+		return fromPacked(ctx, r, o)
+	case image.KindORAS:
+		return fromORAS(ctx, r, o)
 	}
 	return nil, fmt.Errorf("%w: %s is nothing that is unpacked", ErrUnsupported, r.Kind)
 }

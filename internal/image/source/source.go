@@ -29,12 +29,18 @@ type Source struct {
 	// Layers are in the order in which they are laid over each other: the lowest first.
 	Layers []Layer
 
+	// Packed opens the root file system of an image that is a squashfs already; else it is
+	// nil. Such an image has no documents, and its only layer is made of the file when it
+	// is read.
+	Packed func(context.Context) (*Packed, error)
+
 	// Private says that the image could not be had without credentials.
 	Private bool
 
 	// RawManifest and RawConfig are the documents, byte for byte.
 	RawManifest, RawConfig []byte
 
+	size  int64 // of what is packed
 	close func() error
 }
 
@@ -44,6 +50,18 @@ func (s *Source) Close() error {
 		return nil
 	}
 	return s.close()
+}
+
+// OnClose says what ends with the use of the layers.
+func (s *Source) OnClose(end func() error) { s.close = end }
+
+// Size is how many bytes have to be read of the image, as far as it is known.
+func (s *Source) Size() int64 {
+	total := s.size
+	for _, layer := range s.Layers {
+		total += max(layer.Size, 0)
+	}
+	return total
 }
 
 // A Layer is a tar archive, as it is transported: maybe compressed. What it is compressed

@@ -50,7 +50,7 @@ func TestKilledImporters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(s.Verify(i), i.Close()); err != nil {
+			if err := errors.Join(Verify(i), i.Close()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -105,7 +105,7 @@ func TestConcurrentImporters(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if err := errors.Join(s.Verify(i), i.Close()); err != nil {
+				if err := errors.Join(Verify(i), i.Close()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -138,7 +138,7 @@ func TestPublishTwice(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(s.Path, image.ImagesDir, entry, image.RecordFile), []byte("{"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Verify(bring(t, s, src, format)); err != nil {
+		if err := Verify(bring(t, s, src, format)); err != nil {
 			t.Error(err)
 		}
 	}

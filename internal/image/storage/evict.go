@@ -26,16 +26,39 @@ func (s *Store) openEntry(entry string) (*image.Image, error) {
 
 // discard takes an entry away. Who has opened it can go on; it is deleted after a while.
 func (s *Store) discard(entry string) error {
-	trash := filepath.Join(image.TrashDir, s.name())
+	_, err := s.moveAway(entry)
+	return err
+}
+
+// discardUnused takes an entry away that nobody uses. A start that has found the image
+// before may mark it at this moment: it is put back then (see Image.Mark).
+func (s *Store) discardUnused(entry string) (use image.Use, used bool, err error) {
+	if use, used := s.used(entry); used {
+		return use, true, nil
+	}
+	trash, err := s.moveAway(entry)
+	if err != nil {
+		return use, false, err
+	}
+	if use, used = s.used(entry); used {
+		if err := s.root.Rename(trash, filepath.Join(image.ImagesDir, entry)); err != nil {
+			return use, true, fmt.Errorf("put %s back: %w", entry, err)
+		}
+	}
+	return use, used, nil
+}
+
+func (s *Store) moveAway(entry string) (trash string, err error) {
+	trash = filepath.Join(image.TrashDir, s.name())
 	if err := s.root.Rename(filepath.Join(image.ImagesDir, entry), trash); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", entry, err)
+		return "", fmt.Errorf("remove %s: %w", entry, err)
 	}
 	// From now on counts the grace; a directory keeps its time when it is renamed.
 	now := time.Now()
 	if err := s.root.Chtimes(trash, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove %s: %w", entry, err)
+		return "", fmt.Errorf("remove %s: %w", entry, err)
 	}
-	return nil
+	return trash, nil
 }
 
 // Remove takes an image away, in all formats that there are. It fails with ErrUsed while a
@@ -52,11 +75,12 @@ func (s *Store) Remove(digest image.Digest) error {
 			continue
 		}
 		found = true
-		if use, used := s.used(entry); used {
-			return fmt.Errorf("remove image %s: %w: by process %d on %s, job %q", digest, ErrUsed, use.Process.Pid, use.Host, use.Job)
-		}
-		if err := s.discard(entry); err != nil {
+		use, used, err := s.discardUnused(entry)
+		if err != nil {
 			return err
+		}
+		if used {
+			return fmt.Errorf("remove image %s: %w: by process %d on %s, job %q", digest, ErrUsed, use.Process.Pid, use.Host, use.Job)
 		}
 	}
 	if !found {
@@ -149,11 +173,12 @@ func (s *Store) Evict(most int64) (*Freed, error) {
 		if freed.Kept <= most {
 			break
 		}
-		if _, used := s.used(k.entry); used {
-			continue
-		}
-		if err := s.discard(k.entry); err != nil {
+		_, used, err := s.discardUnused(k.entry)
+		if err != nil {
 			return freed, err
+		}
+		if used {
+			continue
 		}
 		freed.Images = append(freed.Images, k.entry)
 		freed.Bytes += k.bytes

@@ -49,12 +49,15 @@ func TestEvict(t *testing.T) {
 	if err := s.Remove(all[0].Digest); !errors.Is(err, ErrUsed) {
 		t.Error(err)
 	}
+	if err := all[1].Mark(image.Use{Host: "another"}); !errors.Is(err, image.ErrNotFound) {
+		t.Errorf("a mark on what was taken away: %v", err)
+	}
 	refs, reasons, err := s.Refs()
 	if err != nil || len(refs) != 2 || len(reasons) > 0 {
 		t.Errorf("%v, %v, %v", refs, reasons, err)
 	}
 	// Who has it open goes on, until the grace is over, and a start that has begun beyond it.
-	if err := s.Verify(all[1]); err != nil {
+	if err := Verify(all[1]); err != nil {
 		t.Error(err)
 	}
 	s.grace = 0

@@ -90,6 +90,9 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	if err := dir.Chmod(".", 0o755); err != nil { // whatever the umask
+		return err
+	}
 	record, err := s.make(ctx, dir, from, o, l)
 	if err != nil {
 		return err
@@ -109,10 +112,7 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 
 // make writes a root file system into the directory.
 func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o Options, l *lease) (*image.Record, error) {
-	total, read := int64(0), int64(0)
-	for _, layer := range from.Layers {
-		total += layer.Size
-	}
+	total, read := from.Size(), int64(0)
 	count := func(bytes int) {
 		read += int64(bytes)
 		l.say(fmt.Sprintf("%d of %d MB", read>>20, total>>20))
@@ -126,9 +126,12 @@ func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o O
 	}
 	var result *layers.Result
 	var err error
-	if o.Format == image.Squashfs {
+	switch {
+	case o.Format == image.Squashfs && from.Packed != nil:
+		result, err = copyPacked(ctx, dir, from, record, count)
+	case o.Format == image.Squashfs:
 		result, err = makeSquashfs(ctx, dir, from, o, record, count)
-	} else {
+	default:
 		result, err = makeTree(ctx, dir, from, o, record, count)
 	}
 	if err != nil {
@@ -180,6 +183,9 @@ func makeTree(ctx context.Context, dir *os.Root, from *source.Source, o Options,
 		return nil, err
 	}
 	if err := w.Finish(); err != nil {
+		return nil, err
+	}
+	if err := list.Chmod(0o644); err != nil {
 		return nil, err
 	}
 	if _, err := list.Seek(0, io.SeekStart); err != nil {

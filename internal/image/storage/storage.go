@@ -76,6 +76,12 @@ func (s *Store) prepare() (err error) {
 			return err
 		}
 	}
+	// Who may read is decided by the store's own mode, not by the umask of an importer.
+	for _, dir := range []string{filepath.Dir(image.ImagesDir), image.ImagesDir, image.RefsDir} {
+		if err := s.root.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -151,7 +157,7 @@ func writeSynced(root *os.Root, path string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 }
 
 // SetRef notes what a name means.

@@ -17,7 +17,7 @@ var ErrDamaged = errors.New("damaged")
 
 // Verify compares an image with its record: the sum of a file of squashfs; the list of a
 // tree's members, whose sum the record has, with each of them.
-func (s *Store) Verify(i *image.Image) error {
+func Verify(i *image.Image) error {
 	if err := verify(i); err != nil {
 		return fmt.Errorf("verify %s: %w: %w", i.Path, ErrDamaged, err)
 	}

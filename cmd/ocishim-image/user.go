@@ -1,0 +1,118 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/credentials"
+	"github.com/ocishim/ocishim/internal/image/registry"
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// A user is who calls, as data.
+type user struct {
+	env []string // NAME=value
+	dir string   // the working directory
+}
+
+// caller is the user of this process.
+func caller() user {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "" // one that was removed; relative paths fail by themselves
+	}
+	return user{env: os.Environ(), dir: dir}
+}
+
+// credentials are where the user has them.
+func (u user) credentials(authFile string) credentials.Environment {
+	e := credentials.Environment{Env: u.env, AuthFile: authFile}
+	e.Home = absolute(e.Getenv("HOME"))
+	e.ConfigDir, e.RuntimeDir = absolute(e.Getenv("XDG_CONFIG_HOME")), absolute(e.Getenv("XDG_RUNTIME_DIR"))
+	return e
+}
+
+// absolute drops what is no absolute path, as the XDG Base Directory Specification asks for.
+func absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return ""
+}
+
+// store is where the user's own store is; empty where there is no home.
+func (u user) store() string {
+	e := u.credentials("")
+	if dir := absolute(e.Getenv("XDG_DATA_HOME")); dir != "" {
+		return filepath.Join(dir, "ocishim", "images")
+	}
+	if e.Home != "" {
+		return filepath.Join(e.Home, ".local", "share", "ocishim", "images")
+	}
+	return ""
+}
+
+// A program is one call for a user.
+type program struct {
+	user
+	registries *registry.Client
+}
+
+// client asks registries for the user, from the first time it is needed on.
+func (p *program) client(c *cli.Context) (*registry.Client, error) {
+	if p.registries != nil {
+		return p.registries, nil
+	}
+	client, err := registry.New(registry.Options{
+		Environment: p.credentials(c.String("authfile")), Agent: "ocishim/" + version, Warn: say,
+	})
+	p.registries = client
+	return client, err
+}
+
+// rules are what names of images mean here.
+func (p *program) rules(c *cli.Context) (image.Rules, error) {
+	r := image.Rules{Registries: c.StringSlice("registry"), Bare: c.Bool("bare"), Dir: p.dir, Home: p.credentials("").Home}
+	if len(r.Registries) > 0 {
+		return r, nil
+	}
+	client, err := p.client(c)
+	if err != nil {
+		return r, err
+	}
+	r.Registries = client.Unqualified()
+	return r, nil
+}
+
+// parse reads an argument by form and then by what is there.
+func (p *program) parse(c *cli.Context, arg string) (image.Reference, error) {
+	rules, err := p.rules(c)
+	if err != nil {
+		return image.Reference{}, err
+	}
+	r, err := image.ParseReference(arg, rules)
+	if err != nil {
+		return r, err
+	}
+	return r.Decide()
+}
+
+// platform is the one that --platform names, or the host's.
+func platform(c *cli.Context) (image.Platform, error) {
+	if c.String("platform") == "" {
+		return image.HostPlatform().Normal(), nil
+	}
+	return image.ParsePlatform(c.String("platform"))
+}
+
+func platformFlag() cli.Flag {
+	return &cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` of the image", DefaultText: image.HostPlatform().String()}
+}
+
+// say prints a line for the user.
+func say(line string) {
+	_, _ = os.Stderr.WriteString("ocishim-image: warning: " + text.Whole(line) + "\n")
+}

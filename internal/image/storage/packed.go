@@ -1,0 +1,79 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/image/layers"
+	"github.com/ocishim/ocishim/internal/image/source"
+	"github.com/ocishim/ocishim/internal/image/squashfs"
+)
+
+// copyPacked takes over an image that is a squashfs already. Where the file system can let
+// two files share their blocks, it does.
+func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *image.Record, count func(int)) (*layers.Result, error) {
+	p, err := from.Packed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := image.RootName(image.Squashfs)
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := clone(ctx, f, p, count); err != nil {
+		return nil, fmt.Errorf("copy squashfs: %w", err)
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
+		return nil, fmt.Errorf("copy squashfs: %w", err)
+	}
+	// Of the copy: what is published is what was summed up.
+	if record.SHA256, record.Size, err = digestOf(io.NewSectionReader(f, 0, p.Size)); err != nil {
+		return nil, err
+	}
+	if p.Digest != "" && record.SHA256 != p.Digest {
+		return nil, fmt.Errorf("copy squashfs: %w: it changes while it is read", ErrDamaged)
+	}
+	const little = 1 << 20
+	im, err := squashfs.Open(f, record.Size, squashfs.Limits{Data: little, Metadata: little})
+	if err != nil {
+		return nil, err
+	}
+	record.Platform, record.Config = p.Platform, p.Config
+	return &layers.Result{Members: int64(im.Inodes())}, nil
+}
+
+// clone makes f have what p has.
+func clone(ctx context.Context, f *os.File, p *source.Packed, count func(int)) error {
+	info, err := p.File.Stat()
+	if err != nil {
+		return err
+	}
+	if p.Offset == 0 && p.Size == info.Size() && unix.IoctlFileClone(int(f.Fd()), int(p.File.Fd())) == nil {
+		count(int(p.Size))
+		return nil
+	}
+	const piece = 64 << 20
+	for done := int64(0); done < p.Size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.Copy(io.NewOffsetWriter(f, done), io.NewSectionReader(p.File, p.Offset+done, min(piece, p.Size-done)))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+		count(int(n))
+		done += n
+	}
+	return nil
+}
