@@ -83,7 +83,7 @@ func (f fixture) make() error {
 			return fmt.Errorf("build %s: %w: %s", source, err, out)
 		}
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "./testdata/says", "./testdata/kernel", "./testdata/intruder", "./testdata/looks")
+	build := exec.Command("go", "build", "-o", filepath.Join(f.dir, "bin"), "../ocishim-image", "./testdata/says", "./testdata/kernel", "./testdata/intruder", "./testdata/looks")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs of testdata: %w: %s", err, out)

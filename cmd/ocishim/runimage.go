@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func pullFlag() cli.Flag {
 // planImage works out what run-image launches: a bundle that is nowhere but here.
 func planImage(c *cli.Context) (*launchArgs, error) {
 	if !c.Args().Present() {
-		return nil, usageError{fmt.Errorf("run-image takes an image, and a command to run in it")}
+		return nil, usageError{errors.New("run-image takes an image, and a command to run in it")}
 	}
 	cfg, err := loadConfig(c)
 	if err != nil {
@@ -74,7 +75,11 @@ func planImage(c *cli.Context) (*launchArgs, error) {
 		return nil, err
 	}
 	defer found.Close() //nolint:errcheck // only looked at
-	command := found.Config.Command(c.Args().Tail(), c.Bool("entrypoint"))
+	given := c.Args().Tail()
+	if len(given) > 0 && given[0] == "--" {
+		given = given[1:]
+	}
+	command := found.Config.Command(given, c.Bool("entrypoint"))
 	if len(command) == 0 {
 		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
 	}
