@@ -188,9 +188,9 @@ func mustRead(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// Of a SIF file its squashfs and its configuration are kept.
-func TestSIF(t *testing.T) {
-	s := newScene(t)
+// sif is a file of Apptainer's.
+func sif(t *testing.T) []byte {
+	t.Helper()
 	f, err := os.Open("../../internal/image/source/testdata/apptainer.sif.gz")
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +204,12 @@ func TestSIF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return data
+}
+
+// Of a SIF file its squashfs and its configuration are kept.
+func TestSIF(t *testing.T) {
+	s, data := newScene(t), sif(t)
 	file := filepath.Join(s.home, "x.sif")
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,8 @@ func (p *program) login(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	user, password := c.String("username"), ""
+	user := c.String("username")
+	var password string
 	if c.Bool("password-stdin") {
 		if user == "" {
 			return usageError{errors.New("--password-stdin needs --username")}

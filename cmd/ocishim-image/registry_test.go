@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/image/registry"
@@ -153,6 +154,43 @@ func TestPullIndexByDigest(t *testing.T) {
 	}
 	if out := s.ok(t, "pull", "--platform", other, arg); out == first {
 		t.Errorf("for %s: %s, too", other, out)
+	}
+}
+
+// A SIF file of a registry is fetched once, and only if no store has it.
+func TestORAS(t *testing.T) {
+	s, r := newScene(t), serveRegistry(t, false)
+	layer := static.NewLayer(sif(t), "application/vnd.sylabs.sif.layer.v1.sif")
+	artifact, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	artifact = mutate.ConfigMediaType(artifact, "application/vnd.sylabs.sif.config.v1+json")
+	reference, err := name.ParseReference(r.host + "/x/sif:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(reference, artifact); err != nil {
+		t.Fatal(err)
+	}
+	want, err := artifact.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.forget()
+	for range 2 {
+		if out := s.ok(t, "pull", "--platform", "amd64", "oras://"+r.host+"/x/sif:1"); out != want.String() {
+			t.Errorf("pull: %s, not %s", out, want)
+		}
+	}
+	if n := r.count("GET /v2/x/sif/blobs/"); n != 1 {
+		t.Errorf("%d requests for the file: %v", n, r.requests)
+	}
+	if out := s.ok(t, "inspect", want.String()); !strings.Contains(out, `"WorkingDir": "/w"`) || !strings.Contains(out, `"format": "sqfs"`) {
+		t.Errorf("inspect: %s", out)
+	}
+	if _, err := s.call(t, "pull", "docker://"+r.host+"/x/sif:1"); err == nil || !strings.Contains(err.Error(), "oras://") {
+		t.Errorf("as an image of layers: %v", err)
 	}
 }
 

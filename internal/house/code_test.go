@@ -125,6 +125,7 @@ func TestEnvironmentIsAnArgument(t *testing.T) {
 	packages := []string{
 		"bundle", "internal/slurm", "internal/plan", "internal/request", "internal/slurminside", "internal/explain", "internal/config", "internal/host", "internal/linker", "internal/mpi", "gpu",
 		"internal/image", "internal/image/credentials", "internal/image/registry", "internal/image/source", "internal/image/layers", "internal/image/rootfs", "internal/image/storage",
+		"internal/image/archive", "internal/image/export", "internal/image/serve", "internal/image/squashfs",
 	}
 	for _, f := range parseAll(t, moduleRoot) {
 		if f.test || !slices.Contains(packages, f.dir) {
