@@ -79,7 +79,7 @@ unit: build/bin/ocishim build/bin/tally ## unit and command-line tests: no root,
 	$(GOTEST) -tags '$(TAGS)' -p 1 $(HEAVY) | $(TALLY)
 
 .PHONY: integration
-integration: build/bin/ocishim build/bin/tally ## the scenarios on real Slurm, as root
+integration: build/bin/ocishim build/bin/ocishim-image build/bin/tally ## the scenarios on real Slurm, as root
 	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/integration | $(TALLY) -v
 
 .PHONY: table

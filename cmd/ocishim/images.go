@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,7 +114,8 @@ func usersStore(cfg *config.Config, env []string) string {
 
 // findImage opens the image that a bundle of a Slurm task stands for.
 func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
-	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), l.bundle.Spec.Process.Env)
+	// Slurm starts a runtime without variables, and puts the job's into the bundle.
+	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
 		return nil, err
 	}

@@ -88,8 +88,10 @@ func (f fixture) make() error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs of testdata: %w: %s", err, out)
 	}
-	if err := copyFile(filepath.Join("..", "..", "hack", "fake-gpus"), filepath.Join(f.dir, "bin", "fake-gpus"), 0o755); err != nil {
-		return err
+	for _, script := range []string{"fake-gpus", "layout"} {
+		if err := copyFile(filepath.Join("..", "..", "hack", script), filepath.Join(f.dir, "bin", script), 0o755); err != nil {
+			return err
+		}
 	}
 	if err := copyFile(filepath.Join("..", "..", "docs", "launchers.md"), filepath.Join(f.dir, "launchers.md"), 0o644); err != nil {
 		return err

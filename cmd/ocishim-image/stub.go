@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/image"
+)
+
+// imageAnnotation is what ocishim reads of a bundle that stands for an image.
+const imageAnnotation = "org.ocishim.image"
+
+func (p *program) stubCommand() *cli.Command {
+	return &cli.Command{
+		Name: "stub", Usage: "print the path of a bundle that stands for an image, for srun --container", ArgsUsage: "IMAGE|BUNDLE",
+		Description: "The image is looked up now, so that one that does not exist is an error before there is a job, and all\n" +
+			"hosts and steps of the job run the same. A bundle's path is printed as it is, made absolute.",
+		Flags: []cli.Flag{
+			platformFlag(),
+			&cli.StringFlag{Name: "stubs", Usage: "keep such bundles in `DIR`, which compute hosts see at the same path", DefaultText: "stubs, beside the store"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := wants(c, 1, 1, "one image or bundle"); err != nil {
+				return err
+			}
+			path, err := p.stub(c, c.Args().First())
+			if err == nil {
+				fmt.Println(path)
+			}
+			return err
+		},
+	}
+}
+
+func (p *program) stub(c *cli.Context, name string) (string, error) {
+	rules, err := p.rules(c)
+	if err != nil {
+		return "", err
+	}
+	ref, err := image.ParseReference(name, rules)
+	if err != nil {
+		return "", err
+	}
+	if ref, err = ref.Decide(); err != nil {
+		return "", err
+	}
+	if ref.Kind == image.KindBundle {
+		return ref.Path, nil
+	}
+	wanted, err := platform(c)
+	if err != nil {
+		return "", usageError{err}
+	}
+	src, err := p.source(c, name, wish{format: formatAuto, platform: wanted})
+	if err != nil {
+		return "", err
+	}
+	digest := src.Digest
+	if err := src.Close(); err != nil {
+		return "", err
+	}
+	dir := c.String("stubs")
+	if dir == "" {
+		dir = filepath.Join(filepath.Dir(c.String("store")), "stubs")
+	}
+	return writeStub(dir, ref.WithDigest(digest).String())
+}
+
+// writeStub makes the bundle, or finds it: its name is that of what it says.
+func writeStub(dir, reference string) (string, error) {
+	data, err := json.MarshalIndent(stubOf(reference), "", "\t")
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	path := filepath.Join(dir, hex.EncodeToString(sum[:16]))
+	if written, err := os.ReadFile(filepath.Join(path, "config.json")); err == nil && string(written) == string(data) {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make stub: %w", err)
+	}
+	half, err := os.MkdirTemp(dir, ".new.")
+	if err != nil {
+		return "", fmt.Errorf("make stub: %w", err)
+	}
+	for _, err := range []error{
+		os.Chmod(half, 0o755), os.Mkdir(filepath.Join(half, "rootfs"), 0o755),
+		os.WriteFile(filepath.Join(half, "config.json"), data, 0o644),
+	} {
+		if err != nil {
+			return "", errors.Join(fmt.Errorf("make stub: %w", err), os.RemoveAll(half))
+		}
+	}
+	if err := os.Rename(half, path); err != nil {
+		err = errors.Join(err, os.RemoveAll(half))
+		if _, missing := os.Stat(filepath.Join(path, "config.json")); missing != nil {
+			return "", fmt.Errorf("make stub: %w", err)
+		}
+	}
+	return path, nil
+}
+
+// stubOf is the least that Slurm takes for a bundle. Slurm puts the command and the job's
+// environment into it.
+func stubOf(reference string) *specs.Spec {
+	return &specs.Spec{
+		Version:     specs.Version,
+		Root:        &specs.Root{Path: "rootfs", Readonly: true},
+		Process:     &specs.Process{Args: []string{"true"}, Cwd: "/", Env: []string{}},
+		Mounts:      []specs.Mount{},
+		Linux:       &specs.Linux{},
+		Annotations: map[string]string{imageAnnotation: reference},
+	}
+}
