@@ -170,7 +170,7 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 	name = ref.String()
 	digest := ref.Digest
 	if digest == "" {
-		digest = f.known(name)
+		digest = f.known(ref)
 	}
 	if digest == "" {
 		if digest, err = f.pullImage(name); err != nil {
@@ -224,26 +224,27 @@ func (f *imageFinder) own() image.Place {
 	return image.Place{Path: usersStore(f.config, f.env), Owners: []int{os.Geteuid()}}
 }
 
-// known is what the name means without asking anybody: to the job, or to a store. It is
-// empty where it means nothing yet, or is to be asked for anew.
-func (f *imageFinder) known(name string) image.Digest {
+// known returns what the reference means without asking anybody: to the job, or to a
+// store. It is empty where it means nothing yet, or is to be asked for anew.
+func (f *imageFinder) known(ref image.Reference) image.Digest {
 	stores := f.openStores()
 	defer func() { _ = stores.Close() }()
 	if f.job != "" {
 		for _, store := range stores {
-			if ref, err := store.Pinned(f.job, name); err == nil {
-				return ref.Digest
+			if pinned, err := store.Pinned(f.job, ref.String()); err == nil {
+				return pinned.Digest
 			}
 		}
 	}
 	if f.pull == "always" {
 		return ""
 	}
-	ref, _, err := stores.Lookup(name)
-	if err != nil {
-		return ""
+	for _, candidate := range ref.Candidates() {
+		if found, _, err := stores.Lookup(candidate.String()); err == nil {
+			return found.Digest
+		}
 	}
-	return ref.Digest
+	return ""
 }
 
 // pullImage imports the image with ocishim-image, which shows progress, and returns its
