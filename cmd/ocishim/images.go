@@ -47,7 +47,11 @@ func imageCommand() *cli.Command {
 				return err
 			}
 			args := append([]string{"ocishim-image"}, imageOptions(cfg, os.Environ())...)
-			err = syscall.Exec(program, append(args, c.Args().Slice()...), os.Environ())
+			verb := c.Args().Slice()
+			if stubs := usersPath(cfg.Image.Stubs, os.Environ()); stubs != "" && c.Args().First() == "stub" {
+				verb = slices.Insert(verb, 1, "--stubs", stubs)
+			}
+			err = syscall.Exec(program, append(args, verb...), os.Environ())
 			return fmt.Errorf("execute %s: %w", program, err)
 		},
 	}
@@ -91,17 +95,7 @@ func imageOptions(cfg *config.Config, env []string) []string {
 // empty where no home is known.
 func usersStore(cfg *config.Config, env []string) string {
 	if cfg.Image.Store != "" {
-		values := slurm.Values{UID: strconv.Itoa(os.Geteuid())}
-		values.User, _ = bundle.Getenv(env, "USER")
-		if u, err := user.LookupId(values.UID); err == nil {
-			values.User = u.Username
-		}
-		store, err := slurm.Expand(cfg.Image.Store, values)
-		if err != nil {
-			logrus.Warnf("image.store: %v", err)
-			return ""
-		}
-		return store
+		return usersPath(cfg.Image.Store, env)
 	}
 	if dir, _ := bundle.Getenv(env, "XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "ocishim", "images")
@@ -120,6 +114,22 @@ func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *targe
 		return nil, err
 	}
 	return finder.find(wish)
+}
+
+// usersPath replaces %u and %U in a path of the site's. It is empty where that is not
+// possible.
+func usersPath(pattern string, env []string) string {
+	values := slurm.Values{UID: strconv.Itoa(os.Geteuid())}
+	values.User, _ = bundle.Getenv(env, "USER")
+	if u, err := user.LookupId(values.UID); err == nil {
+		values.User = u.Username
+	}
+	path, err := slurm.Expand(pattern, values)
+	if err != nil {
+		logrus.Warnf("path %q in the configuration: %v", pattern, err)
+		return ""
+	}
+	return path
 }
 
 // An imageFinder turns an image's name into an image of a store.
