@@ -32,7 +32,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ##@ For users
 
 .PHONY: demo
-demo: deps-for-demo build/bin/ocishim ## show ocishim at work: as root on real Slurm, otherwise with the calls of slurmstepd
+demo: deps-for-demo build/bin/ocishim build/bin/ocishim-image ## show ocishim at work: as root on real Slurm, otherwise with the calls of slurmstepd
 	hack/demo
 
 .PHONY: test

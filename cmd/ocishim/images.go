@@ -47,7 +47,11 @@ func imageCommand() *cli.Command {
 				return err
 			}
 			args := append([]string{"ocishim-image"}, imageOptions(cfg, os.Environ())...)
-			err = syscall.Exec(program, append(args, c.Args().Slice()...), os.Environ())
+			verb := c.Args().Slice()
+			if stubs := usersPath(cfg.Image.Stubs, os.Environ()); stubs != "" && c.Args().First() == "stub" {
+				verb = slices.Insert(verb, 1, "--stubs", stubs)
+			}
+			err = syscall.Exec(program, append(args, verb...), os.Environ())
 			return fmt.Errorf("execute %s: %w", program, err)
 		},
 	}
@@ -91,17 +95,7 @@ func imageOptions(cfg *config.Config, env []string) []string {
 // empty where no home is known.
 func usersStore(cfg *config.Config, env []string) string {
 	if cfg.Image.Store != "" {
-		values := slurm.Values{UID: strconv.Itoa(os.Geteuid())}
-		values.User, _ = bundle.Getenv(env, "USER")
-		if u, err := user.LookupId(values.UID); err == nil {
-			values.User = u.Username
-		}
-		store, err := slurm.Expand(cfg.Image.Store, values)
-		if err != nil {
-			logrus.Warnf("image.store: %v", err)
-			return ""
-		}
-		return store
+		return usersPath(cfg.Image.Store, env)
 	}
 	if dir, _ := bundle.Getenv(env, "XDG_DATA_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "ocishim", "images")
@@ -120,6 +114,22 @@ func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *targe
 		return nil, err
 	}
 	return finder.find(wish)
+}
+
+// usersPath replaces %u and %U in a path of the site's. It is empty where that is not
+// possible.
+func usersPath(pattern string, env []string) string {
+	values := slurm.Values{UID: strconv.Itoa(os.Geteuid())}
+	values.User, _ = bundle.Getenv(env, "USER")
+	if u, err := user.LookupId(values.UID); err == nil {
+		values.User = u.Username
+	}
+	path, err := slurm.Expand(pattern, values)
+	if err != nil {
+		logrus.Warnf("path %q in the configuration: %v", pattern, err)
+		return ""
+	}
+	return path
 }
 
 // An imageFinder turns an image's name into an image of a store.
@@ -170,7 +180,7 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 	name = ref.String()
 	digest := ref.Digest
 	if digest == "" {
-		digest = f.known(name)
+		digest = f.known(ref)
 	}
 	if digest == "" {
 		if digest, err = f.pullImage(name); err != nil {
@@ -224,26 +234,27 @@ func (f *imageFinder) own() image.Place {
 	return image.Place{Path: usersStore(f.config, f.env), Owners: []int{os.Geteuid()}}
 }
 
-// known is what the name means without asking anybody: to the job, or to a store. It is
-// empty where it means nothing yet, or is to be asked for anew.
-func (f *imageFinder) known(name string) image.Digest {
+// known returns what the reference means without asking anybody: to the job, or to a
+// store. It is empty where it means nothing yet, or is to be asked for anew.
+func (f *imageFinder) known(ref image.Reference) image.Digest {
 	stores := f.openStores()
 	defer func() { _ = stores.Close() }()
 	if f.job != "" {
 		for _, store := range stores {
-			if ref, err := store.Pinned(f.job, name); err == nil {
-				return ref.Digest
+			if pinned, err := store.Pinned(f.job, ref.String()); err == nil {
+				return pinned.Digest
 			}
 		}
 	}
 	if f.pull == "always" {
 		return ""
 	}
-	ref, _, err := stores.Lookup(name)
-	if err != nil {
-		return ""
+	for _, candidate := range ref.Candidates() {
+		if found, _, err := stores.Lookup(candidate.String()); err == nil {
+			return found.Digest
+		}
 	}
-	return ref.Digest
+	return ""
 }
 
 // pullImage imports the image with ocishim-image, which shows progress, and returns its

@@ -38,6 +38,9 @@ func TestHelpNamesEveryOption(t *testing.T) {
 		var out bytes.Buffer
 		app := newApp(new(invocation))
 		app.Writer = &out
+		if verb == "image" {
+			continue // another program answers
+		}
 		args := []string{"ocishim", verb, "--help"}
 		if verb == "" {
 			args = []string{"ocishim", "--help"}

@@ -1,24 +1,16 @@
 package config
 
-// The formats in which images are kept.
-const (
-	ImageAuto = "auto"
-	ImageSqfs = "sqfs"
-	ImageTree = "tree"
-)
-
 // Image is what holds for images that are asked for by name.
 type Image struct {
 	Store      string   `json:"store"`
 	Stores     []string `json:"stores"`
-	Format     string   `json:"format"`
 	Registries []string `json:"registries"`
 	Bare       bool     `json:"bare"`
 	Stubs      string   `json:"stubs"`
 }
 
 func defaultImage() Image {
-	return Image{Stores: []string{}, Format: ImageAuto, Registries: []string{"docker.io"}}
+	return Image{Stores: []string{}, Registries: []string{}}
 }
 
 func (i *Image) settings() []setting {
@@ -37,15 +29,10 @@ written to by users. They must belong to root, and so must every directory
 above them.`,
 		},
 		{
-			key: "image.format", value: &i.Format, choices: []string{ImageAuto, ImageSqfs, ImageTree},
-			doc: `How images are kept. ` + "`sqfs`" + `: one compressed file, for shared file
-systems. ` + "`tree`" + `: a directory, for local disks. ` + "`auto`" + `: by the file
-system of the store.`,
-		},
-		{
 			key: "image.registries", value: &i.Registries,
 			doc: `Registries that are searched, in this order, for an image whose name has
-none, such as alice/app:1.`,
+none, such as alice/app:1. Without it, those of registries.conf(5), and
+docker.io without these.`,
 		},
 		{
 			key: "image.bare", value: &i.Bare,
