@@ -49,7 +49,7 @@ func newApp(u user) *cli.App {
 			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust the user `UID` with the site's stores, beside root; may be repeated"},
 			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has none; may be repeated", DefaultText: "registries.conf's, or docker.io"},
 			&cli.BoolFlag{Name: "bare", Usage: "let a word alone, such as ubuntu, name an image of a registry"},
-			&cli.StringFlag{Name: "authfile", Usage: "find credentials in `FILE`, and nowhere else", DefaultText: "those of Podman, Docker and enroot"},
+			&cli.StringFlag{Name: "authfile", Usage: "find credentials in `FILE`, and nowhere else", DefaultText: "the files of Podman, Docker and enroot"},
 		},
 		Commands: []*cli.Command{
 			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),

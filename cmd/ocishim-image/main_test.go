@@ -172,7 +172,7 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
-// An image for other hosts has no name, which would mean it here, too.
+// An image for another platform gets no name: on this host the name would lead to it.
 func TestOtherPlatform(t *testing.T) {
 	s, name := newScene(t), "oci:"+newLayout(t)+":tag"
 	other := "arm64"

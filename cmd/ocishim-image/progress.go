@@ -18,7 +18,8 @@ import (
 // lineEvery is how often a log gets a line: often enough to see that it goes on.
 const lineEvery = 30 * time.Second
 
-// A progress shows how far an import is: a bar on a terminal, else a line now and then.
+// A progress shows how far an import is: as a bar on a terminal, otherwise as a line every
+// lineEvery.
 type progress struct {
 	out   io.Writer
 	name  string

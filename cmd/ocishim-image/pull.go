@@ -20,7 +20,7 @@ const formatAuto = "auto"
 
 func importFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "format", Value: formatAuto, Usage: "sqfs, tree or auto: a tree on a local file system, else sqfs"},
+		&cli.StringFlag{Name: "format", Value: formatAuto, Usage: "sqfs, tree or auto: a tree on a local file system, otherwise sqfs"},
 		platformFlag(),
 		&cli.StringFlag{Name: "name", Usage: "also call the image `NAME` in the store"},
 		&cli.BoolFlag{Name: "share", Usage: "let an image that needs credentials into a store that others can read"},

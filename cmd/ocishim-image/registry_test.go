@@ -218,7 +218,7 @@ func TestRegistryErrors(t *testing.T) {
 	for _, c := range []struct{ arg, want, hint string }{
 		{r.host + "/a/b:2", "404 Not Found from http://" + r.host + "/v2/a/b/manifests/2", "look at the tag"},
 		{private.host + "/a/b:1", "anonymous; no entry for " + private.host + " in", "login"},
-		{"127.0.0.1:1/a/b:1", "connection refused", "does it run"},
+		{"127.0.0.1:1/a/b:1", "connection refused", "is running"},
 		{"nosuchregistry.invalid/a/b:1", "nosuchregistry.invalid", "name"},
 		{"alice@" + r.host + "/a/b:1", "no credentials of user alice", ""},
 	} {
@@ -297,7 +297,7 @@ func TestTwoPulls(t *testing.T) {
 		if !strings.HasSuffix(path, layer.String()) {
 			return
 		}
-		// The first one gets the layer when the second one has had the time to ask for it, too.
+		// The first one gets the layer once the second one has had time to request it as well.
 		pace.Until(10*time.Second, func() bool { return r.count("HEAD /v2/a/b/manifests/1") == both })
 		pace.Quiet(time.Second, func() bool { return r.count("GET "+path) == 1 })
 	}

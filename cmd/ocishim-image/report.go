@@ -39,7 +39,7 @@ func hint(err error) string {
 		{errNotFetched, "a bundle is started as it is, and an environment (EDF) or a container by its name: by ocishim, not here"},
 		{registry.ErrDenied, "`ocishim-image login REGISTRY` keeps a password; registries also say this of images that they do not have"},
 		{registry.ErrNotFound, "look at the tag, and at the spelling of the repository"},
-		{registry.ErrDigest, "what was sent is not the image: try again, and tell who runs the registry, mirror or proxy"},
+		{registry.ErrDigest, "the data received is not the image: try again, and report it to the operator of the registry, mirror or proxy"},
 		{image.ErrUntrusted, "nobody but you and root may be able to write to a store, or to what leads to it: chmod go-w"},
 		{image.ErrNotFound, "`ocishim-image ls` lists what is there; `ocishim-image pull IMAGE` imports it"},
 		{image.ErrNoImage, "an image is a squashfs or SIF file, an archive of docker save or skopeo, an OCI layout, or a root file system"},
@@ -71,9 +71,9 @@ func hint(err error) string {
 	case errors.As(err, &unknown):
 		return "put the registry's certificate authority into /etc/containers/certs.d/REGISTRY/ca.crt"
 	case errors.As(err, &lookup):
-		return "is the registry's name right, and has this node a network? HTTPS_PROXY names a proxy"
+		return "check the registry's name, and that this host has a network; HTTPS_PROXY names a proxy"
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, os.ErrDeadlineExceeded):
-		return "is the registry's address right, and does it run?"
+		return "check the registry's address, and that the registry is running"
 	}
 	return ""
 }

@@ -37,7 +37,7 @@ func sites(c *cli.Context) (places []image.Place, err error) {
 	return places, nil
 }
 
-// change runs do on the store, which is made where there is none.
+// change runs do on the user's own store, and creates the store if it is missing.
 func change(c *cli.Context, do func(*storage.Store) error) error {
 	p, err := place(c)
 	if err != nil {

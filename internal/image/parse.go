@@ -69,8 +69,8 @@ func parse(s string, rules Rules) (r Reference, hint string, err error) {
 	return rules.registry(KindRegistry, s)
 }
 
-// InRegistry is the image of a registry that a name alone stands for, where the site wants
-// that: it is tried when there is neither an environment nor an image in the store by that name.
+// InRegistry returns the registry image that a bare name stands for, if the site allows it
+// (Rules.Bare). Callers try it when no environment and no image of the store has the name.
 func (r Reference) InRegistry(rules Rules) (Reference, error) {
 	if r.Kind != KindName {
 		return r, nil

@@ -133,7 +133,7 @@ func openAt(dir *os.File, name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path.Join(dir.Name(), name)), nil
 }
 
-// open opens a file of a store and judges it, too.
+// open opens a file of a store, and checks its kind and who can change it.
 func (g guard) open(dir *os.File, name string, flags int, kind uint32) (*os.File, *unix.Stat_t, error) {
 	f, err := openAt(dir, name, flags)
 	if err != nil {

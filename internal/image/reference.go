@@ -105,7 +105,7 @@ func (r Reference) WithDigest(d Digest) Reference {
 	return r
 }
 
-// Is tells that every ReferenceError is an ErrReference.
+// Is makes every ReferenceError an ErrReference.
 func (e *ReferenceError) Is(target error) bool { return target == ErrReference }
 
 // String returns the normal form: parsed by rules that name the same registries it gives the
@@ -168,8 +168,8 @@ func (r Reference) Familiar() string {
 	return strings.TrimPrefix(r.Repository, official) + r.suffix()
 }
 
-// Candidates are the references to try, in this order: one for each registry of the site
-// where none was given, else the reference alone.
+// Candidates returns the references to try, in this order: one for each registry of the site
+// if the reference names none, otherwise the reference alone.
 func (r Reference) Candidates() []Reference {
 	all := []Reference{r}
 	for _, registry := range r.Search {

@@ -8,8 +8,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// kindOf knows the schemes that are written SCHEME:. Those that skopeo and Apptainer use are
-// here, too.
+// kindOf returns the kind of a scheme, as written before SCHEME:. It includes the schemes of
+// skopeo and Apptainer.
 func kindOf(scheme string) (kind Kind, known bool) {
 	switch kind = Kind(scheme); kind {
 	case KindRegistry, KindORAS, KindLayout, KindOCIArchive, KindDockerArchive, KindArchive, KindDirectory,

@@ -48,7 +48,7 @@ func RootName(f Format) string {
 // ErrNotFound says that no store has an image.
 var ErrNotFound = errors.New("not in a store")
 
-// ErrRecord says that a record or a reference of a store is none.
+// ErrRecord says that a record or a Ref of a store is invalid.
 var ErrRecord = errors.New("not a record")
 
 // A Store is an open store: a descriptor of it, so that it stays the same whatever is put
@@ -171,8 +171,8 @@ func (s Stores) Find(digest Digest, formats ...Format) (found *Image, reasons []
 	return nil, reasons, fmt.Errorf("find image %s: %w", digest, ErrNotFound)
 }
 
-// Open opens the image of that digest and format. The error is os.ErrNotExist where there
-// is none.
+// Open opens the image with the digest and format. The error is os.ErrNotExist if the store
+// does not have it.
 func (s *Store) Open(digest Digest, format Format) (*Image, error) {
 	hex, err := digest.Hex()
 	if err != nil {

@@ -132,8 +132,8 @@ func made(dir string, mode os.FileMode) error {
 	return errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, mode))
 }
 
-// Another user's store is none, nor one that root keeps in another user's directory; a
-// service user's is, where the site says so.
+// Another user's store is refused, and so is one that root keeps in another user's directory.
+// A service user's store is accepted if the site lists that user as an owner.
 func TestOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give directories away")

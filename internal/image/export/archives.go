@@ -57,7 +57,7 @@ func (w *writer) layout(ctx context.Context) error {
 	return path.AppendImage(img, options...)
 }
 
-// counting tells of what is read.
+// counting reports how many bytes are read.
 type counting struct {
 	io.ReadCloser
 	count func(int)
@@ -113,7 +113,7 @@ func (w *writer) dockerArchive(ctx context.Context) error {
 	}
 	tag, err := name.NewTag(w.Tag)
 	if err != nil {
-		// A name that Docker does not take: that of the image alone.
+		// Docker does not accept the tag: use a name made from the digest.
 		if tag, err = name.NewTag("image:" + manifest.Manifests[0].Digest.Hex[:12]); err != nil {
 			return err
 		}

@@ -43,9 +43,9 @@ type node struct {
 
 func (n *node) isDirectory() bool { return n.inode == nil || n.inode.Kind == Directory }
 
-// A resolver puts the lists of members together, from the lowest layer up, as if each were
-// unpacked over those below it. Nothing is written: a link can lead nowhere but to another
-// node.
+// A resolver merges the lists of members, from the lowest layer up, as if each layer were
+// unpacked over those below it. It works in memory and writes nothing, so a link can only
+// lead to something in the tree.
 type resolver struct {
 	limits Limits
 	root   *node
@@ -104,7 +104,7 @@ func (r *resolver) remove(layer int, m *listed) error {
 	return nil
 }
 
-// purge takes away all below the node that only lower layers have.
+// purge removes everything below n that only lower layers have.
 func (n *node) purge(layer int) {
 	if n.purged == layer+1 {
 		return

@@ -140,7 +140,7 @@ func (c conf) of(name string) (found *registryConf, prefix int) {
 	return found, prefix
 }
 
-// covers returns how many bytes of name the prefix stands for; 0 is none.
+// covers returns how many bytes of name the prefix matches, or 0 if it does not match.
 func (r registryConf) covers(name string) int {
 	if wild, is := strings.CutPrefix(r.Prefix, "*"); is {
 		host, _, _ := strings.Cut(name, "/")

@@ -33,7 +33,7 @@ type site struct {
 	manifest v1.Descriptor
 
 	mutex    sync.Mutex
-	fault    func(http.ResponseWriter, *http.Request, http.Handler) // nil is none
+	fault    func(http.ResponseWriter, *http.Request, http.Handler) // or nil
 	requests []string
 }
 

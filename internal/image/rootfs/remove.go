@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Remove deletes a directory and all in it, whatever modes its directories have. That there
-// is none is no error.
+// Remove deletes a directory and everything in it, whatever modes its directories have. A
+// missing directory is not an error.
 func Remove(parent *os.Root, name string) error {
 	err := parent.RemoveAll(name)
 	if errors.Is(err, os.ErrPermission) {

@@ -44,7 +44,7 @@ func Detach(keep ...*os.File) error {
 	return closeInherited()
 }
 
-// ownSession makes the process the leader of a session, where it is none.
+// ownSession makes the process a session leader, unless it is one already.
 func ownSession() error {
 	_, err := unix.Setsid()
 	if err == nil {

@@ -36,8 +36,8 @@ func (f *fileSystem) Init(s *fuse.Server) {
 	f.opendir = s.KernelSettings().Flags64()&fuse.CAP_NO_OPENDIR_SUPPORT == 0
 }
 
-// A node's id is its inode's place in the image, so that nothing has to be remembered
-// about it. 0 is no node, and 1 is the root.
+// The id of a FUSE inode is its position in the image, so the server keeps no table of
+// ids. FUSE never uses 0, and reserves 1 for the root.
 const firstNode = fuse.FUSE_ROOT_ID + 1
 
 func (f *fileSystem) nodeOf(ref squashfs.Ref) uint64 {
@@ -111,7 +111,7 @@ func (f *fileSystem) entry(ref squashfs.Ref, out *fuse.EntryOut) error {
 	return nil
 }
 
-// Lookup finds a name. Of one that does not exist the kernel keeps that, too.
+// Lookup finds a name. The kernel also caches that a name does not exist.
 func (f *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	dir, err := f.inode(header.NodeId)
 	if err != nil {
@@ -131,7 +131,7 @@ func (f *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name strin
 // Forget has nothing to forget.
 func (f *fileSystem) Forget(_, _ uint64) {}
 
-// GetAttr tells what the kernel has not learnt by Lookup: of the root alone, as a rule.
+// GetAttr returns attributes that the kernel has not got from Lookup: usually only the root's.
 func (f *fileSystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	i, err := f.inode(in.NodeId)
 	if err != nil {
@@ -200,7 +200,7 @@ func (f *fileSystem) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.D
 		if entry == nil || e.Off <= afterDotDot {
 			return entry != nil
 		}
-		// Without a node the kernel shows the name, and asks again for the rest.
+		// Without attributes the kernel lists the name, and asks for the rest later.
 		_ = f.entry(ref, entry)
 		return true
 	})
@@ -241,7 +241,7 @@ func (f *fileSystem) list(in *fuse.ReadIn, add func(fuse.DirEntry, squashfs.Ref)
 	}
 }
 
-// StatFs tells how large the image is; nothing is free.
+// StatFs returns the size of the image, with no free space.
 func (f *fileSystem) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	block := uint64(f.image.BlockSize())
 	*out = fuse.StatfsOut{

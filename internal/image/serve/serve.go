@@ -1,40 +1,41 @@
-// Package serve shows a squashfs image as a file system by FUSE, to the tasks of a step on
-// a node, for as long as any of them has it mounted.
+// Package serve shows a squashfs image as a FUSE file system to the tasks of a step on one
+// host, for as long as any of them has it mounted.
 //
 // # What the launcher does
 //
-// Linux wants /dev/fuse opened in the user namespace that mounts. So the launcher enters
-// the user namespace, opens /dev/fuse, and starts the server, before it enters the mount
-// namespace: a server that were in it would keep it from ending. Then it mounts, in the
-// new mount namespace:
+// Linux requires that /dev/fuse is opened in the user namespace that mounts. So the launcher
+// enters the user namespace, opens /dev/fuse and starts the server before it enters the mount
+// namespace: a server inside the mount namespace would keep it alive. Then the launcher
+// mounts, in the new mount namespace:
 //
 //	mount("image", DIR, "fuse.squashfs", MS_RDONLY|MS_NOSUID|MS_NODEV,
 //	      "fd=N,rootmode=40000,user_id=UID,group_id=GID,default_permissions")
 //
-// UID and GID are those of the launcher inside of its user namespace. default_permissions
-// has the kernel judge by mode and owner, so that the server is not asked. As it stands,
-// processes may read whose real, effective and saved ids all are UID and GID, whichever user
-// namespace they are in, and nobody else, the node's root neither: that is right where the
-// user namespace has one user and one group. Where it has more, allow_other is added: then
-// whoever is in that user namespace or below it may read, and nobody in any other one, so
-// that tasks have to share it. No max_read: the kernel's own bound is the best.
+// UID and GID are the launcher's ids inside its user namespace. default_permissions makes
+// the kernel check mode and owner, without asking the server. With these options only
+// processes whose real, effective and saved ids are all UID and GID may read, in whichever
+// user namespace they are; nobody else may, not even the host's root. That is right for a
+// user namespace with one user and one group. For one with more, add allow_other: then
+// every process in that user namespace or in one below it may read, and no process in any
+// other, so the tasks have to share the user namespace. Do not set max_read: the kernel's
+// own limit is the best.
 //
-// The server works for all tasks of the step. It inherits what the launcher has, so the
-// launcher should start it with the processors of the step, not with those its own task is
-// bound to; and with a timer slack of a millisecond (PR_SET_TIMERSLACK), without which Go's
-// runtime wakes up every 20 µs while requests come.
+// The server works for all tasks of the step, and inherits the launcher's attributes. So the
+// launcher should start it with the processors of the step, not with those that its own task
+// is bound to, and with a timer slack of a millisecond (PR_SET_TIMERSLACK): without that,
+// Go's runtime wakes up every 20 µs while requests arrive.
 //
-// The launcher has one end of a pair of stream sockets, made with close-on-exec, and the
-// server the other. Once it has mounted, the launcher writes one byte. It reads until the
-// end: "ok\n" when the server answers, else a line that says why it does not. If its end
-// is closed before there was a byte, the launcher is gone and the server ends. The launcher
-// closes its own descriptor of /dev/fuse after mounting: held by a task, it would keep
-// readers waiting for ever when the server is killed, instead of giving them ENOTCONN.
+// The launcher holds one end of a pair of stream sockets, created with close-on-exec, and the
+// server the other. After mounting, the launcher writes one byte. Then it reads to the end of
+// the stream: "ok\n" when the server is answering, otherwise a line with the reason why it is
+// not. If the launcher's end closes before that byte, the launcher is gone and the server
+// exits. After mounting, the launcher closes its own descriptor of /dev/fuse: if a task held
+// it and the server were killed, readers would wait for ever instead of getting ENOTCONN.
 //
 // # How the server ends
 //
-// By itself, when the last mount of the file system is gone. It needs no cleanup and leaves
-// nothing.
+// The server exits when the last mount of the file system is gone. It needs no cleanup and
+// leaves nothing behind.
 package serve
 
 import (
@@ -126,7 +127,7 @@ const answer = "ok\n"
 
 // tell says to the launcher why it is not served, and returns the error.
 func tell(launcher *os.File, err error) error {
-	// The launcher may be gone; the caller has the error, too.
+	// The launcher may be gone; the caller also gets the error.
 	_, _ = launcher.WriteString(text.Printable(err.Error()) + "\n")
 	return err
 }
@@ -185,8 +186,8 @@ func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
 	return server, nil
 }
 
-// gone reports whether the device's mount has ended; that of a device that was never
-// mounted has, too.
+// gone reports whether the device's mount has ended. It is also true for a device that was
+// never mounted.
 func gone(device *os.File) bool {
 	fds := []unix.PollFd{{Fd: int32(device.Fd()), Events: unix.POLLIN}}
 	for {

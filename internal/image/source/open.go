@@ -37,8 +37,8 @@ type Options struct {
 	// there have no names. Empty is /var/tmp.
 	TempDir string
 
-	// Kept returns a manifest or configuration that is in a store already; nil is none. It
-	// is verified, and saves a request. It may be nil.
+	// Kept returns a manifest or configuration that a store already has, or nil. Open
+	// verifies it, and saves a request. Kept itself may be nil.
 	Kept func(image.Digest) []byte
 }
 

@@ -79,8 +79,8 @@ type chosen struct {
 	data       []byte
 }
 
-// choose returns the manifest that fits the platform best: of this index, else of the first
-// index in it that has one.
+// choose returns the manifest that fits the platform best: from this index, otherwise from
+// the first nested index that has one.
 func (c *chooser) choose(ctx context.Context, list []v1.Descriptor, depth int) (chosen, error) {
 	best, bestFit := -1, -1
 	for i, d := range list {
@@ -116,7 +116,8 @@ func (c *chooser) choose(ctx context.Context, list []v1.Descriptor, depth int) (
 			return chosen{}, err
 		}
 		if document.Manifests == nil {
-			// Its configuration tells the platform. That of a single one is judged there.
+			// The platform is in the manifest's configuration. A single manifest is checked
+			// where that is read.
 			if len(list) == 1 {
 				return chosen{descriptor: d, document: document, data: data}, nil
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// The format is that of SIF's version 1 (github.com/apptainer/sif, pkg/sif). It is read here,
-// since that library makes room for as many objects as the header claims to have.
+// The format is SIF version 1 (github.com/apptainer/sif, pkg/sif). It is parsed here because
+// that library allocates memory for the number of objects that the header claims.
 const (
 	sifMagic       = "SIF_MAGIC\x00"
 	sifVersion     = "01\x00"
@@ -57,8 +57,8 @@ type SIF struct {
 	// Platform is what its programs are for.
 	Platform image.Platform
 
-	// Config is that of the image it was made of; nil where there is none. What Apptainer
-	// runs by itself is a script of its own in the file system: /.singularity.d/runscript.
+	// Config is the configuration of the OCI image that the file was built from, or nil.
+	// Apptainer itself runs a script in the file system: /.singularity.d/runscript.
 	Config *image.Config
 }
 

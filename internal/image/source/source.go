@@ -81,9 +81,8 @@ type Layer struct {
 	// MediaType is what the manifest says.
 	MediaType string
 
-	// Open begins to read the layer, each time from its start; several layers, and the
-	// same one, may be read at a time. The reader fails at its end where the bytes are
-	// not those of Digest and Size: what was made of them before is not to be kept. The
-	// context ends the reading, too.
+	// Open begins to read the layer from its start. Several readers may be open at once,
+	// even of the same layer. The reader fails at its end if the bytes do not match Digest
+	// and Size: discard what was made of them until then. Reading also ends with the context.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }

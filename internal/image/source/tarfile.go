@@ -222,7 +222,7 @@ func (t *tarFile) add(header *tar.Header) error {
 	return nil
 }
 
-// memberName makes a name clean; one that leads out of the archive is none.
+// memberName cleans a name; it is false for a name that leads out of the archive.
 func memberName(name string) (string, bool) {
 	name = path.Clean(name)
 	return name, name != "." && name != ".." && !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "../")

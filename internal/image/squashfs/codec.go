@@ -49,7 +49,7 @@ type zstdCodec struct{ decoder *zstd.Decoder }
 
 func newZstdCodec() (codec, error) {
 	decoder, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(0), // as many at once as there are processors
+		zstd.WithDecoderConcurrency(0), // one per processor
 		zstd.WithDecoderMaxMemory(maxBlockSize),
 		zstd.WithDecodeAllCapLimit(true),
 		zstd.WithDecoderLowmem(true))

@@ -170,7 +170,8 @@ func (l *Listing) Next() (Entry, error) {
 	return e, nil
 }
 
-// Lookup finds the inode of a name in a directory; fs.ErrNotExist where there is none.
+// Lookup finds the inode of a name in a directory. The error is fs.ErrNotExist if the
+// directory does not have the name.
 func (im *Image) Lookup(dir *Inode, name []byte) (Ref, error) {
 	if dir.Type != Directory {
 		return 0, fs.ErrInvalid
@@ -208,8 +209,8 @@ type mark struct {
 	name     []byte
 }
 
-// seekIndex returns the last mark of the directory's index, from the first on, for which
-// before is true; one at the beginning where there is none.
+// seekIndex returns the last mark of the directory's index before the first for which before
+// is false; if there is no such mark, it returns one at the beginning.
 func (im *Image) seekIndex(dir *Inode, before func(*mark) bool) (mark, error) {
 	found := mark{}
 	c := dir.rest

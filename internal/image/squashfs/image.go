@@ -1,19 +1,18 @@
-// Package squashfs reads images in the format squashfs 4.0, as Linux defines it in
-// fs/squashfs/squashfs_fs.h and mksquashfs and sqfstar write it. It is for a server of
-// one image that many read at once.
+// Package squashfs reads images in the squashfs 4.0 format, as Linux defines it in
+// fs/squashfs/squashfs_fs.h and as mksquashfs and sqfstar write it. It is made for a server
+// that reads one image for many clients at once.
 //
-// Nothing of an image is believed: every position, size and count is checked against the
-// file or its tables before it is used, what a block becomes when it is decompressed is
-// bounded by the format, and what is kept in memory is bounded by Limits. An image that
-// breaks the rules gives errors that are ErrCorrupt.
+// The image is untrusted: every position, size and count is checked against the file or its
+// tables before use, the format bounds the size of a decompressed block, and Limits bounds
+// the memory that is kept. A damaged image gives errors that are ErrCorrupt.
 //
-// An inode is found by its Ref alone, its place in the image, and nothing has to be
-// remembered about it: a directory is searched where it lies, by its index where it has
-// one. Two caches make that cheap, one of the blocks of metadata and one of data; who asks
-// for a block that another is decompressing waits for it.
+// A Ref, the position of an inode in the image, is all that is needed to find the inode, so
+// nothing is kept per inode. Directories are searched in place, by their index if they have
+// one. Two caches make this cheap, one for blocks of metadata and one for blocks of data. A
+// reader that needs a block which another reader is decompressing waits for it.
 //
-// Not read, because nothing here needs them: owners, extended attributes, the export table.
-// Compressed with gzip, xz, lz4 or zstd; lzo and the old lzma are refused.
+// Owners, extended attributes and the export table are not read: nothing here needs them.
+// The compressions gzip, xz, lz4 and zstd are supported; lzo and the old lzma are refused.
 package squashfs
 
 import (
@@ -113,7 +112,7 @@ func Open(file io.ReaderAt, size int64, limits Limits) (*Image, error) {
 		return nil, fmt.Errorf("read root directory: %w", err)
 	}
 	if root.Type != Directory {
-		return nil, fmt.Errorf("read root directory: %w: it is none", ErrCorrupt)
+		return nil, fmt.Errorf("read root directory: %w: not a directory", ErrCorrupt)
 	}
 	return im, nil
 }

@@ -108,7 +108,7 @@ func (s *Store) forget() error {
 	return nil
 }
 
-// used tells who uses an entry; the marks of those who do not any more are removed.
+// used returns a process that uses the entry, and removes the marks of those that have ended.
 func (s *Store) used(entry string) (use image.Use, used bool) {
 	for file, u := range s.Uses(entry) {
 		if !u.Ended(s.host, process.BootID(), time.Now()) {
@@ -130,9 +130,9 @@ type Freed struct {
 	Kept   int64    // bytes of those that stay
 }
 
-// Evict takes away those images that have not been used for the longest time, until the
-// others have no more than most bytes, and deletes what was taken away before. Images that
-// jobs use stay. What is no image is taken away, too.
+// Evict removes the least recently used images until the others have no more than most
+// bytes, and deletes images that were removed long enough ago. Images that jobs use stay. It
+// also removes entries that are not valid images.
 func (s *Store) Evict(most int64) (*Freed, error) {
 	if err := s.sweep(); err != nil {
 		return nil, err

@@ -156,7 +156,7 @@ func (l *lease) renew() error {
 	if _, err := l.file.WriteAt(append(data, '\n'), 0); err != nil {
 		return err
 	}
-	// A file server that keeps writes back would keep the time back, too.
+	// If the client held the write back, the file's time would not change on the server.
 	return errors.Join(l.file.Truncate(int64(len(data))+1), l.file.Sync())
 }
 
@@ -168,7 +168,7 @@ func (l *lease) keep() {
 		case <-l.stop:
 			return
 		case <-tick.C:
-			_ = l.renew() // it only makes others wait; without it they do the work, too
+			_ = l.renew() // a lost lease only means that others do the same work
 		}
 	}
 }

@@ -43,7 +43,8 @@ const (
 	grace    = 10 * time.Minute // between an image's removal and its deletion
 )
 
-// Open opens a store, which is made where there is none, for the caller alone.
+// Open opens a store. If the directory is missing, it is created with access for the caller
+// alone.
 func Open(place image.Place) (*Store, error) {
 	if err := os.MkdirAll(place.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make store: %w", err)
