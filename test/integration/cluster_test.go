@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,27 +36,46 @@ func prepare(t *testing.T) {
 	if os.Getuid() != 0 {
 		skip(t, "clusters need root")
 	}
-	takeTurn(t)
-	mustRun(t, "hack/bundle", sourceBundle)
+	if err := takeTurn(); err != nil {
+		t.Fatal(err)
+	}
 }
 
-// takeTurn waits for another run of these tests on this machine. Both would use clusters with the
-// same names, by which a run finds and replaces what a killed one has left.
-func takeTurn(t *testing.T) {
+// besideOthers lets the test run at the same time as others that call it, each in clusters of its
+// own: they mostly wait for Slurm. What measures runs alone.
+func besideOthers(t *testing.T) {
+	if *flagFigures == "" && *flagScrunReport == "" && *flagReport == "" {
+		t.Parallel()
+	}
+}
+
+// takeTurn waits, once, for another run of these tests on this machine, and makes the bundle that
+// they use. Both runs would use clusters with the same names, by which a run finds and replaces what
+// a killed one has left. The lock is held until this process ends.
+var takeTurn = sync.OnceValue(func() error {
 	const path = "/run/ocishim-integration.lock"
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	fd := int(lock.Fd()) // it stays open, and so locked, until this process ends
+	heldLock = lock
+	fd := int(lock.Fd())
 	if syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		fmt.Fprintln(os.Stderr, "waiting for another run of the integration tests ("+path+")")
 		if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
-			t.Fatal(err)
+			return fmt.Errorf("lock %s: %w", path, err)
 		}
 	}
-	t.Cleanup(func() { lock.Close() })
-}
+	cmd := exec.Command(filepath.Join(repo, "hack/bundle"), sourceBundle)
+	cmd.Dir = repo
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("hack/bundle: %w: %s", err, out)
+	}
+	return nil
+})
+
+// heldLock keeps the lock from being closed.
+var heldLock *os.File
 
 // prepareColumn makes what one column needs.
 func prepareColumn(t *testing.T, col column) {

@@ -23,6 +23,7 @@ import (
 // denies the others.
 func TestGPUs(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	for _, constrain := range []bool{true, false} {
 		for _, col := range []column{
 			{slurm: "24.11", mode: "run"},

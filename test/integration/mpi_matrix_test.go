@@ -159,6 +159,7 @@ var whichLibrary = regexp.MustCompile(`(?m)^library (.*)$`)
 // srun, and checks which library they really run on.
 func TestMPIMatrix(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	prepareColumn(t, column{runtime: "ocishim", slurm: "24.11"})
 	mustRun(t, "hack/cluster", "root", "--slurm", "24.11", "--mpi")
 	mustRun(t, "hack/cluster", "root", "--slurm", "22.05", "--mpi")

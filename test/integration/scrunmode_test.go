@@ -78,6 +78,7 @@ var oursOnly = []string{
 // and, for the table in docs/scrun.md, through Slurm's own scrun.
 func TestScrunMode(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	mustRun(t, "hack/cluster", "root", "--slurm", "24.11")
 	cells := map[string]map[string]string{}
 	for _, col := range scrunColumns {
