@@ -205,7 +205,7 @@ func TestErrors(t *testing.T) {
 		{"flag provided but not defined", "--help", []string{"pull", "--formt", "x"}},
 		{"pull wants an image", "--help", []string{"pull"}},
 		{"image nvcr.io:x: no repository", "nvcr.io/", []string{"pull", "nvcr.io:x"}},
-		{"a name alone is not looked for in registries", "docker://ubuntu", []string{"pull", "ubuntu"}},
+		{"a single word is not looked up in registries", "docker://ubuntu", []string{"pull", "ubuntu"}},
 		{"this cannot be imported", "ocishim", []string{"pull", "@name"}},
 		{"linux/riscv64 is wanted, there is linux/amd64, linux/arm64", "--platform", []string{"pull", "--platform", "linux/riscv64", "oci:" + dir + ":tag"}},
 		{"--format x", "--help", []string{"pull", "--format", "x", "oci:" + dir}},
