@@ -20,7 +20,7 @@ GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/.
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
 TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/tally
 # Packages whose tests start thousands of processes, compilers among them: one at a time.
-HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/mpi ./internal/plan
+HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/image/serve ./internal/image/storage ./internal/mpi ./internal/plan
 # Tests have their own time limits, scaled to the machine (internal/pace): go's is for those
 # without one. build/durations records how long each took.
 GOTEST  = set -o pipefail; CGO_ENABLED=1 $(GO) test -json -timeout 75m

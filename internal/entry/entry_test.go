@@ -171,3 +171,19 @@ func TestReadFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two paths of one directory, such as those of a runtime directory, are one root: what is in it is
+// listed once.
+func TestOpenOnce(t *testing.T) {
+	parent := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(parent, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := filepath.Join(parent, "a"), filepath.Join(parent, "b")
+	roots, err := Open(a, parent+"/b/../a", b, a)
+	if err != nil || len(roots) != 2 || roots[0].Dir() != a || roots[1].Dir() != b {
+		t.Errorf("got %v, %v", roots, err)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +26,9 @@ func Make(dirs ...string) (Root, error) {
 	return Root{dir: dir}, err
 }
 
-// Open opens all of the directories that can be used. Without any it returns ErrNotFound, or
-// for a single directory that exists the reason why it cannot be used.
+// Open opens all of the directories that can be used, each once: two of the paths may lead to the
+// same one, such as $XDG_RUNTIME_DIR and /run/user/UID. Without any it returns ErrNotFound, or for
+// a single directory that exists the reason why it cannot be used.
 func Open(dirs ...string) ([]Root, error) {
 	usable, failures := stateroot.Existing(dirs...)
 	if len(dirs) == 1 && len(failures) == 1 && !errors.Is(failures[0], os.ErrNotExist) {
@@ -35,8 +38,13 @@ func Open(dirs ...string) ([]Root, error) {
 		return nil, fmt.Errorf("%s: %w", inOneLine(failures), ErrNotFound)
 	}
 	var roots []Root
+	var seen []fs.FileInfo
 	for _, dir := range usable {
-		roots = append(roots, Root{dir: dir})
+		info, err := os.Stat(dir)
+		if err == nil && slices.ContainsFunc(seen, func(other fs.FileInfo) bool { return os.SameFile(info, other) }) {
+			continue
+		}
+		roots, seen = append(roots, Root{dir: dir}), append(seen, info)
 	}
 	return roots, nil
 }
