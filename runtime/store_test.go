@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -173,7 +175,12 @@ func halfMade(numbering uint64, pid int, start uint64) string {
 func TestSweep(t *testing.T) {
 	s := testStore(t)
 	boot, dead, live := process.BootID(), deadProcess(t), liveProcess(t)
+	gone := process.ID{Pid: 1 << 22, Start: 1} // above the kernel's limit of pids
+	young := []string{"young-orphan", "young-running", command(gone), command(live) + ".n1"}
 	for id, r := range map[string]Record{
+		command(gone):         {Boot: boot, Launcher: gone, Init: gone, InPlace: true},
+		command(live) + ".n1": {Boot: boot, Launcher: live, Init: live, InPlace: true},
+
 		"gone-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: dead},
 		"live-step":     {Boot: boot, Lifetime: TombstoneOfStep, Ended: time.Now(), Daemon: live},
 		"debris":        {Boot: boot, Launcher: dead},
@@ -192,7 +199,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.entry.Unlock()
-		if id != "young-orphan" && id != "young-running" {
+		if !slices.Contains(young, id) {
 			age(t, c.dir())
 		}
 	}
@@ -210,8 +217,11 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	s.Sweep()
-	assertNames(t, s, halfMade(process.Numbering(), maker.Pid, maker.Start), halfMade(7, maker.Pid, maker.Start+1), "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
+	assertNames(t, s, halfMade(process.Numbering(), maker.Pid, maker.Start), halfMade(7, maker.Pid, maker.Start+1), command(live)+".n1", "creating", "engine", "kept", "live-step", "not-ours", "running", "young-orphan", "young-running")
 }
+
+// command is the id of a container for one command.
+func command(p process.ID) string { return CommandPrefix + strconv.Itoa(p.Pid) }
 
 // age makes the directory older than Sweep leaves alone.
 func age(t *testing.T, dir string) {

@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -10,7 +12,7 @@ import (
 // Sweep removes what killed processes of ours left in the store: abandoned entries, half
 // made and half removed ones, and files of steps that are over; see entry.Sweep.
 func (s *Store) Sweep() {
-	s.root.Sweep(func(name string, info fs.FileInfo) {
+	s.root.Sweep(commandIsOver, func(name string, info fs.FileInfo) {
 		switch {
 		case info.IsDir():
 			s.sweepEntry(name)
@@ -18,6 +20,23 @@ func (s *Store) Sweep() {
 			sweepStep(s.root.File(name))
 		}
 	})
+}
+
+// CommandPrefix begins the ids of containers that nobody asks for by name, each for one command:
+// "command-", the pid of the process that becomes it, and what else is to be in the id. Nobody
+// supervises such a command, so the next launch removes what it left.
+const CommandPrefix = "command-"
+
+// commandIsOver reports whether the entry is of a command whose process has ended, by its name
+// alone: the record need not be read while it runs.
+func commandIsOver(name string) bool {
+	rest, found := strings.CutPrefix(name, CommandPrefix)
+	pid, _, _ := strings.Cut(rest, ".")
+	if !found || pid == "" || strings.Trim(pid, "0123456789") != "" {
+		return false
+	}
+	_, err := os.Lstat("/proc/" + pid)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func (s *Store) sweepEntry(name string) {

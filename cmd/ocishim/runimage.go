@@ -113,7 +113,7 @@ func bundleOfImage(found *image.Image, command []string) *bundle.Bundle {
 // several containers, one after the other or at once.
 func (l *launchArgs) imageTarget(c *cli.Context) (*target, error) {
 	env := slurm.FromEnv(os.Environ())
-	own := "image-" + strconv.Itoa(os.Getpid())
+	own := runtime.CommandPrefix + strconv.Itoa(os.Getpid())
 	id, err := slurm.Expand("%n.%u.%j.%s.%t", env.Values())
 	if err != nil || !env.InJob() {
 		return readTargetAsOwner(c, own, env, l.bundle)
@@ -123,6 +123,6 @@ func (l *launchArgs) imageTarget(c *cli.Context) (*target, error) {
 		return nil, err
 	}
 	l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
-	t.id = id + "." + own
+	t.id = own + "." + id
 	return t, nil
 }

@@ -142,7 +142,7 @@ func TestSweepLeavesIDs(t *testing.T) {
 		}
 	}
 	visited := 0
-	r.Sweep(func(string, os.FileInfo) { visited++ })
+	r.Sweep(NotOver, func(string, os.FileInfo) { visited++ })
 	if names, err := r.Names(); err != nil || len(names) != 3 || visited != 3 {
 		t.Errorf("left: %q, visited %d, %v", names, visited, err)
 	}

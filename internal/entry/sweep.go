@@ -31,9 +31,9 @@ const SweepAge = time.Minute
 const sweepAtOnce = 64
 
 // Sweep removes what killed processes of ours left half made or half removed, and calls visit
-// for everything else that is older than SweepAge. In a root with many names it looks at a
-// random part of them.
-func (r Root) Sweep(visit func(name string, info fs.FileInfo)) {
+// for everything else that is older than SweepAge, or whose name shows that it is over. In a root
+// with many names it looks at a random part of them.
+func (r Root) Sweep(over func(name string) bool, visit func(name string, info fs.FileInfo)) {
 	dir, err := os.Open(r.dir)
 	if err != nil {
 		return
@@ -45,18 +45,21 @@ func (r Root) Sweep(visit func(name string, info fs.FileInfo)) {
 		first = rand.IntN(len(names))
 	}
 	for i := range min(len(names), sweepAtOnce) {
-		r.sweepName(names[(first+i)%len(names)], visit)
+		r.sweepName(names[(first+i)%len(names)], over, visit)
 	}
 }
 
-func (r Root) sweepName(name string, visit func(string, fs.FileInfo)) {
+// NotOver is for roots in which no name shows that a container is over.
+func NotOver(string) bool { return false }
+
+func (r Root) sweepName(name string, over func(string) bool, visit func(string, fs.FileInfo)) {
 	half := strings.HasPrefix(name, newPrefix)
 	if half && r.sweepHalf(name) {
 		return
 	}
 	info, err := os.Lstat(r.File(name))
 	switch {
-	case err != nil || time.Since(info.ModTime()) < SweepAge:
+	case err != nil || time.Since(info.ModTime()) < SweepAge && !over(name):
 	case info.IsDir() && (half || strings.HasPrefix(name, gonePrefix)):
 		RemoveTree(r.File(name))
 	default:

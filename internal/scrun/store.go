@@ -177,7 +177,7 @@ func (c *Container) discard() error {
 // Sweep removes what killed processes of ours left half made or half removed, and abandoned
 // containers; see entry.Sweep.
 func (s *Store) Sweep() {
-	s.root.Sweep(func(name string, info fs.FileInfo) {
+	s.root.Sweep(entry.NotOver, func(name string, info fs.FileInfo) {
 		if !info.IsDir() {
 			return
 		}
