@@ -22,7 +22,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// execute runs a program that the test needs, or skips the test where it may be missing.
+// execute runs a program that the test needs. Without it the test is skipped, except in CI.
 func execute(t *testing.T, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(args[0])
@@ -41,7 +41,7 @@ func execute(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// newTree makes a root file system of all that one may have without root.
+// newTree makes a root file system with every kind of file that can be made without root.
 func newTree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -67,7 +67,7 @@ func newTree(t *testing.T) string {
 	return dir
 }
 
-// listing lists a tree: modes, times of files, content and targets.
+// listing lists a tree: modes, times and content of files, targets of links.
 func listing(t *testing.T, dir string) (lines []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -109,8 +109,8 @@ func sameFile(t *testing.T, dir, a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(one, two)
 }
 
-// A directory becomes an image whose digest follows its content, and is had back from each
-// form in which it is kept and written.
+// A directory becomes an image whose digest depends on its content, and every format gives the
+// same directory back.
 func TestRootFS(t *testing.T) {
 	s, tree := newScene(t), newTree(t)
 	want := listing(t, tree)
@@ -188,7 +188,7 @@ func mustRead(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// sif is a file of Apptainer's.
+// sif returns a SIF file as Apptainer writes it.
 func sif(t *testing.T) []byte {
 	t.Helper()
 	f, err := os.Open("../../internal/image/source/testdata/apptainer.sif.gz")
@@ -207,7 +207,7 @@ func sif(t *testing.T) []byte {
 	return data
 }
 
-// Of a SIF file its squashfs and its configuration are kept.
+// The squashfs and the configuration of a SIF file are kept.
 func TestSIF(t *testing.T) {
 	s, data := newScene(t), sif(t)
 	file := filepath.Join(s.home, "x.sif")
@@ -236,7 +236,7 @@ func TestSIF(t *testing.T) {
 	}
 }
 
-// A bundle is what the image says, and takes the place of nothing.
+// A bundle follows the image's configuration, and does not overwrite anything.
 func TestBundle(t *testing.T) {
 	s, name := newScene(t), "oci:"+newLayout(t)+":tag"
 	dir := filepath.Join(s.home, "bundle")
@@ -256,7 +256,7 @@ func TestBundle(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(s.store, "images")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it is in the store, too: %v", err)
+		t.Errorf("it is also in the store: %v", err)
 	}
 	if _, err := s.call(t, "pull", name, dir); !errors.Is(err, export.ErrExists) {
 		t.Errorf("over another: %v", err)
@@ -273,7 +273,7 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// A store of the site is asked first, and not written to.
+// A site's store is searched first, and never written to.
 func TestSiteStore(t *testing.T) {
 	site, s, name := newScene(t), newScene(t), "oci:"+newLayout(t)+":tag"
 	digest := site.ok(t, "pull", name)
@@ -281,19 +281,19 @@ func TestSiteStore(t *testing.T) {
 		t.Errorf("pull: %s", out)
 	}
 	if out := s.ok(t, "ls", "--json"); out != "[]" {
-		t.Errorf("its own store has it, too: %s", out)
+		t.Errorf("the user's own store also has it: %s", out)
 	}
 	var d decision
 	if out := s.ok(t, "--site-store", site.store, "which", "--json", name); json.Unmarshal([]byte(out), &d) != nil || d.Store != site.store || string(d.Digest) != digest {
 		t.Errorf("which: %s", out)
 	}
-	if out := s.ok(t, "which", name); !strings.Contains(out, "none has it") {
+	if out := s.ok(t, "which", name); !strings.Contains(out, "none has the image") {
 		t.Errorf("which: %s", out)
 	}
 	if err := os.Chmod(site.store, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.ok(t, "--site-store", site.store, "which", name); !strings.Contains(out, "none has it") {
+	if out := s.ok(t, "--site-store", site.store, "which", name); !strings.Contains(out, "none has the image") {
 		t.Errorf("of a store that all may write to: %s", out)
 	}
 }

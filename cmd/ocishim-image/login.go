@@ -16,18 +16,18 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// secretMost is the longest password, in bytes: tokens of the cloud have some thousands.
+// secretMost is the longest password, in bytes: tokens of clouds have a few thousand.
 const secretMost = 64 << 10
 
-// errNoTerminal says that nobody can be asked.
-var errNoTerminal = errors.New("no terminal to ask for it")
+// errNoTerminal says that there is no terminal to ask the user at.
+var errNoTerminal = errors.New("there is no terminal to ask at")
 
 func (p *program) loginCommand() *cli.Command {
 	return &cli.Command{
-		Name: "login", Usage: "keep a password for a registry, once the registry has taken it", ArgsUsage: "REGISTRY",
+		Name: "login", Usage: "check a password with a registry, and keep it", ArgsUsage: "REGISTRY",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "username", Aliases: []string{"u"}, Usage: "of the `USER`"},
-			&cli.BoolFlag{Name: "password-stdin", Usage: "read the password from standard input, to its end"},
+			&cli.StringFlag{Name: "username", Aliases: []string{"u"}, Usage: "log in as `USER`"},
+			&cli.BoolFlag{Name: "password-stdin", Usage: "read the password from standard input"},
 		},
 		Action: p.login,
 	}
@@ -63,13 +63,13 @@ func (p *program) login(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "ocishim-image: user %s of %s is kept in %s\n", text.Printable(user), registry, text.Whole(file))
+	fmt.Fprintf(os.Stderr, "ocishim-image: the password of user %s for %s is kept in %s\n", text.Printable(user), registry, text.Whole(file))
 	return nil
 }
 
 func (p *program) logoutCommand() *cli.Command {
 	return &cli.Command{
-		Name: "logout", Usage: "forget the password for a registry", ArgsUsage: "REGISTRY",
+		Name: "logout", Usage: "remove the password for a registry", ArgsUsage: "REGISTRY",
 		Action: func(c *cli.Context) error {
 			registry, err := registryOf(c)
 			if err != nil {
@@ -79,20 +79,20 @@ func (p *program) logoutCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "ocishim-image: %s is not in %s any more\n", registry, text.Whole(file))
+			fmt.Fprintf(os.Stderr, "ocishim-image: the password for %s was removed from %s\n", registry, text.Whole(file))
 			return nil
 		},
 	}
 }
 
-// registryOf reads REGISTRY, or a namespace of it, by the rules for names of images.
+// registryOf reads the argument REGISTRY[/NAMESPACE] by the rules for names of images.
 func registryOf(c *cli.Context) (string, error) {
 	if err := wants(c, 1, 1, "one registry"); err != nil {
 		return "", err
 	}
 	arg := strings.TrimSuffix(strings.TrimPrefix(c.Args().First(), "https://"), "/")
 	host, namespace, below := strings.Cut(arg, "/")
-	// docker.io has several spellings; a repository makes a name of an image of it.
+	// docker.io has several spellings. With a repository it can be parsed as an image's name.
 	repository := "a/a"
 	if below {
 		repository = namespace
@@ -107,7 +107,7 @@ func registryOf(c *cli.Context) (string, error) {
 	return r.Registry, nil
 }
 
-// secret reads a password, without the end of its line.
+// secret reads a password, and drops the line break at its end.
 func secret(r io.Reader) (string, error) {
 	data, err := io.ReadAll(io.LimitReader(r, secretMost+1))
 	if err != nil {
@@ -119,7 +119,7 @@ func secret(r io.Reader) (string, error) {
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
 
-// ask asks a person at the terminal, who does not see the password.
+// ask asks at the terminal for user and password, and does not show the password.
 func ask(ctx context.Context, user string) (string, string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -140,7 +140,7 @@ func ask(ctx context.Context, user string) (string, string, error) {
 	if err := terminal.DisableEcho(); err != nil {
 		return "", "", err
 	}
-	// A signal ends the waiting, and echo comes back before the program ends.
+	// A signal cancels ctx and so ends the wait: echo is restored before the program exits.
 	defer func() {
 		_ = terminal.Reset()
 		fmt.Fprintln(tty)

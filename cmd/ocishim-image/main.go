@@ -1,6 +1,6 @@
-// Command ocishim-image imports images into stores, and looks after these: all about
-// images that needs a network, a decompressor or minutes. A launch of an image that is in a
-// store does without it.
+// Command ocishim-image imports images into stores and maintains the stores. It does all work
+// on images that needs a network, a decompressor or minutes. Launching an image that is
+// already in a store does not need it.
 package main
 
 import (
@@ -37,19 +37,19 @@ func newApp(u user) *cli.App {
 	p := &program{user: u}
 	app := &cli.App{
 		Name:            "ocishim-image",
-		Usage:           "import container images into stores, and look after these",
+		Usage:           "import container images into stores, and maintain the stores",
 		UsageText:       "ocishim-image [options] VERB [options] [IMAGE]",
 		Version:         version,
 		HideHelpCommand: true,
 		// A comma may be part of a path.
 		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "store", Usage: "the `DIR`ectory of the store", Value: u.store(), DefaultText: "$XDG_DATA_HOME/ocishim/images"},
-			&cli.StringSliceFlag{Name: "site-store", Usage: "look in the store in `DIR` first, which is only read; may be repeated"},
-			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust the user `UID` with the site's stores, beside root; may be repeated"},
-			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has none; may be repeated", DefaultText: "registries.conf's, or docker.io"},
-			&cli.BoolFlag{Name: "bare", Usage: "let a word alone, such as ubuntu, name an image of a registry"},
-			&cli.StringFlag{Name: "authfile", Usage: "find credentials in `FILE`, and nowhere else", DefaultText: "the files of Podman, Docker and enroot"},
+			&cli.StringFlag{Name: "store", Usage: "use the store in `DIR`", Value: u.store(), DefaultText: "$XDG_DATA_HOME/ocishim/images"},
+			&cli.StringSliceFlag{Name: "site-store", Usage: "look in the read-only store in `DIR` first; may be repeated"},
+			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust site stores that the user `UID` owns, not only root's and your own; may be repeated"},
+			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has no registry; may be repeated", DefaultText: "those of registries.conf, or docker.io"},
+			&cli.BoolFlag{Name: "bare", Usage: "let a single word, such as ubuntu, name an image of a registry"},
+			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from no other file", DefaultText: "the files of Podman, Docker and enroot"},
 		},
 		Commands: []*cli.Command{
 			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),
@@ -71,7 +71,7 @@ func newApp(u user) *cli.App {
 	return app
 }
 
-// usage is called where an option is wrong.
+// usage marks a mistake in an option as a usageError.
 func usage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 
 // wants checks the number of a verb's arguments.

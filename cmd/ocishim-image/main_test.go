@@ -21,7 +21,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
-// A scene is a user with a home and a store, and nothing of the machine's.
+// A scene is a user with a home and a store, without any configuration of the host.
 type scene struct {
 	user
 	home, store string
@@ -41,7 +41,7 @@ func newScene(t *testing.T) scene {
 	return scene{user{env: env, dir: home}, home, filepath.Join(home, "store")}
 }
 
-// call runs the command line, and returns what it prints.
+// call runs the command line and returns what it prints on standard output.
 func (s scene) call(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -62,7 +62,7 @@ func (s scene) call(t *testing.T, args ...string) (string, error) {
 	return string(out), failed
 }
 
-// ok is a call that must not fail, without the end of its line.
+// ok is a call that must not fail. It drops the line break at the end of the output.
 func (s scene) ok(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := s.call(t, args...)
@@ -72,7 +72,7 @@ func (s scene) ok(t *testing.T, args ...string) string {
 	return strings.TrimSuffix(out, "\n")
 }
 
-// newLayout makes an OCI layout of an index with images for two platforms, and a tag.
+// newLayout makes an OCI layout whose index has images for two platforms and a tag.
 func newLayout(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
@@ -127,7 +127,7 @@ func rootFS(t *testing.T, img v1.Image) v1.RootFS {
 	return config.RootFS
 }
 
-// Every verb, on an image of an index of an OCI layout.
+// Every verb works on an image from an index in an OCI layout.
 func TestVerbs(t *testing.T) {
 	s, name := newScene(t), "oci:"+newLayout(t)+":tag"
 	digest := ""
@@ -194,7 +194,7 @@ func TestOtherPlatform(t *testing.T) {
 	}
 }
 
-// What cannot be is said as such, with what to do about it.
+// Every mistake gives an error that names it, and a hint.
 func TestErrors(t *testing.T) {
 	s, dir := newScene(t), newLayout(t)
 	for _, c := range []struct {
@@ -205,8 +205,8 @@ func TestErrors(t *testing.T) {
 		{"flag provided but not defined", "--help", []string{"pull", "--formt", "x"}},
 		{"pull wants an image", "--help", []string{"pull"}},
 		{"image nvcr.io:x: no repository", "nvcr.io/", []string{"pull", "nvcr.io:x"}},
-		{"a name alone is not looked for in registries", "docker://ubuntu", []string{"pull", "ubuntu"}},
-		{"this is not imported", "ocishim", []string{"pull", "@name"}},
+		{"a single word is not looked up in registries", "docker://ubuntu", []string{"pull", "ubuntu"}},
+		{"this cannot be imported", "ocishim", []string{"pull", "@name"}},
 		{"linux/riscv64 is wanted, there is linux/amd64, linux/arm64", "--platform", []string{"pull", "--platform", "linux/riscv64", "oci:" + dir + ":tag"}},
 		{"--format x", "--help", []string{"pull", "--format", "x", "oci:" + dir}},
 		{"--name a/b", "--help", []string{"pull", "--name", "a/b", "oci:" + dir}},
@@ -216,11 +216,11 @@ func TestErrors(t *testing.T) {
 		{"not in a store", "ls", []string{"pull", "sha256:" + strings.Repeat("0", 64)}},
 		{"--max-size", "--help", []string{"gc", "--max-size", "much"}},
 		{"no store", "--store", []string{"--store", "", "ls"}},
-		{"one descriptor for two things", "--help", []string{"serve", "--device", "3", "--image", "3", "--launcher", "4", "--uid", "0", "--gid", "0"}},
+		{"the same descriptor was given twice", "--help", []string{"serve", "--device", "3", "--image", "3", "--launcher", "4", "--uid", "0", "--gid", "0"}},
 		{"standard stream", "--help", []string{"serve", "--device", "0", "--image", "1", "--launcher", "2", "--uid", "0", "--gid", "0"}},
-		{"not ids", "--help", []string{"serve", "--device", "3", "--image", "4", "--launcher", "5", "--uid", "-1", "--gid", "0"}},
+		{"not valid ids", "--help", []string{"serve", "--device", "3", "--image", "4", "--launcher", "5", "--uid", "-1", "--gid", "0"}},
 		{"is not a registry", "--help", []string{"logout", "a b"}},
-		{"not logged in", "docker login", []string{"logout", "a.example"}},
+		{"not logged in", "docker logout", []string{"logout", "a.example"}},
 	} {
 		_, err := s.call(t, c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(hint(err), c.hint) {

@@ -11,13 +11,13 @@ import (
 	"github.com/ocishim/ocishim/internal/image/export"
 )
 
-// Every verb, option and format is in the manual page, and has its help.
+// The manual page lists every verb, option and format, and every verb has --help.
 func TestManual(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join("..", "..", "docs", "ocishim-image.8"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	manual := strings.ReplaceAll(string(source), `\-`, "-") // as man(7) has it
+	manual := strings.ReplaceAll(string(source), `\-`, "-") // man(7) escapes hyphens
 	s := newScene(t)
 	check := func(verb string, flags []cli.Flag) {
 		for _, f := range flags {

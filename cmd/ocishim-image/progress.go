@@ -15,7 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// lineEvery is how often a log gets a line: often enough to see that it goes on.
+// lineEvery is how often a log gets a line: often enough to show that the import continues.
 const lineEvery = 30 * time.Second
 
 // A progress shows how far an import is: as a bar on a terminal, otherwise as a line every
@@ -45,7 +45,7 @@ func newProgress(out *os.File, name string, total int64) *progress {
 	return p
 }
 
-// read is told of bytes of layers.
+// read counts bytes of layers that were read.
 func (p *progress) read(bytes int) {
 	if p.bar != nil {
 		p.bar.IncrBy(bytes)
@@ -57,11 +57,11 @@ func (p *progress) read(bytes int) {
 	p.say(fmt.Sprintf("%d of %d MB", p.done>>20, p.total>>20))
 }
 
-// waiting is told who else imports the image.
+// waiting shows which other process is importing the image.
 func (p *progress) waiting(h storage.Holder) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	line := fmt.Sprintf("process %d on %s imports it: %s", h.Process.Pid, text.Printable(h.Host), text.Printable(h.Progress))
+	line := fmt.Sprintf("waiting for process %d on %s, which is importing it: %s", h.Process.Pid, text.Printable(h.Host), text.Printable(h.Progress))
 	if p.bars != nil && time.Since(p.said) >= lineEvery/10 {
 		_, _ = fmt.Fprintf(p.bars, "%s: %s\n", p.name, line)
 		p.said = time.Now()
@@ -85,7 +85,7 @@ func (p *progress) end() {
 	p.bars.Wait()
 }
 
-// isTerminal reports whether people look at the file.
+// isTerminal reports whether the file is a terminal that can show a bar.
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil && os.Getenv("TERM") != "dumb"

@@ -15,7 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/storage"
 )
 
-// formatAuto lets the store's file system decide.
+// formatAuto chooses the format by the store's file system.
 const formatAuto = "auto"
 
 func importFlags() []cli.Flag {
@@ -23,7 +23,7 @@ func importFlags() []cli.Flag {
 		&cli.StringFlag{Name: "format", Value: formatAuto, Usage: "sqfs, tree or auto: a tree on a local file system, otherwise sqfs"},
 		platformFlag(),
 		&cli.StringFlag{Name: "name", Usage: "also call the image `NAME` in the store"},
-		&cli.BoolFlag{Name: "share", Usage: "let an image that needs credentials into a store that others can read"},
+		&cli.BoolFlag{Name: "share", Usage: "allow an image that needs credentials in a store that others can read"},
 	}
 }
 
@@ -32,7 +32,7 @@ func (p *program) pullCommand() *cli.Command {
 		Name: "pull", Usage: "import an image, and print its digest; or write it to DIR, as a bundle", ArgsUsage: "IMAGE [DIR]",
 		Flags: importFlags(),
 		Action: func(c *cli.Context) error {
-			if err := wants(c, 1, 2, "an image, and maybe a directory for a bundle"); err != nil {
+			if err := wants(c, 1, 2, "an image, and optionally a directory for a bundle"); err != nil {
 				return err
 			}
 			if c.NArg() == 2 {
@@ -60,7 +60,7 @@ func (p *program) importCommand() *cli.Command {
 	}
 }
 
-// pull imports an image, unless a store has it.
+// pull imports an image unless a store has it, and prints its digest.
 func (p *program) pull(c *cli.Context, arg string) error {
 	wish, err := readWish(c)
 	if err != nil {
@@ -95,7 +95,7 @@ func (p *program) pull(c *cli.Context, arg string) error {
 	return found.Close()
 }
 
-// A wish is what the options of an import say.
+// A wish holds the options of an import.
 type wish struct {
 	format   string
 	platform image.Platform
@@ -105,10 +105,10 @@ type wish struct {
 func readWish(c *cli.Context) (w wish, err error) {
 	w.format, w.name = c.String("format"), c.String("name")
 	if w.format != formatAuto && w.format != string(image.Squashfs) && w.format != string(image.Tree) {
-		return w, usageError{fmt.Errorf("--format %s: it is sqfs, tree or auto", w.format)}
+		return w, usageError{fmt.Errorf("--format %s: must be sqfs, tree or auto", w.format)}
 	}
 	if w.name != "" && !image.ValidName(w.name) {
-		return w, usageError{fmt.Errorf("--name %s: letters, digits, '.', '_' and '-'", w.name)}
+		return w, usageError{fmt.Errorf("--name %s: only letters, digits, '.', '_' and '-' are allowed", w.name)}
 	}
 	if w.platform, err = platform(c); err != nil {
 		err = usageError{err}
@@ -116,7 +116,7 @@ func readWish(c *cli.Context) (w wish, err error) {
 	return w, err
 }
 
-// formats are those in which the image will do.
+// formats returns the formats that the user accepts; nil means any.
 func (w wish) formats() []image.Format {
 	if w.format == formatAuto {
 		return nil
@@ -124,8 +124,7 @@ func (w wish) formats() []image.Format {
 	return []image.Format{image.Format(w.format)}
 }
 
-// fetch returns an image of a store, its own or the site's: one that was there, or that is
-// there now.
+// fetch returns the image from one of the stores, and imports it into s if none has it.
 func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared image.Stores, w wish) (*image.Image, error) {
 	stores := append(append(image.Stores{}, shared...), s.Store)
 	if isDigest(arg) {
@@ -158,7 +157,7 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if err != nil {
 		return nil, err
 	}
-	// A name stands for what this host runs; images for others have their digest.
+	// A name means the image for this host's platform. Others are found by digest only.
 	if w.platform == image.HostPlatform().Normal() {
 		if err := s.SetRef(src.Reference, src.Digest); err != nil {
 			return nil, errors.Join(err, found.Close())
@@ -167,8 +166,8 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	return found, nil
 }
 
-// kept finds an image that need not be asked for: its reference has a digest, or is a name
-// that only a store can know.
+// kept finds an image in the stores if no registry or file has to be asked: the reference has
+// a digest, or is a name that only a store can know. It returns nil if no store has it.
 func kept(stores image.Stores, r image.Reference, w wish) *image.Image {
 	if r.Digest == "" && r.Kind != image.KindName {
 		return nil
@@ -188,10 +187,10 @@ func kept(stores image.Stores, r image.Reference, w wish) *image.Image {
 	return found
 }
 
-// errNotFetched says that a reference is of something that is not imported.
-var errNotFetched = errors.New("this is not imported into a store")
+// errNotFetched says that a reference names something that cannot be imported.
+var errNotFetched = errors.New("this cannot be imported into a store")
 
-// fetchable returns where an image is fetched from.
+// fetchable returns the reference that an image is fetched by.
 func (p *program) fetchable(c *cli.Context, r image.Reference) (image.Reference, error) {
 	switch r.Kind {
 	case image.KindName:
@@ -206,7 +205,7 @@ func (p *program) fetchable(c *cli.Context, r image.Reference) (image.Reference,
 	return r, nil
 }
 
-// open reads an image's documents.
+// open reads an image's manifest and configuration.
 func (p *program) open(c *cli.Context, r image.Reference, platform image.Platform) (*source.Source, error) {
 	o := source.Options{Platform: platform, Environment: p.credentials(c.String("authfile"))}
 	o.TempDir = absolute(o.Environment.Getenv("TMPDIR"))
@@ -219,7 +218,7 @@ func (p *program) open(c *cli.Context, r image.Reference, platform image.Platfor
 	return source.Open(c.Context, r, o)
 }
 
-// store imports an image, and shows how far it is.
+// store imports an image and shows the progress.
 func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
 	format := image.Format(w.format)
 	if w.format == formatAuto {
@@ -239,7 +238,7 @@ func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w 
 	})
 }
 
-// source reads an image where it is: in a store, or else where its name says.
+// source opens an image in a store that has it, otherwise where its name says.
 func (p *program) source(c *cli.Context, arg string, w wish) (src *source.Source, err error) {
 	err = look(c, func(stores image.Stores) error {
 		if isDigest(arg) {
@@ -267,7 +266,7 @@ func (p *program) source(c *cli.Context, arg string, w wish) (src *source.Source
 	return src, err
 }
 
-// pullBundle writes an image to a directory, beside all stores.
+// pullBundle writes an image to a directory as a bundle, without importing it into a store.
 func (p *program) pullBundle(c *cli.Context) error {
 	w, err := readWish(c)
 	if err != nil {
@@ -292,7 +291,7 @@ func (p *program) pullBundle(c *cli.Context) error {
 
 func (p *program) resolveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resolve", Usage: "print the digest that an image has now for the platform, and import nothing", ArgsUsage: "IMAGE",
+		Name: "resolve", Usage: "print the digest that an image's name has now for the platform, without importing it", ArgsUsage: "IMAGE",
 		Flags: []cli.Flag{platformFlag()},
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 1, 1, "one image"); err != nil {

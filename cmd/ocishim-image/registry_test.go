@@ -29,7 +29,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A listener is a registry that counts what it is asked for, and wants a password where it is private.
+// A listener is a registry that counts requests, and requires a password if it is private.
 type listener struct {
 	host string
 
@@ -55,7 +55,7 @@ func (s *listener) forget() {
 	clear(s.requests)
 }
 
-// serveRegistry has an index of two platforms as a/b:1.
+// serveRegistry starts a registry that has an index for two platforms as a/b:1.
 func serveRegistry(t *testing.T, private bool) *listener {
 	t.Helper()
 	s := &listener{requests: map[string]int{}}
@@ -90,7 +90,7 @@ func serveRegistry(t *testing.T, private bool) *listener {
 	return s
 }
 
-// here is the image of an index for this host.
+// here returns the digest of the index's image for this host.
 func here(t *testing.T) v1.Hash {
 	t.Helper()
 	digest, err := of(t, image.HostPlatform().Architecture).Add.(v1.Image).Digest()
@@ -100,7 +100,7 @@ func here(t *testing.T) v1.Hash {
 	return digest
 }
 
-// A tag costs a few requests and is printed as a digest; a digest that is there costs none.
+// Pulling a tag costs a few requests and prints a digest; a digest that a store has costs none.
 func TestPull(t *testing.T) {
 	s, r := newScene(t), serveRegistry(t, false)
 	tag, digest := r.host+"/a/b:1", here(t).String()
@@ -109,7 +109,7 @@ func TestPull(t *testing.T) {
 			t.Fatalf("pull: %s, not %s", out, digest)
 		}
 	}
-	if n := r.count("GET /v2/a/b/blobs/"); n != 3 { // configuration and layer, and the configuration again
+	if n := r.count("GET /v2/a/b/blobs/"); n != 3 { // first configuration and layer, then only the configuration
 		t.Errorf("%d requests for blobs: %v", n, r.requests)
 	}
 	index := s.ok(t, "which", "--json", tag)
@@ -134,7 +134,7 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// The digest of an index leads to the image of the platform, without a request the second time.
+// The digest of an index leads to the image for the platform; the second pull makes no request.
 func TestPullIndexByDigest(t *testing.T) {
 	s, r := newScene(t), serveRegistry(t, false)
 	index := mutate.AppendManifests(empty.Index, of(t, "amd64"), of(t, "arm64"))
@@ -153,11 +153,11 @@ func TestPullIndexByDigest(t *testing.T) {
 		other = "amd64"
 	}
 	if out := s.ok(t, "pull", "--platform", other, arg); out == first {
-		t.Errorf("for %s: %s, too", other, out)
+		t.Errorf("for %s: also %s", other, out)
 	}
 }
 
-// A SIF file of a registry is fetched once, and only if no store has it.
+// A SIF file is fetched from a registry once, and only if no store has it.
 func TestORAS(t *testing.T) {
 	s, r := newScene(t), serveRegistry(t, false)
 	layer := static.NewLayer(sif(t), "application/vnd.sylabs.sif.layer.v1.sif")
@@ -194,7 +194,8 @@ func TestORAS(t *testing.T) {
 	}
 }
 
-// Names without a registry are looked for where the site says; a word alone only if it says so.
+// Names without a registry are looked up in the registries that the site lists; single words
+// only with --bare.
 func TestSearch(t *testing.T) {
 	s, empty, r := newScene(t), serveRegistry(t, false), serveRegistry(t, false)
 	digest := s.ok(t, "--registry", r.host, "pull", "a/b:1")
@@ -212,11 +213,11 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// What a registry does not give is said with its reason, and what to do.
+// An error of a registry gives the reason, and a hint what to do.
 func TestRegistryErrors(t *testing.T) {
 	s, r, private := newScene(t), serveRegistry(t, false), serveRegistry(t, true)
 	for _, c := range []struct{ arg, want, hint string }{
-		{r.host + "/a/b:2", "404 Not Found from http://" + r.host + "/v2/a/b/manifests/2", "look at the tag"},
+		{r.host + "/a/b:2", "404 Not Found from http://" + r.host + "/v2/a/b/manifests/2", "check the tag"},
 		{private.host + "/a/b:1", "anonymous; no entry for " + private.host + " in", "login"},
 		{"127.0.0.1:1/a/b:1", "connection refused", "is running"},
 		{"nosuchregistry.invalid/a/b:1", "nosuchregistry.invalid", "name"},
@@ -229,7 +230,8 @@ func TestRegistryErrors(t *testing.T) {
 	}
 }
 
-// A password is kept once the registry takes it, and images that need it are not for all.
+// A password is kept once the registry has accepted it. Images that need it do not go into
+// stores that everyone can read.
 func TestLogin(t *testing.T) {
 	s, r := newScene(t), serveRegistry(t, true)
 	login := func(password string) error {
@@ -276,7 +278,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// Who imports an image that another imports waits for it: each blob is asked for once.
+// An importer waits for another importer of the same image: each blob is requested once.
 func TestTwoPulls(t *testing.T) {
 	if os.Getenv("OCISHIM_TEST_PULL") != "" {
 		s := scene{user: caller(), store: os.Getenv("OCISHIM_TEST_STORE")}

@@ -24,7 +24,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// hint says what to do about an error, where we know.
+// hint returns what the user can do about an error, or "".
 func hint(err error) string {
 	var wrong *image.ReferenceError
 	if errors.As(err, &wrong) && wrong.Hint != "" {
@@ -36,26 +36,26 @@ func hint(err error) string {
 	}{
 		{errNoStore, "name one with --store DIR, or set HOME"},
 		{errNoTerminal, "give the password on standard input: --username USER --password-stdin"},
-		{errNotFetched, "a bundle is started as it is, and an environment (EDF) or a container by its name: by ocishim, not here"},
-		{registry.ErrDenied, "`ocishim-image login REGISTRY` keeps a password; registries also say this of images that they do not have"},
-		{registry.ErrNotFound, "look at the tag, and at the spelling of the repository"},
+		{errNotFetched, "start a bundle, an environment (EDF) or a named container with ocishim: they are not images"},
+		{registry.ErrDenied, "log in with `ocishim-image login REGISTRY`; registries also give this answer for images that do not exist"},
+		{registry.ErrNotFound, "check the tag and the spelling of the repository"},
 		{registry.ErrDigest, "the data received is not the image: try again, and report it to the operator of the registry, mirror or proxy"},
-		{image.ErrUntrusted, "nobody but you and root may be able to write to a store, or to what leads to it: chmod go-w"},
+		{image.ErrUntrusted, "only you and root may be able to write to a store and to every directory above it: chmod go-w"},
 		{image.ErrNotFound, "`ocishim-image ls` lists what is there; `ocishim-image pull IMAGE` imports it"},
-		{image.ErrNoImage, "an image is a squashfs or SIF file, an archive of docker save or skopeo, an OCI layout, or a root file system"},
-		{storage.ErrPrivate, "use a store of your own (chmod 700), or --share if everybody who can read this one may have the image"},
-		{storage.ErrUsed, "wait for the job, or cancel it"},
+		{image.ErrNoImage, "give a squashfs or SIF file, an archive of docker save or skopeo, an OCI layout, or the directory of a root file system"},
+		{storage.ErrPrivate, "use a store that only you can read (chmod 700), or --share if everyone who can read this store may have the image"},
+		{storage.ErrUsed, "wait for the job to end, or cancel it"},
 		{storage.ErrDamaged, "remove the image with `ocishim-image rm`, and import it again"},
 		{source.ErrPlatform, "--platform OS/ARCH imports an image for other hosts"},
 		{source.ErrAmbiguous, "name the image in the file behind a colon: oci:DIR:TAG, docker-archive:FILE:NAME"},
-		{source.ErrEngine, "where the engine runs: docker save -o FILE IMAGE, and then import FILE"},
+		{source.ErrEngine, "on a host where the engine runs: docker save -o FILE IMAGE; then import FILE"},
 		{rootfs.ErrNoSquashfs, "or import with --format tree"},
-		{layers.ErrTooMuch, "if the image is what it should be, build it with fewer or smaller files"},
-		{archive.ErrName, "names that begin with .wh. remove files in layers: rename the file"},
-		{credentials.ErrNotLoggedIn, "passwords of docker login and podman login are forgotten by these"},
+		{layers.ErrTooMuch, "if the image is not damaged or hostile, build it with fewer or smaller files"},
+		{archive.ErrName, "rename the file: in layers, names that begin with .wh. remove other files"},
+		{credentials.ErrNotLoggedIn, "for passwords kept by docker login or podman login, use docker logout or podman logout"},
 		{export.ErrExists, "remove it, or choose another name"},
-		{unix.ENOSPC, "make room with `ocishim-image gc --max-size SIZE`, or use another --store"},
-		{unix.EDQUOT, "make room with `ocishim-image gc --max-size SIZE`, or use another --store"},
+		{unix.ENOSPC, "free space with `ocishim-image gc --max-size SIZE`, or use another --store"},
+		{unix.EDQUOT, "free space with `ocishim-image gc --max-size SIZE`, or use another --store"},
 	}
 	for _, h := range hints {
 		if errors.Is(err, h.is) {
@@ -67,7 +67,7 @@ func hint(err error) string {
 	var lookup *net.DNSError
 	switch {
 	case errors.As(err, &usage):
-		return "`ocishim-image --help` and `ocishim-image VERB --help` list what is known"
+		return "`ocishim-image --help` and `ocishim-image VERB --help` list verbs and options"
 	case errors.As(err, &unknown):
 		return "put the registry's certificate authority into /etc/containers/certs.d/REGISTRY/ca.crt"
 	case errors.As(err, &lookup):

@@ -12,16 +12,16 @@ import (
 	"github.com/ocishim/ocishim/internal/image/serve"
 )
 
-// serveCommand is what a launch executes, not a person: a server of an image's files.
+// serveCommand serves an image's files. A launch executes it; people do not.
 func serveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "serve", Usage: "serve a squashfs to a mount, until the mount is gone", Hidden: true,
+		Name: "serve", Usage: "serve a squashfs image to a mount, until the mount is gone", Hidden: true,
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "device", Required: true, Usage: "descriptor of /dev/fuse"},
-			&cli.IntFlag{Name: "image", Required: true, Usage: "descriptor of a file of squashfs"},
-			&cli.IntFlag{Name: "launcher", Required: true, Usage: "descriptor of a socket to who mounts"},
-			&cli.Int64Flag{Name: "uid", Required: true, Usage: "user that all files belong to"},
-			&cli.Int64Flag{Name: "gid", Required: true, Usage: "group that all files belong to"},
+			&cli.IntFlag{Name: "image", Required: true, Usage: "descriptor of a squashfs file"},
+			&cli.IntFlag{Name: "launcher", Required: true, Usage: "descriptor of a socket to the launcher, which mounts"},
+			&cli.Int64Flag{Name: "uid", Required: true, Usage: "user id that owns all files"},
+			&cli.Int64Flag{Name: "gid", Required: true, Usage: "group id that owns all files"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 0, 0, "no argument"); err != nil {
@@ -29,7 +29,7 @@ func serveCommand() *cli.Command {
 			}
 			uid, gid := c.Int64("uid"), c.Int64("gid")
 			if uid < 0 || uid >= math.MaxUint32 || gid < 0 || gid >= math.MaxUint32 {
-				return usageError{fmt.Errorf("--uid %d --gid %d: not ids", uid, gid)}
+				return usageError{fmt.Errorf("--uid %d --gid %d: not valid ids", uid, gid)}
 			}
 			device, image, launcher, err := served(c.Int("device"), c.Int("image"), c.Int("launcher"))
 			if err != nil {
@@ -43,15 +43,15 @@ func serveCommand() *cli.Command {
 // fuseDevice is the number of /dev/fuse (devices.txt of Linux).
 var fuseDevice = unix.Mkdev(10, 229)
 
-// served takes the descriptors, if they are what they should be.
+// served checks that each descriptor is what it should be, and returns them as files.
 func served(device, image, launcher int) (d, i, l *os.File, err error) {
 	if device == image || image == launcher || device == launcher {
-		return nil, nil, nil, errors.New("one descriptor for two things")
+		return nil, nil, nil, errors.New("the same descriptor was given twice")
 	}
 	is := func(option string, fd int, good func(*unix.Stat_t) bool, what string) error {
 		var st unix.Stat_t
 		if fd < 3 {
-			return fmt.Errorf("--%s %d: that is a standard stream", option, fd)
+			return fmt.Errorf("--%s %d: this is a standard stream", option, fd)
 		}
 		if err := unix.Fstat(fd, &st); err != nil {
 			return fmt.Errorf("--%s %d: %w", option, fd, err)

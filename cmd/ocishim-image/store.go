@@ -19,7 +19,7 @@ import (
 
 func (p *program) lsCommand() *cli.Command {
 	return &cli.Command{
-		Name: "ls", Usage: "list the images of the store",
+		Name: "ls", Usage: "list the images of the stores",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the records, as a JSON array"}},
 		Action: func(c *cli.Context) error {
 			return look(c, func(stores image.Stores) error {
@@ -39,7 +39,7 @@ func (p *program) lsCommand() *cli.Command {
 	}
 }
 
-// list returns the records of all images, and warns of what was passed over.
+// list returns the records of all images, and warns about entries that it skips.
 func list(stores image.Stores) (records []image.Record, err error) {
 	for _, s := range stores {
 		some, reasons, err := s.List()
@@ -73,7 +73,7 @@ func printJSON(v any) error {
 
 func (p *program) inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Usage: "print what is known of an image, as JSON", ArgsUsage: "IMAGE",
+		Name: "inspect", Usage: "print the record of an image, as JSON", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 1, 1, "one image"); err != nil {
 				return err
@@ -94,7 +94,7 @@ func (p *program) inspectCommand() *cli.Command {
 
 func (p *program) rmCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rm", Usage: "take an image away, unless a job uses it", ArgsUsage: "IMAGE",
+		Name: "rm", Usage: "remove an image, unless a job uses it", ArgsUsage: "IMAGE",
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 1, 1, "one image"); err != nil {
 				return err
@@ -112,8 +112,8 @@ func (p *program) rmCommand() *cli.Command {
 
 func (p *program) gcCommand() *cli.Command {
 	return &cli.Command{
-		Name: "gc", Usage: "take away what is half made or broken, and images until the store is small enough",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "`SIZE` that images may have together, such as 200GB; those used last stay"}},
+		Name: "gc", Usage: "remove leftovers and broken images, and the least recently used images above --max-size",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "keep at most `SIZE` of images, such as 200GB"}},
 		Action: func(c *cli.Context) error {
 			most := int64(1) << 62
 			if size := c.String("max-size"); size != "" {
@@ -137,7 +137,7 @@ func (p *program) gcCommand() *cli.Command {
 
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "compare images with what was written: one, or all", ArgsUsage: "[IMAGE]",
+		Name: "verify", Usage: "check one image, or all, for changes since the import", ArgsUsage: "[IMAGE]",
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 0, 1, "one image, or none"); err != nil {
 				return err

@@ -12,10 +12,10 @@ import (
 	"github.com/ocishim/ocishim/internal/image/storage"
 )
 
-// errNoStore says that nobody said where images are kept.
+// errNoStore says that it is not known where the user's store is.
 var errNoStore = errors.New("no store")
 
-// place is where the store is that is written to.
+// place returns where the user's own store is, the only one that is written to.
 func place(c *cli.Context) (image.Place, error) {
 	path := c.String("store")
 	if path == "" {
@@ -25,7 +25,7 @@ func place(c *cli.Context) (image.Place, error) {
 	return image.Place{Path: path, Owners: []int{os.Geteuid()}}, err
 }
 
-// sites are where the stores are that are only read.
+// sites returns where the site's stores are, which are only read.
 func sites(c *cli.Context) (places []image.Place, err error) {
 	for _, path := range c.StringSlice("site-store") {
 		path, err := filepath.Abs(path)
@@ -50,8 +50,8 @@ func change(c *cli.Context, do func(*storage.Store) error) error {
 	return errors.Join(do(s), s.Close())
 }
 
-// look runs do on all stores that there are, the site's first; they may be read-only. A
-// site's that is not to be trusted is passed over with a warning; the user's own is an error.
+// look runs do on all stores that exist, the site's first; they may be read-only. A site's
+// store that cannot be trusted is skipped with a warning; for the user's own that is an error.
 func look(c *cli.Context, do func(image.Stores) error) error {
 	places, err := sites(c)
 	if err != nil {
@@ -73,7 +73,7 @@ func look(c *cli.Context, do func(image.Stores) error) error {
 	return errors.Join(do(stores), stores.Close())
 }
 
-// warn prints what was passed over.
+// warn prints why something was skipped.
 func warn(reasons []error) {
 	for _, reason := range reasons {
 		say(reason.Error())
@@ -83,7 +83,7 @@ func warn(reasons []error) {
 // isDigest reports whether an argument is a digest alone.
 func isDigest(arg string) bool { return image.ValidDigest(image.Digest(arg)) }
 
-// names are those under which a store may know an image, in the order of looking.
+// names returns the names by which a store may know an image, in the order of search.
 func names(r image.Reference) (names []string) {
 	for _, candidate := range r.Candidates() {
 		names = append(names, candidate.String())
@@ -91,11 +91,11 @@ func names(r image.Reference) (names []string) {
 	return names
 }
 
-// lookup says what a name means in the stores: the error is image.ErrNotFound where none
+// lookup returns what a name means in the stores. The error is image.ErrNotFound if no store
 // knows it.
 func lookup(s image.Stores, r image.Reference) (image.Digest, error) {
 	if r.Digest != "" {
-		// Of an index it is another one, which the name leads to.
+		// The digest may be an index's: then no image has it, but a store may know the name.
 		if found, _, err := s.Find(r.Digest); err == nil {
 			return r.Digest, found.Close()
 		}
@@ -139,8 +139,8 @@ func (p *program) digestOf(c *cli.Context, s image.Stores) (image.Digest, error)
 	return lookup(s, r)
 }
 
-// lookupFile finds what was imported from a path, by what is there; or, when that is gone, by
-// what may have been there.
+// lookupFile finds what was imported from a path, by what the path leads to. If that is gone,
+// it tries each kind that may have been there.
 func lookupFile(s image.Stores, r image.Reference) (image.Digest, error) {
 	decided, failed := r.Decide()
 	if failed == nil {

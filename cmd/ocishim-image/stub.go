@@ -15,17 +15,18 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
-// imageAnnotation is what ocishim reads of a bundle that stands for an image.
+// imageAnnotation is the annotation by which a stub, a bundle that stands for an image, names
+// the image to ocishim.
 const imageAnnotation = "org.ocishim.image"
 
 func (p *program) stubCommand() *cli.Command {
 	return &cli.Command{
 		Name: "stub", Usage: "print the path of a bundle that stands for an image, for srun --container", ArgsUsage: "IMAGE|BUNDLE",
-		Description: "The image is looked up now, so that one that does not exist is an error before there is a job, and all\n" +
-			"hosts and steps of the job run the same. A bundle's path is printed as it is, made absolute.",
+		Description: "The image is looked up now: a missing image is an error before the job is submitted, and all hosts and\n" +
+			"steps of the job run the same image. For a bundle, its own absolute path is printed.",
 		Flags: []cli.Flag{
 			platformFlag(),
-			&cli.StringFlag{Name: "stubs", Usage: "keep such bundles in `DIR`, which compute hosts see at the same path", DefaultText: "stubs, beside the store"},
+			&cli.StringFlag{Name: "stubs", Usage: "keep these bundles in `DIR`, which compute hosts must see at the same path", DefaultText: "stubs, beside the store"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 1, 1, "one image or bundle"); err != nil {
@@ -74,7 +75,7 @@ func (p *program) stub(c *cli.Context, name string) (string, error) {
 	return writeStub(dir, ref.WithDigest(digest).String())
 }
 
-// writeStub makes the bundle, or finds it: its name is that of what it says.
+// writeStub makes the bundle unless it exists: its name is a hash of its content.
 func writeStub(dir, reference string) (string, error) {
 	data, err := json.MarshalIndent(stubOf(reference), "", "\t")
 	if err != nil {
@@ -109,8 +110,8 @@ func writeStub(dir, reference string) (string, error) {
 	return path, nil
 }
 
-// stubOf is the least that Slurm takes for a bundle. Slurm puts the command and the job's
-// environment into it.
+// stubOf returns the smallest configuration that Slurm accepts as a bundle. Slurm fills in the
+// command and the job's environment.
 func stubOf(reference string) *specs.Spec {
 	return &specs.Spec{
 		Version:     specs.Version,

@@ -12,22 +12,22 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A user is who calls, as data.
+// A user is the environment and working directory of the caller, as data.
 type user struct {
 	env []string // NAME=value
 	dir string   // the working directory
 }
 
-// caller is the user of this process.
+// caller returns the user of this process.
 func caller() user {
 	dir, err := os.Getwd()
 	if err != nil {
-		dir = "" // one that was removed; relative paths fail by themselves
+		dir = "" // the directory was removed: relative paths fail later
 	}
 	return user{env: os.Environ(), dir: dir}
 }
 
-// credentials are where the user has them.
+// credentials returns where to look for the user's credentials.
 func (u user) credentials(authFile string) credentials.Environment {
 	e := credentials.Environment{Env: u.env, AuthFile: authFile}
 	e.Home = absolute(e.Getenv("HOME"))
@@ -35,7 +35,8 @@ func (u user) credentials(authFile string) credentials.Environment {
 	return e
 }
 
-// absolute drops what is no absolute path, as the XDG Base Directory Specification asks for.
+// absolute returns an absolute path as it is, and "" for any other, as the XDG Base Directory
+// Specification requires.
 func absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -43,7 +44,7 @@ func absolute(path string) string {
 	return ""
 }
 
-// store is where the user's own store is; empty where there is no home.
+// store returns the path of the user's own store, or "" if there is no home directory.
 func (u user) store() string {
 	e := u.credentials("")
 	if dir := absolute(e.Getenv("XDG_DATA_HOME")); dir != "" {
@@ -55,13 +56,13 @@ func (u user) store() string {
 	return ""
 }
 
-// A program is one call for a user.
+// A program is one run of ocishim-image for a user.
 type program struct {
 	user
 	registries *registry.Client
 }
 
-// client asks registries for the user, from the first time it is needed on.
+// client returns the client for registries, and creates it on first use.
 func (p *program) client(c *cli.Context) (*registry.Client, error) {
 	if p.registries != nil {
 		return p.registries, nil
@@ -73,7 +74,7 @@ func (p *program) client(c *cli.Context) (*registry.Client, error) {
 	return client, err
 }
 
-// rules are what names of images mean here.
+// rules returns how to read names of images: the options, otherwise registries.conf.
 func (p *program) rules(c *cli.Context) (image.Rules, error) {
 	r := image.Rules{Registries: c.StringSlice("registry"), Bare: c.Bool("bare"), Dir: p.dir, Home: p.credentials("").Home}
 	if len(r.Registries) > 0 {
@@ -87,7 +88,7 @@ func (p *program) rules(c *cli.Context) (image.Rules, error) {
 	return r, nil
 }
 
-// parse reads an argument by form and then by what is there.
+// parse reads an argument by its form and, for a path, by what the path leads to.
 func (p *program) parse(c *cli.Context, arg string) (image.Reference, error) {
 	rules, err := p.rules(c)
 	if err != nil {
@@ -100,7 +101,7 @@ func (p *program) parse(c *cli.Context, arg string) (image.Reference, error) {
 	return r.Decide()
 }
 
-// platform is the one that --platform names, or the host's.
+// platform returns the platform of --platform, or the host's.
 func platform(c *cli.Context) (image.Platform, error) {
 	if c.String("platform") == "" {
 		return image.HostPlatform().Normal(), nil
@@ -112,7 +113,7 @@ func platformFlag() cli.Flag {
 	return &cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` of the image", DefaultText: image.HostPlatform().String()}
 }
 
-// say prints a line for the user.
+// say prints a warning.
 func say(line string) {
 	_, _ = os.Stderr.WriteString("ocishim-image: warning: " + text.Whole(line) + "\n")
 }

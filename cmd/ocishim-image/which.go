@@ -16,17 +16,17 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A decision is what a name was decided to be, as `which` prints it.
+// A decision is what a name means, as `which` prints it.
 type decision struct {
 	Asked     string       `json:"asked"`
 	Kind      image.Kind   `json:"kind"`
 	Reference string       `json:"reference"`
-	Others    []string     `json:"others,omitempty"` // that are tried after it
-	Digest    image.Digest `json:"digest,omitempty"` // of the image of the store
+	Others    []string     `json:"others,omitempty"` // references that are tried after it
+	Digest    image.Digest `json:"digest,omitempty"` // of the image in the store
 	Store     string       `json:"store,omitempty"`
-	Path      string       `json:"path,omitempty"` // of its root file system
+	Path      string       `json:"path,omitempty"` // of the root file system
 	Format    image.Format `json:"format,omitempty"`
-	Imported  string       `json:"imported,omitempty"` // by which name
+	Imported  string       `json:"imported,omitempty"` // the name that it was imported by
 }
 
 func (p *program) whichCommand() *cli.Command {
@@ -51,7 +51,7 @@ func (p *program) whichCommand() *cli.Command {
 	}
 }
 
-// decide asks no registry.
+// decide finds out what a name means, without asking a registry.
 func (p *program) decide(c *cli.Context, arg string, stores image.Stores) (decision, error) {
 	d := decision{Asked: arg, Kind: "digest", Reference: arg}
 	digest := image.Digest(arg)
@@ -99,7 +99,7 @@ func (d decision) print() error {
 	line("reference", d.Reference)
 	line("then", strings.Join(d.Others, " "))
 	if d.Store == "" {
-		line("store", "none has it")
+		line("store", "none has the image")
 		return w.Flush()
 	}
 	line("store", d.Store)
@@ -111,7 +111,7 @@ func (d decision) print() error {
 
 func (p *program) exportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "export", Usage: "write an image of the store to a file or directory that others can use", ArgsUsage: "IMAGE FILE|DIR",
+		Name: "export", Usage: "write an image of the store to a file or directory for other programs", ArgsUsage: "IMAGE FILE|DIR",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: string(export.OCIArchive), Usage: "oci, oci-archive, docker-archive, sqfs, rootfs or bundle"},
 		},
@@ -136,7 +136,8 @@ func (p *program) exportCommand() *cli.Command {
 	}
 }
 
-// tagOf is the name of an image in an archive: as people write it where it is of a registry.
+// tagOf returns the name of an image in an archive: for a registry image, the name as people
+// write it; otherwise "".
 func tagOf(reference string) string {
 	r, err := image.ParseReference(reference, image.Rules{})
 	if err != nil || r.Kind != image.KindRegistry || r.Tag == "" {

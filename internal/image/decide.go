@@ -11,25 +11,25 @@ import (
 	"syscall"
 )
 
-// What a file begins with.
+// The first bytes of each kind of file.
 const (
 	squashfsMagic = "hsqs"
 	sifMagic      = "SIF_MAGIC"
-	sifMagicAt    = 32 // behind the line by which the kernel would execute it
+	sifMagicAt    = 32 // after the #! line
 	tarMagic      = "ustar"
 	tarMagicAt    = 257
 	headSize      = 512
 )
 
-// ErrNoImage says that what a path leads to is nothing that can be an image.
+// ErrNoImage says that a path does not lead to an image.
 var ErrNoImage = errors.New("no image")
 
-// Decide says what a path leads to: of a KindPath by what lies there, of any other kind
-// nothing is looked at. Which of the two kinds an archive is shows when it is read: its list
-// of images may be the last thing in it.
+// Decide replaces KindPath by the kind of what the path leads to; other kinds are returned as
+// they are. For both kinds of archives it returns KindArchive: the list of images that tells
+// them apart may be at the end, so it is looked at when the archive is read.
 //
-// Only the first 512 bytes of a file, and a few names of a directory, are looked at. Nothing
-// that is neither a file nor a directory is read, so that no fifo is waited for.
+// Decide reads only the first 512 bytes of a file, or looks for a few names in a directory. It
+// reads nothing else, so that it never waits for a fifo.
 func (r Reference) Decide() (Reference, error) {
 	if r.Kind != KindPath {
 		return r, nil
@@ -71,7 +71,7 @@ func decide(path string) (Kind, error) {
 	return decideFile(head[:n])
 }
 
-// decideFile knows a file by its first bytes.
+// decideFile returns the kind of a file by its first bytes.
 func decideFile(head []byte) (Kind, error) {
 	at := func(offset int, magic string) bool {
 		return len(head) >= offset && bytes.HasPrefix(head[offset:], []byte(magic))
@@ -84,7 +84,7 @@ func decideFile(head []byte) (Kind, error) {
 	case at(tarMagicAt, tarMagic):
 		return KindArchive, nil
 	}
-	// gzip, zstd, xz and bzip2, of a tar archive
+	// A tar archive compressed with gzip, zstd, xz or bzip2.
 	for _, magic := range []string{"\x1f\x8b", "\x28\xb5\x2f\xfd", "\xfd7zXZ\x00", "BZh"} {
 		if at(0, magic) {
 			return KindArchive, nil
@@ -93,10 +93,10 @@ func decideFile(head []byte) (Kind, error) {
 	if len(head) == 0 {
 		return "", fmt.Errorf("%w: an empty file", ErrNoImage)
 	}
-	return "", fmt.Errorf("%w: neither squashfs nor SIF nor a tar archive, nor a .toml file", ErrNoImage)
+	return "", fmt.Errorf("%w: not a squashfs file, SIF file, tar archive or .toml file", ErrNoImage)
 }
 
-// decideDirectory knows a directory by what it has.
+// decideDirectory returns the kind of a directory by its members.
 func decideDirectory(path string) (Kind, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -117,5 +117,5 @@ func decideDirectory(path string) (Kind, error) {
 			return KindRootFS, nil
 		}
 	}
-	return "", fmt.Errorf("%w: a directory with neither config.json nor oci-layout, nor any of bin, usr and etc", ErrNoImage)
+	return "", fmt.Errorf("%w: a directory without config.json, oci-layout, bin, usr or etc", ErrNoImage)
 }

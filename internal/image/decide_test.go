@@ -63,7 +63,7 @@ func TestDecide(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %s", name, got, err, want)
 		}
 	}
-	// Who says what it is, is believed.
+	// A kind that the reference names is not checked.
 	if r, err := (Reference{Kind: KindSIF, Path: filepath.Join(dir, "sqsh")}).Decide(); err != nil || r.Kind != KindSIF {
 		t.Errorf("%+v, %v", r, err)
 	}

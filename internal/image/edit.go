@@ -8,27 +8,28 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 )
 
-// defaultPath is PATH where an image sets none, as Docker has it.
+// defaultPath is Docker's PATH for images that set none.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// jobsOwn are the variables, by what their names begin with, that an image cannot set: they
-// say what the job is, who the user is, and what Slurm allocated, or are ocishim's.
+// jobsOwn are prefixes of the variables that an image cannot set: they describe the job, the
+// user and what Slurm allocated, or are ocishim's.
 var jobsOwn = []string{
 	"SLURM_", "SLURMD_", "PMI_", "PMIX_", "OCISHIM_", "HOME=", "USER=", "LOGNAME=",
 	"CUDA_VISIBLE_DEVICES=", "ROCR_VISIBLE_DEVICES=", "HIP_VISIBLE_DEVICES=", "GPU_DEVICE_ORDINAL=", "ZE_AFFINITY_MASK=",
 }
 
-// loaders are variables of the job that direct the dynamic loader. They name files of the
-// host, so they would break programs of the image, and are taken away.
+// loaders are variables of the job that direct the dynamic loader. They are removed: they
+// name files of the host and would break the image's programs.
 var loaders = []string{"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"}
 
-// Edit returns what the image's configuration changes in a bundle whose root is the image:
-// its variables override the job's, but for those that say what the job is; its working
-// directory is the container's where no other edit has one. The process is the bundle's
-// own: see Command. rootPath is an absolute path of the image's root file system.
+// Edit returns what the image's configuration changes in a bundle whose root is the image. The
+// image's variables override the job's, except for jobsOwn. Its working directory is used
+// unless another edit sets one. Edit leaves the command alone: see Command. rootPath is the
+// absolute path of the image's root file system.
 //
-// USER has no effect: the process runs as who starts it. Nor have VOLUME and EXPOSE: the
-// container shares the host's network, and its directories are as the image has them.
+// USER has no effect: the process runs as the user who starts it. VOLUME and EXPOSE have none
+// either: directories stay as they are in the image, and the container shares the host's
+// network.
 func (i *Record) Edit(rootPath string) bundle.Edit {
 	e := bundle.Edit{
 		From: "image", Rule: i.Reference + ", " + string(i.Digest),
@@ -54,8 +55,8 @@ func (i *Record) Edit(rootPath string) bundle.Edit {
 	return e
 }
 
-// annotations follows image-spec, conversion.md. Of the labels it takes those that are
-// defined there: others could be taken for a wish of the user's.
+// annotations returns annotations as image-spec's conversion.md defines them. It takes only
+// the labels defined there: others could pass for a request of the user.
 func (i *Record) annotations() map[string]string {
 	const defined = "org.opencontainers.image."
 	annotations := map[string]string{}
@@ -72,9 +73,9 @@ func (i *Record) annotations() map[string]string {
 	return annotations
 }
 
-// Command returns what to execute: the command that was given, by itself or, with
-// entrypoint, as the arguments of the image's; without any, what the image says. It is
-// empty where neither says anything.
+// Command returns the command to execute. A given command runs by itself or, with entrypoint,
+// as the arguments of the image's ENTRYPOINT. Without a given command, the image's ENTRYPOINT
+// and CMD run. The result is empty if neither names a command.
 func (c Config) Command(given []string, entrypoint bool) []string {
 	switch {
 	case len(given) == 0:

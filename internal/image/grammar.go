@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// The grammar is that of distribution-spec 1.1 (Pulling manifests) for repositories and tags,
-// and of distribution/reference for registries. By hand: a regexp would be compiled at each start.
+// Repositories and tags follow distribution-spec 1.1 (Pulling manifests), and registries
+// distribution/reference. They are parsed by hand: a regexp would be compiled at each start.
 
 const (
 	maxRegistry   = 255 // bytes of a host name
-	maxRepository = 255 // bytes, registry included, as registries limit it
+	maxRepository = 255 // bytes, including the registry: the limit of registries
 	maxTag        = 128 // bytes
 	maxName       = 255 // bytes of a file's name
 	hexDigits     = 64  // of SHA-256
@@ -30,8 +30,8 @@ func all(s string, ok func(c byte) bool) bool {
 	return s != ""
 }
 
-// validRepository reports whether s is components of [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*
-// with slashes between them.
+// validRepository reports whether s consists of components of the form
+// [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)* with slashes between them.
 func validRepository(s string) bool {
 	if len(s) > maxRepository {
 		return false
@@ -75,7 +75,7 @@ func validTag(s string) bool {
 		s[0] != '.' && s[0] != '-'
 }
 
-// ValidDigest reports whether d is sha256: with 64 hexadecimal digits in lower case.
+// ValidDigest reports whether d is sha256: followed by 64 lower-case hexadecimal digits.
 func ValidDigest(d Digest) bool {
 	hex, ok := strings.CutPrefix(string(d), "sha256:")
 	return ok && len(hex) == hexDigits && all(hex, func(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'f' })
@@ -96,7 +96,7 @@ func ValidRegistry(s string) bool {
 		if port, hasPort = strings.CutPrefix(port, ":"); !hasPort && port != "" {
 			return false
 		}
-		// Which addresses there are is the resolver's business.
+		// The resolver checks the address further.
 		if !strings.Contains(host, ":") || !all(host, func(c byte) bool { return isAlnum(c) || c == ':' || c == '.' }) {
 			return false
 		}
@@ -115,8 +115,8 @@ func ValidRegistry(s string) bool {
 	return err == nil && n > 0
 }
 
-// looksLikeRegistry is the rule by which the part of a reference before the first slash is a
-// registry: Docker's, and since 4.0 enroot's.
+// looksLikeRegistry reports whether the part of a reference before the first slash is a
+// registry, by the rule of Docker and of enroot since 4.0.
 func looksLikeRegistry(s string) bool {
 	return strings.ContainsAny(s, ".:") || s == "localhost"
 }
@@ -133,8 +133,8 @@ func validUser(s string) bool {
 	return len(s) <= maxName && all(s, func(c byte) bool { return c > ' ' && c < 0x7f && !strings.ContainsRune(`/:#?"'\`+"`", rune(c)) })
 }
 
-// validEngineName reports whether s can be what Docker and Podman call an image: a reference
-// or an id.
+// validEngineName reports whether s can name an image to Docker or Podman: a reference or an
+// id.
 func validEngineName(s string) bool {
 	return len(s) <= 2*maxRepository && all(s, func(c byte) bool { return isAlnum(c) || strings.IndexByte("._:/@-", c) >= 0 }) && isAlnum(s[0])
 }

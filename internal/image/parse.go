@@ -11,15 +11,15 @@ import (
 
 const (
 	dockerHub = "docker.io"
-	official  = "library/" // the images that Docker Hub has without a user
+	official  = "library/" // the namespace of Docker Hub's official images
 	latest    = "latest"
 
-	// maxReference is more than any path and any name of a registry.
+	// maxReference is longer than any path or image name, in bytes.
 	maxReference = 8192
 )
 
-// ParseReference says by the form of s alone what it names; nothing is looked at. What a path
-// leads to is found by Decide. Errors are ReferenceErrors.
+// ParseReference parses a reference by its form alone, without looking at files or registries.
+// Decide finds out what a path leads to. Errors are ReferenceErrors.
 //
 //	@NAME                                              a named container
 //	/PATH, ./PATH, ../PATH, ~/PATH                     to be decided by content
@@ -43,7 +43,7 @@ func parse(s string, rules Rules) (r Reference, hint string, err error) {
 	case len(s) > maxReference:
 		return r, "", fmt.Errorf("longer than %d bytes", maxReference)
 	case !text.Fits(s):
-		return r, "", errors.New("a control character, or bytes that are no UTF-8")
+		return r, "", errors.New("a control character, or bytes that are not UTF-8")
 	case s[0] == '@':
 		if !ValidName(s[1:]) {
 			return r, "letters, digits, '.', '_' and '-'", errors.New("not the name of a container")
@@ -77,7 +77,7 @@ func (r Reference) InRegistry(rules Rules) (Reference, error) {
 	}
 	if !rules.Bare {
 		return Reference{}, &ReferenceError{
-			Reference: r.Name, Err: errors.New("a name alone is not looked for in registries"),
+			Reference: r.Name, Err: errors.New("a single word is not looked up in registries"),
 			Hint: "docker://" + strings.ToLower(r.Name),
 		}
 	}
@@ -88,7 +88,7 @@ func (r Reference) InRegistry(rules Rules) (Reference, error) {
 	return found, nil
 }
 
-const noOptions = "options are given by ocishim's options, OCISHIM_* or an environment file, not in the name"
+const noOptions = "give options to ocishim, in OCISHIM_* variables or in an environment file, not in the name"
 
 // registry parses [USER@][REGISTRY/|REGISTRY#]REPO[:TAG][@DIGEST].
 func (rules Rules) registry(kind Kind, s string) (r Reference, hint string, err error) {
@@ -106,7 +106,7 @@ func (rules Rules) registry(kind Kind, s string) (r Reference, hint string, err 
 			return r, "ocishim image login", errors.New("a password in a name")
 		}
 		if !validUser(r.User) {
-			return r, "", errors.New("what stands before '@' is not a user")
+			return r, "", errors.New("the part before '@' is not a valid user")
 		}
 	}
 	registry, repository, given := strings.Cut(s, "#")
@@ -144,7 +144,7 @@ func (rules Rules) registry(kind Kind, s string) (r Reference, hint string, err 
 	return r, "", nil
 }
 
-// search fills in the site's registries.
+// search fills in Registry and Search from the site's registries.
 func (r *Reference) search(registries []string) (hint string, err error) {
 	if len(registries) == 0 {
 		registries = []string{dockerHub}
@@ -175,7 +175,7 @@ func checkRepository(s string) (hint string, err error) {
 	return "", nil
 }
 
-// repositoryAt says library/ where that registry implies it.
+// repositoryAt returns the repository with library/ in front where the registry implies it.
 func repositoryAt(registry, repository string) string {
 	if registry == dockerHub && !strings.Contains(repository, "/") {
 		return official + repository
@@ -183,7 +183,7 @@ func repositoryAt(registry, repository string) string {
 	return repository
 }
 
-// canonicalRegistry is one spelling for all of a registry's.
+// canonicalRegistry returns one spelling for all spellings of a registry.
 func canonicalRegistry(s string) string {
 	s = strings.ToLower(s)
 	switch s {
@@ -193,8 +193,8 @@ func canonicalRegistry(s string) string {
 	return s
 }
 
-// cutDigest takes @ALGORITHM:HEX from the end. What stands there and is no digest is a user
-// and a repository with its tag, if it is not meant to be a digest.
+// cutDigest cuts @ALGORITHM:HEX off the end. Other text after the last '@' is left in place,
+// since '@' also follows a user; it is an error if it looks like a wrong digest.
 func cutDigest(s string) (string, Digest, error) {
 	i := strings.LastIndexByte(s, '@')
 	if i < 0 {
@@ -207,14 +207,14 @@ func cutDigest(s string) (string, Digest, error) {
 	algorithm, hex, _ := strings.Cut(digest, ":")
 	switch {
 	case strings.HasPrefix(algorithm, "sha256") && !strings.Contains(digest, "/"):
-		return s, "", fmt.Errorf("%s: a digest is sha256: and 64 hexadecimal digits in lower case", text.Printable(digest))
+		return s, "", fmt.Errorf("%s: a digest is sha256: followed by 64 lower-case hexadecimal digits", text.Printable(digest))
 	case (algorithm == "sha512" || algorithm == "sha384" || algorithm == "blake3") && !strings.Contains(hex, "/"):
-		return s, "", fmt.Errorf("a digest by %s: only sha256 is known here", algorithm)
+		return s, "", fmt.Errorf("a digest by %s: only sha256 is supported", algorithm)
 	}
 	return s, "", nil
 }
 
-// cutTag takes :TAG from the end of a repository.
+// cutTag cuts :TAG off the end of a repository.
 func cutTag(s string) (repository, tag string, err error) {
 	repository, tag, found := strings.Cut(s, ":")
 	if found && !validTag(tag) {
@@ -228,14 +228,14 @@ func isPath(s string) bool {
 		strings.HasPrefix(s, "../") || strings.HasPrefix(s, "~/")
 }
 
-// path makes a path clean, and absolute where there is a directory that it begins at.
+// path cleans a path, and makes it absolute if rules.Dir is set.
 func (rules Rules) path(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("no path")
 	}
 	if rest, home := strings.CutPrefix(s, "~"); home && (rest == "" || rest[0] == '/') {
 		if rules.Home == "" {
-			return "", errors.New("no home directory is known here")
+			return "", errors.New("the home directory is not known")
 		}
 		s = rules.Home + "/" + rest
 	}

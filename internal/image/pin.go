@@ -12,12 +12,12 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// PinsDir has what names mean for jobs: pins/JOB/NAME is a Ref. A tag that moves while a
-// job runs is another image for later jobs only.
+// PinsDir is the directory that holds what names mean for jobs: pins/JOB/NAME is a Ref. If a
+// tag moves while a job runs, only later jobs get the new image.
 const PinsDir = "pins"
 
-// Pinned returns what a name means for a job. The error is os.ErrNotExist where no step of
-// the job has used it yet.
+// Pinned returns what a name means for a job. The error is os.ErrNotExist if no step of the
+// job has used the name yet.
 func (s *Store) Pinned(job, name string) (Ref, error) {
 	dir, err := s.within(PinsDir + "/" + RefFile(job))
 	if err != nil {
@@ -31,9 +31,9 @@ func (s *Store) Pinned(job, name string) (Ref, error) {
 	return ref, nil
 }
 
-// Pin notes what a name means for a job, and returns what it means: of two that pin at
-// once one wins, on every host. It works without locks, on NFS too: by link(2), which does
-// not replace what is there.
+// Pin records what a name means for a job, and returns the recorded meaning: if several hosts
+// pin at once, one wins and all get its Ref. It needs no locks, not even on NFS: link(2) does
+// not replace an existing file.
 func (s *Store) Pin(job string, ref Ref) (Ref, error) {
 	pinned, err := s.pin(job, ref)
 	if err != nil {

@@ -13,28 +13,28 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrUntrusted says that somebody can change a store, or what leads to it, who is not
-// trusted to: an image from it would run what they like.
+// ErrUntrusted says that somebody who is not trusted can change a store, or the path that
+// leads to it. That person could choose what its images run.
 var ErrUntrusted = errors.New("not to be trusted")
 
 // A Place is where a store may be.
 type Place struct {
 	Path string // absolute
-	// Owners are trusted with the store beside root: the site's service user for the site's,
-	// the user for the user's own.
+	// Owners are the users, beside root, who may own the store: a service user for a site's
+	// store, the user for the user's own.
 	Owners []int
 }
 
-const linksMost = 40 // on the way to a store, as in Linux (path_resolution(7))
+const linksMost = 40 // in the path of a store, as in Linux (path_resolution(7))
 
-// A guard judges files by descriptor: by who can change what they are.
+// A guard checks, by descriptor, who can change a file.
 type guard struct{ owners []int }
 
 func (g guard) owns(st *unix.Stat_t) bool {
 	return st.Uid == 0 || slices.Contains(g.owners, int(st.Uid))
 }
 
-// trusts refuses what others than root and the owners may write to.
+// trusts refuses a file that anyone but root and the owners owns or may write to.
 func (g guard) trusts(st *unix.Stat_t, name string) error {
 	if !g.owns(st) {
 		return fmt.Errorf("%s: %w: it belongs to user %d", text.Printable(name), ErrUntrusted, st.Uid)
@@ -45,15 +45,15 @@ func (g guard) trusts(st *unix.Stat_t, name string) error {
 	return nil
 }
 
-// follow opens the directory at an absolute path, component by component, and judges each.
-// A directory that all may write to is passed where its sticky bit keeps what others own in
-// its place, as in /tmp; a link in it is not followed.
+// follow opens the directory at an absolute path, component by component, and checks each.
+// A directory that everyone may write to, such as /tmp, is accepted on the way if its sticky
+// bit keeps others from replacing entries; a link in such a directory is not followed.
 func (g guard) follow(at string) (*os.File, error) {
 	if !path.IsAbs(at) {
 		return nil, fmt.Errorf("open store %s: not an absolute path", text.Printable(at))
 	}
 	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	var way []*os.File // from the root on, open
+	var way []*os.File // the open directories from the root on
 	back := func(to int) {
 		for _, f := range way[to:] {
 			f.Close()
@@ -111,11 +111,11 @@ func (g guard) follow(at string) (*os.File, error) {
 				rest = append(strings.Split(target, "/"), rest...)
 			}
 		default:
-			return nil, errors.Join(fmt.Errorf("open store %s: %s is no directory", text.Printable(at), text.Printable(name)), f.Close())
+			return nil, errors.Join(fmt.Errorf("open store %s: %s is not a directory", text.Printable(at), text.Printable(name)), f.Close())
 		}
 	}
 	last := way[len(way)-1]
-	// A descriptor for more than a path: what it opens is the same directory.
+	// last has O_PATH; reopening "." gives a readable descriptor of the same directory.
 	return openAt(last, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 }
 
@@ -142,7 +142,7 @@ func (g guard) open(dir *os.File, name string, flags int, kind uint32) (*os.File
 	st := new(unix.Stat_t)
 	err = unix.Fstat(int(f.Fd()), st)
 	if err == nil && st.Mode&unix.S_IFMT != kind {
-		err = fmt.Errorf("%s: %w: it is of another kind", text.Printable(name), ErrUntrusted)
+		err = fmt.Errorf("%s: %w: it is of an unexpected kind", text.Printable(name), ErrUntrusted)
 	}
 	if err == nil {
 		err = g.trusts(st, name)

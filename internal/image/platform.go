@@ -9,11 +9,11 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// HostPlatform is what this program was built for, and so what this host runs.
+// HostPlatform returns the platform of this program, and so of this host.
 func HostPlatform() Platform { return Platform{OS: "linux", Architecture: runtime.GOARCH} }
 
-// ParsePlatform reads OS/ARCHITECTURE[/VARIANT], or an architecture of Linux alone. Names that
-// the kernel uses, such as x86_64, are known.
+// ParsePlatform parses OS/ARCHITECTURE[/VARIANT], or an architecture alone for Linux. It also
+// knows the kernel's names of architectures, such as x86_64.
 func ParsePlatform(s string) (Platform, error) {
 	parts := strings.Split(strings.ToLower(s), "/")
 	if len(parts) == 1 {
@@ -35,8 +35,8 @@ func ParsePlatform(s string) (Platform, error) {
 	return p.Normal(), nil
 }
 
-// Normal is the platform by one name for each architecture, without the variant that every
-// processor of an architecture has.
+// Normal returns the platform with one name for each architecture, and without a variant that
+// every processor of the architecture supports.
 func (p Platform) Normal() Platform {
 	p.OS, p.Architecture, p.Variant = strings.ToLower(p.OS), strings.ToLower(p.Architecture), strings.ToLower(p.Variant)
 	switch p.Architecture {

@@ -1,7 +1,6 @@
-// Package image is what a launch has to know of images: how they are named, where they
-// lie, and what was found out about them when they were imported. It uses no network and
-// unpacks nothing: that is the work of the program ocishim-image, whose packages lie
-// below this one.
+// Package image is what a launch has to know about images: their names, where they are stored,
+// and what was recorded about them at import. It uses no network and unpacks nothing: the
+// program ocishim-image does that, with the packages below this one.
 package image
 
 import "time"
@@ -9,11 +8,11 @@ import "time"
 // A Digest names content by its SHA-256, as sha256:HEX, in lower case.
 type Digest string
 
-// A Format is how an image's root file system is kept.
+// A Format is the form in which an image's root file system is stored.
 type Format string
 
-// The formats: one compressed file, of one inode, for shared file systems; or a directory,
-// for local disks.
+// The formats: a single compressed file for shared file systems, where it costs one inode; or
+// a directory, for local disks.
 const (
 	Squashfs Format = "sqfs"
 	Tree     Format = "tree"
@@ -26,8 +25,8 @@ type Platform struct {
 	Variant      string `json:"variant,omitempty"` // such as v8 of arm64
 }
 
-// A Config is what an image says of the processes that run in it: the part of an OCI
-// image configuration that a launch follows (image-spec, config.md).
+// A Config is what an image says about the processes that run in it: the part of an OCI
+// image configuration that matters to a launch (image-spec, config.md).
 type Config struct {
 	User         string              `json:"User,omitempty"`
 	Env          []string            `json:"Env,omitempty"` // NAME=value
@@ -40,13 +39,13 @@ type Config struct {
 	ExposedPorts map[string]struct{} `json:"ExposedPorts,omitempty"`
 }
 
-// A Record is what the store knows of an image, as JSON beside it. Fields are added and
-// never change their meaning; Version says by which rules the image was unpacked.
+// A Record is what the store knows about an image, kept as JSON beside it. Fields may be added
+// but never change their meaning; Version says by which rules the image was unpacked.
 type Record struct {
 	Version int `json:"version"` // RecordVersion of the writer
 
-	// Digest is of the image's manifest for its platform. Reference is by which name it
-	// was imported, for people.
+	// Digest is the digest of the image's manifest for its platform. Reference is the name
+	// that it was imported by, for people.
 	Digest    Digest `json:"digest"`
 	Reference string `json:"reference"`
 
@@ -58,19 +57,21 @@ type Record struct {
 	Files  int64  `json:"files"`            // members: files, directories and links
 	SHA256 Digest `json:"sha256,omitempty"` // of the file; empty for a tree
 
-	// Members is of the list of a tree's members, which lies beside it; empty for a file.
+	// Members is the digest of the list of a tree's members, which lies beside the tree; empty
+	// for a file.
 	Members Digest `json:"members,omitempty"`
 
-	// Private says that credentials were needed: the image is for whoever has them.
+	// Private says that the import needed credentials: only users who have them may get the
+	// image.
 	Private bool `json:"private,omitempty"`
 
-	// Lost says what could not be kept, such as setuid bits and device nodes, by how many
-	// members had it.
+	// Lost counts the members that lost something in the import, by what they lost, such as
+	// setuid bits or device nodes.
 	Lost map[string]int64 `json:"lost,omitempty"`
 
 	Created time.Time `json:"created"` // of the import
-	Host    string    `json:"host"`    // that imported it
+	Host    string    `json:"host"`    // the host that imported it
 }
 
-// RecordVersion is the Version of records that are written today.
+// RecordVersion is the Version of new records.
 const RecordVersion = 1

@@ -15,15 +15,15 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Ref is what a name meant when it was last looked up, as JSON.
+// A Ref records, as JSON, what a name meant when it was last looked up.
 type Ref struct {
 	Name   string    `json:"name"`
 	Digest Digest    `json:"digest"`
 	Time   time.Time `json:"time"`
 }
 
-// RefFile is the file's name for a name: bytes that have a meaning in paths or for shells
-// are + and two hexadecimal digits; a long one is ++ and its SHA-256.
+// RefFile returns the file name for a name. Bytes that are special in paths or shells become +
+// and two hexadecimal digits; a long name becomes ++ and its SHA-256.
 func RefFile(name string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 	var b strings.Builder
@@ -41,8 +41,8 @@ func RefFile(name string) string {
 	return b.String()
 }
 
-// Lookup returns what a name means in the store. The error is os.ErrNotExist where it has
-// not heard of it.
+// Lookup returns what a name means in the store. The error is os.ErrNotExist if the store does
+// not know the name.
 func (s *Store) Lookup(name string) (Ref, error) {
 	ref, err := s.lookup(name)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Store) readRef(dir *os.File, file, name string) (ref Ref, err error) {
 		return Ref{}, err
 	}
 	if name != "" && ref.Name != name || RefFile(ref.Name) != file {
-		return Ref{}, fmt.Errorf("%w: it is of another name", ErrRecord)
+		return Ref{}, fmt.Errorf("%w: it describes another name", ErrRecord)
 	}
 	if _, err := ref.Digest.Hex(); err != nil {
 		return Ref{}, fmt.Errorf("%w: %w", ErrRecord, err)
@@ -73,8 +73,8 @@ func (s *Store) readRef(dir *os.File, file, name string) (ref Ref, err error) {
 	return ref, nil
 }
 
-// Lookup returns what a name means in the first store that knows it, and why others that
-// have something of that name were passed over.
+// Lookup returns what a name means in the first store that knows it, and why it skipped stores
+// whose entry for the name is invalid.
 func (s Stores) Lookup(name string) (ref Ref, reasons []error, err error) {
 	for _, store := range s {
 		ref, err := store.Lookup(name)
@@ -88,7 +88,7 @@ func (s Stores) Lookup(name string) (ref Ref, reasons []error, err error) {
 	return Ref{}, reasons, fmt.Errorf("look up %s: %w", text.Printable(name), ErrNotFound)
 }
 
-// Refs lists the names that a store knows, and why files of it were passed over.
+// Refs returns all names that a store knows, and why it skipped files.
 func (s *Store) Refs() (refs []Ref, reasons []error, err error) {
 	dir, err := s.within(RefsDir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -107,19 +107,19 @@ func (s *Store) Refs() (refs []Ref, reasons []error, err error) {
 		switch {
 		case err == nil:
 			refs = append(refs, ref)
-		case !strings.HasPrefix(file, ".") && !errors.Is(err, os.ErrNotExist): // a dot: half written
+		case !strings.HasPrefix(file, ".") && !errors.Is(err, os.ErrNotExist): // a leading dot marks a half-written file
 			reasons = append(reasons, fmt.Errorf("%s: %w", filepath.Join(s.Path, RefsDir, file), err))
 		}
 	}
 	return refs, reasons, nil
 }
 
-// stampAge is how old the time of the last use may become before it is renewed: it costs a
-// change of a shared file system.
+// stampAge is how old the time of the last use may become before it is renewed. Renewing it
+// less often saves writes to a shared file system.
 const stampAge = time.Hour
 
-// Touch notes that the image is used now, for the eviction of those that are not. Where the
-// store is read-only or another's, nothing is noted, and that is no error.
+// Touch records that the image is used now, so that eviction takes images that are not. If the
+// store is read-only or belongs to somebody else, it records nothing and returns no error.
 func (i *Image) Touch() error {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(i.dir.Fd()), UsedFile, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -132,7 +132,7 @@ func (i *Image) Touch() error {
 			err = unix.Close(fd)
 		}
 	} else if err == nil {
-		// The file server's time, not this host's.
+		// Use the file server's clock, not this host's.
 		now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
 		err = unix.UtimesNanoAt(int(i.dir.Fd()), UsedFile, now, unix.AT_SYMLINK_NOFOLLOW)
 	}
@@ -140,7 +140,7 @@ func (i *Image) Touch() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("note use of %s: %w", text.Printable(i.Path), err)
+		return fmt.Errorf("record use of %s: %w", text.Printable(i.Path), err)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Kind is where an image lies, and in which form. Its text is the scheme of references
-// of that kind, where there is one.
+// A Kind says where an image lies and in which form. Its text is the scheme of references of
+// that kind, if they have one.
 type Kind string
 
 // The kinds of references.
@@ -18,12 +18,12 @@ const (
 	KindLayout            Kind = "oci"                // a directory by image-spec, image-layout.md
 	KindOCIArchive        Kind = "oci-archive"        // a tar file of such a directory
 	KindDockerArchive     Kind = "docker-archive"     // what docker save writes
-	KindArchive           Kind = "archive"            // a file that is one of these two, or the same compressed
+	KindArchive           Kind = "archive"            // one of these two archives, maybe compressed
 	KindDirectory         Kind = "dir"                // what skopeo writes to dir:
 	KindDockerDaemon      Kind = "docker-daemon"      // an image of this host's Docker
 	KindContainersStorage Kind = "containers-storage" // an image of this user's Podman
-	KindSquashfs          Kind = "squashfs"           // a file with a file system
-	KindSIF               Kind = "sif"                // a file of Apptainer
+	KindSquashfs          Kind = "squashfs"           // a squashfs file
+	KindSIF               Kind = "sif"                // a SIF file of Apptainer
 	KindRootFS            Kind = "rootfs"             // a directory with bin, usr or etc
 	KindBundle            Kind = "bundle"             // a directory with config.json
 	KindEDF               Kind = "edf"                // an environment: a TOML file, or its name
@@ -32,49 +32,48 @@ const (
 	KindContainer         Kind = "container"          // a named container
 )
 
-// A Reference says which image is meant. Which fields it has depends on its kind.
+// A Reference names an image. Its kind decides which fields are set.
 type Reference struct {
 	Kind Kind
 
-	// Path is of a file or directory, clean, and absolute where Rules have a directory.
+	// Path is the cleaned path of a file or directory; it is absolute if Rules.Dir is set.
 	Path string
 
 	// Name is a name as it was given: of an environment, a container, an image of the store
-	// or of another engine, or of an image in a docker-archive.
+	// or of another engine, or an image in a docker-archive.
 	Name string
 
-	// Registry and Repository are of an image in a registry: a host with its port, and a
-	// path that says library/ where that is implied.
+	// Registry and Repository locate an image in a registry: Registry is a host, maybe with a
+	// port, and Repository a path that includes library/ where Docker Hub implies it.
 	Registry, Repository string
 
-	// Tag is of an image in a registry or a layout. With a Digest it is only for people.
+	// Tag is the tag of an image in a registry or a layout. With a Digest it is informational.
 	Tag    string
 	Digest Digest
 
-	// User picks the credentials of that user.
+	// User selects this user's credentials.
 	User string
 
-	// Short says that no registry was given. Registry is the site's first one then, and
-	// Search are the others, in the order in which they are to be asked.
+	// Short says that the reference names no registry. Then Registry is the site's first
+	// one, and Search lists the others, in the order to try them.
 	Short  bool
 	Search []string
 }
 
-// Rules are what a site decides about references, and where relative ones begin.
+// Rules are a site's decisions about references, and the directory of relative paths.
 type Rules struct {
-	// Registries are where images are looked for whose reference names no registry:
-	// docker.io where there are none.
+	// Registries are the registries to search if a reference names none; docker.io if empty.
 	Registries []string
 
-	// Bare lets a word alone, such as ubuntu, name an image of a registry. Without it a
-	// typing error would fetch whatever somebody else published under that name.
+	// Bare lets a single word, such as ubuntu, name an image of a registry. It is off by
+	// default: a typo would fetch whatever somebody else published under that name.
 	Bare bool
 
-	// Dir is the directory that relative paths begin at; Home stands for ~. Both may be empty.
+	// Dir is the base of relative paths; Home replaces ~. Both may be empty.
 	Dir, Home string
 }
 
-// ErrReference is what every error about the form of a reference is, for errors.Is.
+// ErrReference matches, by errors.Is, every error about the form of a reference.
 var ErrReference = errors.New("invalid image reference")
 
 // A ReferenceError says what is wrong with a reference. It is an ErrReference.
@@ -96,8 +95,8 @@ func (e *ReferenceError) Error() string {
 // Unwrap returns the reason.
 func (e *ReferenceError) Unwrap() error { return e.Err }
 
-// WithDigest returns the reference of that very image where its tag may have moved: of a
-// kind that has digests.
+// WithDigest returns the reference with the digest, so that it names the same image even if
+// the tag moves. Kinds without digests are returned as they are.
 func (r Reference) WithDigest(d Digest) Reference {
 	if r.Kind == KindRegistry || r.Kind == KindLayout {
 		r.Digest = d
@@ -108,8 +107,8 @@ func (r Reference) WithDigest(d Digest) Reference {
 // Is makes every ReferenceError an ErrReference.
 func (e *ReferenceError) Is(target error) bool { return target == ErrReference }
 
-// String returns the normal form: parsed by rules that name the same registries it gives the
-// same reference, but for Short and Search.
+// String returns the normal form. ParseReference with the same registries in its Rules gives
+// the same reference again, except for Short and Search.
 func (r Reference) String() string {
 	switch r.Kind {
 	case KindRegistry, KindORAS:
@@ -117,7 +116,7 @@ func (r Reference) String() string {
 		if r.User != "" {
 			s += r.User + "@"
 		}
-		// A registry that is not seen to be one needs the other separator.
+		// A registry that does not look like one needs the separator '#'.
 		separator := "/"
 		if !looksLikeRegistry(r.Registry) {
 			separator = "#"
@@ -144,7 +143,7 @@ func (r Reference) String() string {
 	return string(r.Kind) + ":" + r.Path
 }
 
-// suffix is the tag and the digest, as they stand at the end.
+// suffix returns the tag and the digest as they are written at the end of a reference.
 func (r Reference) suffix() string {
 	s := ""
 	if r.Tag != "" {
@@ -156,8 +155,8 @@ func (r Reference) suffix() string {
 	return s
 }
 
-// Familiar returns an image of a registry as people write it: without scheme and user, and
-// without what is implied at docker.io. Others are as String has them.
+// Familiar returns a registry image as people write it: without scheme and user, and without
+// docker.io/library/. For other kinds it is the same as String.
 func (r Reference) Familiar() string {
 	if r.Kind != KindRegistry {
 		return r.String()

@@ -99,10 +99,10 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"":                                    {err: "no name"},
 		"@":                                   {err: "not the name of a container"},
 		"@a/b":                                {err: "not the name of a container"},
-		"library://a/b":                       {"library:// is Apptainer's own", "apptainer pull FILE.sif library://a/b, and then FILE.sif"},
-		"shub://a":                            {"shub:// is Apptainer's own", "apptainer pull"},
-		"https://x/y.sqsh":                    {"files are not fetched from the web", "fetch the file"},
-		"ftp://x":                             {"there is no scheme ftp", "docker, oras"},
+		"library://a/b":                       {"only Apptainer supports library://", "run apptainer pull FILE.sif library://a/b, and then use FILE.sif"},
+		"shub://a":                            {"only Apptainer supports shub://", "apptainer pull"},
+		"https://x/y.sqsh":                    {"files are not downloaded from the web", "download the file"},
+		"ftp://x":                             {"unknown scheme ftp", "docker, oras"},
 		"nvcr.io:x":                           {"no repository", "nvcr.io/REPOSITORY"},
 		"docker://nvcr.io":                    {"no repository", "nvcr.io/REPOSITORY"},
 		"localhost:5000":                      {"no repository", "localhost/REPOSITORY"},
@@ -129,14 +129,14 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"[::1/x":                              {err: "not a registry"},
 		"u:secret@quay.io/x":                  {"a password in a name", "ocishim image login"},
 		"quay.io/x@sha256:123":                {err: "a digest is sha256:"},
-		"quay.io/x@SHA256:" + hex64:           {err: "not a user"},
+		"quay.io/x@SHA256:" + hex64:           {err: "not a valid user"},
 		"quay.io/x@sha256:" + strings.ToUpper(hex64): {err: "a digest is sha256:"},
 		"quay.io/x@sha512:" + hex64 + hex64:          {err: "a digest by sha512"},
 		"a b":                                        {err: "not a name"},
 		"a\x00b":                                     {err: "a control character"},
 		"a\nb":                                       {err: "a control character"},
 		"/a\x1b[2Jb":                                 {err: "a control character"},
-		"\xff":                                       {err: "no UTF-8"},
+		"\xff":                                       {err: "not UTF-8"},
 		"oci:":                                       {err: "no path"},
 		"oci:/l:-x":                                  {err: "not a tag"},
 		"docker-daemon:-x":                           {err: "not the name of an image"},
@@ -211,8 +211,7 @@ func TestFamiliar(t *testing.T) {
 	}
 }
 
-// What is parsed has a normal form that means the same, and names nothing outside of the
-// grammar.
+// Every parsed reference has a normal form that means the same, and follows the grammar.
 func FuzzParseReference(f *testing.F) {
 	for _, s := range []string{
 		"@dev", "ubuntu", "u@quay.io:5000/a/b:1@" + sum, "docker://a#b", "oci:x:y@" + sum, "~/x", "docker:a:b",

@@ -25,7 +25,7 @@ func kindOf(scheme string) (kind Kind, known bool) {
 	return "", false
 }
 
-// cutScheme splits SCHEME:REST. REPO:TAG has no scheme, unless REPO is one of ours.
+// cutScheme splits SCHEME:REST. In REPO:TAG there is no scheme, unless REPO is a known one.
 func cutScheme(s string) (scheme, rest string, found bool) {
 	scheme, rest, found = strings.Cut(s, ":")
 	if !found || !all(scheme, func(c byte) bool { return isAlnum(c) || c == '-' || c == '+' || c == '.' }) {
@@ -37,18 +37,18 @@ func cutScheme(s string) (scheme, rest string, found bool) {
 	return "", s, false
 }
 
-// scheme parses what stands behind SCHEME:.
+// scheme parses what follows SCHEME:.
 func (rules Rules) scheme(scheme, rest string) (r Reference, hint string, err error) {
 	kind, known := kindOf(scheme)
 	if !known {
 		switch scheme {
 		case "library", "shub":
-			return r, "apptainer pull FILE.sif " + scheme + ":" + rest + ", and then FILE.sif", fmt.Errorf("%s:// is Apptainer's own", scheme)
+			return r, "run apptainer pull FILE.sif " + scheme + ":" + rest + ", and then use FILE.sif", fmt.Errorf("only Apptainer supports %s://", scheme)
 		case "https", "http", "s3":
-			return r, "fetch the file, and give its path", errors.New("files are not fetched from the web")
+			return r, "download the file, and give its path", errors.New("files are not downloaded from the web")
 		}
 		return r, "docker, oras, oci, oci-archive, docker-archive, dir, docker-daemon, containers-storage, squashfs, sif, edf, bundle, rootfs",
-			fmt.Errorf("there is no scheme %s", text.Printable(scheme))
+			fmt.Errorf("unknown scheme %s", text.Printable(scheme))
 	}
 	authority, slashes := strings.CutPrefix(rest, "//")
 	switch kind {
@@ -57,7 +57,7 @@ func (rules Rules) scheme(scheme, rest string) (r Reference, hint string, err er
 			return rules.registry(kind, authority)
 		}
 		if kind == KindRegistry && !strings.ContainsAny(rest, ":/#@") {
-			// Docker's own image is called docker.
+			// There is an image called docker.
 			return r, "docker://docker:" + rest + ", or docker://" + rest, errors.New("it can be read in two ways")
 		}
 		return rules.registry(kind, rest)
@@ -88,7 +88,7 @@ func (rules Rules) file(kind Kind, s string) (r Reference, hint string, err erro
 		if s, r.Digest, err = cutDigest(s); err != nil {
 			return r, "", err
 		}
-		// At the first colon, as skopeo does.
+		// Cut at the first colon, as skopeo does.
 		var found bool
 		if s, r.Tag, found = strings.Cut(s, ":"); found && !validLayoutTag(r.Tag) {
 			return r, "", fmt.Errorf("%s is not a tag", text.Printable(r.Tag))

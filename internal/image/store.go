@@ -14,17 +14,17 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// The layout of a store. Each image lies in a directory of its own, which appears and
-// disappears by rename, whole: there is no moment at which half an image is found.
+// The layout of a store. Each image has its own directory, which appears and disappears by
+// rename, so that nobody ever sees half an image.
 //
 //	images/sha256/HEX.FORMAT/record.json   a Record
 //	images/sha256/HEX.sqfs/root.sqfs       the root file system
 //	images/sha256/HEX.tree/root/           the same, as a directory
 //	images/sha256/HEX.tree/members         the list of its members, for verification
-//	images/sha256/HEX.FORMAT/used          its time is that of the last start, to the hour
+//	images/sha256/HEX.FORMAT/used          its mtime is the time of the last start, to the hour
 //	refs/NAME                              a Ref
 //	uses/HEX.FORMAT/HOST.PID.START         a Use
-//	tmp/, leases/, trash/                  of importers
+//	tmp/, leases/, trash/                  the importers' work in progress
 const (
 	ImagesDir   = "images/sha256"
 	RefsDir     = "refs"
@@ -37,7 +37,7 @@ const (
 	UsedFile    = "used"
 )
 
-// RootName is what an image's root file system is called in its directory.
+// RootName returns the name of an image's root file system in its directory.
 func RootName(f Format) string {
 	if f == Tree {
 		return "root"
@@ -51,15 +51,15 @@ var ErrNotFound = errors.New("not in a store")
 // ErrRecord says that a record or a Ref of a store is invalid.
 var ErrRecord = errors.New("not a record")
 
-// A Store is an open store: a descriptor of it, so that it stays the same whatever is put
-// in its place.
+// A Store is an open store. It holds a descriptor of the directory, so it stays the same store
+// even if the path is replaced.
 type Store struct {
 	Path  string
 	dir   *os.File
 	guard guard
 }
 
-// OpenStore opens a store. It fails with ErrUntrusted where others can change it.
+// OpenStore opens a store. It fails with ErrUntrusted if others can change the store.
 func OpenStore(p Place) (*Store, error) {
 	g := guard{p.Owners}
 	dir, err := g.follow(p.Path)
@@ -69,13 +69,13 @@ func OpenStore(p Place) (*Store, error) {
 	return &Store{Path: p.Path, dir: dir, guard: g}, nil
 }
 
-// Close ends the use of the store; images that were opened stay open.
+// Close closes the store; images that were opened stay open.
 func (s *Store) Close() error { return s.dir.Close() }
 
 // Dir is the store's directory.
 func (s *Store) Dir() *os.File { return s.dir }
 
-// within opens a directory of the store, a component at a time.
+// within opens a directory of the store, and checks each component of its path.
 func (s *Store) within(path string) (*os.File, error) {
 	dir := s.dir
 	for part := range strings.SplitSeq(path, "/") {
@@ -91,11 +91,11 @@ func (s *Store) within(path string) (*os.File, error) {
 	return dir, nil
 }
 
-// Stores are several, in the order in which they are asked.
+// Stores are several stores, in the order of search.
 type Stores []*Store
 
-// OpenStores opens those that there are. Why one was passed over is among the reasons; one
-// that does not exist is passed over without.
+// OpenStores opens the stores that exist. It skips a store that cannot be opened, and returns
+// the reason; a store that does not exist is skipped without a reason.
 func OpenStores(places ...Place) (stores Stores, reasons []error) {
 	for _, p := range places {
 		s, err := OpenStore(p)
@@ -109,7 +109,7 @@ func OpenStores(places ...Place) (stores Stores, reasons []error) {
 	return stores, reasons
 }
 
-// Close closes all.
+// Close closes all stores.
 func (s Stores) Close() error {
 	var errs []error
 	for _, store := range s {
@@ -118,38 +118,38 @@ func (s Stores) Close() error {
 	return errors.Join(errs...)
 }
 
-// An Image is one of a store, open for a start: whatever happens to the store meanwhile,
-// Root stays what was found.
+// An Image is an open image of a store. Whatever happens to the store meanwhile, Root stays
+// the root file system that was found.
 type Image struct {
 	Record
 	Store *Store
 	Path  string   // of Root, for messages
-	Root  *os.File // of a tree for O_PATH, of a file of squashfs for reading
+	Root  *os.File // a tree's directory with O_PATH, or a squashfs file for reading
 
 	dir *os.File
 }
 
-// Close closes what is open of the image.
+// Close closes the image.
 func (i *Image) Close() error { return errors.Join(i.Root.Close(), i.dir.Close()) }
 
-// Dir is the directory that the image, its record and its list of members lie in.
+// Dir returns the directory of the image, its record and its list of members.
 func (i *Image) Dir() *os.File { return i.dir }
 
-// Entry is the name of that directory.
+// Entry returns the name of the image's directory.
 func (i *Image) Entry() string { return filepath.Base(i.dir.Name()) }
 
-// Hex returns the digits of a digest, which are a file's name in a store.
+// Hex returns the hexadecimal digits of a digest, which name the image in a store.
 func (d Digest) Hex() (string, error) {
 	hex, ok := strings.CutPrefix(string(d), "sha256:")
 	if !ok || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
-		return "", fmt.Errorf("%s is no digest of SHA-256", text.Quoted(string(d)))
+		return "", fmt.Errorf("%s is not a SHA-256 digest", text.Quoted(string(d)))
 	}
 	return hex, nil
 }
 
-// Find opens the image of that digest: of the first store that has it, in the first of the
-// formats that it has, a tree before a file where none is given. The reasons say which
-// entries were passed over; the error is ErrNotFound where nothing is left.
+// Find opens the image with the digest from the first store that has it, in the first of the
+// formats that this store has. Without formats, a tree goes before a squashfs. The reasons
+// say why entries were skipped; the error is ErrNotFound if no store has a usable entry.
 func (s Stores) Find(digest Digest, formats ...Format) (found *Image, reasons []error, err error) {
 	if _, err := digest.Hex(); err != nil {
 		return nil, nil, fmt.Errorf("find image: %w", err)
@@ -184,7 +184,7 @@ func (s *Store) Open(digest Digest, format Format) (*Image, error) {
 		return nil, fmt.Errorf("open image %s in %s: %w", name, text.Printable(s.Path), err)
 	}
 	if found.Digest != digest || found.Format != format {
-		return nil, errors.Join(fmt.Errorf("open image %s in %s: %w: it is of another image", name, text.Printable(s.Path), ErrRecord), found.Close())
+		return nil, errors.Join(fmt.Errorf("open image %s in %s: %w: it describes another image", name, text.Printable(s.Path), ErrRecord), found.Close())
 	}
 	return found, nil
 }
@@ -209,7 +209,7 @@ func (s *Store) open(name string) (found *Image, err error) {
 		return nil, err
 	}
 	if record.Version < 1 || record.Version > RecordVersion {
-		return nil, fmt.Errorf("%w: version %d; this is for %d", ErrRecord, record.Version, RecordVersion)
+		return nil, fmt.Errorf("%w: version %d; this program supports versions up to %d", ErrRecord, record.Version, RecordVersion)
 	}
 	flags, kind := unix.O_RDONLY, uint32(unix.S_IFREG)
 	switch record.Format {
@@ -230,10 +230,10 @@ func (s *Store) open(name string) (found *Image, err error) {
 	return &Image{Record: *record, Store: s, Path: path, Root: root, dir: dir}, nil
 }
 
-const recordMost = 8 << 20 // bytes; the configuration of an image is part of it
+const recordMost = 8 << 20 // bytes; a record includes the image's configuration
 
-// read reads a JSON file of the store, strictly: what has been added to its fields
-// by a later writer has a new Version.
+// read reads a JSON file of the store. Unknown fields are errors: a later program that adds
+// fields also raises Version.
 func (s *Store) read(dir *os.File, name string, most int64, into any) error {
 	f, st, err := s.guard.open(dir, name, unix.O_RDONLY, unix.S_IFREG)
 	if err != nil {
@@ -251,7 +251,7 @@ func (s *Store) read(dir *os.File, name string, most int64, into any) error {
 	return nil
 }
 
-// List opens no images: it returns what the records say, and why entries were passed over.
+// List returns the records of all images, and why entries were skipped.
 func (s *Store) List() (records []Record, reasons []error, err error) {
 	images, err := s.within(ImagesDir)
 	if errors.Is(err, os.ErrNotExist) {

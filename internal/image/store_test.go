@@ -16,7 +16,7 @@ import (
 
 const testDigest = Digest("sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")
 
-// entry makes a store with one image by hand, and returns the image's directory.
+// entry makes a store with one image, without an import, and returns the image's directory.
 func entry(t *testing.T, store string, format Format) string {
 	t.Helper()
 	hex, err := testDigest.Hex()
@@ -57,7 +57,7 @@ func put(t *testing.T, path, content string) {
 	}
 }
 
-// directory is one that others may not write to, below the test's.
+// directory returns a temporary directory that, like all above it, others may not write to.
 func directory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func openStore(t *testing.T, p Place) *Store {
 	return s
 }
 
-// What others can change is no store: neither it nor a directory or a link that leads to it.
+// A store is refused if others can change it, or a directory or link that leads to it.
 func TestTrust(t *testing.T) {
 	for name, c := range map[string]struct {
 		make    func(dir string) (string, error)
@@ -166,7 +166,7 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// Records that are wrong are passed over with a reason, and the next store is asked.
+// An image with a wrong record is skipped with a reason, and the next store is searched.
 func TestFind(t *testing.T) {
 	good := directory(t)
 	entry(t, good, Squashfs)
@@ -226,7 +226,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// An image that is open is the one that was found, whatever takes its place.
+// An open image stays the one that was found, even if another takes its place in the store.
 func TestSwappedEntry(t *testing.T) {
 	dir := directory(t)
 	image := entry(t, dir, Tree)
@@ -250,7 +250,7 @@ func TestSwappedEntry(t *testing.T) {
 	}
 }
 
-// Any name has a file of its own, and a file of another name is not believed.
+// Every name has its own file, and a file that describes another name is refused.
 func TestRefs(t *testing.T) {
 	dir := directory(t)
 	mkdir(t, filepath.Join(dir, RefsDir))

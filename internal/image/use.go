@@ -14,8 +14,9 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Use says who uses an image, so that it is not evicted meanwhile, as JSON. On the same
-// host and boot it ends with the process; elsewhere at Until, the end of the job's time.
+// A Use records, as JSON, that a process uses an image, so that the image is not evicted
+// meanwhile. On the same host and boot the use ends with the process. Other hosts cannot see
+// the process: for them it ends at Until, the end of the job's time.
 type Use struct {
 	Host    string     `json:"host"`
 	Boot    string     `json:"boot"` // process.BootID
@@ -25,7 +26,7 @@ type Use struct {
 	Until   time.Time  `json:"until"`
 }
 
-// Ended reports whether nobody uses the image by this any more, seen from a host.
+// Ended reports whether the use has ended, as far as the given host can see.
 func (u Use) Ended(host, boot string, now time.Time) bool {
 	if u.Host == host && u.Boot != boot {
 		return true
@@ -36,10 +37,11 @@ func (u Use) Ended(host, boot string, now time.Time) bool {
 	return now.After(u.Until)
 }
 
-// Mark notes that the image is in use. Where the store is read-only or another's nothing is
-// noted, and that is no error: its owner has to keep images for as long as jobs may last.
-// It fails with ErrNotFound where the image was taken away after it was found: who evicts
-// looks at the marks after that again, so that one of the two notices the other.
+// Mark records that the image is in use. If the store is read-only or belongs to somebody
+// else, it records nothing and returns no error: the store's owner has to keep images for as
+// long as jobs may last. It fails with ErrNotFound if the image was removed after it was
+// found. Eviction checks the marks again after moving an image away, so that either Mark or
+// the eviction notices the other.
 func (i *Image) Mark(u Use) error {
 	err := i.mark(u)
 	if errors.Is(err, unix.EROFS) || errors.Is(err, os.ErrPermission) {
@@ -54,7 +56,7 @@ func (i *Image) Mark(u Use) error {
 	return nil
 }
 
-// isThere looks whether the store still has this very image.
+// isThere fails with ErrNotFound unless the store still has this very image.
 func (i *Image) isThere() error {
 	images, err := i.Store.within(ImagesDir)
 	if err != nil {
@@ -93,7 +95,8 @@ func (i *Image) mark(u Use) error {
 	return store.Rename(name+".new", name)
 }
 
-// Uses returns who uses the image of a directory's name; nothing that cannot be read.
+// Uses returns the uses of the image in the directory called entry, by file name. It skips
+// files that cannot be read.
 func (s *Store) Uses(entry string) (uses map[string]Use) {
 	dir, err := s.within(UsesDir + "/" + entry)
 	if err != nil {

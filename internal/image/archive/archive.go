@@ -1,6 +1,6 @@
-// Package archive writes a root file system, a directory or a squashfs, as a tar archive:
-// the form in which layers are read, and in which other programs take images. The same root
-// file system always gives the same bytes.
+// Package archive writes a root file system, from a directory or a squashfs, as a tar archive: the
+// form of layers, and the form in which other programs read images. The same root file system
+// always gives the same bytes.
 package archive
 
 import (
@@ -16,16 +16,16 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrName says that a name cannot be in an archive of a layer, where it has a meaning.
-var ErrName = errors.New("a name that means something in layers")
+// ErrName says that a file's name cannot be used in a layer, where it has a special meaning.
+var ErrName = errors.New("a name with a special meaning in layers")
 
-// depthMost bounds directories in each other, so that one that contains itself ends.
+// depthMost bounds nested directories, so that a directory that contains itself is an error.
 const depthMost = 200
 
-// bufferSize is of the pieces in which files are copied.
+// bufferSize is the size of the pieces in which files are copied, in bytes.
 const bufferSize = 1 << 17
 
-// A writer writes members.
+// A writer writes the members of an archive.
 type writer struct {
 	ctx context.Context
 	tar *tar.Writer
@@ -36,13 +36,13 @@ func newWriter(ctx context.Context, w io.Writer) *writer {
 	return &writer{ctx: ctx, tar: tar.NewWriter(w), buf: make([]byte, bufferSize)}
 }
 
-// check refuses what would be read as something else than what it is.
+// check refuses names that a reader of the layer would take for something else.
 func (w *writer) check(member string, depth int) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
 	if depth > depthMost {
-		return fmt.Errorf("%s: more than %d directories in each other", text.Printable(member), depthMost)
+		return fmt.Errorf("%s: more than %d nested directories", text.Printable(member), depthMost)
 	}
 	if strings.HasPrefix(path.Base(member), ".wh.") {
 		return fmt.Errorf("%s: %w", text.Printable(member), ErrName)
@@ -50,7 +50,7 @@ func (w *writer) check(member string, depth int) error {
 	return nil
 }
 
-// header begins a member; times are whole seconds, so that they need no further records.
+// header begins a member. Times are whole seconds, so that they need no PAX records.
 func (w *writer) header(h *tar.Header, at time.Time) error {
 	if h.Typeflag == tar.TypeDir {
 		h.Name += "/"
@@ -62,7 +62,7 @@ func (w *writer) header(h *tar.Header, at time.Time) error {
 	return nil
 }
 
-// fill writes a member's content, which has to be as long as its header says.
+// fill writes a member's content. The content must be as long as its header says.
 func (w *writer) fill(content io.Reader, size int64) error {
 	n, err := io.CopyBuffer(struct{ io.Writer }{w.tar}, &canceled{w.ctx, io.LimitReader(content, size)}, w.buf)
 	if err == nil && n != size {
@@ -71,13 +71,13 @@ func (w *writer) fill(content io.Reader, size int64) error {
 	return err
 }
 
-// A canceled reader ends with its context.
+// A canceled reader fails once its context has ended.
 type canceled struct {
 	ctx context.Context
 	io.Reader
 }
 
-// Read is the reader's, as long as the context is not done.
+// Read reads until the context ends.
 func (c *canceled) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
@@ -85,7 +85,7 @@ func (c *canceled) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-// Stream returns what write writes, while it writes it. Closing it ends the writing.
+// Stream runs write, and returns a reader of what it writes. Closing the reader ends write.
 func Stream(ctx context.Context, write func(context.Context, io.Writer) error) io.ReadCloser {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
@@ -103,7 +103,7 @@ type stream struct {
 	done   chan struct{}
 }
 
-// Close ends the writing, and waits for its end.
+// Close cancels the writing and waits for it to end.
 func (s *stream) Close() error {
 	s.cancel()
 	err := s.PipeReader.Close()

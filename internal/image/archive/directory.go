@@ -18,10 +18,9 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Directory writes what is below a directory. What belongs to the owner of the root belongs
-// to user 0 in the archive, and the other way round nothing changes. Directories in which
-// another file system is mounted are empty, sockets are left out, and so are extended
-// attributes.
+// Directory writes what is below a directory. Files of the owner of root belong to user 0 in the
+// archive; other owners stay. Mount points become empty directories. Sockets and extended
+// attributes are left out.
 func Directory(ctx context.Context, out io.Writer, root *os.Root) error {
 	d := &directory{writer: newWriter(ctx, out), links: map[uint64]string{}}
 	info, err := root.Lstat(".")
@@ -40,10 +39,10 @@ type directory struct {
 	*writer
 	device       uint64
 	owner, group uint32
-	links        map[uint64]string // files with several names, by their first
+	links        map[uint64]string // the first name of each file with several names, by inode
 }
 
-// members writes what a directory has, in the order of names.
+// members writes the members of a directory, in the order of names.
 func (d *directory) members(dir *os.Root, at string, depth int) error {
 	f, err := dir.Open(".")
 	if err != nil {
@@ -89,7 +88,7 @@ func (d *directory) member(dir *os.Root, name, at string, depth int) error {
 		h.Typeflag = tar.TypeChar
 	case fs.ModeDevice:
 		h.Typeflag = tar.TypeBlock
-	default: // a socket has nobody who listens
+	default: // a socket is of no use without its server
 		return nil
 	}
 	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
@@ -98,7 +97,7 @@ func (d *directory) member(dir *os.Root, name, at string, depth int) error {
 	return d.header(h, info.ModTime())
 }
 
-// describe makes a header of what all members have.
+// describe makes a header with the attributes that all members have.
 func (d *directory) describe(at string, st *syscall.Stat_t) *tar.Header {
 	h := &tar.Header{Name: at, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid), Format: tar.FormatPAX}
 	if st.Uid == d.owner {
@@ -133,7 +132,7 @@ func (d *directory) file(dir *os.Root, name string, h *tar.Header, st *syscall.S
 		h.Typeflag, h.Linkname = tar.TypeLink, first
 		return d.header(h, timeOf(st))
 	}
-	// It may have become something else that waits when it is opened.
+	// O_NONBLOCK: the file may have been replaced, for example by a fifo, where open would block.
 	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
@@ -144,7 +143,7 @@ func (d *directory) file(dir *os.Root, name string, h *tar.Header, st *syscall.S
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Ino != st.Ino {
-		return fmt.Errorf("%s: it changes while it is read", text.Printable(h.Name))
+		return fmt.Errorf("%s: it changed while it was read", text.Printable(h.Name))
 	}
 	h.Typeflag, h.Size = tar.TypeReg, info.Size()
 	if st.Nlink > 1 {

@@ -13,11 +13,11 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// memory is what of a squashfs is kept while it is read, in bytes.
+// memory is how much of a squashfs is cached while it is read, in bytes.
 const memory = 32 << 20
 
-// Squashfs writes what is in a file of squashfs of that size. All of it belongs to user 0,
-// and extended attributes are left out, as sockets are.
+// Squashfs writes the content of a squashfs of size bytes. Everything belongs to user 0. Sockets
+// and extended attributes are left out.
 func Squashfs(ctx context.Context, out io.Writer, image io.ReaderAt, size int64) error {
 	im, err := squashfs.Open(image, size, squashfs.Limits{Data: memory, Metadata: memory / 4})
 	if err != nil {
@@ -37,12 +37,12 @@ func Squashfs(ctx context.Context, out io.Writer, image io.ReaderAt, size int64)
 type packed struct {
 	*writer
 	image   *squashfs.Image
-	links   map[uint32]string // files with several names, by their first
+	links   map[uint32]string // the first name of each file with several names, by inode
 	written uint64
 }
 
-// membersMost is how many names an image may have: a directory that is in many others counts
-// in each.
+// membersMost is how many names an image may have. A directory with several names counts its
+// members for each of them.
 const membersMost = 4 << 20
 
 func (s *packed) members(dir *squashfs.Inode, at string, depth int) error {
@@ -129,7 +129,7 @@ type reader struct {
 	pieces [][]byte
 }
 
-// Read returns the next piece.
+// Read returns the next bytes of the file.
 func (r *reader) Read(p []byte) (int, error) {
 	if len(r.pieces) == 0 {
 		var err error

@@ -17,8 +17,8 @@ import (
 // maxFile is the largest file that is read, in bytes.
 const maxFile = 1 << 20
 
-// An authFile is what we know of Docker's config.json and of Podman's auth.json
-// (containers-auth.json(5)).
+// An authFile is the part of Docker's config.json and Podman's auth.json
+// (containers-auth.json(5)) that is read here.
 type authFile struct {
 	Auths       map[string]entry  `json:"auths"`
 	CredHelpers map[string]string `json:"credHelpers"`
@@ -33,30 +33,30 @@ type entry struct {
 	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
-// authFile looks into one file: helpers first, as Docker and Podman do, then entries for the
-// repository, for what is above it, and for the registry.
+// authFile looks into one file: first the registry's own helper, as Docker and Podman do, then
+// the entries for the repository, its parent paths and the registry, then the general helper.
 func (s *search) authFile(path string) {
 	data, readable, err := read(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.warn(fmt.Sprintf("credentials in %s cannot be read: %v", text.Whole(path), err))
 		} else if s.environment.given() != "" {
-			s.warn(fmt.Sprintf("the file for credentials does not exist: %s", text.Whole(path)))
+			s.warn(fmt.Sprintf("the credentials file does not exist: %s", text.Whole(path)))
 		}
 		s.looked(path)
 		return
 	}
 	var file authFile
 	if err := json.Unmarshal(data, &file); err != nil {
-		s.warn(fmt.Sprintf("credentials in %s are not understood: %v", text.Whole(path), jsonReason(err)))
+		s.warn(fmt.Sprintf("credentials in %s cannot be parsed: %v", text.Whole(path), jsonReason(err)))
 		s.looked(path)
 		return
 	}
 	if readable && len(file.Auths) > 0 {
 		s.warn(fmt.Sprintf("others may read the credentials in %s: chmod 600", text.Whole(path)))
 	}
-	// A registry's own helper before entries; one for all registries after those, since
-	// Podman's entries are more exact.
+	// The registry's own helper goes before entries. A helper for all registries goes after
+	// them, since Podman's entries can be more specific.
 	if helper := file.CredHelpers[s.asked.Registry]; helper != "" && s.helper(helper, path) {
 		return
 	}
@@ -69,12 +69,12 @@ func (s *search) authFile(path string) {
 	s.looked(path)
 }
 
-// entries takes the entry whose key names the most of the repository.
+// entries takes the entry whose key matches the longest part of the repository.
 func (s *search) entries(auths map[string]entry, path string) bool {
 	byKey := map[string]entry{}
 	for key, e := range auths {
 		key = normalKey(key)
-		// Two spellings of one registry: that with a secret.
+		// If a registry has two spellings, the entry with a secret counts.
 		if old, twice := byKey[key]; !twice || old == (entry{}) {
 			byKey[key] = e
 		}
@@ -95,7 +95,8 @@ func (s *search) entries(auths map[string]entry, path string) bool {
 	}
 }
 
-// normalKey takes from the key of an entry what older programs wrote around the registry.
+// normalKey removes scheme and API version from the key of an entry, as older programs wrote
+// them, and returns one spelling of the registry.
 func normalKey(key string) string {
 	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	key = strings.TrimSuffix(key, "/")
@@ -154,7 +155,7 @@ func read(path string) (data []byte, readable bool, err error) {
 	return data, info.Mode().Perm()&0o044 != 0, nil
 }
 
-// reason drops the path where our own text names it.
+// reason drops the path from an error whose message already names it.
 func reason(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -163,7 +164,7 @@ func reason(err error) error {
 	return err
 }
 
-// jsonReason says where JSON is wrong, and quotes nothing of it.
+// jsonReason says where JSON is wrong, without quoting it: it may contain secrets.
 func jsonReason(err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -171,7 +172,7 @@ func jsonReason(err error) error {
 	}
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("a %s where %s is expected, at byte %d", strings.SplitN(kind.Value, " ", 2)[0], kind.Type, kind.Offset)
+		return fmt.Errorf("a %s instead of %s at byte %d", strings.SplitN(kind.Value, " ", 2)[0], kind.Type, kind.Offset)
 	}
 	return errors.New("not JSON")
 }

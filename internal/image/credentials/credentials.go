@@ -1,6 +1,6 @@
-// Package credentials finds what a user has to show to a registry, in the files and programs
-// of Docker, Podman, Apptainer and enroot, and keeps what `ocishim image login` is given.
-// Nothing here asks a person, and no secret is in an error or a String.
+// Package credentials finds a user's credentials for a registry in the files and programs of
+// Docker, Podman, Apptainer and enroot, and stores those given to `ocishim image login`. It
+// never prompts, and no error or String contains a secret.
 package credentials
 
 import (
@@ -12,23 +12,23 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// An Environment says where to look, as data: whoever asks need not be the user.
+// An Environment says where to look for a user's credentials, as data.
 type Environment struct {
-	// Env is the user's environment, NAME=value. Helpers of Docker get it.
+	// Env is the user's environment, as NAME=value. Docker's credential helpers run in it.
 	Env []string
 
 	// Home is the user's home directory.
 	Home string
 
-	// ConfigDir and RuntimeDir are XDG_CONFIG_HOME and XDG_RUNTIME_DIR; where ConfigDir is
-	// empty it is .config in Home.
+	// ConfigDir and RuntimeDir are XDG_CONFIG_HOME and XDG_RUNTIME_DIR; an empty ConfigDir
+	// means .config in Home.
 	ConfigDir, RuntimeDir string
 
-	// AuthFile is the file that --authfile names. It is the only one then.
+	// AuthFile is the file that --authfile names. If set, no other file is read.
 	AuthFile string
 }
 
-// Getenv returns a variable of Env, the last one of that name.
+// Getenv returns the value of a variable in Env; the last one of the name counts.
 func (e Environment) Getenv(name string) string {
 	for _, variable := range slices.Backward(e.Env) {
 		if value, found := strings.CutPrefix(variable, name+"="); found {
@@ -38,7 +38,7 @@ func (e Environment) Getenv(name string) string {
 	return ""
 }
 
-// Config is the directory for the user's configuration; empty where none is known.
+// Config returns the directory of the user's configuration, or "" if it is not known.
 func (e Environment) Config() string {
 	switch {
 	case e.ConfigDir != "":
@@ -49,19 +49,19 @@ func (e Environment) Config() string {
 	return ""
 }
 
-// A Credential is what a registry is shown. One of Password, IdentityToken and RegistryToken
-// is set.
+// A Credential is what proves the user to a registry. One of Password, IdentityToken and
+// RegistryToken is set.
 type Credential struct {
 	Username, Password string
 
-	// IdentityToken is exchanged for a token by OAuth 2; RegistryToken is shown as it is.
+	// IdentityToken is exchanged for an access token by OAuth 2; RegistryToken is sent as it is.
 	IdentityToken, RegistryToken string
 
-	// From is the file, helper or variable that it is of.
+	// From is the file, helper or variable that the credential comes from.
 	From string
 }
 
-// String says whose it is and where it was found, and nothing that is secret.
+// String returns the user and where the credential was found, but no secret.
 func (c Credential) String() string {
 	user := "token"
 	if c.Username != "" {
@@ -70,44 +70,44 @@ func (c Credential) String() string {
 	return user + " of " + text.Printable(c.From)
 }
 
-// GoString is String: no way of printing tells a secret.
+// GoString returns String, so that %#v does not print a secret either.
 func (c Credential) GoString() string { return c.String() }
 
-// empty reports whether there is nothing to show.
+// empty reports whether the credential has neither password nor token.
 func (c Credential) empty() bool {
 	return c.Password == "" && c.IdentityToken == "" && c.RegistryToken == ""
 }
 
-// An Answer is what was found for an image.
+// An Answer is what Find found.
 type Answer struct {
-	// Found is what to show; nil is nothing.
+	// Found is the credential, or nil if none was found.
 	Found *Credential
 
-	// Looked are the files and programs that had nothing, for an error.
+	// Looked lists the files and variables without a matching credential, for error messages.
 	Looked []string
 
-	// Warnings are for the user, a line each: files that others may read, or that could
-	// not be understood.
+	// Warnings are lines for the user, about files that others may read or that cannot be
+	// parsed.
 	Warnings []string
 }
 
-// An Asked is what credentials are looked for.
+// An Asked says what the credentials are for.
 type Asked struct {
 	Registry, Repository string
 
-	// User is the one whose credentials are meant; empty is any.
+	// User selects one user's credentials; empty means any user's.
 	User string
 
-	// Mirror says that the registry was not named by the user, so that credentials that
-	// are for no registry in particular are not for it.
+	// Mirror says that the user did not name this registry. Then credentials that are not
+	// for a particular registry are not used.
 	Mirror bool
 }
 
-// Find looks in this order: AuthFile or REGISTRY_AUTH_FILE, and nothing else if one is given;
-// RuntimeDir/containers/auth.json; .config/containers/auth.json; .docker/config.json, with
-// its helpers; enroot's .credentials; APPTAINER_DOCKER_USERNAME and _PASSWORD;
-// OCISHIM_REGISTRY_USERNAME and _PASSWORD. A file that cannot be read is a warning: the image
-// may be for anybody.
+// Find looks for a credential in this order: AuthFile or REGISTRY_AUTH_FILE, and no other file
+// if one is given; RuntimeDir/containers/auth.json; .config/containers/auth.json;
+// .docker/config.json, with its helpers; enroot's .credentials; APPTAINER_DOCKER_USERNAME and
+// _PASSWORD; OCISHIM_REGISTRY_USERNAME and _PASSWORD. A file that cannot be read only gives a
+// warning: the image may be public.
 func (e Environment) Find(ctx context.Context, asked Asked) Answer {
 	s := search{environment: e, asked: asked, ctx: ctx}
 	for _, path := range e.authFiles() {
@@ -127,7 +127,7 @@ func (e Environment) Find(ctx context.Context, asked Asked) Answer {
 	return s.answer
 }
 
-// given is the file that somebody names, so that no other is read.
+// given returns AuthFile or REGISTRY_AUTH_FILE: if it is set, no other file is read.
 func (e Environment) given() string {
 	if e.AuthFile != "" {
 		return e.AuthFile
@@ -135,7 +135,7 @@ func (e Environment) given() string {
 	return e.Getenv("REGISTRY_AUTH_FILE")
 }
 
-// authFiles are those in the format of Docker's config.json.
+// authFiles returns the files in the format of Docker's config.json.
 func (e Environment) authFiles() []string {
 	if given := e.given(); given != "" {
 		return []string{given}
@@ -163,7 +163,7 @@ type search struct {
 	answer      Answer
 }
 
-// take keeps a credential if it is of the user that is meant.
+// take keeps a credential if it belongs to the user who was asked for.
 func (s *search) take(c Credential) bool {
 	if c.empty() || s.asked.User != "" && s.asked.User != c.Username {
 		return false
@@ -176,7 +176,7 @@ func (s *search) looked(where string) { s.answer.Looked = append(s.answer.Looked
 
 func (s *search) warn(warning string) { s.answer.Warnings = append(s.answer.Warnings, warning) }
 
-// variables takes a pair of the environment.
+// variables takes the credential in PREFIX_USERNAME and PREFIX_PASSWORD.
 func (s *search) variables(prefix string) {
 	c := Credential{
 		Username: s.environment.Getenv(prefix + "_USERNAME"),
@@ -188,10 +188,10 @@ func (s *search) variables(prefix string) {
 	}
 }
 
-// hub is the registry that has many names.
+// hub is Docker Hub, which has many names.
 const hub = "docker.io"
 
-// helperKey is what Docker calls a registry when it asks a helper.
+// helperKey returns the name by which Docker asks a helper for a registry.
 func helperKey(registry string) string {
 	if registry == hub {
 		return "https://index.docker.io/v1/"

@@ -29,7 +29,7 @@ func write(t *testing.T, home, name, content string, mode os.FileMode) string {
 
 func auth(pair string) string { return base64.StdEncoding.EncodeToString([]byte(pair)) }
 
-// auths is a file with an entry for each KEY=USER:PASSWORD.
+// auths returns a file with an entry for each KEY=USER:PASSWORD.
 func auths(entries ...string) string {
 	var list []string
 	for _, e := range entries {
@@ -39,7 +39,7 @@ func auths(entries ...string) string {
 	return `{"auths": {` + strings.Join(list, ",") + `}}`
 }
 
-// Each place is found when those before it are taken away.
+// Find uses each source when those before it have been removed.
 func TestFindInOrder(t *testing.T) {
 	home := t.TempDir()
 	bin := filepath.Join(home, "bin")
@@ -120,15 +120,15 @@ func TestFind(t *testing.T) {
 		"user by netrc":           {file: auths("r.io=a:1"), netrc: "machine r.io login b password 2\nmachine r.io login c password 3\n", asked: Asked{Registry: "r.io", Repository: "x", User: "c"}, want: "c:3"},
 		"user who is not there":   {file: auths("r.io=a:1"), asked: Asked{Registry: "r.io", Repository: "x", User: "z"}},
 		"enroot's docker hub":     {netrc: "# comment machine\nmachine auth.docker.io login a\n  password 1\n", asked: Asked{Registry: "docker.io", Repository: "x"}, want: "a:1"},
-		"a command":               {netrc: "machine r.io login a password $(cat /etc/passwd | head)\n", asked: Asked{Registry: "r.io", Repository: "x"}, warns: ":1: $(...) is not run"},
+		"a command":               {netrc: "machine r.io login a password $(cat /etc/passwd | head)\n", asked: Asked{Registry: "r.io", Repository: "x"}, warns: ":1: commands in $(...) are not run"},
 		"after a command":         {netrc: "machine r.io login a password $(x -y z)\nmachine r.io login b password 2", asked: Asked{Registry: "r.io", Repository: "x"}, want: "b:2", warns: "ocishim image login r.io"},
 		"a variable":              {netrc: "machine r.io login a password ${KEY}", env: []string{"KEY=k"}, asked: Asked{Registry: "r.io", Repository: "x"}, want: "a:k"},
 		"a pair, for a mirror":    {env: []string{"APPTAINER_DOCKER_USERNAME=a", "APPTAINER_DOCKER_PASSWORD=p"}, asked: Asked{Registry: "r.io", Repository: "x", Mirror: true}},
 		"not JSON":                {file: "{secret", asked: Asked{Registry: "r.io", Repository: "x"}, warns: "not JSON at byte 2"},
-		"a wrong type":            {file: `{"auths": "secret"}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "a string where"},
+		"a wrong type":            {file: `{"auths": "secret"}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "a string instead of"},
 		"not base64":              {file: `{"auths": {"r.io": {"auth": "secret!"}}}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "auth is not base64"},
 		"a missing helper":        {file: `{"credsStore": "gone"}`, env: []string{"PATH=/nonexistent"}, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "docker-credential-gone: it is not in PATH"},
-		"a helper with a path":    {file: `{"credsStore": "../../x"}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "a slash in its name"},
+		"a helper with a path":    {file: `{"credsStore": "../../x"}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "its name contains a slash"},
 		"too large":               {file: strings.Repeat(" ", maxFile+1), asked: Asked{Registry: "r.io", Repository: "x"}, warns: "larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,6 +251,6 @@ func TestLogin(t *testing.T) {
 	}
 	write(t, home, "broken.json", "{", 0o600)
 	if _, err := (Environment{AuthFile: filepath.Join(home, "broken.json")}).Login("r.io", "a", "b"); err == nil {
-		t.Error("a file that is not understood was replaced")
+		t.Error("a file that cannot be parsed was replaced")
 	}
 }

@@ -12,23 +12,23 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// LoginFile is where Login writes: AuthFile, REGISTRY_AUTH_FILE, or containers/auth.json of
-// the user's configuration. Not RuntimeDir, as Podman does it: that goes with the user's last
-// session, and no other node has it.
+// LoginFile returns the file that Login writes: AuthFile, REGISTRY_AUTH_FILE, or
+// containers/auth.json in the user's configuration. Podman uses RuntimeDir, but that
+// disappears with the user's last session, and other hosts do not have it.
 func (e Environment) LoginFile() (string, error) {
 	if given := e.given(); given != "" {
 		return given, nil
 	}
 	config := e.Config()
 	if config == "" {
-		return "", errors.New("find the file for credentials: no home directory is known here")
+		return "", errors.New("find the credentials file: the home directory is not known")
 	}
 	return filepath.Join(config, "containers", "auth.json"), nil
 }
 
-// Login keeps a password for a registry, or for a namespace of it (REGISTRY/PATH), and returns
-// the file: mode 0600, written by rename; what else is in it stays. Whether the registry takes
-// the password is not asked here.
+// Login stores a password for a registry, or for a namespace of it (REGISTRY/PATH), and returns
+// the file's path. It replaces the file by rename, with mode 0600, and keeps everything else in
+// it. It does not check the password with the registry.
 func (e Environment) Login(registry, user, password string) (string, error) {
 	if user == "" || password == "" {
 		return "", errors.New("keep credentials: no user or no password")
@@ -44,7 +44,7 @@ func (e Environment) Login(registry, user, password string) (string, error) {
 // ErrNotLoggedIn says that Logout found nothing to remove.
 var ErrNotLoggedIn = errors.New("not logged in")
 
-// Logout removes what Login kept.
+// Logout removes the password that Login stored.
 func (e Environment) Logout(registry string) (string, error) {
 	return e.change(registry, func(auths map[string]json.RawMessage) error {
 		if !removeKey(auths, registry) {
@@ -74,7 +74,7 @@ func (e Environment) change(registry string, edit func(map[string]json.RawMessag
 	wrap := func(err error) error {
 		return fmt.Errorf("change credentials for %s in %s: %w", text.Printable(registry), text.Whole(path), err)
 	}
-	// A link stays one: its target is replaced.
+	// If the file is a link, keep the link and replace its target.
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
@@ -111,7 +111,7 @@ func (e Environment) change(registry string, edit func(map[string]json.RawMessag
 	return path, nil
 }
 
-// replace writes a file that its owner alone may read, whole or not at all.
+// replace atomically writes a file that only its owner may read.
 func replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

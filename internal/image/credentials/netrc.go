@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// enroot looks into enroot's file, which has the format of netrc. Enroot hands it to a shell;
-// here no command in it is run, and $oauthtoken is the user that it is at NVIDIA's registry.
+// enroot looks into enroot's file, which has netrc's format. Enroot passes it to a shell; here
+// no command in it runs. $oauthtoken is kept as it is: it is the user's name at NVIDIA's registry.
 func (s *search) enroot() {
 	dir := s.environment.Getenv("ENROOT_CONFIG_PATH")
 	if dir == "" {
@@ -37,7 +37,7 @@ func (s *search) enroot() {
 			continue
 		}
 		if m.command() {
-			s.warn(fmt.Sprintf("%s:%d: $(...) is not run; give what it prints to: ocishim image login %s", text.Whole(path), m.line, s.asked.Registry))
+			s.warn(fmt.Sprintf("%s:%d: commands in $(...) are not run; give the password to: ocishim image login %s", text.Whole(path), m.line, s.asked.Registry))
 			continue
 		}
 		if s.take(Credential{Username: s.environment.variable(m.login), Password: s.environment.variable(m.password), From: path}) {
@@ -47,7 +47,7 @@ func (s *search) enroot() {
 	s.looked(path)
 }
 
-// variable is the value of a text that is a variable of the environment as a whole.
+// variable expands a text that consists of one environment variable, $NAME or ${NAME}.
 func (e Environment) variable(s string) string {
 	name, is := strings.CutPrefix(s, "$")
 	if !is || s == "$oauthtoken" {
@@ -66,21 +66,21 @@ type machine struct {
 	line                  int
 }
 
-// is reports whether the machine is that registry. Enroot names Docker Hub by the server that
-// gives tokens.
+// is reports whether the machine is the registry. Enroot calls Docker Hub by the name of its
+// token server.
 func (m machine) is(registry string) bool {
 	host, _, _ := strings.Cut(registry, ":")
 	name := strings.ToLower(m.name)
 	return name == registry || name == host || registry == hub && (name == "auth.docker.io" || normalKey(name) == hub)
 }
 
-// command reports whether a shell would run something for the entry.
+// command reports whether a shell would run a command in the entry.
 func (m machine) command() bool {
 	return strings.Contains(m.login+m.password, "$(") || strings.Contains(m.login+m.password, "`")
 }
 
-// parseNetrc reads the entries of a netrc file: words, and comments to the end of a line. A
-// password in $(...) may have spaces.
+// parseNetrc reads the entries of a netrc file. Lines that begin with # are comments. A
+// password in $(...) may contain spaces.
 func parseNetrc(data string) []machine {
 	var machines []machine
 	var key string

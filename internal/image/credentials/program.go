@@ -24,11 +24,11 @@ const (
 
 	maxHelperOutput = 64 << 10
 
-	// tokenUser is how a helper says that the secret is an identity token.
+	// tokenUser is the user name by which a helper marks the secret as an identity token.
 	tokenUser = "<token>"
 )
 
-// helper asks docker-credential-NAME, in the environment of the user.
+// helper asks docker-credential-NAME, which runs in the user's environment.
 func (s *search) helper(name, path string) bool {
 	program := "docker-credential-" + name
 	file, err := s.environment.Program(program)
@@ -48,7 +48,7 @@ func (s *search) helper(name, path string) bool {
 		return false
 	}
 	if err != nil {
-		s.warn(fmt.Sprintf("%s, which %s names, failed: %s", program, text.Whole(path), text.Printable(err.Error())))
+		s.warn(fmt.Sprintf("%s, named in %s, failed: %s", program, text.Whole(path), text.Printable(err.Error())))
 		return false
 	}
 	c := Credential{Username: found.Username, Password: found.Secret, From: program}
@@ -58,10 +58,10 @@ func (s *search) helper(name, path string) bool {
 	return s.take(c)
 }
 
-// Program looks for a program in the user's PATH, in absolute directories alone.
+// Program finds a program in the absolute directories of the user's PATH.
 func (e Environment) Program(program string) (string, error) {
 	if strings.ContainsAny(program, "/\x00") {
-		return "", errors.New("a slash in its name")
+		return "", errors.New("its name contains a slash")
 	}
 	for _, dir := range filepath.SplitList(e.Getenv("PATH")) {
 		file := filepath.Join(dir, program)
@@ -72,10 +72,10 @@ func (e Environment) Program(program string) (string, error) {
 	return "", errors.New("it is not in PATH")
 }
 
-// A helperProgram is a process of a helper, for Docker's client of helpers.
+// A helperProgram is a helper's process, as Docker's client for helpers wants it.
 type helperProgram struct{ cmd *exec.Cmd }
 
-// Output runs the helper. What it writes is bounded.
+// Output runs the helper and returns what it prints, up to maxHelperOutput bytes.
 func (p *helperProgram) Output() ([]byte, error) {
 	out := &bounded{most: maxHelperOutput}
 	p.cmd.Stdout = out
@@ -83,10 +83,10 @@ func (p *helperProgram) Output() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Input is what the helper reads.
+// Input sets the helper's standard input.
 func (p *helperProgram) Input(in io.Reader) { p.cmd.Stdin = in }
 
-// bounded keeps no more than most bytes, and fails then.
+// bounded is a buffer that fails beyond most bytes.
 type bounded struct {
 	bytes.Buffer
 	most int

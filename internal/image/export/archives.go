@@ -18,13 +18,13 @@ import (
 	"github.com/ocishim/ocishim/internal/image/archive"
 )
 
-// refName is the annotation by which a layout names its images.
+// refName is the annotation that names an image in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
-// layout writes a layout called oci. Layers are compressed by gzip, which every program reads.
+// layout writes a layout called oci. Layers are compressed with gzip, which every program reads.
 func (w *writer) layout(ctx context.Context) error {
 	if len(w.src.Layers) != 1 {
-		return fmt.Errorf("an image of %d layers: only one of a store is written", len(w.src.Layers))
+		return fmt.Errorf("the image has %d layers: only an image of a store, with one layer, can be written", len(w.src.Layers))
 	}
 	content, err := w.src.Layers[0].Open(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ type counting struct {
 	count func(int)
 }
 
-// Read is the reader's.
+// Read reads and counts.
 func (c *counting) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.count(n)
@@ -72,7 +72,7 @@ func (c *counting) Read(p []byte) (int, error) {
 
 // file makes the file called archive.
 func (w *writer) file(write func(f *os.File) error) error {
-	f, err := w.dir.OpenFile("archive", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) // as the umask has it
+	f, err := w.dir.OpenFile("archive", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) // the umask applies
 	if err != nil {
 		return err
 	}
@@ -121,13 +121,13 @@ func (w *writer) dockerArchive(ctx context.Context) error {
 	return w.file(func(f *os.File) error { return tarball.Write(tag, img, f) })
 }
 
-// copyPacked writes the file of squashfs that there is.
+// copyPacked copies the squashfs file that the image has.
 func (w *writer) copyPacked(ctx context.Context) error {
 	p, err := w.src.Packed(ctx)
 	if err != nil {
 		return err
 	}
-	f, err := w.dir.OpenFile("root.sqfs", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // as the umask has it
+	f, err := w.dir.OpenFile("root.sqfs", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // the umask applies
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,9 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// bundle writes a directory called bundle, as runtime-spec's bundle.md has it.
+// bundle writes a directory called bundle, as runtime-spec's bundle.md defines it.
 func (w *writer) bundle(ctx context.Context) error {
-	if err := w.dir.Mkdir("bundle", 0o777); err != nil { // as the umask has it
+	if err := w.dir.Mkdir("bundle", 0o777); err != nil { // the umask applies
 		return err
 	}
 	dir, err := w.dir.OpenRoot("bundle")
@@ -39,7 +39,7 @@ func (w *writer) bundle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := dir.OpenFile("config.json", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // as the umask has it
+	f, err := dir.OpenFile("config.json", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // the umask applies
 	if err != nil {
 		return err
 	}
@@ -50,9 +50,9 @@ func (w *writer) bundle(ctx context.Context) error {
 	return f.Sync()
 }
 
-// spec follows image-spec's conversion.md: a process as the image describes it, with the file
-// systems and namespaces that `runc spec` gives to a container. Any runtime takes it; Slurm
-// replaces the process.
+// spec returns a configuration by image-spec's conversion.md: a process as the image describes
+// it, with the file systems and namespaces of `runc spec`. Any runtime accepts it; Slurm replaces
+// the process.
 func spec(c image.Config, u specs.User) *specs.Spec {
 	args := append(append([]string{}, c.Entrypoint...), c.Cmd...)
 	if len(args) == 0 {
@@ -96,8 +96,8 @@ func spec(c image.Config, u specs.User) *specs.Spec {
 	}
 }
 
-// annotations are an image's labels, without those that would be wishes to ocishim: these are
-// for the user to have.
+// annotations returns an image's labels, without those that would give options to ocishim: only
+// the user may do so.
 func annotations(labels map[string]string) map[string]string {
 	kept := maps.Clone(labels)
 	maps.DeleteFunc(kept, func(name, _ string) bool { return strings.HasPrefix(name, "org.ocishim.") })
@@ -113,8 +113,8 @@ func hasPath(env []string) bool {
 	return false
 }
 
-// read returns a file of the image, whose links lead nowhere else; nothing where it is not one
-// that a person could have written.
+// read returns the content of a file of the image, whose links cannot lead outside. It returns ""
+// if the file is missing, not regular, or larger than any real passwd file.
 func read(dir *os.Root, path string) string {
 	const most = 1 << 20
 	f, err := dir.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -132,10 +132,10 @@ func read(dir *os.Root, path string) string {
 	return string(data)
 }
 
-// errUser says that an image is for a user of a name that it does not have.
+// errUser says that an image names a user or group that its own files do not list.
 var errUser = errors.New("no such user or group in the image")
 
-// user reads USER[:GROUP]: numbers, or names of the image's own files.
+// user parses USER[:GROUP]: numbers, or names in the image's own passwd and group files.
 func user(s string, read func(path string) string) (u specs.User, err error) {
 	name, group, grouped := strings.Cut(s, ":")
 	if name != "" {
@@ -157,8 +157,8 @@ func user(s string, read func(path string) string) (u specs.User, err error) {
 	return u, err
 }
 
-// find looks for a name or number in a file such as passwd(5), and returns the numbers from
-// the third field on.
+// find looks for a name or number in a file such as passwd(5), and returns the numbers in the
+// third field and those after it, up to the count in fields.
 func find(file, name string, fields int) (ids []uint32, found bool) {
 	for line := range strings.Lines(file) {
 		entry := strings.Split(strings.TrimSpace(line), ":")

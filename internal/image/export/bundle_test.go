@@ -12,7 +12,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
-// Users are those of the image's files; one that is not there is an error, and not root.
+// Users are looked up in the image's files. A missing user is an error, and does not become root.
 func TestUser(t *testing.T) {
 	files := map[string]string{
 		"etc/passwd": "root:x:0:0::/:\nbroken\napp:x:12:34::/:\nbad:x:-1:0::/:\n",
@@ -33,7 +33,7 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// What an image says of its processes is followed; wishes to ocishim are not.
+// The bundle follows the image's configuration, but drops labels that give options to ocishim.
 func TestSpec(t *testing.T) {
 	s := spec(image.Config{
 		Entrypoint: []string{"/e"}, Cmd: []string{"a"}, WorkingDir: "w", Env: []string{"PATH=/p"},
@@ -45,7 +45,7 @@ func TestSpec(t *testing.T) {
 	}
 }
 
-// No file of an image is waited for, or leads out of it.
+// Reading a file of an image never blocks and never leads out of the image.
 func TestRead(t *testing.T) {
 	root, err := os.OpenRoot(t.TempDir())
 	if err != nil {

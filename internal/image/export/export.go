@@ -1,6 +1,6 @@
-// Package export gives an image to other programs: as a file or directory of theirs, which
-// appears whole or not at all. An image of a store has one layer, since its own were put
-// together when it was imported.
+// Package export writes an image in the formats of other programs, as a file or directory that
+// appears whole or not at all. An image of a store has a single layer, since the import merged
+// its original layers.
 package export
 
 import (
@@ -19,40 +19,40 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Format is what other programs take.
+// A Format is a format that other programs read.
 type Format string
 
 // The formats.
 const (
 	Layout        Format = "oci"            // a directory by image-spec, image-layout.md
-	OCIArchive    Format = "oci-archive"    // a tar file of it
+	OCIArchive    Format = "oci-archive"    // a tar file of such a directory
 	DockerArchive Format = "docker-archive" // a tar file for docker load
-	Squashfs      Format = "sqfs"           // a file of squashfs
+	Squashfs      Format = "sqfs"           // a squashfs file
 	RootFS        Format = "rootfs"         // a directory
 	Bundle        Format = "bundle"         // a directory with config.json and rootfs
 )
 
-// Formats are all.
+// Formats returns all formats.
 func Formats() []Format {
 	return []Format{Layout, OCIArchive, DockerArchive, Squashfs, RootFS, Bundle}
 }
 
-// ErrExists says that there is something in the place already.
+// ErrExists says that the path to write already exists.
 var ErrExists = errors.New("it exists")
 
 // Options say how an image is written.
 type Options struct {
 	Limits layers.Limits
 
-	// Tag names the image in what is written, where the format has a place for it.
+	// Tag names the image in the output, if the format can hold a name.
 	Tag string
 
-	// Read is told how many bytes of the layers have come.
+	// Read is called with the number of bytes of layers that were read since the last call.
 	Read func(bytes int)
 }
 
-// Write makes a file or directory of an image. It must not exist, unless it is an empty
-// directory and becomes a directory.
+// Write writes an image to a file or directory at path. The path must not exist; if the format is
+// a directory, an empty directory may exist.
 func Write(ctx context.Context, src *source.Source, format Format, path string, o Options) (err error) {
 	defer func() {
 		if err != nil {
@@ -75,7 +75,7 @@ func Write(ctx context.Context, src *source.Source, format Format, path string, 
 	}
 	defer parent.Close() //nolint:errcheck // only read from
 	name := ".ocishim-" + rand.Text()
-	if err := parent.Mkdir(name, 0o777); err != nil { // as the umask has it
+	if err := parent.Mkdir(name, 0o777); err != nil { // the umask applies
 		return err
 	}
 	defer func() { err = errors.Join(err, rootfs.Remove(parent, name)) }()
@@ -92,7 +92,7 @@ func Write(ctx context.Context, src *source.Source, format Format, path string, 
 	return place(filepath.Join(w.path, made), path)
 }
 
-// free sees that the place can be taken, before anything is done for it.
+// free checks that the path can be written, before the work begins.
 func free(path string, format Format) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -111,8 +111,8 @@ func free(path string, format Format) error {
 	return err
 }
 
-// place gives what is whole its name. A directory takes the place of an empty one alone; a
-// file of none.
+// place moves the finished output to its path. A directory may replace only an empty directory; a
+// file replaces nothing.
 func place(from, to string) error {
 	info, err := os.Lstat(from)
 	if err != nil {
@@ -122,7 +122,7 @@ func place(from, to string) error {
 		err = unix.Rename(from, to)
 	} else if err = unix.Link(from, to); err == nil {
 		err = unix.Unlink(from)
-	} else if !errors.Is(err, unix.EEXIST) { // of a file system without links
+	} else if !errors.Is(err, unix.EEXIST) { // the file system has no hard links
 		err = unix.Rename(from, to)
 	}
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOTDIR) {
@@ -135,13 +135,13 @@ func place(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err = dir.Sync(); errors.Is(err, unix.EINVAL) { // the file system has no such thing
+	if err = dir.Sync(); errors.Is(err, unix.EINVAL) { // the file system cannot sync directories
 		err = nil
 	}
 	return errors.Join(err, dir.Close())
 }
 
-// A writer makes things in a directory of its own.
+// A writer writes the output in a temporary directory of its own.
 type writer struct {
 	Options
 	src  *source.Source
@@ -149,7 +149,7 @@ type writer struct {
 	path string
 }
 
-// write returns the name of what it made.
+// write writes the image and returns the name of the file or directory that it made.
 func (w *writer) write(ctx context.Context, format Format) (string, error) {
 	switch format {
 	case Layout:
@@ -165,7 +165,7 @@ func (w *writer) write(ctx context.Context, format Format) (string, error) {
 	case Bundle:
 		return "bundle", w.bundle(ctx)
 	}
-	return "", fmt.Errorf("%s is no format: %q", text.Printable(string(format)), Formats())
+	return "", fmt.Errorf("unknown format %s: use one of %q", text.Printable(string(format)), Formats())
 }
 
 // tree writes a directory called rootfs.

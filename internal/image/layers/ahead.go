@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// An ahead reads before it is asked, so that a layer is decompressed and summed up while
-// what came before is written: the two take about the same time.
+// An ahead reads in advance, so that a layer is decompressed and hashed while the data before is
+// being written: the two take about the same time.
 type ahead struct {
 	from   io.Reader
 	full   chan piece
@@ -19,7 +19,7 @@ type ahead struct {
 
 type piece struct {
 	data []byte
-	err  error // after the data
+	err  error // the error that follows the data
 }
 
 const (
@@ -30,7 +30,7 @@ const (
 func newAhead(from io.Reader) *ahead {
 	a := &ahead{from: from, full: make(chan piece, pieces), free: make(chan []byte, pieces), stop: make(chan struct{})}
 	for range pieces {
-		a.free <- nil // made when it is needed: most layers are small
+		a.free <- nil // allocated on first use: most layers are small
 	}
 	a.ended.Go(a.run)
 	return a
@@ -47,7 +47,7 @@ func (a *ahead) run() {
 				buf = make([]byte, pieceSize)
 			}
 			n, err := fill(a.from, buf)
-			a.full <- piece{buf[:n], err} // it has room for all there are
+			a.full <- piece{buf[:n], err} // never blocks: the channel has room for all pieces
 			if err != nil {
 				return
 			}
@@ -55,8 +55,8 @@ func (a *ahead) run() {
 	}
 }
 
-// fill is as io.ReadFull, but returns the reader's own error: an archive that is cut short
-// ends with io.ErrUnexpectedEOF, a whole one with io.EOF.
+// fill is like io.ReadFull, but returns the reader's own error: a truncated archive ends with
+// io.ErrUnexpectedEOF, a complete one with io.EOF.
 func fill(from io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var read int
@@ -85,7 +85,7 @@ func (a *ahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// end waits until nothing is read any more.
+// end stops reading, and waits for that.
 func (a *ahead) end() {
 	select {
 	case <-a.stop:

@@ -14,7 +14,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// What leads outside, or is no part of an image, is refused before anything else is written.
+// A member that leads outside, or that no image has, is refused before anything else is written.
 func TestHostileMembers(t *testing.T) {
 	deep := strings.Repeat("d/", 201) + "x=1"
 	for name, c := range map[string]struct {
@@ -61,7 +61,7 @@ func TestHostileHeaders(t *testing.T) {
 	}
 }
 
-// A registry that lies about what it sends.
+// A registry that sends something else than it claims is found out.
 func TestLies(t *testing.T) {
 	plain := archive(t, "a=1")
 	packed := gzipped(t, plain)
@@ -99,7 +99,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Little that becomes much: by compression, by holes, by numbers.
+// A small layer cannot become too much, by compression, by holes or by the number of members.
 func TestBombs(t *testing.T) {
 	limits := layers.DefaultLimits()
 	limits.Floor, limits.Members, limits.Layers, limits.Bytes = 1<<16, 1000, 5, 1<<24
@@ -123,7 +123,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// pattern is text of which gzip makes half.
+// pattern returns text that gzip compresses by half.
 func pattern(size int) string {
 	var b strings.Builder
 	for i := uint32(1); b.Len() < size; i = i*1664525 + 1013904223 {
@@ -137,8 +137,8 @@ func packedLayer(t *testing.T, plain []byte) source.Layer {
 	return layer(plain, gzipped(t, plain))
 }
 
-// holes is an archive of one sparse file of that size, without a byte of data (GNU's
-// format 1.0: a map in front of the content, here of one empty piece).
+// holes returns an archive with one sparse file of the size, without a byte of data. It uses GNU's
+// format 1.0: a map before the content, here with one empty piece.
 func holes(size string) []byte {
 	pax := func(key, value string) string {
 		for n := len(key) + len(value) + 3; ; n++ {
@@ -154,7 +154,7 @@ func holes(size string) []byte {
 
 func pad(s string) []byte { return append([]byte(s), make([]byte, 512-len(s)%512)...) }
 
-// block is a header of ustar.
+// block returns a ustar header.
 func block(kind byte, size int) []byte {
 	b := make([]byte, 512)
 	copy(b, "a")

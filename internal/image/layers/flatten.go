@@ -1,17 +1,17 @@
-// Package layers makes one root file system of an image's layers: archives whose later
-// members and whiteouts hide what lies below them (image-spec, layer.md).
+// Package layers merges an image's layers into one root file system. Layers are archives whose
+// members and whiteouts hide what lies in the layers below them (image-spec, layer.md).
 //
-// Layers are read from the top one down, and each file is written when it is met, if no
-// upper layer hides it: so every layer is read once, nothing is kept beside the result, and
-// no file is written that would be removed again. While it is read, each layer's list of
-// members is kept, and the lists are put together in memory from the lowest one up, exactly,
-// with links that lead through links, and files that come twice. What was written is then
-// compared with this plan. Of most images it is the same. Where a file is missing, the
-// layers that have one are read again; where one was written that should not be, all begins
-// anew by the plan.
+// Layers are read from the top one down. Each file is written when it is met, unless an upper
+// layer hides it. So every layer is read once, nothing is stored beside the result, and no file is
+// written only to be removed again. While a layer is read, the list of its members is kept. Then
+// the lists are merged in memory from the lowest layer up. This merge is exact, also for paths
+// through links and for files that occur twice. Its result, the plan, is compared with what was
+// written. For most images they are the same. If files are missing, the layers that have them are
+// read again; if a file was written that should not be there, everything is written again by the
+// plan.
 //
-// Links, devices and directories are written at the end, so that no link is in the way of
-// any file: none can lead out of the image.
+// Links, devices and directories are written at the end, so that no link is in the way when a file
+// is written: no file can be written outside of the root file system.
 package layers
 
 import (
@@ -26,30 +26,30 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A Writer takes a root file system, in this order: files, in directories that may not have
-// come yet; then hard links to them, symbolic links, devices and fifos; then directories,
-// the deepest ones first.
+// A Writer writes a root file system. It is called in this order: for files, whose directories may
+// not exist yet; then for hard links to them, symbolic links, devices and fifos; then for
+// directories, the deepest first.
 type Writer interface {
-	// Begin drops what was written before.
+	// Begin discards what was written before.
 	Begin() error
 	File(m Member, content io.Reader) error
-	// Link makes another name of a file.
+	// Link makes another name for a file.
 	Link(path, file string) error
-	// Other makes anything that has no content.
+	// Other makes a member without content.
 	Other(m Member) error
 	Directory(m Member) error
 }
 
-// A Result says what came of an image.
+// A Result describes the root file system of an image.
 type Result struct {
 	Members int64            // in the root file system
-	Lost    map[string]int64 // what could not be kept, by how many members had it
-	Reads   int              // of layers; more than there are where an image was odd
+	Lost    map[string]int64 // how many members lost something, by what they lost
+	Reads   int              // reads of layers; an odd image needs more than it has layers
 }
 
-// Flatten writes the root file system of layers, the lowest of which comes first. The root
-// itself is 0755 and root's, whatever the layers say: a stream to squashfs cannot tell.
-// count is told of each piece of the layers as it is read.
+// Flatten writes the root file system of layers, which are listed from the lowest. The root
+// directory itself has mode 0755 and belongs to root, whatever the layers say: a tar stream to
+// mksquashfs cannot set that. Flatten calls count for every piece of a layer that it reads.
 func Flatten(ctx context.Context, layers []source.Layer, limits Limits, w Writer, count func(bytes int)) (*Result, error) {
 	if len(layers) > limits.Layers {
 		return nil, fmt.Errorf("%w: %d layers", ErrTooMuch, len(layers))
@@ -73,7 +73,7 @@ type flattening struct {
 
 	lists  [][]listed
 	paths  written
-	done   map[place]string // the files that are written, and where
+	done   map[place]string // the files that were written, and their paths
 	result *Result
 }
 
@@ -113,7 +113,7 @@ func (f *flattening) run(ctx context.Context) error {
 	return f.rest(p)
 }
 
-// each calls do for every member of a layer's archive.
+// each reads a layer and calls do for every member.
 func (f *flattening) each(ctx context.Context, i int, do func(at int64, h *tar.Header, content io.Reader) error) (err error) {
 	layer := f.layers[i]
 	s, err := open(ctx, layer, f.limits, f.count)
@@ -137,7 +137,8 @@ func (f *flattening) each(ctx context.Context, i int, do func(at int64, h *tar.H
 	}
 }
 
-// first reads a layer for the first time: its list is kept, its files are written.
+// first reads a layer for the first time: it keeps the list of members and writes the files that
+// upper layers do not hide.
 func (f *flattening) first(ctx context.Context, i int, over *veil, sum *tally) error {
 	return f.each(ctx, i, func(at int64, h *tar.Header, content io.Reader) error {
 		m, said, err := f.limits.parse(h, f.result.Lost)
@@ -164,8 +165,8 @@ func (f *flattening) file(m Member, from place, content io.Reader) error {
 	return nil
 }
 
-// compare returns the files that are not written yet. It is clean where all that are written
-// are part of the plan, under one of their names.
+// compare returns the files of the plan that were not written yet. It is clean if every file that
+// was written is in the plan, under one of its names.
 func (f *flattening) compare(p *plan) (wanted map[place]*inode, clean bool) {
 	wanted = map[place]*inode{}
 	right := 0
@@ -183,7 +184,7 @@ func (f *flattening) compare(p *plan) (wanted map[place]*inode, clean bool) {
 	return wanted, right == len(f.done)
 }
 
-// again reads the layers that have a file that is wanted.
+// again reads the layers that have wanted files, and writes these files.
 func (f *flattening) again(ctx context.Context, wanted map[place]*inode) error {
 	needed := make([]bool, len(f.layers))
 	for from := range wanted {
@@ -209,7 +210,7 @@ func (f *flattening) again(ctx context.Context, wanted map[place]*inode) error {
 	return nil
 }
 
-// rest writes all that has no content.
+// rest writes all members without content: links, devices, fifos and directories.
 func (f *flattening) rest(p *plan) error {
 	for _, n := range p.inodes {
 		f.result.Members += int64(len(n.names))

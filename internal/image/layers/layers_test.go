@@ -23,9 +23,9 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// A memory is a Writer that keeps all in a map, and fails where a file system would.
+// A memory is a Writer that keeps everything in a map, and fails where a file system would.
 type memory struct {
-	files  map[string]string // by path: what it is, in words
+	files  map[string]string // a description of each member, by path
 	mode   map[string]uint32
 	begun  int
 	writes int
@@ -37,7 +37,7 @@ func (w *memory) Begin() error {
 	return nil
 }
 
-// put refuses what is there, and what lies in something that is no directory.
+// put refuses a path that exists, or that leads through something that is not a directory.
 func (w *memory) put(path, what string) error {
 	for at := range path {
 		if path[at] == '/' {
@@ -80,7 +80,7 @@ func (w *memory) Directory(m layers.Member) error {
 	return w.put(m.Path, "dir")
 }
 
-// files is a layer in the order of its lines: PATH/ a directory, PATH=TEXT a file,
+// archive returns a layer with a member for each line: PATH/ a directory, PATH=TEXT a file,
 // PATH->TARGET a symbolic link, PATH=>FILE a hard link, PATH! a fifo.
 func archive(t *testing.T, lines ...string) []byte {
 	t.Helper()
@@ -119,7 +119,7 @@ func write(t *testing.T, w *tar.Writer, h *tar.Header, content string) {
 	}
 }
 
-// layer makes a layer of an archive and of what it is transported as.
+// layer makes a layer from an archive and its transported form.
 func layer(plain, packed []byte) source.Layer {
 	return source.Layer{
 		Digest: digest(packed), DiffID: digest(plain), Size: int64(len(packed)),
@@ -139,7 +139,7 @@ func flatten(t *testing.T, all []source.Layer) (*memory, *layers.Result, error) 
 	return w, result, err
 }
 
-// What layers come to; reads is 0 where each is read once.
+// Layers are merged as image-spec defines it. reads is 0 if each layer is read once.
 func TestFlatten(t *testing.T) {
 	for name, c := range map[string]struct {
 		layers [][]string // the lowest first
@@ -209,7 +209,7 @@ func TestFlatten(t *testing.T) {
 	}
 }
 
-// However a layer is compressed, and whatever it is called.
+// A layer is decompressed by its content, whatever its media type says.
 func TestCompression(t *testing.T) {
 	plain := archive(t, "a="+strings.Repeat("text ", 10000))
 	var gz, z, x bytes.Buffer

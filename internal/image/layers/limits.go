@@ -5,26 +5,25 @@ import (
 	"fmt"
 )
 
-// ErrTooMuch says that an image is larger than Limits allow, be it by its size or by what
-// becomes of a small one.
+// ErrTooMuch says that an image is larger than Limits allow, packed or unpacked.
 var ErrTooMuch = errors.New("too large")
 
-// Limits bound what an image may make us do.
+// Limits bound the work and space that an image may cost.
 type Limits struct {
 	Layers  int
 	Members int64 // of all layers together
 	Bytes   int64 // of all members of all layers together, holes included
-	// A layer has at most Floor bytes, or Ratio times its size as it is transported.
+	// An unpacked layer has at most Floor bytes, or Ratio times its transported size.
 	Floor, Ratio int64
-	Depth        int // directories in each other
+	Depth        int // nested directories
 }
 
-// DefaultLimits are far above what images of programs need.
+// DefaultLimits returns limits far above what real images need.
 func DefaultLimits() Limits {
 	return Limits{Layers: 1000, Members: 4 << 20, Bytes: 1 << 40, Floor: 1 << 30, Ratio: 250, Depth: 200}
 }
 
-// unpacked is how many bytes a layer of the size may become.
+// unpacked returns how many bytes a layer of the size may unpack to.
 func (l Limits) unpacked(size int64) int64 {
 	if size > l.Bytes/max(l.Ratio, 1) {
 		return l.Bytes
@@ -32,7 +31,7 @@ func (l Limits) unpacked(size int64) int64 {
 	return min(l.Bytes, max(l.Floor, size*l.Ratio))
 }
 
-// A tally counts what all layers have together.
+// A tally counts the members and bytes of all layers.
 type tally struct {
 	limits         Limits
 	members, bytes int64

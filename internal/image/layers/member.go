@@ -10,8 +10,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrHostile says that an archive has what no image needs and an attacker would try.
-var ErrHostile = errors.New("not a layer that is unpacked")
+// ErrHostile says that a layer has something that no image needs but an attacker would try.
+var ErrHostile = errors.New("refused layer")
 
 // A Kind is what a member is.
 type Kind byte
@@ -24,7 +24,7 @@ const (
 	CharDevice
 	BlockDevice
 	Fifo
-	link // a hard link; only in the index, never in what is written
+	link // a hard link; only in lists of members, never given to a Writer
 )
 
 // A Member is one file of an image's root file system.
@@ -40,15 +40,15 @@ type Member struct {
 	Xattrs       map[string]string
 }
 
-// A mark is what a member of a layer says of lower layers: nothing, or that something there
-// is gone (image-spec, layer.md).
+// A mark is what a member says about lower layers: nothing, or that something there is removed
+// (image-spec, layer.md).
 type mark byte
 
 const (
 	noMark   mark = iota
-	whiteout      // what has the member's path is gone
-	opaque        // what lies in the directory at the member's path is gone
-	nothing       // the member means nothing: metadata of AUFS, a global header
+	whiteout      // removes what lower layers have at the member's path
+	opaque        // removes what lower layers have in the directory at the member's path
+	nothing       // the member is ignored: metadata of AUFS, or a global header
 )
 
 const (
@@ -57,7 +57,7 @@ const (
 	aufsPrefix     = ".wh..wh."
 )
 
-// parse makes a member of a header. What could not be kept is counted in lost.
+// parse makes a member from a header. It counts in lost what cannot be kept.
 func (l Limits) parse(h *tar.Header, lost map[string]int64) (Member, mark, error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return Member{}, nothing, nil
@@ -97,7 +97,7 @@ func (l Limits) parse(h *tar.Header, lost map[string]int64) (Member, mark, error
 		return m, noMark, fmt.Errorf("%s: %w", text.Printable(m.Path), err)
 	}
 	if m.Kind == CharDevice && m.Major == 0 && m.Minor == 0 {
-		lost["whiteout devices"]++ // overlay's own form: over an image it would hide, not show
+		lost["whiteout devices"]++ // overlayfs's whiteouts: kept, they would hide files when mounted
 		return m, nothing, nil
 	}
 	m.Xattrs = xattrs(h, lost)
@@ -124,14 +124,14 @@ func kindOf(h *tar.Header) (Kind, error) {
 	return 0, fmt.Errorf("%w: a member of type %q", ErrHostile, h.Typeflag)
 }
 
-// check judges the rest of a member, and cleans the name of a hard link's target.
+// check checks the other fields of a member, and cleans a hard link's target.
 func (l Limits) check(m *Member) error {
-	const most = 1<<32 - 2 // ids are 32 bits; the last stands for none
+	const most = 1<<32 - 2 // ids have 32 bits; the highest means "no id"
 	if m.UID < 0 || m.GID < 0 || m.UID > most || m.GID > most {
 		return fmt.Errorf("%w: owner %d:%d", ErrHostile, m.UID, m.GID)
 	}
 	if m.Path == "" && m.Kind != Directory {
-		return fmt.Errorf("%w: the root is no directory", ErrHostile)
+		return fmt.Errorf("%w: the root is not a directory", ErrHostile)
 	}
 	switch m.Kind {
 	case Symlink:
@@ -157,7 +157,7 @@ const (
 	nameMost = 255  // NAME_MAX
 )
 
-// clean returns a name of an archive as a Path. An absolute one is from the image's root.
+// clean returns a name in an archive as a Path. An absolute name begins at the image's root.
 func (l Limits) clean(name string) (string, error) {
 	if len(name) > pathMost {
 		return "", fmt.Errorf("%w: a name of %d bytes: %s", ErrTooMuch, len(name), text.Quoted(name))
@@ -198,12 +198,12 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// clamp keeps times to whole seconds of 32 bits, which every format has.
+// clamp limits times to whole seconds in 32 bits, which every format can hold.
 func clamp(t time.Time) time.Time {
 	return time.Unix(min(max(t.Unix(), 0), 1<<32-1), 0).UTC()
 }
 
-// xattrs keeps the attributes of user.*, but for those that overlay would obey.
+// xattrs returns the extended attributes user.*, except those that overlayfs interprets.
 func xattrs(h *tar.Header, lost map[string]int64) map[string]string {
 	var kept map[string]string
 	for key, value := range h.PAXRecords {

@@ -12,9 +12,9 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// A reference is a root file system to which layers are applied in the plainest way: all
-// that a layer takes away first, then what it has, in order.
-type reference map[string]string // by path: dir, or file and its text
+// A reference is a root file system to which layers are applied in the simplest way: first what a
+// layer removes, then what it has, in order.
+type reference map[string]string // "dir" or "file TEXT", by path
 
 func (r reference) remove(path string, self bool) {
 	for p := range r {
@@ -66,7 +66,8 @@ func (r reference) apply(lines []string) {
 	}
 }
 
-// lines makes a random layer. A hard link leads to a file of its own layer which nothing in it changes later.
+// lines makes a random layer. A hard link leads to a file of the same layer that the layer does not
+// change later.
 func lines(random *rand.Rand, text *int) (all []string) {
 	path := func() string {
 		parts := make([]string, 1+random.IntN(3))
@@ -96,7 +97,7 @@ func lines(random *rand.Rand, text *int) (all []string) {
 	return all
 }
 
-// Whatever layers there are, what is written is what applying one after the other gives.
+// For any layers, Flatten writes what applying them one after the other gives.
 func TestRandomLayers(t *testing.T) {
 	again := 0
 	for seed := range uint64(2500) {
@@ -136,7 +137,7 @@ func sorted(files map[string]string) (all []string) {
 	return all
 }
 
-// Whatever bytes come, no import does more than fail.
+// Any bytes are either refused or written within the root file system.
 func FuzzFlatten(f *testing.F) {
 	for _, seed := range [][]string{{"a/", "a/b=1", "c->a/b", "d=>a/b"}, {"a/.wh.b=", "a/.wh..wh..opq=", "x!"}} {
 		f.Add(archive(&testing.T{}, seed...), archive(&testing.T{}, seed...))

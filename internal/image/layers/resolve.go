@@ -10,35 +10,35 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrBroken says that an image's layers do not fit each other.
-var ErrBroken = errors.New("layers that do not fit each other")
+// ErrBroken says that an image's layers contradict each other.
+var ErrBroken = errors.New("inconsistent layers")
 
-// A place says where a member's content is: in which layer, as its how manieth member.
+// A place says where a member's content is: the layer, and the number of the member in it.
 type place struct {
 	layer int
 	at    int64
 }
 
-// A listed member is one of a layer, with what it says of lower ones.
+// A listed member is a member of a layer, with what it says about lower layers.
 type listed struct {
 	Member
 	mark mark
 	at   int64
 }
 
-// An inode is what several names can share.
+// An inode is a member that may have several names.
 type inode struct {
 	Member
 	place
 	names []string // in the result
 }
 
-// A node is a name in the root file system that is put together.
+// A node is a name in the merged root file system.
 type node struct {
-	inode  *inode           // nil: a directory that no layer lists
+	inode  *inode           // nil for a directory that no layer lists
 	kids   map[string]*node // of a directory
-	layer  int              // the last one that has it
-	purged int              // the last one, plus 1, that has taken away what lower ones have here
+	layer  int              // the last layer that has it
+	purged int              // the last layer, plus 1, that removed what lower layers have here
 }
 
 func (n *node) isDirectory() bool { return n.inode == nil || n.inode.Kind == Directory }
@@ -61,7 +61,7 @@ func newResolver(limits Limits) *resolver {
 	return &resolver{limits: limits, root: &node{kids: map[string]*node{}}}
 }
 
-// apply adds a layer's list, whose number is above those before.
+// apply adds the list of a layer. Layers are applied in order, from the lowest up.
 func (r *resolver) apply(layer int, members []listed) error {
 	for i := range members {
 		m := &members[i]
@@ -79,7 +79,7 @@ func (r *resolver) apply(layer int, members []listed) error {
 	return nil
 }
 
-// remove carries out a mark: it means lower layers only, wherever it stands in its own.
+// remove carries out a mark. A mark affects lower layers only, wherever it stands in its own.
 func (r *resolver) remove(layer int, m *listed) error {
 	dir, name := split(m.Path)
 	if m.mark == opaque {
@@ -98,7 +98,7 @@ func (r *resolver) remove(layer int, m *listed) error {
 		if n.layer < layer && len(n.kids) == 0 {
 			delete(parent.kids, name)
 		} else if n.inode != nil && n.layer < layer {
-			n.inode = nil // only a directory for what this layer has in it
+			n.inode = nil // stays only as the directory of what this layer has in it
 		}
 	}
 	return nil
@@ -157,7 +157,7 @@ func (r *resolver) put(layer int, m *listed) error {
 	return nil
 }
 
-// target finds what a hard link leads to: links on the way are followed, the last is not.
+// target finds the target of a hard link. It follows links on the way, but not the last element.
 func (r *resolver) target(layer int, path string) (*inode, error) {
 	dir, name := split(path)
 	parent, err := r.walk(layer, dir, false)
@@ -169,11 +169,11 @@ func (r *resolver) target(layer int, path string) (*inode, error) {
 			return n.inode, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: a hard link to %s, which is no file", ErrBroken, text.Printable(path))
+	return nil, fmt.Errorf("%w: a hard link to %s, which is not a file", ErrBroken, text.Printable(path))
 }
 
-// walk finds a directory, through links where the path has some, and makes it where it is
-// not and is to be made; else nil. What is no directory gives way to one.
+// walk finds a directory and follows links in the path. If the directory is missing, walk makes it
+// if make is set, otherwise it returns nil. A directory that it makes replaces anything else.
 func (r *resolver) walk(layer int, path string, make bool) (*node, error) {
 	way := []*node{r.root}
 	var rest []string
@@ -220,13 +220,13 @@ func (r *resolver) walk(layer int, path string, make bool) (*node, error) {
 	return way[len(way)-1], nil
 }
 
-// A plan is a whole root file system, and where its contents are.
+// A plan is a complete root file system, with the places of its contents.
 type plan struct {
 	inodes      []*inode // with at least one name; sorted by the first
-	directories []Member // sorted: what lies in another comes after it
+	directories []Member // sorted: each comes after its parent
 }
 
-// plan returns what all layers come to.
+// plan returns the merged root file system of all layers.
 func (r *resolver) plan() (*plan, error) {
 	p := new(plan)
 	seen := map[*inode]bool{}

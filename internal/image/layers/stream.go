@@ -20,13 +20,13 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// ErrDigest says that bytes are not those that the image's manifest or configuration names.
+// ErrDigest says that a layer's bytes do not match the image's manifest or configuration.
 var ErrDigest = errors.New("digest does not match")
 
-// windowMost bounds the memory that a decompressor takes for what came before.
+// windowMost bounds a decompressor's memory for previous data, in bytes.
 const windowMost = 128 << 20
 
-// A stream is a layer's archive: unpacked, bounded, and summed up while it is read.
+// A stream is a layer's archive, which is decompressed, limited and hashed while it is read.
 type stream struct {
 	raw      io.ReadCloser
 	unpacked *ahead
@@ -35,7 +35,7 @@ type stream struct {
 	plain    *summed
 }
 
-// open begins to read a layer. count is told of every byte as it is transported.
+// open begins to read a layer. count is called with the number of transported bytes that were read.
 func open(ctx context.Context, layer source.Layer, limits Limits, count func(int)) (*stream, error) {
 	raw, err := layer.Open(ctx)
 	if err != nil {
@@ -54,18 +54,18 @@ func open(ctx context.Context, layer source.Layer, limits Limits, count func(int
 }
 
 func (s *stream) Close() error {
-	err := s.raw.Close() // which ends a read that waits
+	err := s.raw.Close() // also ends a read that blocks
 	s.unpacked.end()
 	s.release()
 	return err
 }
 
-// finish reads what is left and compares all with what the image says.
+// finish reads the rest, and compares sizes and digests with what the image says.
 func (s *stream) finish(layer source.Layer) error {
 	if _, err := io.Copy(io.Discard, s.unpacked); err != nil {
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
-	s.unpacked.end()                                         // from here on the rest is read here
+	s.unpacked.end()                                         // so that this goroutine may read s.packed
 	if _, err := io.Copy(io.Discard, s.packed); err != nil { // what follows the compressed stream
 		return fmt.Errorf("read layer %s: %w", layer.Digest, err)
 	}
@@ -73,15 +73,15 @@ func (s *stream) finish(layer source.Layer) error {
 		return fmt.Errorf("layer %s: %w: %d bytes, not %d", layer.Digest, ErrDigest, s.packed.read, layer.Size)
 	}
 	if got := s.packed.digest(); layer.Digest != "" && got != layer.Digest {
-		return fmt.Errorf("layer %s: %w: it is %s", layer.Digest, ErrDigest, got)
+		return fmt.Errorf("layer %s: %w: its content has %s", layer.Digest, ErrDigest, got)
 	}
 	if got := s.plain.digest(); layer.DiffID != "" && got != layer.DiffID {
-		return fmt.Errorf("layer %s: %w: unpacked it is %s, not %s", layer.Digest, ErrDigest, got, layer.DiffID)
+		return fmt.Errorf("layer %s: %w: unpacked, its content has %s, not %s", layer.Digest, ErrDigest, got, layer.DiffID)
 	}
 	return nil
 }
 
-// summed counts and sums up what is read, and ends what is longer than most.
+// summed counts and hashes what is read, and fails beyond most bytes.
 type summed struct {
 	ctx   context.Context
 	from  io.Reader
@@ -111,8 +111,8 @@ func (s *summed) digest() image.Digest {
 	return image.Digest("sha256:" + hex.EncodeToString(s.sum.Sum(nil)))
 }
 
-// decompress finds out by the first bytes how a layer is compressed, whatever its media
-// type says: registries have layers of zstd that are called gzip.
+// decompress finds out the compression from the first bytes, whatever the media type says:
+// registries have layers that are called gzip and compressed with zstd.
 func decompress(r *bufio.Reader) (unpacked io.Reader, release func(), err error) {
 	release = func() {}
 	start, err := r.Peek(6)
@@ -139,14 +139,14 @@ func decompress(r *bufio.Reader) (unpacked io.Reader, release func(), err error)
 	return unpacked, release, err
 }
 
-// isSkippable finds a frame that zstd passes over (RFC 8878, 3.1.2).
+// isSkippable reports whether b begins with a skippable frame of zstd (RFC 8878, 3.1.2).
 func isSkippable(b []byte) bool {
 	return len(b) >= 4 && b[0]&0xf0 == 0x50 && bytes.Equal(b[1:4], []byte{0x2a, 0x4d, 0x18})
 }
 
-// checkXZ refuses a first block that asks for more memory than windowMost: the library
-// takes what the archive says, 4 GiB at most. The dictionary's size is the last byte of the
-// filter LZMA2 (id 0x21, one byte of properties) in the block's header (xz-file-format, 3.1, 5.3.1).
+// checkXZ refuses a first block that needs more memory than windowMost: the library allocates
+// what the archive asks for, up to 4 GiB. The dictionary's size is the last byte of the filter
+// LZMA2 (id 0x21, one byte of properties) in the block's header (xz-file-format, 3.1, 5.3.1).
 func checkXZ(r *bufio.Reader) error {
 	header, err := r.Peek(12 + 1024)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -159,11 +159,11 @@ func checkXZ(r *bufio.Reader) error {
 	block = block[:min(len(block), (int(block[0])+1)*4)]
 	at := bytes.Index(block, []byte{0x21, 0x01})
 	if at < 0 || at+2 >= len(block) {
-		return nil // the library will say what it is
+		return nil // the library reports the error
 	}
 	bits := block[at+2] & 0x3f
 	if size := (2 | uint64(bits)&1) << (bits/2 + 11); bits > 40 || size > windowMost {
-		return fmt.Errorf("%w: xz wants a dictionary of %d bytes", ErrTooMuch, size)
+		return fmt.Errorf("%w: xz needs a dictionary of %d bytes", ErrTooMuch, size)
 	}
 	return nil
 }

@@ -2,15 +2,15 @@ package layers
 
 import "strings"
 
-// A veil is what upper layers hide of the next lower one. It follows no links, so it can
-// hide too little or too much: what was written by it is compared with the resolver's plan.
+// A veil is what upper layers hide of the next lower one. It does not follow links, so it may hide
+// too little or too much: the result is compared with the resolver's plan.
 type veil struct {
 	kids map[string]*veil
-	over bool // nothing of lower layers is seen here or below
-	open bool // a directory in which nothing of lower layers is seen
+	over bool // lower layers are hidden here and below
+	open bool // a directory whose members in lower layers are hidden
 }
 
-// hides reports whether a file of a lower layer at the path is not seen.
+// hides reports whether a file of a lower layer at the path is hidden.
 func (v *veil) hides(path string) bool {
 	for name := range strings.SplitSeq(path, "/") {
 		if v.over || v.open {
@@ -20,10 +20,10 @@ func (v *veil) hides(path string) bool {
 			return false
 		}
 	}
-	return true // something of an upper layer is here, be it a directory
+	return true // an upper layer has something here, if only a directory
 }
 
-// draw adds what a whole layer has.
+// draw adds what a layer hides.
 func (v *veil) draw(members []listed) {
 	for i := range members {
 		m := &members[i]
@@ -55,10 +55,10 @@ func (v *veil) at(path string) *veil {
 	return v
 }
 
-// written are the paths that a writer has files at, and the directories that lead to them.
+// written holds the paths of the files that were written (true) and of their directories (false).
 type written map[string]bool
 
-// fits reports whether a file at the path is in the way of none that is there.
+// fits reports whether a file at the path would not conflict with a file that was written.
 func (w written) fits(path string) bool {
 	if _, there := w[path]; there {
 		return false

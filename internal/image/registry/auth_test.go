@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// basic wants that user and password.
+// basic requires the user and password.
 func basic(user, password string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 		if u, p, _ := r.BasicAuth(); u != user || p != password {
@@ -27,11 +27,11 @@ func basic(user, password string) func(http.ResponseWriter, *http.Request, http.
 	}
 }
 
-// tokens gives tokens that are good for some requests each, to anybody or to a user.
+// tokens is a token server. Each token is valid for some requests; anyone or only one user gets them.
 type tokens struct {
 	mutex          sync.Mutex
-	user, password string // empty is anybody
-	each           int    // requests
+	user, password string // empty for anyone
+	each           int    // requests per token
 	given, left    int
 }
 
@@ -140,7 +140,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// Where a registry redirects to gets no credentials, and some places are not gone to.
+// The target of a redirect gets no credentials, and some redirects are refused.
 func TestRedirects(t *testing.T) {
 	s, u := newSite(t, 100, false), newUser(t)
 	u.write(t, ".docker/config.json", auths(s.host+" a:s"))
@@ -176,7 +176,7 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
-	// To this host's own services only from this host's own registry.
+	// Only a registry on this host may redirect to this host's services.
 	g := guard{endpoint: endpoint{host: "registry.example", insecure: true}}
 	for _, url := range []string{"http://127.0.0.1:8080/", "https://localhost/", "http://[::1]/", "http://[::ffff:169.254.169.254]/"} {
 		r := httptest.NewRequest(http.MethodGet, url, nil)
@@ -190,7 +190,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// Without TLS only where it is said; certificates of certs.d are taken.
+// Plain HTTP is used only where it is allowed, and the certificates in certs.d are used.
 func TestTLS(t *testing.T) {
 	s, u := newSite(t, 100, true), newUser(t)
 	if _, err := u.pull(t, s); err == nil || len(u.waited) > 0 {
@@ -209,7 +209,7 @@ func TestTLS(t *testing.T) {
 	}
 	broken := newUser(t)
 	broken.write(t, filepath.Join("etc/docker/certs.d", s.host, "ca.crt"), "no certificate")
-	if _, err := broken.pull(t, s); err == nil || !strings.Contains(err.Error(), "no certificate in it") {
+	if _, err := broken.pull(t, s); err == nil || !strings.Contains(err.Error(), "it contains no certificate") {
 		t.Errorf("%v", err)
 	}
 	g := guard{endpoint: endpoint{host: "10.0.0.1:5000"}}

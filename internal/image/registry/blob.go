@@ -19,17 +19,17 @@ import (
 )
 
 const (
-	// maxBreaks is how often a body may break without progress bytes in between.
+	// maxBreaks is how often the transfer may break without progress bytes in between.
 	maxBreaks = 6
 	progress  = 1 << 20
 )
 
-// Blob begins to read a blob. Where the connection breaks, the reader asks for the rest, of
-// the next endpoint in the end. It fails at its end where the bytes are not those of the
-// digest, and never gives more than the size.
+// Blob begins to read a blob. If the connection breaks, the reader requests the rest, if need be
+// from another endpoint. The reader fails at its end if the bytes do not match the digest, and
+// never gives more bytes than the size.
 func (r *Repository) Blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	if d.Digest.Algorithm != "sha256" || d.Size < 0 {
-		return nil, fmt.Errorf("fetch blob %s: %w: no SHA-256, or no size", text.Printable(d.Digest.String()), ErrDigest)
+		return nil, fmt.Errorf("fetch blob %s: %w: not a SHA-256 digest, or no size", text.Printable(d.Digest.String()), ErrDigest)
 	}
 	b := &blob{ctx: ctx, repository: r, descriptor: d, sum: sha256.New()}
 	if err := b.open(); err != nil {
@@ -38,7 +38,7 @@ func (r *Repository) Blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, 
 	return b, nil
 }
 
-// A blob is read by one goroutine.
+// A blob reads a blob. It is for one goroutine at a time.
 type blob struct {
 	ctx        context.Context
 	repository *Repository
@@ -50,10 +50,10 @@ type blob struct {
 	err    error
 
 	breaks   int
-	brokenAt int64 // the offset of the first of these breaks
+	brokenAt int64 // the offset of the first counted break
 }
 
-// Read gives the next bytes, whichever connection they come by.
+// Read returns the next bytes, and reconnects if need be.
 func (b *blob) Read(p []byte) (int, error) {
 	for b.err == nil {
 		if b.offset == b.descriptor.Size {
@@ -92,10 +92,10 @@ func (b *blob) Close() error {
 	return body.Close()
 }
 
-// verify ends the blob well, or by ErrDigest.
+// verify returns io.EOF if the digest matches, otherwise ErrDigest.
 func (b *blob) verify() error {
 	if sum := hex.EncodeToString(b.sum.Sum(nil)); sum != b.descriptor.Digest.Hex {
-		return b.failed(fmt.Errorf("%w: what came has sha256:%s", ErrDigest, sum))
+		return b.failed(fmt.Errorf("%w: the data received has sha256:%s", ErrDigest, sum))
 	}
 	return io.EOF
 }
@@ -113,8 +113,8 @@ func (b *blob) drop(err error) {
 	}
 }
 
-// broke counts what broke the connection, or kept the rest from being asked for. An answer
-// of the registry, which it gives after several tries, is its last word.
+// broke counts a broken connection or a failed request for the rest. An error answer of the
+// registry is final: it was already retried.
 func (b *blob) broke(err error) {
 	var answer *Error
 	if b.ctx.Err() != nil || errors.As(err, &answer) || errors.Is(err, ErrDigest) {
@@ -128,11 +128,11 @@ func (b *blob) broke(err error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		b.err = b.failed(fmt.Errorf("%w at byte %d of %d, for the %dth time: %w", ErrBroken, b.offset, b.descriptor.Size, b.breaks, err))
+		b.err = b.failed(fmt.Errorf("%w at byte %d of %d, after %d attempts: %w", ErrBroken, b.offset, b.descriptor.Size, b.breaks, err))
 	}
 }
 
-// resume waits a little longer each time, and opens the rest.
+// resume waits, a little longer each time, and requests the rest.
 func (b *blob) resume() error {
 	if err := b.repository.client.wait(b.ctx, backoff(max(1, b.breaks))); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (b *blob) resume() error {
 	return b.open()
 }
 
-// open asks for the blob from the offset on, one endpoint after the other.
+// open requests the blob from the offset on, from one endpoint after the other.
 func (b *blob) open() error {
 	var failures []error
 	for _, ep := range b.repository.endpoints {
@@ -158,9 +158,9 @@ func (b *blob) open() error {
 	return last(failures)
 }
 
-// blob asks for the blob from the offset on.
+// blob requests the blob from the offset on.
 func (c *connection) blob(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, error) {
-	// A new token may be asked for on the way, and is longer than the smallest blobs.
+	// The limit also applies to the answer with a new token, which may be longer than a small blob.
 	ctx = context.WithValue(ctx, sizeKey{}, max(d.Size, maxDocument))
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/blobs/"+d.Digest.String(), nil)
 	if err != nil {
@@ -168,7 +168,7 @@ func (c *connection) blob(ctx context.Context, d v1.Descriptor, offset int64) (i
 	}
 	expected := d.Size
 	if offset > 0 {
-		// Some servers know no range without an end.
+		// Some servers do not support a range without an end.
 		request.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1))
 		expected -= offset
 	}
@@ -184,11 +184,11 @@ func (c *connection) blob(ctx context.Context, d v1.Descriptor, offset int64) (i
 	case err != nil:
 		err = failure(err, c.shown)
 	case response.StatusCode == http.StatusPartialContent && !continues(response.Header.Get("Content-Range"), offset, d.Size):
-		err = fmt.Errorf("asked for the bytes from %d on, the registry gives %s", offset, text.Printable(response.Header.Get("Content-Range")))
+		err = fmt.Errorf("requested the bytes from %d on, but the registry sends %s", offset, text.Printable(response.Header.Get("Content-Range")))
 	case response.ContentLength >= 0 && response.ContentLength != expected:
 		err = fmt.Errorf("%w: %d bytes instead of %d", ErrDigest, response.ContentLength, expected)
 	case response.StatusCode == http.StatusOK && offset > 0:
-		// It knows no ranges.
+		// The server does not support ranges: skip the bytes that we have.
 		_, err = io.CopyN(io.Discard, response.Body, offset)
 	}
 	if err != nil {
@@ -198,8 +198,7 @@ func (c *connection) blob(ctx context.Context, d v1.Descriptor, offset int64) (i
 	return response.Body, nil
 }
 
-// continues reports whether a Content-Range begins at the offset, and is of that many bytes
-// if it says of how many.
+// continues reports whether a Content-Range begins at the offset, and has the size if it gives one.
 func continues(contentRange string, offset, size int64) bool {
 	span, total, found := strings.Cut(strings.TrimPrefix(contentRange, "bytes "), "/")
 	first, _, _ := strings.Cut(span, "-")

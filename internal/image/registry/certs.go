@@ -14,9 +14,9 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// tlsConfig reads certs.d/HOST of Podman and Docker: *.crt are authorities beside the host's
-// own, *.cert with *.key are shown to the registry. The first of the directories that exists
-// counts (containers-certs.d(5)).
+// tlsConfig reads certs.d/HOST of Podman and Docker: *.crt are certificate authorities, which are
+// added to the host's own; *.cert with *.key are client certificates. Only the first directory
+// that exists is used (containers-certs.d(5)).
 func tlsConfig(e credentials.Environment, etc string, ep endpoint) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: ep.insecure}
 	var dirs []string
@@ -57,7 +57,7 @@ func addCertificate(config *tls.Config, dir, name string) error {
 			}
 		}
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: no certificate in it", text.Whole(path))
+			return fmt.Errorf("%s: it contains no certificate", text.Whole(path))
 		}
 	case ".cert":
 		pair, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, ".cert")+".key")

@@ -1,11 +1,10 @@
-// Package registry asks registries for manifests and blobs, by distribution-spec 1.1.
-// The protocol's authentication is go-containerregistry's; what is around it is here: where
-// an image may be had (containers-registries.conf(5)), by whose credentials, what a server
-// may do to us, and that a broken connection goes on where it broke.
+// Package registry fetches manifests and blobs from registries, by distribution-spec 1.1.
+// Authentication is go-containerregistry's. This package adds the choice of endpoints
+// (containers-registries.conf(5)) and credentials, limits on what a server may send, and resuming
+// a transfer where the connection broke.
 //
-// A registry is taken for hostile, and so is whoever is between: each byte is one that a
-// digest vouches for, no body is endless, and credentials go to nobody but the registry and
-// the server that it names for tokens.
+// The registry and the network are untrusted: every byte is verified by a digest, every body has a
+// size limit, and credentials go only to the registry and to the token server that it names.
 package registry
 
 import (
@@ -26,21 +25,22 @@ import (
 	"github.com/ocishim/ocishim/internal/image/credentials"
 )
 
-// Options say whose requests they are.
+// Options say for which user, and with which configuration, a client works.
 type Options struct {
 	Environment credentials.Environment
 
-	// Etc is the directory of the host's configuration; empty is /etc.
+	// Etc is the directory of the host's configuration; empty means /etc.
 	Etc string
 
-	// Agent is how we call ourselves in requests: NAME/VERSION.
+	// Agent is the User-Agent of requests: NAME/VERSION.
 	Agent string
 
-	// Warn is told what the user should know, a line each and each once. It may be nil.
+	// Warn is called with warnings for the user: one line each, and each only once. It may be
+	// nil.
 	Warn func(string)
 }
 
-// A Client asks registries for one user.
+// A Client talks to registries for one user.
 type Client struct {
 	options Options
 	conf    conf
@@ -49,12 +49,12 @@ type Client struct {
 	mutex  sync.Mutex // of warned, and of the connections of repositories
 	warned map[string]bool
 
-	// How long things take; tests have less.
+	// Waiting and time limits; tests shorten them.
 	wait   func(context.Context, time.Duration) error
 	window time.Duration
 }
 
-// New reads registries.conf.
+// New returns a client. It reads registries.conf.
 func New(o Options) (*Client, error) {
 	if o.Etc == "" {
 		o.Etc = "/etc"
@@ -72,7 +72,7 @@ func New(o Options) (*Client, error) {
 	}, nil
 }
 
-// Unqualified are the registries where registries.conf looks for names that have none.
+// Unqualified returns the registries to search for names without a registry, by registries.conf.
 func (c *Client) Unqualified() []string { return c.conf.Unqualified }
 
 func (c *Client) warn(warnings []string) {
@@ -84,17 +84,17 @@ func (c *Client) warn(warnings []string) {
 	}
 }
 
-// A connection is to one endpoint, with what it is shown.
+// A connection is a client for one endpoint, with credentials.
 type connection struct {
 	endpoint endpoint
 	guard    http.RoundTripper
 	client   *http.Client
 	shown    string
-	secret   bool // it was shown credentials, if it asked for them
+	secret   bool // we have credentials for it, and send them if it asks
 	url      string
 }
 
-// connect finds credentials and does the handshake.
+// connect finds credentials and authenticates at the endpoint.
 func (c *Client) connect(ctx context.Context, ep endpoint, user string) (*connection, error) {
 	asked := credentials.Asked{Registry: ep.host, Repository: ep.repository, User: user, Mirror: ep.mirror}
 	if ep.mirror {
@@ -142,7 +142,7 @@ func (c *Client) handshake(ctx context.Context, ep endpoint, base http.RoundTrip
 	g.endpoint = ep
 	scheme := "https"
 	if ep.plain(ep.host) {
-		scheme = "http" // the transport makes it https again where that is what the registry speaks
+		scheme = "http" // the transport changes it to https if the registry speaks TLS
 	}
 	return &connection{
 		endpoint: ep, guard: base,
@@ -151,7 +151,7 @@ func (c *Client) handshake(ctx context.Context, ep endpoint, base http.RoundTrip
 	}, nil
 }
 
-// Check asks whether a registry takes a user's password, for login.
+// Check asks a registry whether it accepts a user's password, for login.
 func (c *Client) Check(ctx context.Context, registry, user, password string) error {
 	r := image.Reference{Kind: image.KindRegistry, Registry: registry, Repository: "x"}
 	endpoints, err := c.conf.endpoints(r)
@@ -170,7 +170,7 @@ func (c *Client) Check(ctx context.Context, registry, user, password string) err
 	return nil
 }
 
-// ping asks for the registry's root, by the scopes of nothing in particular.
+// ping requests /v2/ of the registry, which needs no access to a repository.
 func (c *Client) ping(ctx context.Context, ep endpoint, base http.RoundTripper, a authn.Authenticator) error {
 	connection, err := c.handshake(ctx, ep, base, a)
 	if err != nil {
@@ -189,8 +189,8 @@ func (c *Client) ping(ctx context.Context, ep endpoint, base http.RoundTripper, 
 	return transport.CheckError(response, http.StatusOK)
 }
 
-// anonymousUser shows nothing.
+// anonymousUser sends no credentials.
 var anonymousUser = authn.Anonymous
 
-// errNothing is when there was nobody to ask.
+// errNothing says that there is no endpoint to ask.
 var errNothing = errors.New("no registry to ask")

@@ -20,8 +20,8 @@ import (
 // maxConf is the largest registries.conf that is read, in bytes.
 const maxConf = 1 << 20
 
-// A conf is what we follow of containers-registries.conf(5), version 2. Keys that we do not
-// know are other programs' business.
+// A conf holds the supported part of containers-registries.conf(5), version 2. Unknown keys are
+// ignored: other programs use them.
 type conf struct {
 	Unqualified []string          `toml:"unqualified-search-registries"`
 	Registries  []registryConf    `toml:"registry"`
@@ -44,9 +44,9 @@ type mirrorConf struct {
 	Pull     string `toml:"pull-from-mirror"` // all, digest-only or tag-only
 }
 
-// readConf reads the user's registries.conf, or else the host's, and over it the files of
-// registries.conf.d, the host's before the user's. A file that is not understood is an error:
-// it may be the one that blocks a registry.
+// readConf reads the user's registries.conf, or the host's if the user has none, and then the
+// files in registries.conf.d, the host's before the user's. Later files override earlier ones. A
+// file that cannot be parsed is an error: it may be the one that blocks a registry.
 func readConf(e credentials.Environment, etc string) (conf, error) {
 	var c conf
 	main := filepath.Join(etc, "containers", "registries.conf")
@@ -81,7 +81,7 @@ func readConf(e credentials.Environment, etc string) (conf, error) {
 	return c, nil
 }
 
-// merge lays a file over those before it.
+// merge reads a file, which overrides those before it.
 func (c *conf) merge(file string) error {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -128,8 +128,8 @@ func (c *conf) merge(file string) error {
 	return nil
 }
 
-// of returns the most exact entry for REGISTRY/REPOSITORY, and how much of that name its
-// prefix stands for.
+// of returns the most specific entry for REGISTRY/REPOSITORY, and how many bytes of the name its
+// prefix matches.
 func (c conf) of(name string) (found *registryConf, prefix int) {
 	for i := range c.Registries {
 		r := &c.Registries[i]
@@ -155,7 +155,7 @@ func (r registryConf) covers(name string) int {
 	return 0
 }
 
-// takes reports whether a mirror is for a pull by digest, or by tag.
+// takes reports whether a mirror may be used for a pull by digest, or by tag.
 func (m mirrorConf) takes(byDigest, digestOnly bool) bool {
 	switch {
 	case m.Pull == "digest-only" || m.Pull == "" && digestOnly:

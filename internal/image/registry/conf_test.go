@@ -99,8 +99,8 @@ func TestWrongConf(t *testing.T) {
 	}
 }
 
-// A mirror that fails in any way is passed over, and gets no credentials that are for no
-// registry in particular.
+// A mirror that fails in any way is skipped. It gets no credentials that are not for a particular
+// registry.
 func TestMirrors(t *testing.T) {
 	s, mirror := newSite(t, 100, false), newSite(t, 100, false)
 	u := newUser(t)
@@ -116,7 +116,7 @@ func TestMirrors(t *testing.T) {
 	if data, err := u.pull(t, s); err != nil || !bytes.Equal(data, s.blob) || leaked || mirror.count("GET") == 0 {
 		t.Errorf("%d bytes, %v, leaked %v", len(data), err, leaked)
 	}
-	// The tag of the mirror, and the blob that it lost of the registry.
+	// The mirror has the tag but not the blob, which comes from the registry.
 	mirror.wrong(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		if isBlob(r) {
 			w.WriteHeader(http.StatusNotFound)
@@ -129,7 +129,7 @@ func TestMirrors(t *testing.T) {
 	if data, err := u.pull(t, s); err != nil || !bytes.Equal(data, s.blob) || s.count("HEAD /v2/x/manifests/1") != before+1 {
 		t.Errorf("%d bytes, %v", len(data), err)
 	}
-	// Both.
+	// If both fail, the error names both.
 	s.wrong(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusNotFound) })
 	if _, err := u.pull(t, s); err == nil || !strings.Contains(err.Error(), s.host) || !strings.Contains(err.Error(), mirror.host) {
 		t.Errorf("%v", err)
@@ -142,8 +142,8 @@ func withAuth(r *http.Request) *http.Request {
 	return r
 }
 
-// The next registry of the site is asked where the first one does not have the image, and not
-// where it cannot be asked.
+// The next registry of the site is asked if the first does not have the image, but not if the first
+// cannot be asked.
 func TestSearch(t *testing.T) {
 	first, second, u := newSite(t, 100, false), newSite(t, 100, false), newUser(t)
 	r, err := image.ParseReference("x/y:1", image.Rules{Registries: []string{first.host, second.host}})

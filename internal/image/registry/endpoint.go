@@ -13,22 +13,22 @@ import (
 // ErrBlocked says that registries.conf forbids a registry.
 var ErrBlocked = errors.New("blocked registry")
 
-// An endpoint is where an image may be had: its registry, or a mirror of it.
+// An endpoint is a place to get an image from: its registry, or a mirror of it.
 type endpoint struct {
 	host       string // with its port
 	repository string
-	insecure   bool // whatever certificate, and without TLS
+	insecure   bool // accept any certificate, and plain HTTP
 	mirror     bool
 }
 
 // String returns HOST/REPOSITORY.
 func (e endpoint) String() string { return e.host + "/" + e.repository }
 
-// plain reports whether a host may be spoken to without TLS: where registries.conf says so,
-// and on this host's loopback, which nobody else listens to.
+// plain reports whether a host may be contacted without TLS: if registries.conf says so, or on
+// this host's loopback interface, which nobody else can listen to.
 func (e endpoint) plain(host string) bool { return e.insecure || host == e.host && loopback(host) }
 
-// loopback reports whether a host, with a port or without, is this one.
+// loopback reports whether a name or address, maybe with a port, is on the loopback interface.
 func loopback(host string) bool {
 	name := hostname(host)
 	if address, err := netip.ParseAddr(name); err == nil {
@@ -37,7 +37,7 @@ func loopback(host string) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// hostname takes the port from a host.
+// hostname returns a host without its port.
 func hostname(host string) string {
 	if inner, rest, found := strings.Cut(strings.TrimPrefix(host, "["), "]"); found && (rest == "" || rest[0] == ':') {
 		return inner
@@ -46,7 +46,7 @@ func hostname(host string) string {
 	return name
 }
 
-// endpoints lists where a reference's image is to be asked for, mirrors first.
+// endpoints returns the endpoints for a reference, mirrors first.
 func (c conf) endpoints(r image.Reference) ([]endpoint, error) {
 	name := r.Registry + "/" + r.Repository
 	entry, covered := c.of(name)
@@ -58,7 +58,7 @@ func (c conf) endpoints(r image.Reference) ([]endpoint, error) {
 	}
 	var all []endpoint
 	add := func(location string, insecure, mirror bool) error {
-		if location == "" { // of a prefix with a wildcard: the host as it was given
+		if location == "" { // the prefix is a wildcard: use the host of the reference
 			location = name[:covered]
 		}
 		host, repository, found := strings.Cut(location+name[covered:], "/")
@@ -81,7 +81,7 @@ func (c conf) endpoints(r image.Reference) ([]endpoint, error) {
 	return all, nil
 }
 
-// alias returns the image that a name without a registry is short for, by registries.conf.
+// alias returns the image that registries.conf lists as an alias for a name without a registry.
 func (c conf) alias(r image.Reference) (image.Reference, bool) {
 	if !r.Short {
 		return r, false

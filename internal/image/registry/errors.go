@@ -14,30 +14,31 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// What a registry's answers come down to, for errors.Is.
+// Kinds of errors of registries, for errors.Is.
 var (
-	// ErrDenied says that the registry wants credentials, or others.
+	// ErrDenied says that the registry requires credentials, or refused the ones that it got.
 	ErrDenied = errors.New("access denied")
 
-	// ErrNotFound says that the registry has no such image. Some say ErrDenied instead.
+	// ErrNotFound says that the registry has no such image. Some registries answer ErrDenied
+	// instead.
 	ErrNotFound = errors.New("no such image")
 
-	// ErrDigest says that content is not what its digest says.
+	// ErrDigest says that content does not match its digest.
 	ErrDigest = errors.New("wrong digest")
 
-	// ErrBroken says that a body ended early, again and again.
+	// ErrBroken says that the connection broke again and again.
 	ErrBroken = errors.New("broken connection")
 )
 
-var errTooLarge = errors.New("larger than it may be")
+var errTooLarge = errors.New("larger than allowed")
 
-// An Error is an answer of a registry that is not what was asked for.
+// An Error is an error answer of a registry.
 type Error struct {
-	URL    string // without its query, which may have a signature
+	URL    string // without the query, which may contain a signature
 	Status int
-	Reason string // what the registry says, made fit for a line; it may be empty
+	Reason string // the registry's message, as one printable line; it may be empty
 
-	// Shown says whose credentials the registry was shown, or where none were found.
+	// Shown says whose credentials were sent, or where none were found.
 	Shown string
 }
 
@@ -59,7 +60,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is knows ErrDenied and ErrNotFound.
+// Is matches ErrDenied and ErrNotFound, by the status.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrDenied:
@@ -70,13 +71,13 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// failure makes a message of what the libraries below return.
+// failure turns errors of the libraries into an Error, or into one without a URL's query.
 func failure(err error, shown string) error {
 	var answer *transport.Error
 	if errors.As(err, &answer) {
 		return statusError(answer, shown)
 	}
-	// Its text has the URL with the query.
+	// A url.Error prints the URL with its query, which may contain a secret.
 	var request *url.Error
 	if errors.As(err, &request) {
 		return fmt.Errorf("%s: %w", bareURL(request.URL), request.Err)
@@ -102,7 +103,7 @@ func statusError(answer *transport.Error, shown string) *Error {
 	return e
 }
 
-// bareURL is a URL without user and query.
+// bareURL returns a URL without user and query.
 func bareURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -112,7 +113,7 @@ func bareURL(s string) string {
 	return text.Whole(u.String())
 }
 
-// shown says what a registry was shown.
+// shown describes the credentials that were sent to a registry.
 func shown(registry string, a credentials.Answer) string {
 	if a.Found != nil {
 		return a.Found.String()

@@ -31,8 +31,7 @@ func TestPull(t *testing.T) {
 	}
 }
 
-// What a registry does for a while is waited for, and what it does for ever is an error that
-// says so.
+// Temporary faults of a registry are retried, and permanent ones give an error that names them.
 func TestFaults(t *testing.T) {
 	const size = 100_000
 	times := func(n int, status int, header string) func(http.ResponseWriter, *http.Request, http.Handler) {
@@ -98,7 +97,7 @@ func TestFaults(t *testing.T) {
 		"shorter":             {fault: answer(func(w http.ResponseWriter) { w.Write(other[:10]) }), is: ErrDigest, err: "10 bytes instead of 100000"},                                               //nolint:errcheck
 		"longer":              {fault: answer(func(w http.ResponseWriter) { w.Header().Set("Content-Length", "100001"); w.Write(append(other, 'x')) }), is: ErrDigest, err: "100001 bytes instead"}, //nolint:errcheck
 		"longer, unsaid":      {fault: answer(func(w http.ResponseWriter) { w.(http.Flusher).Flush(); w.Write(append(other, 'x')) }), is: ErrDigest},                                                //nolint:errcheck
-		"a part of another":   {fault: otherRange, err: "the registry gives"},
+		"a part of another":   {fault: otherRange, err: "the registry sends"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, u := newSite(t, size, false), newUser(t)
@@ -121,7 +120,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// otherRange breaks once, and then gives another part than that it is asked for.
+// otherRange breaks once, and then sends another part than was requested.
 func otherRange(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 	switch {
 	case !isBlob(r):
@@ -134,13 +133,13 @@ func otherRange(w http.ResponseWriter, r *http.Request, inner http.Handler) {
 	}
 }
 
-// inAMinute is a date as servers write it.
+// inAMinute returns a date in the format of HTTP headers.
 func inAMinute() string {
 	then := time.Unix(time.Now().Unix()+60, 0)
 	return then.UTC().Format(http.TimeFormat)
 }
 
-// Resuming asks for what is missing, and for no more.
+// Resuming requests only what is missing.
 func TestRanges(t *testing.T) {
 	s, u := newSite(t, 100_000, false), newUser(t)
 	first := true
@@ -164,7 +163,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// A body that brings nothing, and one that never ends, come to an end.
+// Reading ends with an error if a body brings nothing or never ends.
 func TestSlowAndEndless(t *testing.T) {
 	s, u := newSite(t, 1000, false), newUser(t)
 	u.window = time.Millisecond
@@ -208,7 +207,7 @@ func TestSlowAndEndless(t *testing.T) {
 	if data, err := u.pull(t, s); err != nil || !bytes.Equal(data, s.blob) {
 		t.Errorf("endless behind a blob: %d bytes, %v", len(data), err)
 	}
-	// The answer to the first question of all.
+	// The answer to the very first request.
 	s.wrong(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		if r.Method == http.MethodGet {
 			endless(w, r)
@@ -219,7 +218,7 @@ func TestSlowAndEndless(t *testing.T) {
 	}
 }
 
-// A HEAD that says nothing is no obstacle, and what a manifest is not is noticed.
+// Resolve works if HEAD gives no digest, and a wrong manifest is refused.
 func TestManifests(t *testing.T) {
 	s, u := newSite(t, 100, false), newUser(t)
 	s.wrong(func(w http.ResponseWriter, r *http.Request, inner http.Handler) {

@@ -18,8 +18,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// accepted are the kinds of manifests that we ask for. The old one is asked for so that it
-// can be told from a missing one.
+// accepted are the kinds of manifests that we accept. It includes Docker's old schema, so that
+// such an image is not reported as missing.
 var accepted = strings.Join([]string{
 	string(types.OCIImageIndex), string(types.OCIManifestSchema1),
 	string(types.DockerManifestList), string(types.DockerManifestSchema2),
@@ -30,23 +30,23 @@ var accepted = strings.Join([]string{
 type Repository struct {
 	client *Client
 
-	// Reference is with the registry that has the image, of those of the site.
+	// Reference names the image in the registry that has it, if the site has several.
 	Reference image.Reference
 
-	// Descriptor is of the manifest, or of the index of manifests for platforms, that the
-	// reference names. Its size may be unknown: -1.
+	// Descriptor describes the manifest or index that the reference names. Its size is -1 if
+	// it is not known.
 	Descriptor v1.Descriptor
 
-	// endpoints are all, the one that answered first.
+	// endpoints are all endpoints; the first is the one that answered.
 	endpoints []endpoint
 	user      string
 	open      map[endpoint]*connection
 }
 
-// Resolve finds which manifest a reference names: a tag is asked for by HEAD, which costs no
-// pull where pulls are counted; a digest by nothing at all. Registries of the site are asked
-// in their order, until one has the image: where one cannot be asked, the next ones are not,
-// since somebody else's image of that name may be there.
+// Resolve finds which manifest a reference names. For a tag it sends HEAD, which does not count as
+// a pull where pulls are limited; a digest needs no request. The registries of the site are asked
+// in order until one has the image. If one cannot be asked, Resolve fails: a later registry may
+// have somebody else's image of that name.
 func (c *Client) Resolve(ctx context.Context, r image.Reference) (*Repository, error) {
 	if alias, found := c.conf.alias(r); found {
 		r = alias
@@ -67,8 +67,8 @@ func (c *Client) Resolve(ctx context.Context, r image.Reference) (*Repository, e
 	return nil, fmt.Errorf("find image %s: %w", text.Printable(r.Familiar()), err)
 }
 
-// resolve asks the endpoints of one registry; for a digest only where it has to be known
-// whether it is there.
+// resolve asks the endpoints of one registry. With others, which means that more registries could
+// be tried, it also checks that a digest exists.
 func (c *Client) resolve(ctx context.Context, r image.Reference, others bool) (*Repository, error) {
 	endpoints, err := c.conf.endpoints(r)
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *Client) resolve(ctx context.Context, r image.Reference, others bool) (*
 	return nil, last(failures)
 }
 
-// last is the error of the registry itself, and before it those of its mirrors.
+// last returns the error of the registry itself, which comes last, followed by those of its mirrors.
 func last(failures []error) error {
 	err := failures[len(failures)-1]
 	for _, mirror := range failures[:len(failures)-1] {
@@ -109,7 +109,7 @@ func last(failures []error) error {
 	return err
 }
 
-// connection is the one to an endpoint, made when it is needed first.
+// connection returns the connection to an endpoint, and connects on first use.
 func (r *Repository) connection(ctx context.Context, ep endpoint) (*connection, error) {
 	r.client.mutex.Lock()
 	defer r.client.mutex.Unlock()
@@ -123,8 +123,8 @@ func (r *Repository) connection(ctx context.Context, ep endpoint) (*connection, 
 	return connection, err
 }
 
-// head asks what a tag names now. A registry that does not say it in the header is asked for
-// the manifest.
+// head finds out what a tag names now. If the registry does not send the digest as a header, head
+// fetches the manifest.
 func (r *Repository) head(ctx context.Context, ep endpoint, identifier string) (v1.Descriptor, error) {
 	connection, err := r.connection(ctx, ep)
 	if err != nil {
@@ -132,7 +132,7 @@ func (r *Repository) head(ctx context.Context, ep endpoint, identifier string) (
 	}
 	response, err := connection.do(ctx, http.MethodHead, "/manifests/"+identifier)
 	if err == nil {
-		response.Body.Close() //nolint:errcheck // it has none
+		response.Body.Close() //nolint:errcheck // an answer to HEAD has no body
 		digest, err := v1.NewHash(response.Header.Get("Docker-Content-Digest"))
 		if err == nil && digest.Algorithm == "sha256" {
 			return v1.Descriptor{Digest: digest, Size: response.ContentLength, MediaType: mediaType(response)}, nil
@@ -148,20 +148,20 @@ func (r *Repository) head(ctx context.Context, ep endpoint, identifier string) (
 	return v1.Descriptor{Digest: digest, Size: size, MediaType: media}, err
 }
 
-// wordless reports whether an error is one of which GET may say more, or not be one: an answer
-// to HEAD has no body, and some servers do not know it.
+// wordless reports whether to try GET after HEAD failed: an answer to HEAD has no message, and some
+// servers do not support HEAD.
 func wordless(err error) bool {
 	var answer *Error
 	return errors.As(err, &answer) && !temporary(answer.Status)
 }
 
-// Manifest fetches a manifest or index, whose digest and size are verified, and says of which
-// kind the registry says that it is.
+// Manifest fetches a manifest or index and verifies its digest and size. It returns the media type
+// that the registry sends.
 func (r *Repository) Manifest(ctx context.Context, d v1.Descriptor) ([]byte, types.MediaType, error) {
 	return r.document(ctx, "/manifests/", d)
 }
 
-// Document fetches a small blob whole, such as a configuration.
+// Document fetches a whole small blob, such as a configuration.
 func (r *Repository) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	data, _, err := r.document(ctx, "/blobs/", d)
 	return data, err
@@ -190,13 +190,13 @@ func (r *Repository) document(ctx context.Context, path string, d v1.Descriptor)
 	return nil, "", last(failures)
 }
 
-// verify compares a document with what names it.
+// verify compares a document with its descriptor.
 func verify(data []byte, d v1.Descriptor) error {
 	if d.Digest.Algorithm != "sha256" {
-		return fmt.Errorf("%w: %s is not of SHA-256", ErrDigest, text.Printable(d.Digest.String()))
+		return fmt.Errorf("%w: %s is not a SHA-256 digest", ErrDigest, text.Printable(d.Digest.String()))
 	}
 	if sum := fmt.Sprintf("%x", sha256.Sum256(data)); sum != d.Digest.Hex {
-		return fmt.Errorf("%w: it has sha256:%s", ErrDigest, sum)
+		return fmt.Errorf("%w: its content has sha256:%s", ErrDigest, sum)
 	}
 	if d.Size >= 0 && int64(len(data)) != d.Size {
 		return fmt.Errorf("%w: %d bytes instead of %d", ErrDigest, len(data), d.Size)
@@ -204,8 +204,8 @@ func verify(data []byte, d v1.Descriptor) error {
 	return nil
 }
 
-// Private reports whether the image is not for everybody: credentials were shown, and without
-// them it cannot be had.
+// Private reports whether the image needs credentials: it was read with some, and cannot be read
+// without.
 func (r *Repository) Private(ctx context.Context, manifest v1.Hash) bool {
 	ep := r.endpoints[0]
 	connection, err := r.connection(ctx, ep)
@@ -220,11 +220,11 @@ func (r *Repository) Private(ctx context.Context, manifest v1.Hash) bool {
 	if err != nil {
 		return true
 	}
-	response.Body.Close() //nolint:errcheck // it has none
+	response.Body.Close() //nolint:errcheck // an answer to HEAD has no body
 	return false
 }
 
-// do sends a request; any answer but 200 is an error.
+// do sends a request. Any status but 200 is an error.
 func (c *connection) do(ctx context.Context, method, path string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.url+path, nil)
 	if err != nil {
@@ -236,13 +236,13 @@ func (c *connection) do(ctx context.Context, method, path string) (*http.Respons
 		return nil, failure(err, c.shown)
 	}
 	if err := transport.CheckError(response, http.StatusOK); err != nil {
-		response.Body.Close() //nolint:errcheck // of an answer that is an error
+		response.Body.Close() //nolint:errcheck // the answer is an error
 		return nil, failure(err, c.shown)
 	}
 	return response, nil
 }
 
-// document reads an answer whole.
+// document fetches a document, and tries again if the transfer breaks.
 func (c *connection) document(ctx context.Context, path string) ([]byte, types.MediaType, error) {
 	var failed error
 	for range maxTries {
@@ -263,7 +263,7 @@ func (c *connection) document(ctx context.Context, path string) ([]byte, types.M
 	return nil, "", failed
 }
 
-// mediaType is the answer's, without parameters.
+// mediaType returns the media type of an answer, without parameters.
 func mediaType(response *http.Response) types.MediaType {
 	media, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
 	return types.MediaType(strings.TrimSpace(media))

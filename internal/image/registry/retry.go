@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	maxTries = 6 // of a request that a server does not answer well
+	maxTries = 6 // of a request that fails temporarily
 
-	// maxUnreachable is for hosts that cannot be reached at all: more often a typing error
-	// than a server that is about to start.
+	// maxUnreachable is the number of tries for a host that cannot be reached at all: that is
+	// more often a typo than a server that is about to start.
 	maxUnreachable = 3
 
 	firstDelay = 500 * time.Millisecond
@@ -28,15 +28,15 @@ const (
 	maxRetryAfter = 3 * time.Minute
 )
 
-// A retrier repeats requests that failed for a while: 429 and errors of the server, after the
-// time that it asks for, and connections that broke. Everything that we ask of a registry may
-// be asked twice.
+// A retrier repeats requests that failed temporarily: on status 429 and server errors, after the
+// time that the server asks for, and after broken connections. All our requests to a registry may
+// be sent twice.
 type retrier struct {
 	inner http.RoundTripper
 	wait  func(context.Context, time.Duration) error
 }
 
-// RoundTrip returns the last answer, whatever it is.
+// RoundTrip sends a request until it succeeds or the tries are used up, and returns the last answer.
 func (t *retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
 		response, err := t.inner.RoundTrip(r.Clone(r.Context()))
@@ -57,7 +57,7 @@ func (t *retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 				if asked > maxRetryAfter {
 					return response, err
 				}
-				// Nodes that were all told the same time do not come back at once.
+				// Hosts that were given the same time should not all come back at once.
 				delay = asked + rand.N(asked/4+time.Second)
 			}
 		}
@@ -65,7 +65,7 @@ func (t *retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 			return response, err
 		}
 		if response != nil {
-			response.Body.Close() //nolint:errcheck // of an answer that nobody reads
+			response.Body.Close() //nolint:errcheck // nobody reads this answer
 		}
 		if err := t.wait(r.Context(), delay); err != nil {
 			return nil, err
@@ -81,7 +81,8 @@ func (t *retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// backoff is how long to wait after a try: twice as long each time, and between half and all of that.
+// backoff returns how long to wait after a try: the limit doubles each time, and the wait is a random
+// time between half of it and all of it.
 func backoff(try int) time.Duration {
 	delay := min(firstDelay<<min(try-1, 10), maxDelay)
 	return delay/2 + rand.N(delay/2)
@@ -96,7 +97,7 @@ func temporary(status int) bool {
 	return false
 }
 
-// permanent reports whether another try would fail in the same way.
+// permanent reports whether another try would fail the same way.
 func permanent(err error) bool {
 	var (
 		record      tls.RecordHeaderError
@@ -115,7 +116,7 @@ func unreachable(err error) bool {
 		errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// retryAfter reads the header: seconds, or a date.
+// retryAfter parses the header Retry-After: seconds, or a date.
 func retryAfter(value string, now time.Time) (time.Duration, bool) {
 	if value == "" {
 		return 0, false
@@ -129,7 +130,7 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// wait sleeps, or less where the context ends.
+// wait sleeps for the delay, or until the context ends.
 func wait(ctx context.Context, delay time.Duration) error {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

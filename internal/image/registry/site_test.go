@@ -24,7 +24,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/credentials"
 )
 
-// A site is a registry with one image of one layer, and whatever is wrong with it.
+// A site is a registry that has one image with one layer, and maybe a fault.
 type site struct {
 	*httptest.Server
 	host     string
@@ -37,7 +37,7 @@ type site struct {
 	requests []string
 }
 
-// newSite starts a registry on loopback, by TLS if secure.
+// newSite starts a registry on the loopback interface, with TLS if secure.
 func newSite(t *testing.T, size int, secure bool) *site {
 	t.Helper()
 	s := &site{blob: make([]byte, size)}
@@ -104,7 +104,7 @@ func (s *site) wrong(fault func(http.ResponseWriter, *http.Request, http.Handler
 	s.fault = fault
 }
 
-// count is how many requests there were that begin so.
+// count returns how many requests began with the prefix.
 func (s *site) count(prefix string) int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -117,7 +117,7 @@ func (s *site) count(prefix string) int {
 	return n
 }
 
-// A user is a client whose waiting is noted and not done.
+// A user is a client that records its waits instead of sleeping.
 type user struct {
 	*Client
 	home   string
@@ -125,7 +125,7 @@ type user struct {
 	warned []string
 }
 
-// newUser has a home directory, and a directory in place of /etc.
+// newUser returns a user with a home directory, and with a directory in place of /etc.
 func newUser(t *testing.T) *user {
 	t.Helper()
 	u := &user{home: t.TempDir()}
@@ -172,7 +172,7 @@ func (u *user) resolve(t *testing.T, s string) (*Repository, error) {
 	return u.Resolve(context.Background(), r)
 }
 
-// pull reads manifest and blob of a site's image.
+// pull reads the manifest and the blob of a site's image.
 func (u *user) pull(t *testing.T, s *site) ([]byte, error) {
 	t.Helper()
 	r, err := u.resolve(t, s.host+"/x:1")
@@ -198,7 +198,7 @@ func isBlob(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/")
 }
 
-// A cut breaks the connection after some bytes.
+// A cut breaks the connection after a number of bytes.
 type cut struct {
 	http.ResponseWriter
 	left int

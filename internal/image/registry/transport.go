@@ -16,25 +16,25 @@ import (
 )
 
 const (
-	// dialTime and headerTime bound how long nothing need come.
+	// dialTime and headerTime bound the wait for a connection and for an answer's header.
 	dialTime   = 20 * time.Second
 	headerTime = 60 * time.Second
 
-	// window is the time in which a body has to bring windowBytes: less is a connection
-	// that is as good as broken. Time in which nobody reads does not count.
+	// A body has to bring windowBytes in each window; a slower connection counts as broken. Only
+	// time spent in Read counts.
 	window      = 30 * time.Second
 	windowBytes = 16 << 10
 
 	maxHeader    = 256 << 10
-	maxDocument  = 8 << 20 // of a manifest, configuration, or answer that is no layer
+	maxDocument  = 8 << 20 // bytes of a manifest, a configuration, or any answer but a layer
 	maxRedirects = 10
 )
 
-// errStalled ends a body that brings next to nothing.
+// errStalled ends a body that brings too little.
 var errStalled = fmt.Errorf("the server sends less than %d KiB in %s", windowBytes>>10, window)
 
-// transport makes connections to an endpoint, and to where it redirects: by the job's proxies,
-// with the host's certificates, never without TLS where that is not said.
+// transport returns a transport for an endpoint and its redirects. It uses the user's proxies and
+// the host's certificates, and plain HTTP only where that is allowed.
 func (c *Client) transport(ep endpoint) (http.RoundTripper, error) {
 	config, err := tlsConfig(c.options.Environment, c.options.Etc, ep)
 	if err != nil {
@@ -48,13 +48,13 @@ func (c *Client) transport(ep endpoint) (http.RoundTripper, error) {
 		ResponseHeaderTimeout:  headerTime,
 		MaxResponseHeaderBytes: maxHeader,
 		ForceAttemptHTTP2:      true,
-		// Digests are of what is sent, and a part of a compressed body is of no use.
+		// Digests are of the bytes as sent, and a transfer of a compressed body cannot be resumed.
 		DisableCompression: true,
 		IdleConnTimeout:    time.Minute,
 	}}}, nil
 }
 
-// proxies follows http_proxy, https_proxy and no_proxy of the job.
+// proxies uses http_proxy, https_proxy and no_proxy of the user's environment.
 func proxies(e credentials.Environment) func(*http.Request) (*url.URL, error) {
 	get := func(lower, upper string) string {
 		if value := e.Getenv(lower); value != "" {
@@ -70,20 +70,20 @@ func proxies(e credentials.Environment) func(*http.Request) (*url.URL, error) {
 	return func(r *http.Request) (*url.URL, error) { return choose(r.URL) }
 }
 
-// A guard refuses what an endpoint is not to lead to, and bounds every body.
+// A guard refuses requests and redirects that an endpoint must not cause, and bounds every body.
 type guard struct {
 	endpoint endpoint
 	window   time.Duration
 	inner    http.RoundTripper
 }
 
-// errPlain says that a password or an image would go over the network for everybody to see.
+// errPlain says that a password or an image would be sent over the network unencrypted.
 var errPlain = errors.New("without TLS, which registries.conf does not allow (insecure = true)")
 
-// A sizeKey is the context's key for how long a body may be; else that is maxDocument.
+// A sizeKey is the context's key for the size limit of a body. The default is maxDocument.
 type sizeKey struct{}
 
-// RoundTrip is one exchange, after the retries of the transport below.
+// RoundTrip sends one request and bounds the body of the answer.
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch r.URL.Scheme {
 	case "https":
@@ -105,12 +105,12 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		left = maxDocument
 	}
 	response.Body = &body{ReadCloser: response.Body, ctx: ctx, cancel: cancel, window: g.window, left: left}
-	// What reads the answer shall not see the context that ends with its body.
+	// Readers of the answer must not see the context that is cancelled with the body.
 	response.Request = r
 	return response, nil
 }
 
-// redirect refuses where a registry is not to send us.
+// redirect refuses redirects that a registry must not make.
 func (g *guard) redirect(r *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
@@ -118,7 +118,8 @@ func (g *guard) redirect(r *http.Request, via []*http.Request) error {
 	if r.URL.Scheme != "https" && (r.URL.Scheme != "http" || !g.endpoint.plain(r.URL.Host)) {
 		return fmt.Errorf("a redirect to %s://%s", r.URL.Scheme, r.URL.Host)
 	}
-	// This host and the services that a cloud gives its machines are nobody else's to name.
+	// A remote registry must not direct us to services of this host, or to a cloud's services for
+	// its machines, such as the metadata server.
 	address, err := netip.ParseAddr(hostname(r.URL.Host))
 	if err == nil && (address.Unmap().IsLinkLocalUnicast() || address.IsUnspecified()) || loopback(r.URL.Host) && !loopback(g.endpoint.host) {
 		return fmt.Errorf("a redirect to %s", r.URL.Host)
@@ -126,7 +127,7 @@ func (g *guard) redirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// A body ends by an error where it is too long, or brings next to nothing for too long.
+// A body fails if it is too long or too slow.
 type body struct {
 	io.ReadCloser
 	ctx    context.Context
@@ -140,7 +141,7 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		// One byte tells a body that ends here from one that goes on.
+		// Try to read one more byte, to see whether the body ends here.
 		var one [1]byte
 		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
 			return 0, err
@@ -168,7 +169,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives the connection back, or up.
+// Close closes the body, and cancels its context.
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel(nil)

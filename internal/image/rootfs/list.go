@@ -15,11 +15,11 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrDiffers says that a tree is not as it was written.
+// ErrDiffers says that a tree has changed since it was written.
 var ErrDiffers = errors.New("not as it was written")
 
-// An entry is a line of the list of a tree's members, as JSON: what a file has and where a
-// link leads, so that every change can be found.
+// An entry is a line of the list of a tree's members, as JSON. It has the digest of a file and
+// the target of a link, so that Verify finds every change.
 type entry struct {
 	Kind   string
 	Path   string
@@ -29,7 +29,8 @@ type entry struct {
 	Target string
 }
 
-// A line has texts quoted as Go does, since JSON has no bytes that are not UTF-8.
+// A line is an entry as it is written. Its strings are quoted as in Go, since JSON cannot hold
+// bytes that are not UTF-8.
 type line struct {
 	Kind   string `json:"kind"`
 	Path   string `json:"path"`
@@ -50,8 +51,8 @@ func (t *Tree) note(e entry) error {
 	return nil
 }
 
-// Verify compares a tree with the list that was written with it: every member, and that
-// there are no others.
+// Verify compares a tree with the list that was written with it. Every listed member has to be
+// unchanged, and there must be no others.
 func Verify(tree *os.Root, list io.Reader) error {
 	lines := bufio.NewScanner(list)
 	lines.Buffer(nil, 1<<17)
@@ -71,7 +72,7 @@ func Verify(tree *os.Root, list io.Reader) error {
 	}
 	return fs.WalkDir(tree.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && !listed[path] {
-			err = fmt.Errorf("%s: %w: it was not there", text.Printable(path), ErrDiffers)
+			err = fmt.Errorf("%s: %w: a new member", text.Printable(path), ErrDiffers)
 		}
 		return err
 	})
@@ -98,7 +99,7 @@ func (e *entry) verify(tree *os.Root) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDiffers, err)
 	}
-	wrong := func(what string) error { return fmt.Errorf("%w: another %s", ErrDiffers, what) }
+	wrong := func(what string) error { return fmt.Errorf("%w: different %s", ErrDiffers, what) }
 	switch e.Kind {
 	case "directory":
 		if !info.IsDir() || uint32(info.Mode().Perm()) != e.Mode {

@@ -22,7 +22,7 @@ func Remove(parent *os.Root, name string) error {
 	return err
 }
 
-// unlock lets the owner of directories, but of no links, look and write into them.
+// unlock gives the owner access to a directory and all below it. It does not follow links.
 func unlock(parent *os.Root, name string) error {
 	info, err := parent.Lstat(name)
 	if err != nil || !info.IsDir() {

@@ -17,7 +17,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/rootfs"
 )
 
-// tree begins a tree in a directory, beside which lies one that nothing may get into.
+// tree begins a tree in a directory. Nothing may be written to outside, the directory beside it.
 func tree(t *testing.T) (w *rootfs.Tree, dir, outside string) {
 	t.Helper()
 	top := t.TempDir()
@@ -51,7 +51,7 @@ func file(path, content string) (layers.Member, io.Reader) {
 	return layers.Member{Path: path, Size: int64(len(content)), Mode: 0o644}, strings.NewReader(content)
 }
 
-// Should a link ever be in the way, or a name lead upwards, nothing is written outside.
+// Even if a link is in the way or a name leads upwards, nothing is written outside the tree.
 func TestTreeStaysInside(t *testing.T) {
 	for name, c := range map[string]struct{ target, path string }{
 		"absolute":  {"", "a/x"},
@@ -84,7 +84,7 @@ func TestTreeStaysInside(t *testing.T) {
 	}
 }
 
-// What a tree's files and directories get of modes, times and holes.
+// A tree's files and directories get modes and times, and zeros become holes.
 func TestTree(t *testing.T) {
 	w, root, _ := tree(t)
 	then := time.Unix(1000000000, 0)
@@ -129,9 +129,9 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// Half a tree of directories that even their owner may not enter is removed.
+// Half a tree is removed even if its owner may not enter its directories.
 func TestRemove(t *testing.T) {
-	if os.Geteuid() == 0 { // whom no mode stops
+	if os.Geteuid() == 0 { // modes do not restrict root
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestRemove$")
 		dir, err := os.MkdirTemp("", "")
 		if err != nil {
@@ -184,7 +184,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// The same root file system becomes the same file, whoever makes it and when.
+// The same root file system always becomes the same file, whoever makes it and when.
 func TestSquashfsIsReproducible(t *testing.T) {
 	var sums [2][32]byte
 	for i := range sums {
@@ -215,7 +215,7 @@ func TestSquashfsIsReproducible(t *testing.T) {
 	}
 }
 
-// A layer that ends early is told as such, and not as the end of a pipe.
+// A layer that ends early is reported as such, not as a broken pipe.
 func TestSquashfsOfShortFile(t *testing.T) {
 	root, err := os.OpenRoot(t.TempDir())
 	if err != nil {

@@ -18,12 +18,12 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrNoSquashfs says that this host cannot make files of squashfs.
-var ErrNoSquashfs = errors.New("no mksquashfs here: install squashfs-tools, 4.5 or newer")
+// ErrNoSquashfs says that this host cannot make squashfs files.
+var ErrNoSquashfs = errors.New("mksquashfs is missing: install squashfs-tools 4.5 or newer")
 
-// A Squashfs writes a root file system as one file, by mksquashfs of squashfs-tools, which
-// reads a tar archive: nothing is unpacked, and owners, modes and devices are kept without
-// root's rights. sqfstar does the same, and has a compression level only from 4.6 on.
+// A Squashfs writes a root file system as one file. It streams a tar archive to mksquashfs of
+// squashfs-tools: nothing is unpacked, and owners, modes and devices are kept without root's
+// rights. sqfstar does the same, but cannot set the compression level before 4.6.
 type Squashfs struct {
 	ctx    context.Context
 	parent *os.Root
@@ -36,13 +36,14 @@ type Squashfs struct {
 	said    bytes.Buffer
 }
 
-// level is of zstd: mksquashfs's own 15 takes 8 times as long for a fiftieth less.
+// level is the zstd level. The default of mksquashfs, 15, takes 8 times as long and makes the
+// file only 2% smaller.
 const level = 3
 
-// searchPath is where mksquashfs is looked for; the caller's PATH says nothing.
+// searchPath is where to look for mksquashfs; the caller's PATH is not used.
 const searchPath = "/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"
 
-// NewSquashfs writes the file of that name in parent, until the context ends.
+// NewSquashfs returns a writer of the file called name in parent. The context ends mksquashfs.
 func NewSquashfs(ctx context.Context, parent *os.Root, name string) *Squashfs {
 	return &Squashfs{ctx: ctx, parent: parent, name: name}
 }
@@ -57,7 +58,7 @@ func CanSquashfs() (string, error) {
 	return "", ErrNoSquashfs
 }
 
-// Begin starts mksquashfs; one that runs is ended, and its file removed.
+// Begin starts mksquashfs. If it is already running, Begin ends it and removes its file first.
 func (s *Squashfs) Begin() error {
 	s.Close()
 	program, err := CanSquashfs()
@@ -80,7 +81,7 @@ func (s *Squashfs) Begin() error {
 		"-exit-on-error", "-quiet", "-no-progress")
 	s.cmd.Env = []string{"PATH=" + searchPath, "LC_ALL=C"}
 	s.cmd.Dir = "/"
-	s.cmd.ExtraFiles = []*os.File{dir} // by descriptor: the directory is that which is meant
+	s.cmd.ExtraFiles = []*os.File{dir} // a descriptor: the path could lead to another directory by now
 	s.cmd.Stdout = &bounded{&s.said}
 	s.cmd.Stderr = s.cmd.Stdout
 	if s.pipe, err = s.cmd.StdinPipe(); err != nil {
@@ -105,7 +106,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close ends mksquashfs where it still runs.
+// Close ends mksquashfs if it is still running.
 func (s *Squashfs) Close() {
 	if s.cmd == nil {
 		return
@@ -116,7 +117,7 @@ func (s *Squashfs) Close() {
 	s.cmd = nil
 }
 
-// Finish waits until the file is whole, and writes it to the disk.
+// Finish waits until the file is complete, and syncs it to disk.
 func (s *Squashfs) Finish() error {
 	err := errors.Join(s.archive.Close(), s.buffer.Flush(), s.pipe.Close())
 	if err := s.end(err); err != nil {
@@ -132,7 +133,8 @@ func (s *Squashfs) Finish() error {
 	return nil
 }
 
-// end waits for mksquashfs, and explains what it or a write to it failed with.
+// end waits for mksquashfs. If mksquashfs failed, it returns that error and what mksquashfs
+// printed, otherwise the given error of a write.
 func (s *Squashfs) end(failed error) error {
 	err := s.cmd.Wait()
 	s.cmd = nil
@@ -145,7 +147,7 @@ func (s *Squashfs) end(failed error) error {
 	return failed
 }
 
-// failed is what to return when a write fails: mksquashfs says why it has ended.
+// failed returns what end makes of the error of a write: mksquashfs says why it has exited.
 func (s *Squashfs) failed(err error) error {
 	if err == nil || s.cmd == nil {
 		return err
@@ -158,13 +160,13 @@ func (s *Squashfs) header(m *layers.Member, kind byte) error {
 	h := &tar.Header{
 		Typeflag: kind, Name: m.Path, Linkname: m.Target, Size: m.Size, Mode: int64(m.Mode), Uid: m.UID, Gid: m.GID,
 		ModTime: m.ModTime, Devmajor: m.Major, Devminor: m.Minor,
-		// Of a link's target in a PAX header, mksquashfs 4.5.1 takes away the leading slash.
+		// mksquashfs 4.5.1 drops the leading slash of a link's target in a PAX header.
 		Format: tar.FormatGNU,
 	}
 	if kind == tar.TypeDir {
 		h.Name += "/"
 	}
-	if len(m.Xattrs) > 0 && kind != tar.TypeSymlink { // a link cannot have those of user.*
+	if len(m.Xattrs) > 0 && kind != tar.TypeSymlink { // a link cannot have user.* attributes
 		h.Format, h.PAXRecords = tar.FormatPAX, map[string]string{}
 		for name, value := range m.Xattrs {
 			h.PAXRecords["SCHILY.xattr."+name] = value
@@ -181,7 +183,7 @@ func (s *Squashfs) File(m layers.Member, content io.Reader) error {
 	from := &remembering{Reader: content}
 	n, err := io.Copy(s.archive, from)
 	switch {
-	case from.err != nil: // the layer's fault
+	case from.err != nil: // reading the layer failed, not writing
 		return from.err
 	case err == nil && n != m.Size:
 		return io.ErrUnexpectedEOF
@@ -189,7 +191,7 @@ func (s *Squashfs) File(m layers.Member, content io.Reader) error {
 	return s.failed(err)
 }
 
-// remembering knows whether it was the reader that failed.
+// remembering is a reader that remembers its error.
 type remembering struct {
 	io.Reader
 	err error
@@ -203,7 +205,7 @@ func (r *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Link makes another name of a file.
+// Link makes another name for a file.
 func (s *Squashfs) Link(path, file string) error {
 	return s.failed(s.header(&layers.Member{Path: path, Target: file}, tar.TypeLink))
 }
@@ -216,5 +218,5 @@ func (s *Squashfs) Other(m layers.Member) error {
 	return s.failed(s.header(&m, kind))
 }
 
-// Directory makes a directory, or tells more of one that files made.
+// Directory makes a directory, or sets the attributes of one that was made for a file in it.
 func (s *Squashfs) Directory(m layers.Member) error { return s.failed(s.header(&m, tar.TypeDir)) }

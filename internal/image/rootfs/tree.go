@@ -1,4 +1,4 @@
-// Package rootfs writes root file systems, as a directory or as one file of squashfs.
+// Package rootfs writes root file systems, as a directory or as one squashfs file.
 package rootfs
 
 import (
@@ -17,31 +17,32 @@ import (
 	"github.com/ocishim/ocishim/internal/image/layers"
 )
 
-// A Tree writes a root file system as a directory of the caller's own. What only root may
-// have is left out and counted in Lost: devices, setuid and setgid, other owners. Nobody
-// else may write to any of it, and the owner can read and remove everything.
+// A Tree writes a root file system as a directory that the caller owns. Devices, setuid and
+// setgid bits and other owners are left out and counted in Lost. Nobody else may write to
+// the tree, and its owner can read and remove everything in it.
 type Tree struct {
 	Lost  map[string]int64
 	Bytes int64 // of all files
 
-	parent *os.Root // where the directory lies
+	parent *os.Root // the directory that the tree lies in
 	name   string
-	list   *os.File // of members; see Verify
+	list   *os.File // the list of members; see Verify
 	out    *bufio.Writer
 	root   *os.Root
 
-	dir   string // the last one that a file was written to
+	dir   string // the directory that the last file was written to
 	open  *os.Root
 	buf   []byte
 	hasNo bool // the file system has no extended attributes
 }
 
-// NewTree writes the directory of that name in parent, and a list of its members into list.
+// NewTree returns a writer of the directory called name in parent, which also writes a list of
+// members to list.
 func NewTree(parent *os.Root, name string, list *os.File) *Tree {
 	return &Tree{parent: parent, name: name, list: list, buf: make([]byte, holeSize*8)}
 }
 
-// Begin makes the directory, anew if it is there.
+// Begin makes the directory, and replaces it if it exists.
 func (t *Tree) Begin() error {
 	t.Close()
 	t.Lost, t.Bytes = map[string]int64{}, 0
@@ -66,7 +67,7 @@ func (t *Tree) Begin() error {
 	return nil
 }
 
-// Close ends the use of the directory; what is there stays.
+// Close closes the directory; its content stays.
 func (t *Tree) Close() {
 	for _, r := range []**os.Root{&t.open, &t.root} {
 		if *r != nil {
@@ -77,7 +78,7 @@ func (t *Tree) Close() {
 	t.dir = ""
 }
 
-// Finish writes all to the disk.
+// Finish syncs everything to disk.
 func (t *Tree) Finish() error {
 	if err := t.out.Flush(); err != nil {
 		return fmt.Errorf("write list of members: %w", err)
@@ -87,18 +88,19 @@ func (t *Tree) Finish() error {
 		return fmt.Errorf("open tree: %w", err)
 	}
 	defer dir.Close()
-	// The root's own mode, which the umask may have changed.
+	// The umask may have changed the root's mode.
 	if err := dir.Chmod(0o755); err != nil {
 		return fmt.Errorf("change mode of tree: %w", err)
 	}
-	// One call for the whole file system: fsync of each of 40,000 files takes minutes.
+	// Sync the whole file system at once: fsync for each of 40,000 files takes minutes.
 	if err := unix.Syncfs(int(dir.Fd())); err != nil {
 		return fmt.Errorf("sync tree: %w", err)
 	}
 	return nil
 }
 
-// in returns the directory that the path lies in, made if need be, and the last name.
+// in returns the directory that the path lies in, and the last element of the path. It makes
+// the directory if it is missing.
 func (t *Tree) in(path string) (*os.Root, string, error) {
 	dir, name := ".", path
 	if at := strings.LastIndexByte(path, '/'); at >= 0 {
@@ -171,8 +173,8 @@ func (t *Tree) fill(f *os.File, content io.Reader) (size int64, err error) {
 	}
 }
 
-// dress gives a file or directory what the member says of it, as far as the tree has that;
-// m.Mode becomes what it got.
+// dress sets the attributes, times and mode of a file or directory, as far as a tree keeps
+// them, and sets m.Mode to the resulting mode.
 func (t *Tree) dress(f *os.File, m *layers.Member) error {
 	for name, value := range m.Xattrs {
 		if t.hasNo {
@@ -193,7 +195,7 @@ func (t *Tree) dress(f *os.File, m *layers.Member) error {
 	if err := f.Chmod(os.FileMode(m.Mode)); err != nil {
 		return err
 	}
-	// Futimes wants microseconds; the times are whole seconds.
+	// Futimes takes microseconds, which is enough: the times are whole seconds.
 	at := unix.NsecToTimeval(m.ModTime.UnixNano())
 	if m.ModTime.IsZero() {
 		at = unix.Timeval{}
@@ -218,7 +220,7 @@ func (t *Tree) mode(m *layers.Member) uint32 {
 	return mode
 }
 
-// Link makes another name of a file.
+// Link makes another name for a file.
 func (t *Tree) Link(path, file string) error {
 	if _, _, err := t.in(path); err != nil { // makes its directory
 		return err
@@ -257,7 +259,7 @@ func (t *Tree) Other(m layers.Member) error {
 	return nil
 }
 
-// Directory gives a directory its mode and time, when all that lies in it is there.
+// Directory sets the mode and time of a directory, once everything in it has been written.
 func (t *Tree) Directory(m layers.Member) error {
 	dir, _, err := t.in(m.Path + "/")
 	if err != nil {

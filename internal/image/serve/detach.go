@@ -10,11 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detach makes this process one that nobody waits for and that holds nothing: with a
-// session of its own, at the root directory, with /dev/null as standard input, output and
-// error, and without the descriptors that it has inherited, those of keep excepted. What
-// was inherited is known by its lacking close-on-exec, which Go gives to all it opens;
-// those that are kept get it.
+// Detach makes this process a daemon: it gets a session of its own, the working directory / and
+// /dev/null as standard input, output and error, and closes all descriptors that it has
+// inherited, except those in keep. Inherited descriptors lack close-on-exec, which Go sets on all
+// that it opens. Detach sets it on those in keep.
 func Detach(keep ...*os.File) error {
 	if err := ownSession(); err != nil {
 		return err
@@ -69,7 +68,7 @@ func closeInherited() error {
 		if err != nil || fd < 3 {
 			continue
 		}
-		// What is closed meanwhile, such as the list's own, has no flags.
+		// A descriptor that is closed by now, such as the one of the list itself, gives an error.
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
 			_ = unix.Close(fd)
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// The server holds the image and the device, and nothing of whoever has started it.
+// The server holds the image and the device, but nothing of the process that started it.
 func TestServerHoldsNothing(t *testing.T) {
 	k := start(t, makeImage(t, makeTree(t, 0)), mountOptions, "/bin/sh", "-c", "cat MOUNT/soft >/dev/null; echo read; read line")
 	if line, err := k.out.ReadString('\n'); line != "read\n" {
@@ -36,11 +36,11 @@ func TestServerHoldsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		kind, _, _ := strings.Cut(filepath.Base(target), ":") // anon_inode:[eventpoll], pipe:[1]
-		if !strings.HasPrefix(kind, "cpu.") {                 // by which the runtime sees how many processors it may use
+		if !strings.HasPrefix(kind, "cpu.") {                 // Go's runtime reads its limit of processors there
 			held[kind]++
 		}
 	}
-	delete(held, "anon_inode") // what Go's runtime waits with
+	delete(held, "anon_inode") // Go's runtime waits for events with it
 	if got := fmt.Sprint(held); got != "map[fuse:1 image.sqfs:1 null:3]" {
 		t.Errorf("it holds %s", got)
 	}
@@ -52,7 +52,7 @@ func TestServerHoldsNothing(t *testing.T) {
 	}
 }
 
-// Tasks that are killed while they read leave no server.
+// When tasks are killed while they read, the server ends.
 func TestTaskIsKilled(t *testing.T) {
 	tree := readable(t)
 	if err := os.WriteFile(filepath.Join(tree, "file"), content(1, 8<<20), 0o644); err != nil {
@@ -64,7 +64,7 @@ func TestTaskIsKilled(t *testing.T) {
 		if line, err := k.out.ReadString('\n'); line != "begun\n" {
 			t.Fatalf("%q, %v", line, err)
 		}
-		// place's end is the task's.
+		// When place, its parent, ends, so does the task.
 		if err := k.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestTaskIsKilled(t *testing.T) {
 	}
 }
 
-// A server that is killed leaves readers with an error, not waiting.
+// When the server is killed, readers get an error and do not hang.
 func TestServerIsKilled(t *testing.T) {
 	k := start(t, makeImage(t, makeTree(t, 0)), mountOptions, "survivor", "MOUNT")
 	if line, err := k.out.ReadString('\n'); line != "ready\n" {
@@ -92,7 +92,7 @@ func TestServerIsKilled(t *testing.T) {
 	k.finish(t)
 }
 
-// Many read a file at once.
+// Many readers read a file at once.
 func TestReaders(t *testing.T) {
 	tree := readable(t)
 	data := content(1, 3<<20)
@@ -106,7 +106,7 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// beginServer starts a server whose launcher is the test. It mounts nothing.
+// beginServer starts a server with the test as its launcher. It mounts nothing.
 func beginServer(t *testing.T, image string) (*exec.Cmd, *os.File) {
 	t.Helper()
 	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
@@ -136,7 +136,7 @@ func beginServer(t *testing.T, image string) (*exec.Cmd, *os.File) {
 	return cmd, ours
 }
 
-// A launcher that goes before it has mounted takes the server along.
+// If the launcher exits before it mounts, the server ends.
 func TestLauncherGoes(t *testing.T) {
 	cmd, launcher := beginServer(t, makeImage(t, makeTree(t, 0)))
 	if !pace.Quiet(50*time.Millisecond, func() bool { return lives(cmd.Process.Pid) }) {
@@ -148,7 +148,7 @@ func TestLauncherGoes(t *testing.T) {
 	}
 }
 
-// Where nothing was mounted, or the mount is gone already, the server ends.
+// If nothing was mounted, or the mount is already gone, the server ends.
 func TestNothingIsMounted(t *testing.T) {
 	cmd, launcher := beginServer(t, makeImage(t, makeTree(t, 0)))
 	if _, err := launcher.Write([]byte{1}); err != nil {
@@ -163,7 +163,7 @@ func TestNothingIsMounted(t *testing.T) {
 	}
 }
 
-// What is no image is told to the launcher.
+// The launcher is told if the file is not a valid image.
 func TestNoImage(t *testing.T) {
 	whole, err := os.ReadFile(makeImage(t, makeTree(t, 0)))
 	if err != nil {
@@ -194,7 +194,7 @@ func TestNoImage(t *testing.T) {
 	}
 }
 
-// The options of the mount decide who may read beside the task itself.
+// The mount options decide who may read, other than the task itself.
 func TestWhoMayRead(t *testing.T) {
 	if os.Getuid() != 0 {
 		lacks(t, "root, who becomes other users")

@@ -11,27 +11,27 @@ import (
 	"github.com/ocishim/ocishim/internal/image/squashfs"
 )
 
-// A fileSystem answers the kernel's requests. An image does not change: the kernel is told
-// to keep all it has learnt, names that do not exist too, and not to ask when files and
-// directories are opened and closed.
+// A fileSystem answers the kernel's requests. Since an image does not change, the kernel is told to
+// cache everything, even that a name does not exist, and not to ask when files and directories
+// are opened and closed.
 type fileSystem struct {
-	fuse.RawFileSystem // ENOSYS to all the rest: the kernel asks once and never again
+	fuse.RawFileSystem // answers ENOSYS to other requests: the kernel then stops sending them
 	image              *squashfs.Image
 	uid, gid           uint32
-	opendir            bool // the kernel has to be told that directories are opened
+	opendir            bool // the kernel needs an answer when a directory is opened
 }
 
-// forever is how long the kernel may keep what it has learnt, in seconds.
+// forever is how long the kernel may cache answers, in seconds.
 const forever = 1 << 30
 
 func newFileSystem(im *squashfs.Image, uid, gid uint32) *fileSystem {
 	return &fileSystem{RawFileSystem: fuse.NewDefaultRawFileSystem(), image: im, uid: uid, gid: gid}
 }
 
-// String names it in the kernel's and the library's messages.
+// String returns the name for messages of the kernel and the library.
 func (f *fileSystem) String() string { return "squashfs" }
 
-// Init looks at what the kernel can: before Linux 5.1 it takes ENOSYS of opendir for an error.
+// Init checks what the kernel supports: before Linux 5.1, ENOSYS for opendir is an error.
 func (f *fileSystem) Init(s *fuse.Server) {
 	f.opendir = s.KernelSettings().Flags64()&fuse.CAP_NO_OPENDIR_SUPPORT == 0
 }
@@ -54,8 +54,8 @@ func (f *fileSystem) inode(node uint64) (squashfs.Inode, error) {
 	return f.image.Inode(squashfs.Ref(node - firstNode))
 }
 
-// status is what the kernel tells the caller of an error: what is wrong with the image is
-// an error of input and output, and of its file what the kernel said of that.
+// status returns the error that the reading process gets: EIO if the image is corrupt, or the
+// kernel's own error if the image's file cannot be read.
 func status(err error) fuse.Status {
 	var errno syscall.Errno
 	switch {
@@ -71,14 +71,14 @@ func status(err error) fuse.Status {
 	return fuse.EIO
 }
 
-// types has the kernel's kinds of files by squashfs's.
+// types maps squashfs's types of files to the kernel's.
 var types = [...]uint32{
 	squashfs.Directory: unix.S_IFDIR, squashfs.File: unix.S_IFREG, squashfs.Symlink: unix.S_IFLNK, squashfs.BlockDevice: unix.S_IFBLK,
 	squashfs.CharDevice: unix.S_IFCHR, squashfs.Fifo: unix.S_IFIFO, squashfs.Socket: unix.S_IFSOCK,
 }
 
-// attributes are those of an inode, with what an unpacked tree would have: all belongs to
-// one user, who may read everything, and nothing gives the rights of another.
+// attributes fills in the attributes of an inode, as in an unpacked tree: everything belongs to one
+// user, who may read everything, and there are no setuid and setgid bits.
 func (f *fileSystem) attributes(i *squashfs.Inode, out *fuse.Attr) {
 	mode := uint32(i.Mode) &^ (unix.S_ISUID | unix.S_ISGID)
 	switch i.Type {
@@ -100,7 +100,7 @@ func (f *fileSystem) attributes(i *squashfs.Inode, out *fuse.Attr) {
 // entry fills in an answer about the inode at ref.
 func (f *fileSystem) entry(ref squashfs.Ref, out *fuse.EntryOut) error {
 	if ref == f.image.Root() {
-		return squashfs.ErrCorrupt // the root within the tree
+		return squashfs.ErrCorrupt // a directory contains the root
 	}
 	i, err := f.image.Inode(ref)
 	if err != nil {
@@ -128,7 +128,7 @@ func (f *fileSystem) Lookup(_ <-chan struct{}, header *fuse.InHeader, name strin
 	return status(err)
 }
 
-// Forget has nothing to forget.
+// Forget does nothing: the server keeps nothing per inode.
 func (f *fileSystem) Forget(_, _ uint64) {}
 
 // GetAttr returns attributes that the kernel has not got from Lookup: usually only the root's.
@@ -142,7 +142,7 @@ func (f *fileSystem) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.At
 	return fuse.OK
 }
 
-// Readlink tells the target of a symbolic link, which the kernel keeps.
+// Readlink returns the target of a symbolic link, which the kernel caches.
 func (f *fileSystem) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte, fuse.Status) {
 	i, err := f.inode(header.NodeId)
 	if err != nil {
@@ -152,12 +152,12 @@ func (f *fileSystem) Readlink(_ <-chan struct{}, header *fuse.InHeader) ([]byte,
 	return target, status(err)
 }
 
-// Open has the kernel open files by itself, with what it has cached of them.
+// Open makes the kernel open files by itself, and keep its cache of their content.
 func (f *fileSystem) Open(_ <-chan struct{}, _ *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
 	return fuse.ENOSYS
 }
 
-// OpenDir is as Open, where the kernel can.
+// OpenDir does the same as Open for directories, if the kernel supports that.
 func (f *fileSystem) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if !f.opendir {
 		return fuse.ENOSYS
@@ -166,10 +166,10 @@ func (f *fileSystem) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOu
 	return fuse.OK
 }
 
-// Flush is nothing to be asked for when a file is closed.
+// Flush makes the kernel close files without asking.
 func (f *fileSystem) Flush(_ <-chan struct{}, _ *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
-// Read hands out what the image's caches hold, without a copy.
+// Read returns content from the image's caches, without copying it.
 func (f *fileSystem) Read(_ <-chan struct{}, in *fuse.ReadIn, _ []byte) (fuse.ReadResult, fuse.Status) {
 	i, err := f.inode(in.NodeId)
 	if err != nil {
@@ -182,7 +182,7 @@ func (f *fileSystem) Read(_ <-chan struct{}, in *fuse.ReadIn, _ []byte) (fuse.Re
 	return fuse.ReadResultVector(pieces), fuse.OK
 }
 
-// Places in a directory begin with those of . and .., which an image does not list.
+// Offsets in a directory begin with "." and "..", which are not stored in the image.
 const (
 	afterDot    = 1
 	afterDotDot = 2
@@ -206,7 +206,7 @@ func (f *fileSystem) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.D
 	})
 }
 
-// list calls add for each member from a place on, until it has no room.
+// list calls add for each member from an offset on, until the answer is full.
 func (f *fileSystem) list(in *fuse.ReadIn, add func(fuse.DirEntry, squashfs.Ref) bool) fuse.Status {
 	dir, err := f.inode(in.NodeId)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// smallImages are images with one of each kind of file, by compression, and one of a
-// directory with an index. Those that are not compressed are what a fuzzer gets furthest with.
+// smallImages returns images with one of each kind of file, by compression, and one with an indexed
+// directory. A fuzzer gets furthest with the uncompressed ones.
 func smallImages(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/images/*.sqfs")
@@ -35,8 +35,8 @@ func smallImages(t testing.TB) map[string][]byte {
 	return images
 }
 
-// explore asks a server of an image all that the kernel could, and returns how many files
-// it found. It follows what a directory lists, as deep and as far as most allows.
+// explore sends a file system every request that the kernel could send, and returns how many files
+// it found. It follows directories as deep and as far as its limits allow.
 func explore(t testing.TB, image []byte, extra uint64) (found int) {
 	t.Helper()
 	const most = 300
@@ -85,7 +85,7 @@ func explore(t testing.TB, image []byte, extra uint64) (found int) {
 	return found
 }
 
-// FuzzServe changes images at will: nothing of them is believed.
+// FuzzServe changes images at random: the server must not trust anything in them.
 func FuzzServe(f *testing.F) {
 	for _, image := range smallImages(f) {
 		f.Add(image, uint64(1<<16+5))
@@ -93,7 +93,7 @@ func FuzzServe(f *testing.F) {
 	f.Fuzz(func(t *testing.T, image []byte, extra uint64) { explore(t, image, extra) })
 }
 
-// Each byte of an image is changed in turn, and the image cut off after each.
+// Each byte of an image is changed in turn, and the image is also cut off after each byte.
 func TestChangedImages(t *testing.T) {
 	for name, image := range smallImages(t) {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestChangedImages(t *testing.T) {
 	}
 }
 
-// Counts and sizes that are lies cost neither memory nor time.
+// False counts and sizes cost neither memory nor time.
 func TestLies(t *testing.T) {
 	image := smallImages(t)["plain.sqfs"]
 	le := binary.LittleEndian

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A directory with very many members is listed whole, and its members are found.
+// A directory with very many members is listed completely, and its members are found.
 func TestManyMembers(t *testing.T) {
 	const members = 10_000
 	tree := readable(t)
@@ -25,14 +25,14 @@ func TestManyMembers(t *testing.T) {
 	image := makeImage(t, tree)
 	k := start(t, image, mountOptions, "/bin/sh", "-c",
 		"cd MOUNT/many; ls -f | sort | uniq | wc -l; ls -fl | wc -l; ls -d member-0 member-1 member-9999 member-5000 member-10000 2>/dev/null | wc -l")
-	// With . and .., and the line of ls that tells the total.
+	// With "." and "..", and the line of ls with the total.
 	want := fmt.Sprintf("%d\n%d\n4\n", members+2, members+3)
 	if got := k.finish(t); got != want {
 		t.Errorf("got %q, want %q\n%s", got, want, k.errors)
 	}
 }
 
-// A damaged file cannot be read, and all others can.
+// A damaged file cannot be read, but all others can.
 func TestDamage(t *testing.T) {
 	tree := readable(t)
 	for name, data := range map[string][]byte{"a": content(1, 1<<20), "b": content(2, 1<<20), "c": content(3, 1<<20)} {

@@ -18,12 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests are this program in several roles: as root it makes a place where any user may
-// open /dev/fuse, then it is the launcher, in a user namespace; that starts the server,
-// mounts, and becomes the task.
+// The tests run this program in several roles. As root it first makes a place where any user may
+// open /dev/fuse. Then it is the launcher, in a user namespace, which starts the server, mounts,
+// and becomes the task.
 const roleVariable = "OCISHIM_TEST_ROLE"
 
-// taskUser is who the launcher is where root tests.
+// taskUser is the launcher's user if the tests run as root.
 const taskUser = 12345
 
 func TestMain(m *testing.M) {
@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// place lets everybody open /dev/fuse in a mount namespace of its own, and starts the
-// launcher as an ordinary user.
+// place makes a mount namespace in which everyone may open /dev/fuse, and starts the launcher as an
+// ordinary user.
 func place() error {
 	dir := os.Args[1]
 	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("devices", dir, "tmpfs", 0, "")); err != nil {
@@ -67,8 +67,8 @@ func place() error {
 	return cmd.Run()
 }
 
-// launch does what the documentation of the package says of the launcher: its arguments are
-// the image, where it is mounted, further options of the mount, and the task.
+// launch does what the package's documentation requires of a launcher. Its arguments are the image,
+// the mount point, further mount options, and the task.
 func launch() error {
 	image, dir, options, task := os.Args[1], os.Args[2], os.Args[3], os.Args[4:]
 	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
@@ -115,7 +115,7 @@ func launch() error {
 		}
 		task[0] = os.Args[0]
 	}
-	// The signal is a thread's, and execve makes this one the process.
+	// The signal is set per thread, and execve keeps only this thread.
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
@@ -127,15 +127,15 @@ func server() error {
 	return Run(name(3, "fuse"), name(4, "image"), name(5, "launcher"), Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 }
 
-// manifest prints what there is in a directory.
+// manifest prints what is in a directory.
 func manifest() error {
 	lines, err := listTree(os.Args[1])
 	fmt.Println(lines)
 	return err
 }
 
-// listTree says of each file below dir what it is, as a server shows what is in dir: with
-// all rights of the owner. Hard links are told by the first name that has the inode.
+// listTree describes each file below dir as a server would show it: with all rights of the owner.
+// It describes a hard link by the first name that has the inode.
 func listTree(dir string) (string, error) {
 	var lines strings.Builder
 	first := map[uint64]string{}
@@ -173,7 +173,7 @@ func listTree(dir string) (string, error) {
 	return lines.String(), err
 }
 
-// readers reads a file as often at once as its second argument says.
+// readers reads a file several times at once; the second argument is the number.
 func readers() error {
 	count, err := strconv.Atoi(os.Args[2])
 	if err != nil {
@@ -199,8 +199,8 @@ func readers() error {
 	return nil
 }
 
-// survivor waits for a line after it has opened a file, and then uses what the server had
-// shown and what it had not.
+// survivor opens a file and waits for a line. Then it uses what the server has already shown, and
+// what it has not.
 func survivor() error {
 	f, err := os.Open(filepath.Join(os.Args[1], "sizes", "1048593"))
 	if err != nil {

@@ -55,38 +55,37 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Options are what a server may be told. Zero is what is usual.
+// Options are the options of a server. The zero value is usual.
 type Options struct {
-	// UID and GID own all files, as they are numbered in the user namespace of the mount:
-	// the task's user, so that what only the owner may read in the image can be read.
+	// UID and GID own all files. They are the ids of the task's user in the user namespace of
+	// the mount, so that the user can read files that only their owner may read.
 	UID, GID uint32
 
-	// Memory bounds what the server keeps of the image, in bytes; DefaultMemory for 0.
+	// Memory bounds the server's caches, in bytes; 0 means DefaultMemory.
 	Memory int64
 
-	// Ignore are signals that do not end the server, such as those that a job is warned by.
+	// Ignore are signals that do not end the server, such as those that warn a job of its end.
 	Ignore []os.Signal
 }
 
-// DefaultMemory is enough for 64 readers that are each at another place of a file.
+// DefaultMemory is enough for 64 readers at different places of a file.
 const DefaultMemory = 96 << 20
 
-// Of the memory that may be kept, a part is for metadata: 42 000 files have about 4 MB of
-// it. What is beside the caches, buffers and what Go needs, is overhead.
+// One part in metadataShare of the memory is for metadata: 42,000 files have about 4 MB of it.
+// overhead is the memory beside the caches: buffers and what Go needs.
 const (
 	metadataShare = 6
 	leastMemory   = 12 << 20
 	overhead      = 96 << 20
 )
 
-// request is the greatest size of a read, which the kernel bounds further: by 256 pages
-// before Linux 6.13.
+// request is the greatest size of a read. The kernel may have a lower limit: 256 pages before
+// Linux 6.13.
 const request = 1 << 20
 
-// Run serves the image to the mount of device until the mount is gone. The three files are
-// closed. It is for a process of its own: it makes it one that holds nothing else, by
-// Detach, and bounds its memory. A nil error is also of a launcher that has gone before it
-// mounted.
+// Run serves the image to the mount of device until the mount is gone. It closes the three files.
+// Run needs a process of its own: it calls Detach and limits the memory of the process. It also
+// returns nil if the launcher exits before it mounts.
 func Run(device, image, launcher *os.File, o Options) error {
 	defer device.Close()
 	defer image.Close()
@@ -115,24 +114,24 @@ func Run(device, image, launcher *os.File, o Options) error {
 		return nil
 	}
 	device.Close()
-	// Who has started the server and does not wait for the answer is still served.
+	// Serve even if the launcher does not wait for the answer.
 	_, _ = launcher.Write([]byte(answer))
 	launcher.Close()
 	server.Serve()
 	return nil
 }
 
-// answer is what a launcher reads when its image is served.
+// answer is what the launcher reads when the server is ready.
 const answer = "ok\n"
 
-// tell says to the launcher why it is not served, and returns the error.
+// tell sends the launcher the reason of a failure, and returns the error.
 func tell(launcher *os.File, err error) error {
 	// The launcher may be gone; the caller also gets the error.
 	_, _ = launcher.WriteString(text.Printable(err.Error()) + "\n")
 	return err
 }
 
-// open opens the image with the memory that it may take.
+// open opens the image, and sets the limits of memory.
 func open(image *os.File, o Options) (*fileSystem, error) {
 	memory := o.Memory
 	if memory == 0 {
@@ -152,9 +151,9 @@ func open(image *os.File, o Options) (*fileSystem, error) {
 	return newFileSystem(im, o.UID, o.GID), nil
 }
 
-// newServer answers the kernel's first request. It is nil where the mount is gone.
+// newServer answers the kernel's first request. It returns nil if the mount is already gone.
 func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
-	// The server wants a descriptor of its own. One that does not wait would look broken to it.
+	// The server needs a descriptor of its own, in blocking mode: it takes EAGAIN for a failure.
 	fd, err := unix.FcntlInt(device.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, fmt.Errorf("duplicate descriptor of FUSE: %w", err)
@@ -172,7 +171,7 @@ func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT | fuse.CAP_ASYNC_DIO,
-		// It would make the mount count as one more layer below an overlay than it is.
+		// Passthrough would count as one more layer if the mount is used below an overlay.
 		DisabledCapabilities: fuse.CAP_PASSTHROUGH,
 		Logger:               log.New(io.Discard, "", 0),
 		PanicHandler:         func(any) fuse.Status { return fuse.EIO },
@@ -181,7 +180,7 @@ func newServer(device *os.File, fs *fileSystem) (*fuse.Server, error) {
 		if gone(device) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("begin to serve: %w", err)
+		return nil, fmt.Errorf("start to serve: %w", err)
 	}
 	return server, nil
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// A task is one that reads an image by a server.
+// A task is a process that reads an image through a server.
 type task struct {
 	*exec.Cmd
 	in     io.WriteCloser
@@ -41,7 +41,7 @@ func readable(t testing.TB) string {
 	return dir
 }
 
-// program is this one, where any user may execute it.
+// program returns the path of a copy of this program that any user may execute.
 func program(t testing.TB) string {
 	t.Helper()
 	path, err := copied()
@@ -70,8 +70,8 @@ var programDir string
 
 const mountOptions = ",default_permissions"
 
-// start starts a task: a role of this program, or /bin/sh, with arguments. MOUNT in them is
-// where the image is.
+// start starts a task: a role of this program, or /bin/sh, with arguments. MOUNT in the arguments
+// is replaced by the mount point.
 func start(t testing.TB, image, options string, command ...string) *task {
 	t.Helper()
 	mount := readable(t)
@@ -136,7 +136,7 @@ func (k *task) finish(t testing.TB) string {
 	return string(out)
 }
 
-// lives reports whether there is a process that is no zombie.
+// lives reports whether a process exists and is not a zombie.
 func lives(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, state, found := strings.Cut(string(data), ") ")
@@ -151,7 +151,7 @@ func lacks(t testing.TB, what string) {
 	t.Skipf("cannot run without %s", what)
 }
 
-// content is reproducible, and compresses by half.
+// content returns reproducible bytes that compress by half.
 func content(seed, n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
 	b := make([]byte, n)
@@ -161,8 +161,8 @@ func content(seed, n int) []byte {
 	return b
 }
 
-// makeTree writes files of many sizes, a directory with many members, hard and symbolic
-// links, holes, what its owner may not read, and names that are not UTF-8.
+// makeTree writes files of many sizes, a directory with many members, hard and symbolic links,
+// holes, files that their owner may not read, and names that are not UTF-8.
 func makeTree(t testing.TB, many int) string {
 	t.Helper()
 	dir := filepath.Join(readable(t), "tree")
@@ -205,8 +205,8 @@ func makeImage(t testing.TB, tree string, options ...string) string {
 	return image
 }
 
-// An ordinary user finds in the mount what is in the tree, whoever owned it there; and when
-// the task has ended, the server has.
+// An ordinary user sees in the mount what is in the tree, whoever owns it there. When the task
+// ends, so does the server.
 func TestServe(t *testing.T) {
 	tree := makeTree(t, 2000)
 	want, err := listTree(tree)

@@ -18,7 +18,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
-// A layer whose bytes are others fails when it is read, and links lead nowhere.
+// A layer with wrong bytes fails when it is read, and links do not lead out of the layout.
 func TestHostileLayout(t *testing.T) {
 	b := newBuilder(t)
 	d := b.image("linux/amd64")
@@ -92,7 +92,7 @@ func TestTags(t *testing.T) {
 	if s, err := open("", nil); !errors.Is(err, ErrAmbiguous) {
 		t.Errorf("%+v, %v", s, err)
 	}
-	// For several platforms, as skopeo copies them without an index.
+	// Images for several platforms, as skopeo copies them without an index.
 	arm := forPlatform(b.image("linux/arm64"), "linux/arm64")
 	data, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": []any{arm, forPlatform(b.image("linux/amd64"), "linux/amd64")}})
 	if err != nil {
@@ -104,7 +104,7 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// archiveOf is the layout as a tar archive.
+// archiveOf returns the layout as a tar archive.
 func (b *builder) archiveOf() []byte {
 	b.t.Helper()
 	var out bytes.Buffer
@@ -162,7 +162,7 @@ func TestOCIArchive(t *testing.T) {
 	}
 }
 
-// A few bytes do not become a full disk.
+// A small archive cannot fill the disk.
 func TestArchiveBomb(t *testing.T) {
 	const most = 1 << 20
 	small := zipped(t, make([]byte, most+1))

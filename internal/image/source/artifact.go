@@ -15,8 +15,8 @@ import (
 
 // A Stored file is an artifact of a registry that is one file.
 type Stored struct {
-	// Digest is of the artifact's manifest; File is the file, and not a layer of anything:
-	// it has no DiffID.
+	// Digest is the digest of the artifact's manifest. File is the file itself; it is not a
+	// layer and has no DiffID.
 	Digest image.Digest
 	File   Layer
 
@@ -24,8 +24,8 @@ type Stored struct {
 	Private   bool
 }
 
-// OpenSIF finds the SIF file that oras:// names, as `apptainer push` writes it: a manifest
-// with one layer of type application/vnd.sylabs.sif.layer.v1.sif.
+// OpenSIF opens the SIF file that an oras:// reference names, as `apptainer push` writes it: a
+// manifest with one layer of type application/vnd.sylabs.sif.layer.v1.sif.
 func OpenSIF(ctx context.Context, r image.Reference, o Options) (*Stored, error) {
 	s, err := openSIF(ctx, r, o)
 	if err != nil {
@@ -47,10 +47,10 @@ func openSIF(ctx context.Context, r image.Reference, o Options) (*Stored, error)
 		Layers []v1.Descriptor `json:"layers"`
 	}
 	if err := json.Unmarshal(data, &manifest); err != nil {
-		return nil, fmt.Errorf("%w: its manifest is not understood", ErrMalformed)
+		return nil, fmt.Errorf("%w: its manifest cannot be parsed", ErrMalformed)
 	}
 	if len(manifest.Layers) != 1 || !strings.HasPrefix(string(manifest.Layers[0].MediaType), "application/vnd.sylabs.sif.layer.") {
-		return nil, fmt.Errorf("%w: not a SIF file of Apptainer: docker://, not oras://", ErrUnsupported)
+		return nil, fmt.Errorf("%w: not a SIF file of Apptainer: use docker://, not oras://", ErrUnsupported)
 	}
 	file := manifest.Layers[0]
 	if file.Size < 0 || file.Size > maxLayer {

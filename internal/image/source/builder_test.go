@@ -32,7 +32,7 @@ func newBuilder(t *testing.T) *builder {
 	return b
 }
 
-// file writes below the directory, and follows no link out of it: tests run as root.
+// file writes a file below the directory. It follows no link out of it, since tests run as root.
 func (b *builder) file(name string, data []byte) {
 	b.t.Helper()
 	path := filepath.Join(b.dir, name)
@@ -49,7 +49,7 @@ func (b *builder) file(name string, data []byte) {
 	}
 }
 
-// blob keeps data, and returns its descriptor.
+// blob writes a blob and returns its descriptor.
 func (b *builder) blob(media types.MediaType, data []byte) map[string]any {
 	b.t.Helper()
 	digest, size, err := sum(data)
@@ -69,7 +69,7 @@ func (b *builder) json(media types.MediaType, v any) map[string]any {
 	return b.blob(media, data)
 }
 
-// tarOf is an archive of one file.
+// tarOf returns an archive of files.
 func tarOf(t *testing.T, files ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -98,7 +98,7 @@ func zipped(t *testing.T, data []byte) []byte {
 	return out.Bytes()
 }
 
-// image makes an image for a platform, OS/ARCHITECTURE[/VARIANT], of one layer.
+// image makes an image with one layer for a platform, OS/ARCHITECTURE[/VARIANT].
 func (b *builder) image(platform string, change ...func(config, manifest map[string]any)) map[string]any {
 	b.t.Helper()
 	layer := tarOf(b.t, "etc/platform="+platform)
@@ -127,7 +127,7 @@ func (b *builder) image(platform string, change ...func(config, manifest map[str
 	return b.json(types.OCIManifestSchema1, manifest)
 }
 
-// forPlatform says in an index which platform an entry is for.
+// forPlatform sets the platform of an index's entry.
 func forPlatform(d map[string]any, platform string) map[string]any {
 	parts := strings.Split(platform+"///", "/")
 	d["platform"] = map[string]string{"os": parts[0], "architecture": parts[1], "variant": parts[2]}
@@ -155,7 +155,7 @@ func (b *builder) write(entries map[string]map[string]any) {
 	b.file("index.json", data)
 }
 
-// from opens the image alone in index.json.
+// from opens an image that is the only one in index.json.
 func (b *builder) from(d map[string]any, platform image.Platform) (*Source, error) {
 	b.t.Helper()
 	b.write(map[string]map[string]any{"": d})

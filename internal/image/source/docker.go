@@ -16,14 +16,15 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// A saved image is an entry of the manifest.json of docker save.
+// A saved image is an entry in the manifest.json of docker save.
 type saved struct {
 	Config   string
 	RepoTags []string
 	Layers   []string
 }
 
-// fromDockerArchive reads an image that docker save wrote: by name, or the only one.
+// fromDockerArchive reads an image that docker save wrote: the one with the name, or without a
+// name the only one.
 func fromDockerArchive(ctx context.Context, f files, name string, platform image.Platform) (*Source, error) {
 	data, err := read(f, "manifest.json")
 	if err != nil {
@@ -31,7 +32,7 @@ func fromDockerArchive(ctx context.Context, f files, name string, platform image
 	}
 	var list []saved
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("%w: manifest.json is not that of docker save", ErrMalformed)
+		return nil, fmt.Errorf("%w: manifest.json was not written by docker save", ErrMalformed)
 	}
 	entry, err := pickSaved(list, name)
 	if err != nil {
@@ -46,7 +47,7 @@ func fromDockerArchive(ctx context.Context, f files, name string, platform image
 		return nil, err
 	}
 	if named, is := hexOf(entry.Config); is && named != digest {
-		return nil, fmt.Errorf("read %s: %w: it has %s", text.Printable(entry.Config), ErrDigest, digest)
+		return nil, fmt.Errorf("read %s: %w: its content has %s", text.Printable(entry.Config), ErrDigest, digest)
 	}
 	s := &Source{RawConfig: config}
 	diffIDs, err := s.readConfig(platform)
@@ -54,7 +55,7 @@ func fromDockerArchive(ctx context.Context, f files, name string, platform image
 		return nil, err
 	}
 	if len(diffIDs) != len(entry.Layers) || len(diffIDs) > maxLayers {
-		return nil, fmt.Errorf("%w: %d layers in its manifest, and %d in its configuration, of at most %d", ErrMalformed, len(entry.Layers), len(diffIDs), maxLayers)
+		return nil, fmt.Errorf("%w: %d layers in its manifest, and %d in its configuration, at most %d", ErrMalformed, len(entry.Layers), len(diffIDs), maxLayers)
 	}
 	manifest := v1.Manifest{
 		SchemaVersion: 2, MediaType: types.DockerManifestSchema2,
@@ -80,7 +81,7 @@ func fromDockerArchive(ctx context.Context, f files, name string, platform image
 	return s, err
 }
 
-// pickSaved finds an image by its name, by whichever spelling, or by its id.
+// pickSaved finds an image by its name, in any spelling, or by its id.
 func pickSaved(list []saved, name string) (saved, error) {
 	var names []string
 	for _, entry := range list {
@@ -106,7 +107,7 @@ func pickSaved(list []saved, name string) (saved, error) {
 	return list[0], nil
 }
 
-// familiar is one spelling for all of a name's.
+// familiar returns one spelling for all spellings of a name.
 func familiar(name string) string {
 	r, err := image.ParseReference("docker://"+name, image.Rules{})
 	if err != nil {
@@ -115,8 +116,8 @@ func familiar(name string) string {
 	return r.Familiar()
 }
 
-// describe makes the descriptor of a layer. One that is not compressed has its DiffID for a
-// digest; another one has to be read.
+// describe makes the descriptor of a layer. The digest of an uncompressed layer is its DiffID;
+// a compressed layer has to be read for its digest.
 func describe(ctx context.Context, f files, name string, diffID image.Digest) (v1.Descriptor, error) {
 	r, size, err := f.open(name)
 	if err != nil {

@@ -21,11 +21,11 @@ import (
 // maxSaved is the most that an engine may save, in bytes.
 const maxSaved = 1 << 40
 
-// ErrEngine says that this host's Docker or Podman does not give the image: compute nodes
-// mostly have neither.
+// ErrEngine says that Docker or Podman on this host cannot save the image. Most compute nodes
+// have neither.
 var ErrEngine = errors.New("no image from the engine")
 
-// fromEngine has Docker or Podman save an image.
+// fromEngine makes Docker or Podman save an image.
 func fromEngine(ctx context.Context, r image.Reference, o Options) (*tarFile, error) {
 	save := saveByDocker
 	if r.Kind == image.KindContainersStorage {
@@ -38,7 +38,7 @@ func fromEngine(ctx context.Context, r image.Reference, o Options) (*tarFile, er
 	return indexTar(ctx, f)
 }
 
-// bound refuses to write more than maxSaved.
+// bound returns a writer that fails beyond maxSaved bytes.
 func bound(w io.Writer) io.Writer { return &bounded{w, maxSaved} }
 
 type bounded struct {
@@ -77,7 +77,7 @@ func saveByDocker(ctx context.Context, w io.Writer, name string, o Options) erro
 		if errors.As(err, &failed) {
 			err = failed.Err
 		}
-		return fmt.Errorf("%w: Docker at %s: %w; where it runs: docker save -o FILE %s", ErrEngine, text.Whole(socket), err, name)
+		return fmt.Errorf("%w: Docker at %s: %w; on a host where it runs: docker save -o FILE %s", ErrEngine, text.Whole(socket), err, name)
 	}
 	defer response.Body.Close() //nolint:errcheck // only read from
 	if response.StatusCode != http.StatusOK {
@@ -88,7 +88,7 @@ func saveByDocker(ctx context.Context, w io.Writer, name string, o Options) erro
 	return err
 }
 
-// dockerSocket is DOCKER_HOST's, or that of the host's daemon.
+// dockerSocket returns the socket in DOCKER_HOST, or the one of the host's daemon.
 func dockerSocket(o Options) (string, error) {
 	host := o.Environment.Getenv("DOCKER_HOST")
 	if host == "" {
@@ -96,16 +96,16 @@ func dockerSocket(o Options) (string, error) {
 	}
 	socket, is := strings.CutPrefix(host, "unix://")
 	if !is || !filepath.IsAbs(socket) {
-		return "", fmt.Errorf("%w: DOCKER_HOST is %s; only unix:///PATH is asked", ErrEngine, text.Printable(host))
+		return "", fmt.Errorf("%w: DOCKER_HOST is %s; only unix:///PATH is supported", ErrEngine, text.Printable(host))
 	}
 	return socket, nil
 }
 
-// saveByPodman executes podman as the user, who alone may read the store.
+// saveByPodman executes podman as the user: only the user may read Podman's store.
 func saveByPodman(ctx context.Context, w io.Writer, name string, o Options) error {
 	program, err := o.Environment.Program("podman")
 	if err != nil {
-		return fmt.Errorf("%w: podman: %w; where it runs: podman save -o FILE %s", ErrEngine, err, name)
+		return fmt.Errorf("%w: podman: %w; on a host where it runs: podman save -o FILE %s", ErrEngine, err, name)
 	}
 	cmd := exec.CommandContext(ctx, program, "save", "--quiet", "--format", "docker-archive", "--", name)
 	cmd.Env, cmd.WaitDelay = o.Environment.Env, time.Second
@@ -117,7 +117,7 @@ func saveByPodman(ctx context.Context, w io.Writer, name string, o Options) erro
 	return nil
 }
 
-// A tail keeps the end of what a program says.
+// A tail keeps the end of what a program prints.
 type tail struct{ bytes.Buffer }
 
 func (t *tail) Write(p []byte) (int, error) {

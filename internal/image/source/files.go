@@ -20,16 +20,16 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrDigest is registry.ErrDigest: content is not what its digest says, wherever it lies.
+// ErrDigest is registry.ErrDigest, for content anywhere that does not match its digest.
 var ErrDigest = registry.ErrDigest
 
-// Files are a directory, or the members of an archive. Names are relative, with slashes.
+// files are the files in a directory or archive. Names are relative, with slashes.
 type files interface {
 	open(name string) (io.ReadCloser, int64, error)
 	io.Closer
 }
 
-// A directory is files on disk. No name leads out of it, by links neither.
+// A directory gives files on disk. No name leads out of it, not even by links.
 type directory struct{ root *os.Root }
 
 func openDirectory(path string) (directory, error) {
@@ -53,10 +53,10 @@ func (d directory) open(name string) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// Close ends the use of the directory.
+// Close closes the directory.
 func (d directory) Close() error { return d.root.Close() }
 
-// read returns a file whole, if it is not larger than a document may be.
+// read returns the content of a file. It fails if the file is larger than maxDocument.
 func read(f files, name string) ([]byte, error) {
 	r, _, err := f.open(name)
 	if err != nil {
@@ -73,19 +73,19 @@ func read(f files, name string) ([]byte, error) {
 	return data, nil
 }
 
-// absent reports whether a file is not there.
+// absent reports whether the error says that a file does not exist.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// Blobs are files that are named by digest.
+// blobs are files that are named by digest.
 type blobs struct {
 	files files
 	name  func(v1.Hash) string
 }
 
-// inLayout is how image-layout.md names a blob.
+// inLayout returns the name of a blob in an OCI layout (image-layout.md).
 func inLayout(h v1.Hash) string { return path.Join("blobs", h.Algorithm, h.Hex) }
 
-// inDirectory is how skopeo's dir: names one.
+// inDirectory returns the name of a blob in a dir: directory of skopeo.
 func inDirectory(h v1.Hash) string { return h.Hex }
 
 func (b blobs) manifest(ctx context.Context, d v1.Descriptor) ([]byte, error) {
@@ -111,7 +111,7 @@ func (b blobs) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	r, size, err := b.files.open(b.name(d.Digest))
 	if err != nil {
 		if absent(err) && foreign(d) {
-			return nil, fmt.Errorf("%w: %s is a foreign layer, which is not there", ErrUnsupported, d.Digest)
+			return nil, fmt.Errorf("%w: %s is a foreign layer, and its content is missing", ErrUnsupported, d.Digest)
 		}
 		return nil, fmt.Errorf("read blob %s: %w", d.Digest, err)
 	}
@@ -122,7 +122,7 @@ func (b blobs) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	return &verified{ReadCloser: r, ctx: ctx, digest: d.Digest, sum: sha256.New(), left: size}, nil
 }
 
-// A verified reader fails at its end where the bytes are not those of the digest.
+// A verified reader fails at its end if the bytes do not match the digest.
 type verified struct {
 	io.ReadCloser
 	ctx    context.Context
@@ -131,7 +131,7 @@ type verified struct {
 	left   int64
 }
 
-// Read is the file's, as long as the context is not done.
+// Read reads from the file until the context ends.
 func (v *verified) Read(p []byte) (int, error) {
 	if err := v.ctx.Err(); err != nil {
 		return 0, err
@@ -139,11 +139,11 @@ func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.ReadCloser.Read(p)
 	v.sum.Write(p[:n])
 	if v.left -= int64(n); v.left < 0 {
-		return 0, fmt.Errorf("read blob %s: %w: it grows", v.digest, ErrDigest)
+		return 0, fmt.Errorf("read blob %s: %w: it grew while it was read", v.digest, ErrDigest)
 	}
 	if errors.Is(err, io.EOF) {
 		if sum := hex.EncodeToString(v.sum.Sum(nil)); sum != v.digest.Hex {
-			return 0, fmt.Errorf("read blob %s: %w: it has sha256:%s", v.digest, ErrDigest, sum)
+			return 0, fmt.Errorf("read blob %s: %w: its content has sha256:%s", v.digest, ErrDigest, sum)
 		}
 	}
 	return n, err

@@ -16,36 +16,36 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Why something that is there is no image that can be used, for errors.Is.
+// Reasons why an existing image cannot be used, for errors.Is.
 var (
 	// ErrPlatform says that there is no image for the platform.
 	ErrPlatform = errors.New("not for this platform")
 
-	// ErrUnsupported says that it is an image, or nearly one, of a kind that is not read.
+	// ErrUnsupported says that this kind of image or artifact is not supported.
 	ErrUnsupported = errors.New("unsupported image")
 
-	// ErrMalformed says that it contradicts itself or a limit.
+	// ErrMalformed says that the image is inconsistent or exceeds a limit.
 	ErrMalformed = errors.New("malformed image")
 )
 
-// Bounds of an image. Docker makes 127 layers at most.
+// Limits of an image. Docker makes at most 127 layers.
 const (
 	maxDocument = 8 << 20 // bytes of a manifest, index or configuration
 	maxLayers   = 1000
 	maxLayer    = 1 << 40 // bytes
-	maxDepth    = 4       // of indexes in indexes
-	maxIndexes  = 64      // that are read for one image
+	maxDepth    = 4       // nested indexes
+	maxIndexes  = 64      // indexes and manifests that are read for one image
 )
 
-// Content is where manifests and blobs are. What it returns is verified: documents at once,
-// blobs at their end.
+// content gives manifests and blobs, and verifies them: documents before it returns them, blobs
+// at their end.
 type content interface {
 	manifest(ctx context.Context, d v1.Descriptor) ([]byte, error)
 	document(ctx context.Context, d v1.Descriptor) ([]byte, error)
 	blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error)
 }
 
-// A document is what manifests and indexes of all kinds have, to tell them apart.
+// A document has the fields of all kinds of manifests and indexes, to tell them apart.
 type document struct {
 	SchemaVersion int                `json:"schemaVersion"`
 	MediaType     types.MediaType    `json:"mediaType"`
@@ -56,18 +56,18 @@ type document struct {
 	FSLayers      *[]json.RawMessage `json:"fsLayers"`
 }
 
-// readDocument parses a manifest or index. One that could be read as both is neither
+// readDocument parses a manifest or index. It refuses a document that could be read as both
 // (GHSA-mc8v-mgrf-8f4m).
 func readDocument(data []byte) (document, error) {
 	var d document
 	if err := json.Unmarshal(data, &d); err != nil {
-		return d, fmt.Errorf("%w: its manifest is not understood: %s", ErrMalformed, text.Printable(err.Error()))
+		return d, fmt.Errorf("%w: its manifest cannot be parsed: %s", ErrMalformed, text.Printable(err.Error()))
 	}
 	index := d.MediaType == types.OCIImageIndex || d.MediaType == types.DockerManifestList
 	manifest := d.MediaType == types.OCIManifestSchema1 || d.MediaType == types.DockerManifestSchema2
 	switch {
 	case d.FSLayers != nil || d.SchemaVersion == 1:
-		return d, fmt.Errorf("%w: a manifest of Docker's schema 1; pull and push it with a newer program", ErrUnsupported)
+		return d, fmt.Errorf("%w: a manifest of Docker's old schema 1; pull and push the image with a current program", ErrUnsupported)
 	case d.SchemaVersion != 2:
 		return d, fmt.Errorf("%w: a manifest of schema %d", ErrUnsupported, d.SchemaVersion)
 	case d.MediaType != "" && !index && !manifest:
@@ -80,7 +80,7 @@ func readDocument(data []byte) (document, error) {
 	return d, nil
 }
 
-// assemble reads an image from its manifest, or from an index that has it for the platform.
+// assemble reads an image from its manifest, or from an index that lists it for the platform.
 func assemble(ctx context.Context, c content, root v1.Descriptor, platform image.Platform) (*Source, error) {
 	data, err := c.manifest(ctx, root)
 	if err != nil {
@@ -104,7 +104,7 @@ func assemble(ctx context.Context, c content, root v1.Descriptor, platform image
 				return nil, err
 			}
 			if d.Manifests != nil {
-				return nil, fmt.Errorf("%w: an index where its index says a manifest", ErrMalformed)
+				return nil, fmt.Errorf("%w: an index where the index above lists a manifest", ErrMalformed)
 			}
 		}
 	}
@@ -150,7 +150,7 @@ func fromManifest(ctx context.Context, c content, root v1.Descriptor, data []byt
 	return s, nil
 }
 
-// checkKind tells images from other things that registries keep.
+// checkKind refuses artifacts in registries that are not images.
 func checkKind(d document) error {
 	switch d.Config.MediaType {
 	case types.OCIConfigJSON, types.DockerConfigJSON, "":
@@ -161,7 +161,7 @@ func checkKind(d document) error {
 		}
 		for _, layer := range layersOf(d) {
 			if strings.HasPrefix(string(layer.MediaType), "application/vnd.sylabs.sif") {
-				return fmt.Errorf("%w: a SIF file of Apptainer: oras://, not docker://", ErrUnsupported)
+				return fmt.Errorf("%w: a SIF file of Apptainer: use oras://, not docker://", ErrUnsupported)
 			}
 		}
 		return fmt.Errorf("%w: an artifact of type %s, not an image", ErrUnsupported, text.Printable(kind))
@@ -179,8 +179,8 @@ func layersOf(d document) []v1.Descriptor {
 	return *d.Layers
 }
 
-// checkLayer refuses what cannot be unpacked. Of the type of those that can it does not matter
-// what they are compressed with.
+// checkLayer refuses layers that cannot be unpacked. It ignores the compression in the media
+// type.
 func checkLayer(d v1.Descriptor) error {
 	media := string(d.MediaType)
 	switch {
@@ -196,12 +196,12 @@ func checkLayer(d v1.Descriptor) error {
 	return nil
 }
 
-// foreign reports whether a layer need not be in the registry.
+// foreign reports whether a layer may be missing in the registry.
 func foreign(d v1.Descriptor) bool {
 	return strings.Contains(string(d.MediaType), "nondistributable") || strings.Contains(string(d.MediaType), ".foreign.")
 }
 
-// A configuration is the part of image-spec's config.md that is followed here.
+// A configuration is the part of image-spec's config.md that is used here.
 type configuration struct {
 	Architecture string       `json:"architecture"`
 	OS           string       `json:"os"`
@@ -213,24 +213,25 @@ type configuration struct {
 	} `json:"rootfs"`
 }
 
-// readConfig fills in what RawConfig says, and returns the digests of the unpacked layers.
+// readConfig sets Platform and Config from RawConfig, and returns the digests of the unpacked
+// layers.
 func (s *Source) readConfig(platform image.Platform) ([]image.Digest, error) {
 	var c configuration
-	// json.Unmarshal takes null for an empty one.
+	// json.Unmarshal accepts null as an empty configuration.
 	if err := json.Unmarshal(s.RawConfig, &c); err != nil || bytes.Equal(bytes.TrimSpace(s.RawConfig), []byte("null")) {
-		return nil, fmt.Errorf("%w: its configuration is not understood", ErrMalformed)
+		return nil, fmt.Errorf("%w: its configuration cannot be parsed", ErrMalformed)
 	}
 	if c.RootFS.Type != "layers" && c.RootFS.Type != "" {
 		return nil, fmt.Errorf("%w: a root file system of type %s", ErrUnsupported, text.Printable(c.RootFS.Type))
 	}
 	for _, id := range c.RootFS.DiffIDs {
 		if !image.ValidDigest(id) {
-			return nil, fmt.Errorf("%w: a layer of %s", ErrMalformed, text.Printable(string(id)))
+			return nil, fmt.Errorf("%w: a layer with DiffID %s", ErrMalformed, text.Printable(string(id)))
 		}
 	}
 	s.Config = c.Config
 	s.Platform = image.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}.Normal()
-	// Old builders say nothing.
+	// Old builders do not set the platform.
 	if s.Platform.OS == "" && s.Platform.Architecture == "" {
 		s.Platform = platform.Normal()
 		return c.RootFS.DiffIDs, nil

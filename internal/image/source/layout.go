@@ -13,11 +13,11 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// refName is the annotation that a layout's tag is in.
+// refName is the annotation that holds the tag of an image in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
-// fromLayout reads an image of a layout (image-spec, image-layout.md): by tag or digest, or
-// the only one.
+// fromLayout reads an image of a layout (image-spec, image-layout.md): the one with the tag or
+// digest, or without these the only one.
 func fromLayout(ctx context.Context, f files, r image.Reference, platform image.Platform) (*Source, error) {
 	data, err := read(f, "oci-layout")
 	if err != nil {
@@ -37,7 +37,7 @@ func fromLayout(ctx context.Context, f files, r image.Reference, platform image.
 		return nil, fmt.Errorf("index.json: %w", err)
 	}
 	if index.Manifests == nil {
-		return nil, fmt.Errorf("%w: index.json is no index", ErrMalformed)
+		return nil, fmt.Errorf("%w: index.json is not an index", ErrMalformed)
 	}
 	c := blobs{files: f, name: inLayout}
 	list, err := pick(*index.Manifests, r)
@@ -47,7 +47,7 @@ func fromLayout(ctx context.Context, f files, r image.Reference, platform image.
 	if len(list) == 1 {
 		return assemble(ctx, c, list[0], platform)
 	}
-	// Several without names, for several platforms.
+	// The list may have several manifests without names, one for each platform.
 	chooser := chooser{content: c, platform: platform.Normal()}
 	chosen, err := chooser.choose(ctx, list, 1)
 	if err != nil {
@@ -107,7 +107,7 @@ func fromDirectory(ctx context.Context, f files, platform image.Platform) (*Sour
 	return assemble(ctx, skopeoDirectory{blobs{files: f, name: inDirectory}, d, data}, d, platform)
 }
 
-// A skopeoDirectory has the root's manifest under another name than the others.
+// A skopeoDirectory holds the root manifest, whose file is named differently from the others.
 type skopeoDirectory struct {
 	blobs
 	root v1.Descriptor
@@ -118,7 +118,7 @@ func (s skopeoDirectory) manifest(ctx context.Context, d v1.Descriptor) ([]byte,
 	if d.Digest == s.root.Digest {
 		return s.data, nil
 	}
-	// Of an index, as HEX.manifest.json.
+	// The manifests of an index are files called HEX.manifest.json.
 	s.name = func(h v1.Hash) string { return h.Hex + ".manifest.json" }
 	return s.blobs.document(ctx, d)
 }

@@ -16,25 +16,25 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// ErrAmbiguous says that a file has several images, and the reference names none of them.
-var ErrAmbiguous = errors.New("which image")
+// ErrAmbiguous says that a file has several images, and the reference does not name one of them.
+var ErrAmbiguous = errors.New("ambiguous reference")
 
-// registryNotFound is the same wherever an image is looked for.
+// registryNotFound is the error for a missing image, wherever it is looked for.
 var registryNotFound = registry.ErrNotFound
 
-// Options say for whom an image is opened, and for what.
+// Options say how to open an image.
 type Options struct {
-	// Platform is the one that is wanted; empty is the host's.
+	// Platform is the platform to choose; the zero value means the host's.
 	Platform image.Platform
 
-	// Registry asks registries. It is needed for those alone.
+	// Registry is the client for registries. Only references to registries need it.
 	Registry *registry.Client
 
-	// Environment is the user's, for the engines of this host.
+	// Environment is the user's environment, for Docker and Podman on this host.
 	Environment credentials.Environment
 
-	// TempDir is for archives that are compressed, and for what engines save. The files
-	// there have no names. Empty is /var/tmp.
+	// TempDir is for decompressed archives, and for what Docker and Podman save. The files
+	// there have no names. The zero value means /var/tmp.
 	TempDir string
 
 	// Kept returns a manifest or configuration that a store already has, or nil. Open
@@ -89,10 +89,10 @@ func open(ctx context.Context, r image.Reference, o Options) (*Source, error) {
 	case image.KindORAS:
 		return fromORAS(ctx, r, o)
 	}
-	return nil, fmt.Errorf("%w: %s is nothing that is unpacked", ErrUnsupported, r.Kind)
+	return nil, fmt.Errorf("%w: %s cannot be imported", ErrUnsupported, r.Kind)
 }
 
-// fromFiles reads an image from files, which are the Source's from then on.
+// fromFiles reads an image from files. The Source takes over the files and closes them.
 func fromFiles(ctx context.Context, f files, r image.Reference, o Options) (*Source, error) {
 	if r.Kind == image.KindArchive {
 		var err error
@@ -113,7 +113,7 @@ func fromFiles(ctx context.Context, f files, r image.Reference, o Options) (*Sou
 		s, err = fromDirectory(ctx, f, o.Platform)
 	case image.KindDockerArchive:
 		s, err = fromDockerArchive(ctx, f, r.Name, o.Platform)
-	default: // what an engine saved has one image
+	default: // an archive that an engine saved has one image
 		s, err = fromDockerArchive(ctx, f, "", o.Platform)
 	}
 	if err != nil {
@@ -124,7 +124,8 @@ func fromFiles(ctx context.Context, f files, r image.Reference, o Options) (*Sou
 	return s, nil
 }
 
-// archiveKind says which kind of archive it is. Docker writes both; image-spec's comes first.
+// archiveKind returns the kind of an archive. Docker writes the files of both kinds; image-spec's
+// are preferred.
 func archiveKind(f files) (image.Kind, error) {
 	for _, mark := range []struct {
 		file string
@@ -138,10 +139,10 @@ func archiveKind(f files) (image.Kind, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("%w: a tar archive with neither oci-layout nor manifest.json", image.ErrNoImage)
+	return "", fmt.Errorf("%w: a tar archive without oci-layout or manifest.json", image.ErrNoImage)
 }
 
-// withoutPath drops the path where the reference names it.
+// withoutPath drops the path from an error, since the message names the reference.
 func withoutPath(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -170,7 +171,7 @@ func fromRegistry(ctx context.Context, r image.Reference, o Options) (*Source, e
 	return s, nil
 }
 
-// A remote is the content of a registry, and what of it a store has.
+// A remote is the content of a registry, and the part of it that a store already has.
 type remote struct {
 	repository *registry.Repository
 	kept       func(image.Digest) []byte
@@ -191,7 +192,7 @@ func (r remote) document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 	return r.repository.Document(ctx, d)
 }
 
-// fromStore returns what a store has, if it is what it should be.
+// fromStore returns a document that a store has, if it matches the digest; otherwise nil.
 func (r remote) fromStore(d v1.Descriptor) []byte {
 	if r.kept == nil {
 		return nil
@@ -206,7 +207,7 @@ func (r remote) fromStore(d v1.Descriptor) []byte {
 func (r remote) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	b, err := r.repository.Blob(ctx, d)
 	if errors.Is(err, registry.ErrNotFound) && foreign(d) {
-		return nil, fmt.Errorf("%w: %s is a foreign layer, which the registry does not have: %w", ErrUnsupported, d.Digest, err)
+		return nil, fmt.Errorf("%w: %s is a foreign layer, and the registry does not have it: %w", ErrUnsupported, d.Digest, err)
 	}
 	return b, err
 }

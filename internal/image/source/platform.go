@@ -15,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// fits reports how well a program for one platform runs on the other; less than 0 is not. Of
-// variants the highest that the host has is the best. Both are normal.
+// fits returns how well a program for one platform runs on a host; less than 0 means not at all.
+// The highest variant that the host supports is the best. Both platforms are in Normal form.
 func fits(program, host image.Platform) int {
 	if program.OS != host.OS || program.Architecture != host.Architecture {
 		return -1
@@ -28,8 +28,8 @@ func fits(program, host image.Platform) int {
 	return needs
 }
 
-// level is the number of a variant, which has those below it. One that is no number is only
-// for hosts that say the same.
+// level returns the number of a variant. A variant includes those with lower numbers. A variant
+// that is not a number counts as 1.
 func level(p image.Platform) int {
 	if p.Variant == "" {
 		switch p.Architecture {
@@ -64,7 +64,7 @@ func notFor(wanted image.Platform, there []image.Platform) error {
 	return fmt.Errorf("%w: %s is wanted, there is %s", ErrPlatform, wanted, strings.Join(list, ", "))
 }
 
-// A chooser looks for a platform in an index, and in the indexes in it.
+// A chooser looks for a platform in an index and its nested indexes.
 type chooser struct {
 	content  content
 	platform image.Platform
@@ -72,7 +72,8 @@ type chooser struct {
 	read     int // indexes and manifests that were read
 }
 
-// A chosen is a manifest. It has been read already where its index does not say its platform.
+// A chosen is a manifest that was chosen. If its index does not name its platform, it has already
+// been read.
 type chosen struct {
 	descriptor v1.Descriptor
 	document   document
@@ -134,7 +135,7 @@ func (c *chooser) choose(ctx context.Context, list []v1.Descriptor, depth int) (
 	return chosen{}, notFor(c.platform, c.there)
 }
 
-// byConfig reports whether the configuration of a manifest is for the platform.
+// byConfig reports whether the manifest's configuration is for the platform.
 func (c *chooser) byConfig(ctx context.Context, d document) (bool, error) {
 	if checkKind(d) != nil {
 		return false, nil // a signature, or another artifact
@@ -145,14 +146,15 @@ func (c *chooser) byConfig(ctx context.Context, d document) (bool, error) {
 	}
 	var says configuration
 	if err := json.Unmarshal(raw, &says); err != nil {
-		return false, fmt.Errorf("%w: its configuration is not understood", ErrMalformed)
+		return false, fmt.Errorf("%w: its configuration cannot be parsed", ErrMalformed)
 	}
 	p := image.Platform{OS: says.OS, Architecture: says.Architecture, Variant: says.Variant}.Normal()
 	c.there = append(c.there, p)
 	return fits(p, c.platform) >= 0, nil
 }
 
-// platformOf is what an index says of a manifest, if it says anything and it is an image.
+// platformOf returns the platform that an index gives for a manifest, if it gives one and the
+// manifest is an image's.
 func platformOf(d v1.Descriptor) (image.Platform, bool) {
 	if d.Platform == nil || attached(d) {
 		return image.Platform{}, false
@@ -160,7 +162,7 @@ func platformOf(d v1.Descriptor) (image.Platform, bool) {
 	return image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant}.Normal(), true
 }
 
-// attached reports whether an entry is about another one, such as BuildKit's attestations.
+// attached reports whether an entry describes another one, such as BuildKit's attestations.
 func attached(d v1.Descriptor) bool {
 	return d.Annotations["vnd.docker.reference.type"] != "" || d.Platform != nil && d.Platform.OS == "unknown"
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// program finds a program that the test needs, or skips the test where it may be missing.
+// program finds a program that the test needs. Without it the test is skipped, except in CI.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -47,7 +47,7 @@ func execute(t *testing.T, args ...string) {
 	}
 }
 
-// startRegistry starts distribution's registry, which wants a user where htpasswd is given.
+// startRegistry starts distribution's registry. With htpasswd it requires a user.
 func startRegistry(t *testing.T, htpasswd string) string {
 	t.Helper()
 	binary := program(t, "docker-registry")
@@ -88,12 +88,12 @@ func startRegistry(t *testing.T, htpasswd string) string {
 	}) {
 		cmd.Process.Kill() //nolint:errcheck // it may have ended
 		cmd.Wait()         //nolint:errcheck // it was killed
-		t.Fatalf("the registry does not come:\n%s", &says)
+		t.Fatalf("the registry does not start:\n%s", &says)
 	}
 	return host
 }
 
-// What skopeo writes in each of its ways, and what a real registry has of it, is the same image.
+// Every format that skopeo writes, and a real registry's copy, is the same image.
 func TestSkopeo(t *testing.T) {
 	program(t, "skopeo")
 	b := newBuilder(t)
@@ -132,8 +132,8 @@ func TestSkopeo(t *testing.T) {
 	}
 }
 
-// A real registry behind a password is let in by it, and then says that the image is private;
-// a second opening asks for no manifest that a store has.
+// An image in a real registry with a password opens with the password, and is private. Opening it
+// again requests no manifest that a store has.
 func TestPrivate(t *testing.T) {
 	program(t, "skopeo")
 	// user a, password s3cret
@@ -173,14 +173,14 @@ func TestPrivate(t *testing.T) {
 		if d == s.Digest {
 			return s.RawManifest
 		}
-		return bytes.Clone(s.RawManifest) // a store that lies is not believed
+		return bytes.Clone(s.RawManifest) // wrong answers of a store are ignored
 	}
 	if again, err := open(Options{Kept: kept}); err != nil || again.Digest != s.Digest || !bytes.Equal(again.RawConfig, s.RawConfig) || len(asked) != 2 {
 		t.Errorf("%+v, %v, asked for %q", again, err, asked)
 	}
 }
 
-// A SIF file is had of a registry, and each of the two schemes says when it should be the other.
+// A SIF file opens from a registry, and each of the two schemes names the other if that is needed.
 func TestOpenSIF(t *testing.T) {
 	program(t, "skopeo")
 	b, host, dir := newBuilder(t), startRegistry(t, ""), t.TempDir()
@@ -229,7 +229,7 @@ func TestEngines(t *testing.T) {
 			t.Errorf("%s: %+v, %v", kind, s, err)
 		}
 	}
-	// A daemon that answers as Docker's does, with what skopeo wrote for it.
+	// A fake daemon answers like Docker's, with an archive that skopeo wrote.
 	program(t, "skopeo")
 	b, dir := newBuilder(t), t.TempDir()
 	b.write(map[string]map[string]any{"1": b.image("linux/amd64")})
@@ -256,14 +256,14 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-// Podman's own store gives what was copied into it.
+// An image that was copied into Podman's store opens from there.
 func TestPodman(t *testing.T) {
 	program(t, "skopeo")
 	podman := program(t, "podman")
 	b, dir := newBuilder(t), t.TempDir()
 	b.write(map[string]map[string]any{"1": b.image("linux/amd64")})
 	execute(t, "skopeo", "--insecure-policy", "copy", "oci:"+b.dir+":1", "docker-archive:"+dir+"/docker.tar:localhost/x:1")
-	// A podman of our own: with a store that is the test's.
+	// A wrapper makes podman use the test's own store.
 	wrapper := filepath.Join(dir, "podman")
 	script := "#!/bin/sh\nexec " + podman + " --root " + dir + "/root --runroot " + dir + "/run --storage-driver vfs \"$@\"\n"
 	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/internal/image/archive"
 )
 
-// fromRootFS makes an image of one layer of a directory. It is read once for its digest, and
-// once more for its files: one that changes meanwhile is an error then.
+// fromRootFS makes an image with one layer from a directory. The directory is read once for the
+// digest and again for the layer; it is an error if it changes in between.
 func fromRootFS(ctx context.Context, path string, platform image.Platform) (*Source, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -39,7 +39,7 @@ func fromRootFS(ctx context.Context, path string, platform image.Platform) (*Sou
 	return s, nil
 }
 
-// ofLayer makes the documents of an image that has one layer and no settings.
+// ofLayer makes the manifest and configuration of an image with one layer and no settings.
 func ofLayer(layer v1.Descriptor, platform image.Platform) (*Source, error) {
 	diffID := image.Digest(layer.Digest.String())
 	says := configuration{Architecture: platform.Architecture, OS: platform.OS, Variant: platform.Variant}

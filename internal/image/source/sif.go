@@ -17,17 +17,17 @@ import (
 const (
 	sifMagic       = "SIF_MAGIC\x00"
 	sifVersion     = "01\x00"
-	maxSIFObjects  = 1024 // Apptainer makes room for 48
+	maxSIFObjects  = 1024 // Apptainer allocates 48
 	sifOCIConfig   = "oci-config.json"
 	sifPartition   = 0x4004
 	sifGenericJSON = 0x4006
 	sifSquashfs    = 1
-	sifEncrypted   = 5 // by dm-crypt, and the next by gocryptfs
+	sifEncrypted   = 5 // by dm-crypt; 6 is by gocryptfs
 	sifGocryptfs   = 6
 	sifPrimary     = 2 // the partition with the root file system
 )
 
-// A sifHeader is the first 128 bytes of a SIF file, after the line that executes it.
+// A sifHeader is the first 128 bytes of a SIF file. It begins with the #! line, Launch.
 type sifHeader struct {
 	Launch                                  [32]byte
 	Magic                                   [10]byte
@@ -37,7 +37,7 @@ type sifHeader struct {
 	Free, Total, Offset, Size, Data, Length int64
 }
 
-// A sifObject describes what is at an offset of the file.
+// A sifObject describes an object in the file.
 type sifObject struct {
 	Type                  uint32
 	Used                  bool
@@ -49,12 +49,12 @@ type sifObject struct {
 	Extra                 [384]byte
 }
 
-// A SIF is where the root file system of a SIF file lies, and what the file says of it.
+// A SIF says where the root file system in a SIF file is, and what the file says about it.
 type SIF struct {
-	// Offset and Size are of a squashfs in the file, in bytes.
+	// Offset and Size locate the squashfs in the file, in bytes.
 	Offset, Size int64
 
-	// Platform is what its programs are for.
+	// Platform is the platform of its programs.
 	Platform image.Platform
 
 	// Config is the configuration of the OCI image that the file was built from, or nil.
@@ -62,7 +62,7 @@ type SIF struct {
 	Config *image.Config
 }
 
-// ReadSIF finds the root file system in a SIF file of that size.
+// ReadSIF finds the root file system in a SIF file of size bytes.
 func ReadSIF(r io.ReaderAt, size int64) (SIF, error) {
 	s, err := readSIF(r, size)
 	if err != nil {
@@ -78,7 +78,7 @@ func readSIF(r io.ReaderAt, size int64) (s SIF, err error) {
 	}
 	switch {
 	case string(h.Magic[:]) != sifMagic:
-		return s, fmt.Errorf("%w: it has no SIF_MAGIC", ErrMalformed)
+		return s, fmt.Errorf("%w: SIF_MAGIC is missing", ErrMalformed)
 	case string(h.Version[:]) != sifVersion:
 		return s, fmt.Errorf("%w: SIF version %s", ErrUnsupported, text.Printable(cString(h.Version[:])))
 	case h.Total < 0 || h.Total > maxSIFObjects:
@@ -96,7 +96,7 @@ func readSIF(r io.ReaderAt, size int64) (s SIF, err error) {
 			continue
 		}
 		if o.Offset < 0 || o.Size < 0 || o.Offset > size || o.Size > size-o.Offset {
-			return s, fmt.Errorf("%w: object %d ends behind the file", ErrMalformed, o.ID)
+			return s, fmt.Errorf("%w: object %d extends past the end of the file", ErrMalformed, o.ID)
 		}
 		switch {
 		case o.Type == sifPartition && binary.LittleEndian.Uint32(o.Extra[4:]) == sifPrimary:
@@ -118,12 +118,12 @@ func readSIF(r io.ReaderAt, size int64) (s SIF, err error) {
 	}
 	head := make([]byte, 4)
 	if _, err := r.ReadAt(head, s.Offset); err != nil && !errors.Is(err, io.EOF) || string(head) != "hsqs" {
-		return s, fmt.Errorf("%w: no squashfs where its root file system should be", ErrMalformed)
+		return s, fmt.Errorf("%w: its root file system is not a squashfs", ErrMalformed)
 	}
 	return s, nil
 }
 
-// partition reads what kind of file system it is, and for which architecture.
+// partition reads the kind and architecture of the root file system.
 func (s *SIF) partition(o sifObject) error {
 	switch kind := binary.LittleEndian.Uint32(o.Extra[0:]); kind {
 	case sifSquashfs:
@@ -132,7 +132,7 @@ func (s *SIF) partition(o sifObject) error {
 	default:
 		return fmt.Errorf("%w: its root file system is of kind %d, not squashfs", ErrUnsupported, kind)
 	}
-	// As sif/pkg/sif/arch.go numbers them.
+	// The numbers are from sif/pkg/sif/arch.go.
 	architectures := []string{"", "386", "amd64", "arm", "arm64", "ppc64", "ppc64le", "mips", "mipsle", "mips64", "mips64le", "s390x", "riscv64", "loong64"}
 	code := cString(o.Extra[8:11])
 	number := 0
@@ -144,7 +144,7 @@ func (s *SIF) partition(o sifObject) error {
 	return nil
 }
 
-// config reads the configuration of the OCI image, which Apptainer keeps since 1.0.
+// config reads the configuration of the OCI image, which Apptainer keeps in the file since 1.0.
 func (s *SIF) config(r *io.SectionReader) error {
 	if r.Size() > maxDocument {
 		return fmt.Errorf("%w: a configuration of %d bytes", ErrMalformed, r.Size())
@@ -153,23 +153,23 @@ func (s *SIF) config(r *io.SectionReader) error {
 	if err != nil {
 		return err
 	}
-	// Its bytes are those of an image's configuration, or of the part of it that processes follow.
+	// The object is a whole image configuration, or only its part "config".
 	var whole struct {
 		Config *image.Config `json:"config"`
 	}
 	if err := json.Unmarshal(data, &whole); err != nil {
-		return fmt.Errorf("%w: its configuration is not understood", ErrMalformed)
+		return fmt.Errorf("%w: its configuration cannot be parsed", ErrMalformed)
 	}
 	if s.Config = whole.Config; s.Config == nil {
 		s.Config = &image.Config{}
 		if err := json.Unmarshal(data, s.Config); err != nil {
-			return fmt.Errorf("%w: its configuration is not understood", ErrMalformed)
+			return fmt.Errorf("%w: its configuration cannot be parsed", ErrMalformed)
 		}
 	}
 	return nil
 }
 
-// cString is the text before the first NUL.
+// cString returns the text before the first NUL.
 func cString(b []byte) string {
 	before, _, _ := bytes.Cut(b, []byte{0})
 	return string(before)

@@ -12,8 +12,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// apptainerSIF is a file that github.com/apptainer/sif v2.25.0 made: a definition file, an
-// oci-config.json, and a squashfs for amd64.
+// apptainerSIF returns a file that github.com/apptainer/sif v2.25.0 made, with a definition file,
+// an oci-config.json and a squashfs for amd64.
 func apptainerSIF(t testing.TB) []byte {
 	t.Helper()
 	f, err := os.Open("testdata/apptainer.sif.gz")
@@ -65,7 +65,7 @@ func put(d []byte, at int, value int64) []byte {
 	return d
 }
 
-// Whatever the bytes are, what is found lies in the file, and is a squashfs.
+// Whatever the bytes are, the result lies within the file and begins like a squashfs.
 func FuzzReadSIF(f *testing.F) {
 	f.Add(apptainerSIF(f))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -1,10 +1,10 @@
-// Package source finds an image where its reference says that it is, a registry, a
-// directory, an archive or another engine's store, and gives all of them one form: the
-// manifest and the configuration for a platform, read and verified, and the layers, to be
-// opened one by one. Nothing is unpacked here.
+// Package source opens an image where its reference says it is: in a registry, a directory, an
+// archive or another engine's store. It gives all of them one form: the verified manifest and
+// configuration for a platform, and the layers, which are opened one by one. It unpacks
+// nothing.
 //
-// All that is read is taken for hostile: sizes and counts are bounded, digests verified,
-// and no name out of an image is resolved without a root.
+// Everything it reads is untrusted: sizes and counts are bounded, digests are verified, and
+// names from an image are only resolved below an os.Root.
 package source
 
 import (
@@ -14,37 +14,37 @@ import (
 	"github.com/ocishim/ocishim/internal/image"
 )
 
-// A Source is an image for one platform, where it lies.
+// A Source is an image for one platform, open at its place of origin.
 type Source struct {
-	// Digest is of RawManifest. An image that has no manifest of its own, such as one of
-	// docker save, gets one that says the same.
+	// Digest is the digest of RawManifest. An image without a manifest, such as one of docker
+	// save, gets one that is made from what it has.
 	Digest image.Digest
 
-	// Reference is by which name the image was found, in its normal form.
+	// Reference is the name that the image was found by, in its normal form.
 	Reference string
 
 	Platform image.Platform
 	Config   image.Config
 
-	// Layers are in the order in which they are laid over each other: the lowest first.
+	// Layers are the layers of the image, the lowest first.
 	Layers []Layer
 
-	// Packed opens the root file system of an image that is a squashfs already; else it is
-	// nil. Such an image has no documents, and its only layer is made of the file when it
-	// is read.
+	// Packed opens the root file system of an image that already is a squashfs; otherwise it
+	// is nil. Such an image has no RawManifest and RawConfig, and its only layer is made from
+	// the squashfs while it is read.
 	Packed func(context.Context) (*Packed, error)
 
-	// Private says that the image could not be had without credentials.
+	// Private says that the image cannot be read without credentials.
 	Private bool
 
-	// RawManifest and RawConfig are the documents, byte for byte.
+	// RawManifest and RawConfig are the manifest and the configuration, byte for byte.
 	RawManifest, RawConfig []byte
 
-	size  int64 // of what is packed
+	size  int64 // of the packed root file system
 	close func() error
 }
 
-// Close ends the use of the layers.
+// Close closes the image: its layers cannot be opened any more.
 func (s *Source) Close() error {
 	if s.close == nil {
 		return nil
@@ -52,10 +52,10 @@ func (s *Source) Close() error {
 	return s.close()
 }
 
-// OnClose says what ends with the use of the layers.
+// OnClose sets the function that Close calls.
 func (s *Source) OnClose(end func() error) { s.close = end }
 
-// Size is how many bytes have to be read of the image, as far as it is known.
+// Size returns how many bytes of the image have to be read, as far as that is known.
 func (s *Source) Size() int64 {
 	total := s.size
 	for _, layer := range s.Layers {
@@ -64,18 +64,18 @@ func (s *Source) Size() int64 {
 	return total
 }
 
-// A Layer is a tar archive, as it is transported: maybe compressed. What it is compressed
-// with is known from its first bytes, not from MediaType, which may lie.
+// A Layer is a tar archive as it is transported, maybe compressed. Find out the compression from
+// its first bytes: MediaType may be wrong.
 type Layer struct {
-	// Digest is of the bytes that Open gives. It is empty where nothing says it: a layer
-	// of docker save has only a DiffID.
+	// Digest is the digest of the bytes that Open gives. It is empty if it is not known: a
+	// layer of docker save has only a DiffID.
 	Digest image.Digest
 
-	// DiffID is of the archive without its compression, as the configuration says. Who
-	// decompresses the layer verifies it.
+	// DiffID is the digest of the decompressed archive, from the configuration. The caller
+	// verifies it when decompressing the layer.
 	DiffID image.Digest
 
-	// Size is how many bytes Open gives; -1 where it is not known.
+	// Size is how many bytes Open gives, or -1 if it is not known.
 	Size int64
 
 	// MediaType is what the manifest says.

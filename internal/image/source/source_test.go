@@ -91,7 +91,7 @@ func TestNoImages(t *testing.T) {
 	}{
 		"schema 1":     {raw(`{"schemaVersion":1,"fsLayers":[]}`), ErrUnsupported, "schema 1"},
 		"schema 3":     {raw(`{"schemaVersion":3,"layers":[],` + config + `}`), ErrUnsupported, "schema 3"},
-		"not JSON":     {raw(`{`), ErrMalformed, "not understood"},
+		"not JSON":     {raw(`{`), ErrMalformed, "cannot be parsed"},
 		"empty":        {raw(`{"schemaVersion":2}`), ErrMalformed, "neither an index"},
 		"both":         {raw(`{"schemaVersion":2,"manifests":[],"layers":[],` + config + `}`), ErrMalformed, "both an index and a manifest"},
 		"another type": {raw(`{"schemaVersion":2,"mediaType":"text/html","layers":[],` + config + `}`), ErrUnsupported, "text/html"},
@@ -105,7 +105,7 @@ func TestNoImages(t *testing.T) {
 		"encrypted":        {with(layer("application/vnd.oci.image.layer.v1.tar+gzip+encrypted")), ErrUnsupported, "encrypted"},
 		"no tar":           {with(layer("application/vnd.in-toto+json")), ErrUnsupported, "in-toto"},
 		"fewer layers":     {with(func(_, m map[string]any) { m["layers"] = []any{} }), ErrMalformed, "0 layers in its manifest, and 1"},
-		"a wrong diff_id":  {with(func(c, _ map[string]any) { c["rootfs"] = map[string]any{"diff_ids": []string{"sha256:../../x"}} }), ErrMalformed, "a layer of"},
+		"a wrong diff_id":  {with(func(c, _ map[string]any) { c["rootfs"] = map[string]any{"diff_ids": []string{"sha256:../../x"}} }), ErrMalformed, "a layer with DiffID"},
 		"a huge layer":     {with(func(_, m map[string]any) { m["layers"].([]any)[0].(map[string]any)["size"] = int64(1) << 50 }), ErrMalformed, "bytes"},
 		"a negative layer": {with(func(_, m map[string]any) { m["layers"].([]any)[0].(map[string]any)["size"] = -1 }), ErrMalformed, "-1 bytes"},
 		"a huge config": {with(func(_, m map[string]any) {

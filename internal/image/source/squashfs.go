@@ -15,21 +15,22 @@ import (
 	"github.com/ocishim/ocishim/internal/image/squashfs"
 )
 
-// A Packed root file system is a squashfs, which needs only to be copied: a whole file, or a
-// part of one of another kind.
+// A Packed root file system already is a squashfs and only has to be copied. It is a whole file,
+// or a part of a file of another kind.
 type Packed struct {
 	File         *os.File
 	Offset, Size int64
 
-	// Digest is of those bytes; empty where nobody has read them yet.
+	// Digest is the digest of the squashfs; empty if it has not been read yet.
 	Digest image.Digest
 
-	// Platform and Config are what is known of it.
+	// Platform and Config are what the file says about itself; Platform defaults to the wanted
+	// one.
 	Platform image.Platform
 	Config   image.Config
 }
 
-// fromPacked makes a Source of a file, whose digest is that of its bytes.
+// fromPacked makes a Source from a file. Its digest is the file's SHA-256.
 func fromPacked(ctx context.Context, r image.Reference, o Options) (*Source, error) {
 	f, err := os.OpenFile(r.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -71,7 +72,7 @@ func ofFile(ctx context.Context, f *os.File, kind image.Kind, o Options) (*Sourc
 	return s, nil
 }
 
-// pack lets the root file system be had as a file, and as a layer, which is made of it.
+// pack sets Packed, and the single layer that is made from the squashfs.
 func (s *Source) pack(open func(context.Context) (*Packed, error)) {
 	s.Packed = open
 	s.Layers = []Layer{{Size: -1, Open: func(ctx context.Context) (io.ReadCloser, error) {
@@ -85,7 +86,7 @@ func (s *Source) pack(open func(context.Context) (*Packed, error)) {
 	}}}
 }
 
-// pack finds the squashfs in a file, and sees that it is one that can be read.
+// pack finds the squashfs in a file, and checks that it can be read.
 func pack(f *os.File, size int64, kind image.Kind, wanted image.Platform) (*Packed, error) {
 	p := &Packed{File: f, Size: size, Platform: wanted}
 	if kind == image.KindSIF {
@@ -108,8 +109,8 @@ func pack(f *os.File, size int64, kind image.Kind, wanted image.Platform) (*Pack
 	return p, nil
 }
 
-// fromORAS finds a SIF file in a registry. It is fetched when it is needed, to a file without
-// a name.
+// fromORAS finds a SIF file in a registry. The file is fetched when it is first needed, into a
+// file without a name.
 func fromORAS(ctx context.Context, r image.Reference, o Options) (*Source, error) {
 	stored, err := openSIF(ctx, r, o)
 	if err != nil {
@@ -150,7 +151,7 @@ func fromORAS(ctx context.Context, r image.Reference, o Options) (*Source, error
 	return s, nil
 }
 
-// counted sums up what is written to it.
+// counted computes the digest and size of what is written to it.
 type counted struct {
 	sum  hash.Hash
 	size int64

@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	maxMembers = 100_000 // of an archive of images: files, not those of their layers
-	maxHops    = 8       // of a member that is a link
+	maxMembers = 100_000 // members of the archive itself, not of the layers in it
+	maxHops    = 8       // links from one member to another
 
-	// An archive may become this many times larger, once it has become larger than
-	// freeArchive.
+	// A decompressed archive may have freeArchive bytes, or maxRatio times the compressed size if
+	// that is more.
 	maxRatio    = 200
 	freeArchive = 1 << 30
 
-	maxZstdWindow = 128 << 20 // as the program zstd has it without --long
+	maxZstdWindow = 128 << 20 // the limit of the program zstd without --long
 )
 
 // A tarFile is an archive whose members can be read in any order.
@@ -42,11 +42,11 @@ type tarFile struct {
 
 type member struct {
 	offset, size int64
-	link         string // the member that this one is a link to
+	link         string // the member that this one links to
 }
 
-// openTar opens an archive. One that is compressed is first decompressed to a file without a
-// name in dir, since what says what is in it may come last.
+// openTar opens an archive. It decompresses a compressed archive into a file without a name in
+// dir, since the member that lists the images may come last.
 func openTar(ctx context.Context, name, dir string) (*tarFile, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -73,7 +73,7 @@ func openTar(ctx context.Context, name, dir string) (*tarFile, error) {
 	return indexTar(ctx, unpacked)
 }
 
-// compression knows by the first bytes what something is compressed with; "" is nothing.
+// compression returns the compression by the first bytes, or "".
 func compression(head []byte) string {
 	for _, c := range []struct{ magic, name string }{
 		{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"\xfd7zXZ\x00", "xz"}, {"BZh", "bzip2"},
@@ -85,7 +85,7 @@ func compression(head []byte) string {
 	return ""
 }
 
-// decompress writes what is in f, if it is not more than that many bytes.
+// decompress writes the decompressed content of f. It fails beyond most bytes.
 func decompress(ctx context.Context, w io.Writer, f io.Reader, most int64) error {
 	head := make([]byte, 6)
 	n, err := io.ReadFull(f, head)
@@ -113,12 +113,12 @@ func decompress(ctx context.Context, w io.Writer, f io.Reader, most int64) error
 	}
 	written, err := io.Copy(w, io.LimitReader(&cancelled{r, ctx}, most+1))
 	if err == nil && written > most {
-		err = fmt.Errorf("%w: it becomes more than %d bytes", ErrMalformed, most)
+		err = fmt.Errorf("%w: it decompresses to more than %d bytes", ErrMalformed, most)
 	}
 	return err
 }
 
-// A cancelled reader ends with its context.
+// A cancelled reader fails once its context has ended.
 type cancelled struct {
 	io.Reader
 	ctx context.Context
@@ -131,14 +131,14 @@ func (c *cancelled) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-// spool keeps what is written in a file without a name, which is gone when it is closed.
+// spool returns a file without a name that holds what write writes. Closing it removes it.
 func spool(dir string, write func(io.Writer) error) (*os.File, error) {
 	if dir == "" {
 		dir = "/var/tmp"
 	}
 	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err != nil {
-		// NFS and older file systems know no such files.
+		// NFS and older file systems do not support O_TMPFILE.
 		if f, err = os.CreateTemp(dir, "ocishim-*"); err != nil {
 			return nil, err
 		}
@@ -154,7 +154,7 @@ func spool(dir string, write func(io.Writer) error) (*os.File, error) {
 	return f, nil
 }
 
-// indexTar lists the members, and takes the file over.
+// indexTar indexes the members of an archive, and takes over the file.
 func indexTar(ctx context.Context, f *os.File) (t *tarFile, err error) {
 	defer func() {
 		if err != nil {
@@ -189,7 +189,7 @@ func indexTar(ctx context.Context, f *os.File) (t *tarFile, err error) {
 	}
 }
 
-// add notes where a member lies: tar.Reader has read up to it, and no further.
+// add records where a member lies: tar.Reader has just read the header, and no further.
 func (t *tarFile) add(header *tar.Header) error {
 	name, ok := memberName(header.Name)
 	if !ok {
@@ -203,11 +203,11 @@ func (t *tarFile) add(header *tar.Header) error {
 		}
 		for key := range header.PAXRecords {
 			if strings.HasPrefix(key, "GNU.sparse.") {
-				return nil // its bytes are not one after the other
+				return nil // the bytes of a sparse file are not contiguous
 			}
 		}
 		if header.Size < 0 || header.Size > t.size-offset {
-			return fmt.Errorf("%w: %s ends behind the archive", ErrMalformed, text.Printable(name))
+			return fmt.Errorf("%w: %s extends past the end of the archive", ErrMalformed, text.Printable(name))
 		}
 		t.members[name] = member{offset: offset, size: header.Size}
 	case tar.TypeLink, tar.TypeSymlink:
@@ -243,5 +243,5 @@ func (t *tarFile) open(name string) (io.ReadCloser, int64, error) {
 	return nil, 0, fmt.Errorf("%s: %w", text.Printable(name), fs.ErrNotExist)
 }
 
-// Close ends the use of the archive.
+// Close closes the archive.
 func (t *tarFile) Close() error { return t.file.Close() }

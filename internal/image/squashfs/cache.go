@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// A cache keeps what was loaded last, up to a limit. What several ask for at once is
-// loaded once. An error is told to those who waited for it, and not kept.
+// A cache keeps the most recently used values, up to a limit. A value that several goroutines need
+// at once is loaded once. An error is returned to all that waited, and not kept.
 type cache[K comparable, V any] struct {
 	mu      sync.Mutex
 	limit   int64
 	held    int64
 	entries map[K]*entry[K, V]
-	recent  *list.List // of *entry, the last used first; those that are loaded
+	recent  *list.List // of *entry, the loaded entries, most recently used first
 	loads   int64
 }
 
@@ -22,7 +22,7 @@ type entry[K comparable, V any] struct {
 	value  V
 	err    error
 	cost   int64
-	loaded chan struct{} // closed when value or err is there
+	loaded chan struct{} // closed when value or err is set
 	place  *list.Element // nil while it is loaded
 }
 
@@ -30,8 +30,8 @@ func newCache[K comparable, V any](limit int64) *cache[K, V] {
 	return &cache[K, V]{limit: limit, entries: map[K]*entry[K, V]{}, recent: list.New()}
 }
 
-// get returns what is kept for key, or has load make it. The cost is in the unit of the
-// limit. A panic of load is an error.
+// get returns the value for key, and calls load if it is not kept. load also returns the value's
+// cost, in the unit of the limit. A panic in load becomes an error.
 func (c *cache[K, V]) get(key K, load func() (V, int64, error)) (V, error) {
 	c.mu.Lock()
 	e := c.entries[key]
@@ -72,7 +72,7 @@ func (c *cache[K, V]) get(key K, load func() (V, int64, error)) (V, error) {
 	return e.value, e.err
 }
 
-// evict drops what was not used for the longest time. The newest stays, whatever it costs.
+// evict drops the least recently used values. The newest stays, whatever it costs.
 func (c *cache[K, V]) evict() {
 	for c.held > c.limit && c.recent.Len() > 1 {
 		last := c.recent.Remove(c.recent.Back()).(*entry[K, V])

@@ -13,8 +13,8 @@ import (
 	"github.com/therootcompany/xz"
 )
 
-// A codec decompresses a block into dst, which is as long as the block can be at most,
-// and returns how much it was. What is longer is an error. It may be used by several at once.
+// A codec decompresses a block into dst, which has the maximal length of a block, and returns the
+// block's length. A longer block is an error. Several goroutines may use a codec at once.
 type codec interface {
 	decompress(dst, src []byte) (int, error)
 }
@@ -40,7 +40,7 @@ func newCodec(number uint16, blockSize int) (codec, error) {
 	case compressedZstd:
 		return newZstdCodec()
 	case compressedLzma, compressedLzo:
-		return nil, fmt.Errorf("%w: compressed with %s: make it anew with zstd", ErrUnsupported, map[uint16]string{compressedLzma: "lzma", compressedLzo: "lzo"}[number])
+		return nil, fmt.Errorf("%w: compressed with %s: make the image again with zstd", ErrUnsupported, map[uint16]string{compressedLzma: "lzma", compressedLzo: "lzo"}[number])
 	}
 	return nil, fmt.Errorf("%w: compression %d", ErrUnsupported, number)
 }
@@ -74,8 +74,7 @@ type lz4Codec struct{}
 
 func (lz4Codec) decompress(dst, src []byte) (int, error) { return lz4.UncompressBlock(src, dst) }
 
-// A gzipCodec keeps readers, which are large, to use them again. What squashfs calls gzip
-// is zlib's format.
+// A gzipCodec reuses readers, since they are large. What squashfs calls gzip is zlib's format.
 type gzipCodec struct{ readers sync.Pool }
 
 func (c *gzipCodec) decompress(dst, src []byte) (int, error) {
@@ -97,8 +96,8 @@ func (c *gzipCodec) decompress(dst, src []byte) (int, error) {
 	return n, err
 }
 
-// An xzCodec makes a reader per block: they are not used again, so that none keeps what a
-// wrong block left in it.
+// An xzCodec makes a reader for each block, and does not reuse it: a corrupt block might leave the
+// reader in a bad state.
 type xzCodec struct{ dictionary uint32 }
 
 func (c *xzCodec) decompress(dst, src []byte) (int, error) {
@@ -109,9 +108,9 @@ func (c *xzCodec) decompress(dst, src []byte) (int, error) {
 	return readAll(dst, reader)
 }
 
-var errTooLong = errors.New("it is longer than a block may be")
+var errTooLong = errors.New("longer than a block may be")
 
-// readAll reads r to its end. It has to end within dst.
+// readAll reads r to its end, which has to be within dst.
 func readAll(dst []byte, r io.Reader) (int, error) {
 	var more [1]byte
 	for n := 0; ; {

@@ -7,21 +7,21 @@ import (
 	"sync"
 )
 
-// A block of data has its length in the file in 24 bits, and a bit that says it is not
-// compressed. Of length zero it is a hole.
+// The size of a block of data is its length in the image, in 24 bits, and a bit for a block that is
+// not compressed. A length of zero is a hole.
 const (
 	dataUncompressed = 1 << 24
 	dataLength       = 1<<24 - 1
 )
 
-// A blockKey names a block by its position and by what its size was said to be.
+// A blockKey names a block by its position and its size field.
 type blockKey struct {
 	position uint64
 	size     uint32
 }
 
-// ReadAt returns up to n bytes of a file from an offset on, in pieces, which nobody may
-// change; they belong to the caches. Nothing is returned at and after the file's end.
+// ReadAt returns up to n bytes of a file from an offset on, in pieces. The pieces belong to the
+// caches and must not be changed. At and after the end of the file, ReadAt returns nothing.
 func (im *Image) ReadAt(i *Inode, offset uint64, n int) ([][]byte, error) {
 	if i.Type != File {
 		return nil, fs.ErrInvalid
@@ -48,7 +48,7 @@ func (im *Image) ReadAt(i *Inode, offset uint64, n int) ([][]byte, error) {
 	return pieces, nil
 }
 
-// fileBlock returns the block of a file, as long as it has to be.
+// fileBlock returns a block of a file, and checks its length.
 func (im *Image) fileBlock(walk *blockWalk, number uint64) ([]byte, error) {
 	i := walk.inode
 	size := uint64(im.super.BlockSize)
@@ -68,12 +68,12 @@ func (im *Image) fileBlock(walk *blockWalk, number uint64) ([]byte, error) {
 		return nil, err
 	}
 	if uint64(len(block)) < want {
-		return nil, corrupt("it has %d bytes instead of %d", len(block), want)
+		return nil, corrupt("%d bytes instead of %d", len(block), want)
 	}
 	return block[:want], nil
 }
 
-// block returns a decompressed block, of a file or of fragments.
+// block returns a decompressed block of a file or of fragments.
 func (im *Image) block(key blockKey) ([]byte, error) {
 	return im.data.get(key, func() ([]byte, int64, error) {
 		block, err := im.readBlock(key)
@@ -87,7 +87,7 @@ func (im *Image) readBlock(key blockKey) ([]byte, error) {
 		return nil, corrupt("a block of %d bytes", length)
 	}
 	if key.position < superblockSize || key.position > im.super.Size-uint64(length) || uint64(length) > im.super.Size {
-		return nil, corrupt("a block at %d, after the end", key.position)
+		return nil, corrupt("a block at %d, after the end of the image", key.position)
 	}
 	if key.size&dataUncompressed != 0 {
 		block := make([]byte, length)
@@ -105,16 +105,16 @@ func (im *Image) readBlock(key blockKey) ([]byte, error) {
 	if err != nil {
 		return nil, corrupt("%v", err)
 	}
-	if n < len(block)/2 { // the end of a file: it is not to be kept with what it does not need
+	if n < len(block)/2 { // the end of a file: do not keep the unused rest of the buffer
 		return append(make([]byte, 0, n), block[:n]...), nil
 	}
 	return block[:n], nil
 }
 
-// fragmentOf returns the end of a file, which lies with the ends of others in a block.
+// fragmentOf returns the end of a file, which shares a block with the ends of other files.
 func (im *Image) fragmentOf(i *Inode, want uint64) ([]byte, error) {
 	if i.fragment == none {
-		return nil, corrupt("a file without its end")
+		return nil, corrupt("a file whose end is missing")
 	}
 	key, err := im.fragment(i.fragment)
 	if err != nil {
@@ -133,11 +133,11 @@ func (im *Image) fragmentOf(i *Inode, want uint64) ([]byte, error) {
 const (
 	fragmentSize      = 16 // of an entry in the table of fragments
 	fragmentsPerBlock = metadataSize / fragmentSize
-	// maxFragments is of 32 TiB in the usual size.
+	// maxFragments are 32 TiB in blocks of the usual size.
 	maxFragments = 1 << 28
 )
 
-// readFragmentIndex reads where the blocks of the table of fragments lie.
+// readFragmentIndex reads the positions of the blocks of the table of fragments.
 func (im *Image) readFragmentIndex() error {
 	if im.super.Fragments == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (im *Image) readFragmentIndex() error {
 	}
 	count := (uint64(im.super.Fragments) + fragmentsPerBlock - 1) / fragmentsPerBlock
 	if im.super.FragmentTable > im.super.Size || count*8 > im.super.Size-im.super.FragmentTable {
-		return corrupt("%d fragments, and their table ends too early", im.super.Fragments)
+		return corrupt("%d fragments, but their table ends too early", im.super.Fragments)
 	}
 	raw := make([]byte, count*8)
 	if _, err := im.file.ReadAt(raw, int64(im.super.FragmentTable)); err != nil {
@@ -160,7 +160,7 @@ func (im *Image) readFragmentIndex() error {
 	return nil
 }
 
-// fragment returns the block with the fragment of the number.
+// fragment returns the block that holds a fragment.
 func (im *Image) fragment(number uint32) (blockKey, error) {
 	if number >= im.super.Fragments {
 		return blockKey{}, corrupt("fragment %d of %d", number, im.super.Fragments)
@@ -181,9 +181,9 @@ func (im *Image) fragment(number uint32) (blockKey, error) {
 	return blockKey{position: binary.LittleEndian.Uint64(raw), size: binary.LittleEndian.Uint32(raw[8:])}, nil
 }
 
-// A file's list of blocks has their sizes alone, so that a block's position is the sum of
-// those before it. For files with more than markEvery blocks the sum is kept at marks:
-// 24 bytes for each, at most maxMarks of a file, for maxMarkedFiles files.
+// A file's list of blocks has only their sizes: the position of a block is the sum of the sizes
+// before it. For files with more than markEvery blocks, the sum is remembered at marks of 24
+// bytes: at most maxMarks for a file, and for at most maxMarkedFiles files.
 const (
 	markEvery      = 1024
 	maxMarks       = 4096
@@ -191,31 +191,31 @@ const (
 	maxBlocks      = 1 << 28
 )
 
-// A blockMark is where the size of a block in the list is, and where the block is.
+// A blockMark says where in the list the size of a block is, and where the block itself is.
 type blockMark struct {
-	meta     int64 // position of the list's block of metadata
-	off      int   // in it
+	meta     int64 // position of the block of metadata with this part of the list
+	off      int   // offset in that block
 	position uint64
 }
 
-// blockMarks are those of a file, as far as anybody has looked.
+// blockMarks are the marks of a file, as far as it has been read.
 type blockMarks struct {
 	mu    sync.Mutex
-	every uint64 // blocks from one to the next
+	every uint64 // blocks from one mark to the next
 	marks []blockMark
 }
 
-// A blockWalk finds the blocks of a file, quickly where they are asked for in order.
+// A blockWalk finds the blocks of a file. It is fast for blocks in order.
 type blockWalk struct {
 	im       *Image
 	inode    *Inode
 	begun    bool
-	next     uint64 // block whose size is read next
-	position uint64 // of it
+	next     uint64 // the block whose size is read next
+	position uint64 // of that block
 	list     cursor
 }
 
-// block finds a block by its number, which is one of the file's.
+// block finds a block by its number, which has to be less than the number of blocks.
 func (w *blockWalk) block(number uint64) (blockKey, error) {
 	if !w.begun || number < w.next {
 		if err := w.begin(number); err != nil {
@@ -236,7 +236,7 @@ func (w *blockWalk) block(number uint64) (blockKey, error) {
 	return key, nil
 }
 
-// begin goes to the last mark before a block.
+// begin goes to the last mark before a block, and adds marks up to it.
 func (w *blockWalk) begin(number uint64) error {
 	w.begun, w.next, w.position, w.list = true, 0, w.inode.start, w.inode.rest
 	if number < markEvery {
@@ -269,7 +269,7 @@ func (w *blockWalk) begin(number uint64) error {
 	return nil
 }
 
-// jump goes to the mark of a number from 1 on.
+// jump goes to a mark. The number of the first is 1.
 func (w *blockWalk) jump(marks *blockMarks, number uint64) error {
 	m := marks.marks[number-1]
 	list, err := w.im.cursorAt(m.meta, m.off, int64(w.im.super.DirectoryTable))
@@ -277,7 +277,7 @@ func (w *blockWalk) jump(marks *blockMarks, number uint64) error {
 	return err
 }
 
-// forward passes over the sizes before that of a block.
+// forward skips the sizes before that of the block.
 func (w *blockWalk) forward(number uint64) error {
 	var scratch [4]byte
 	for w.next < number {
@@ -291,7 +291,7 @@ func (w *blockWalk) forward(number uint64) error {
 		}
 		w.next += whole
 		w.list.off += int(4 * whole)
-		if whole == 0 { // a size that two blocks of metadata share
+		if whole == 0 { // the size lies across two blocks of metadata
 			raw, err := w.list.take(4, scratch[:])
 			if err != nil {
 				return err

@@ -13,18 +13,18 @@ type Entry struct {
 	Ref    Ref
 	Type   Type
 	Number uint32 // of the inode
-	Next   Place  // of what comes after it
+	Next   Place  // of the entry after this one
 }
 
-// A Place is one in a directory's listing, for whoever comes back later. Zero is the
-// beginning. Other places are what Entry.Next was; any other number gives entries that
-// are not there, or an error. It has 41 bits.
+// A Place is a place in a directory's listing, from which to continue later. Zero is the beginning.
+// Other places have to come from Entry.Next: any other number gives wrong entries or an error. A
+// Place has 41 bits.
 type Place uint64
 
-// A directory's listing is runs of entries, each with a header of 12 bytes: how many less
-// one, where their inodes' block is, and the number that theirs are told from. An entry
-// has 8 bytes, its name, and no end mark. The listing's size counts three bytes that
-// stand for the two entries that are not there, . and ...
+// A directory's listing consists of runs of entries. A run has a header of 12 bytes: the number of
+// entries less one, the position of the block with their inodes, and the inode number that theirs
+// are relative to. An entry has 8 bytes and its name, without an end mark. The listing's size
+// includes three bytes for the two entries that are not stored: "." and "..".
 const (
 	runHeaderSize = 12
 	entrySize     = 8
@@ -38,10 +38,10 @@ type Listing struct {
 	cursor
 	position uint32 // in the listing
 	size     uint32 // of the listing
-	left     uint32 // entries of the run that are to come
+	left     uint32 // entries of the run that are still to be read
 	taken    uint32 // entries of the run that were read
 	run      uint32 // position of the run's header
-	block    uint32 // of the run's inodes
+	block    uint32 // position of the block with the run's inodes
 	number   uint32
 	scratch  [maxName]byte
 }
@@ -68,7 +68,7 @@ func (l *Listing) begin(im *Image, dir *Inode, at Place) error {
 		return err
 	}
 	if run < l.position || run > l.size {
-		return corrupt("no place %d in a directory", at)
+		return corrupt("no place %d in the directory", at)
 	}
 	if run > l.position {
 		if err := l.skip(int64(run - l.position)); err != nil {
@@ -87,7 +87,7 @@ func (l *Listing) begin(im *Image, dir *Inode, at Place) error {
 	return nil
 }
 
-// start begins at a mark of the directory's index, which is at a run's header.
+// start begins at a mark of the directory's index, where a run's header is.
 func (l *Listing) start(im *Image, dir *Inode, m mark) error {
 	if dir.Size > listingExtra {
 		l.size = uint32(dir.Size - listingExtra)
@@ -98,8 +98,8 @@ func (l *Listing) start(im *Image, dir *Inode, m mark) error {
 	if l.size == 0 {
 		return nil
 	}
-	// The listing's bytes from its first block's begin on: within the first block the
-	// offset counts.
+	// Positions count from the start of the listing, which begins at dir.offset in its first
+	// block.
 	offset := int(dir.offset)
 	if m.position > 0 {
 		offset = int((uint64(dir.offset) + uint64(m.position)) % metadataSize)
@@ -109,7 +109,7 @@ func (l *Listing) start(im *Image, dir *Inode, m mark) error {
 	return err
 }
 
-// errEnd is the end of a directory.
+// errEnd is what Next returns at the end of a directory.
 var errEnd = errors.New("end of the directory")
 
 // End reports whether an error of Next is the end of the directory.
@@ -195,14 +195,14 @@ func (im *Image) Lookup(dir *Inode, name []byte) (Ref, error) {
 		switch bytes.Compare(e.Name, name) {
 		case 0:
 			return e.Ref, nil
-		case 1: // they are in order
+		case 1: // entries are sorted
 			return 0, fs.ErrNotExist
 		}
 	}
 }
 
-// A mark is an entry of a directory's index: a run's position in the listing, its block
-// in the table, and its first name.
+// A mark is an entry of a directory's index: the position of a run in the listing, its block in the
+// table, and its first name.
 type mark struct {
 	position uint32
 	block    uint32

@@ -23,10 +23,10 @@ import (
 	"math/bits"
 )
 
-// ErrCorrupt is of what cannot be in an image that was written as the format says.
+// ErrCorrupt says that an image violates the format.
 var ErrCorrupt = errors.New("corrupt squashfs image")
 
-// ErrUnsupported is of what the format allows and this package cannot read.
+// ErrUnsupported says that an image uses a part of the format that this package does not support.
 var ErrUnsupported = errors.New("unsupported squashfs image")
 
 const (
@@ -34,7 +34,7 @@ const (
 	superblockSize = 96
 	minBlockSize   = 4 << 10
 	maxBlockSize   = 1 << 20
-	metadataSize   = 8 << 10 // of a block of metadata when it is decompressed
+	metadataSize   = 8 << 10 // bytes of a decompressed block of metadata
 	none           = ^uint32(0)
 )
 
@@ -44,11 +44,11 @@ type Limits struct {
 	Metadata int64 // decompressed blocks of inodes and directories
 }
 
-// A superblock is the first 96 bytes of an image, as they lie there, little endian.
+// A superblock is the first 96 bytes of an image, in little endian.
 type superblock struct {
 	Magic               uint32
 	Inodes              uint32
-	Time                uint32 // of the image's making, in seconds since 1970
+	Time                uint32 // when the image was made, in seconds since 1970
 	BlockSize           uint32
 	Fragments           uint32
 	Compression         uint16
@@ -57,7 +57,7 @@ type superblock struct {
 	IDs                 uint16
 	Major, Minor        uint16
 	Root                Ref
-	Size                uint64 // of the image without what pads the file
+	Size                uint64 // of the image, without the file's padding
 	IDTable             uint64
 	XattrTable          uint64
 	InodeTable          uint64
@@ -72,16 +72,16 @@ type Image struct {
 	file   io.ReaderAt
 	super  superblock
 	codec  codec
-	zeros  []byte   // of a block that is a hole
-	frags  []uint64 // where the blocks of the table of fragments lie
+	zeros  []byte   // the content of a hole
+	frags  []uint64 // positions of the blocks of the table of fragments
 	meta   *cache[int64, metaBlock]
 	data   *cache[blockKey, []byte]
 	marks  *cache[Ref, *blockMarks]
 	buffer bufferPool // for compressed blocks
 }
 
-// Open reads what says where everything lies of the image in file, whose size is given,
-// and its root directory's inode.
+// Open opens the image in a file of the given size. It reads the superblock, the index of the table
+// of fragments, and the inode of the root directory.
 func Open(file io.ReaderAt, size int64, limits Limits) (*Image, error) {
 	var raw [superblockSize]byte
 	if _, err := file.ReadAt(raw[:], 0); err != nil {
@@ -128,8 +128,7 @@ func decodeSuperblock(raw []byte) superblock {
 	}
 }
 
-// check says what is wrong with a superblock of a file of the given size, and sets
-// firstAfterDirectory.
+// check checks the superblock for a file of the given size, and sets firstAfterDirectory.
 func (s *superblock) check(size int64) error {
 	switch {
 	case s.Magic != magic:
@@ -139,12 +138,12 @@ func (s *superblock) check(size int64) error {
 	case s.BlockSize < minBlockSize || s.BlockSize > maxBlockSize || bits.OnesCount32(s.BlockSize) != 1 || 1<<min(s.BlockLog, 31) != s.BlockSize:
 		return fmt.Errorf("%w: blocks of %d bytes", ErrCorrupt, s.BlockSize)
 	case size < 0 || s.Size > uint64(size):
-		return fmt.Errorf("%w: it is to have %d bytes and has %d", ErrCorrupt, s.Size, size)
+		return fmt.Errorf("%w: its superblock says %d bytes, but it has %d", ErrCorrupt, s.Size, size)
 	case s.InodeTable < superblockSize || s.InodeTable >= s.DirectoryTable || s.DirectoryTable > s.Size:
 		return fmt.Errorf("%w: its tables are not in order", ErrCorrupt)
 	}
-	// The directories end where any other table begins, or their blocks: the positions of
-	// those are checked against the file alone.
+	// The table of directories ends where the next table, or its blocks, begin. The positions of
+	// other tables are only checked against the file's size.
 	s.firstAfterDirectory = s.Size
 	for _, table := range []uint64{s.FragmentTable, s.ExportTable, s.IDTable, s.XattrTable} {
 		if table >= s.DirectoryTable {
@@ -154,19 +153,19 @@ func (s *superblock) check(size int64) error {
 	return nil
 }
 
-// Inodes is how many inodes the image says it has.
+// Inodes returns the number of inodes, according to the superblock.
 func (im *Image) Inodes() uint32 { return im.super.Inodes }
 
-// Size is the image's length in bytes.
+// Size returns the image's size in bytes.
 func (im *Image) Size() int64 { return int64(im.super.Size) }
 
-// BlockSize is how long the blocks of files are, in bytes: a power of two, at most 1 MiB.
+// BlockSize returns the size of files' blocks in bytes: a power of two, at most 1 MiB.
 func (im *Image) BlockSize() int { return int(im.super.BlockSize) }
 
-// Root is the top directory.
+// Root returns the Ref of the root directory.
 func (im *Image) Root() Ref { return im.super.Root }
 
-// truncated makes the end of the file what it is in an image.
+// truncated turns an unexpected end of the file into ErrCorrupt.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: it ends too early", ErrCorrupt)

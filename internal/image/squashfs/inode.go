@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A Ref says where an inode is: in its upper bits the position of a block in the table of
-// inodes, in the lower 16 the inode's offset in that block when it is decompressed.
+// A Ref says where an inode is. Its upper bits are the position of a block in the table of inodes,
+// its lower 16 bits the offset of the inode in the decompressed block.
 type Ref uint64
 
 // MaxRef is the greatest Ref of an image: positions have 32 bits.
 const MaxRef Ref = 1<<48 - 1
 
-// A Type is what an inode is of.
+// A Type is the type of an inode.
 type Type uint16
 
-// The types, as squashfs numbers them. The same with more fields is seven more there, and
-// the same here.
+// The types, as squashfs numbers them. In the image, a type with additional fields has a number
+// that is higher by seven (extended); here it is the same type.
 const (
 	Directory Type = 1 + iota
 	File
@@ -28,10 +28,10 @@ const (
 	extended = 7
 )
 
-// maxTarget is how long the target of a symbolic link may be: Linux takes none that is longer.
+// maxTarget is the longest target of a symbolic link that Linux allows, in bytes.
 const maxTarget = 4095
 
-// An Inode is an inode as it was read, without its owners.
+// An Inode is an inode of the image, without owner and group.
 type Inode struct {
 	Ref    Ref
 	Type   Type
@@ -40,24 +40,23 @@ type Inode struct {
 	Time   time.Time // of the last change
 	Links  uint32
 	Size   uint64 // bytes: of a file, of a link's target, of a directory's listing
-	Holes  uint64 // of a file: bytes that are not in the image
+	Holes  uint64 // of a file: bytes in holes
 	Device uint32 // of a device: as Linux encodes it for user space, in 32 bits
 
-	parent uint32 // of a directory: the number of the directory that has it
+	parent uint32 // of a directory: the inode number of its parent
 	start  uint64 // of a file: the position of its first block; of a directory: of its listing's block in the table
-	offset uint32 // of a directory: in that block; of a file: of its end in the fragment
-	// fragment has the end of a file that does not fill a block, where it is not none.
+	offset uint32 // of a directory: of the listing in that block; of a file: of its end in the fragment's block
+	// fragment is the number of the fragment with the last, partial block of a file, or none.
 	fragment uint32
-	blocks   uint64 // of a file: how many
-	indexes  uint16 // of a directory: how many entries its index has
-	rest     cursor // at what follows: sizes of blocks, target, index
+	blocks   uint64 // of a file: the number of blocks
+	indexes  uint16 // of a directory: the number of entries in its index
+	rest     cursor // at what follows the inode: sizes of blocks, target or index
 }
 
-// Parent is the number of the inode of the directory that has this directory. It is what
-// the image says, and nothing is found by it.
+// Parent returns the inode number of a directory's parent. It is unverified and only for display.
 func (i *Inode) Parent() uint32 { return i.parent }
 
-// body is how long what follows the header is, without what varies: by the type's number.
+// body has, by type number, the length of the fixed fields that follow an inode's header.
 var body = [...]int{1: 16, 2: 16, 3: 8, 4: 8, 5: 8, 6: 4, 7: 4, 8: 24, 9: 40, 10: 8, 11: 12, 12: 12, 13: 8, 14: 8}
 
 // Inode reads the inode at ref.
@@ -93,7 +92,7 @@ func (im *Image) Inode(ref Ref) (Inode, error) {
 	return i, i.check(im)
 }
 
-// decode reads what follows the header, of the length that body says.
+// decode decodes the fixed fields after the header.
 func (i *Inode) decode(kind uint16, b []byte) {
 	le := binary.LittleEndian
 	switch i.Type {
@@ -120,7 +119,7 @@ func (i *Inode) decode(kind uint16, b []byte) {
 	}
 }
 
-// check says what cannot be, and counts a file's blocks.
+// check refuses impossible values, and sets the number of a file's blocks.
 func (i *Inode) check(im *Image) error {
 	switch i.Type {
 	case File:
@@ -129,7 +128,7 @@ func (i *Inode) check(im *Image) error {
 		if i.fragment == none && i.Size%size != 0 {
 			i.blocks++
 		}
-		// It bounds how long it takes to find a block of a file that is all lies.
+		// This bounds the time to find a block in a hostile file.
 		if i.blocks > maxBlocks || i.Size > 1<<62 {
 			return corrupt("a file of %d bytes", i.Size)
 		}
@@ -145,10 +144,10 @@ func (i *Inode) check(im *Image) error {
 	return nil
 }
 
-// Target is where a symbolic link leads.
+// Target returns the target of a symbolic link.
 func (im *Image) Target(i *Inode) ([]byte, error) {
 	if i.Type != Symlink {
-		return nil, corrupt("no symbolic link")
+		return nil, corrupt("not a symbolic link")
 	}
 	c := i.rest
 	target, err := c.take(int(i.Size), nil)

@@ -12,14 +12,14 @@ type metaBlock struct {
 	next  int64
 }
 
-// The header of a block of metadata has its length in the file, and a bit that says it is
-// not compressed.
+// The header of a block of metadata has its length in the image, and a bit for a block that is not
+// compressed.
 const (
 	metaHeaderSize   = 2
 	metaUncompressed = 1 << 15
 )
 
-// metadata returns the block of metadata at position, which has to begin before end.
+// metadata returns the block of metadata at a position, which has to be before end.
 func (im *Image) metadata(position, end int64) (metaBlock, error) {
 	if position < superblockSize || position >= end {
 		return metaBlock{}, corrupt("metadata at %d, outside of its table", position)
@@ -30,7 +30,7 @@ func (im *Image) metadata(position, end int64) (metaBlock, error) {
 	})
 }
 
-// cacheOverhead is about what a block costs beside its bytes.
+// cacheOverhead is about how many bytes a cached block costs beside its content.
 const cacheOverhead = 256
 
 func (im *Image) readMetadata(position int64) (metaBlock, error) {
@@ -38,7 +38,7 @@ func (im *Image) readMetadata(position int64) (metaBlock, error) {
 	defer im.buffer.put(buf)
 	raw := (*buf)[:min(metaHeaderSize+metadataSize, int64(im.super.Size)-position, int64(len(*buf)))]
 	if len(raw) < metaHeaderSize {
-		return metaBlock{}, corrupt("metadata at %d, where it ends", position)
+		return metaBlock{}, corrupt("metadata at %d, at the end of the image", position)
 	}
 	if _, err := im.file.ReadAt(raw, position); err != nil {
 		return metaBlock{}, fmt.Errorf("read metadata at %d: %w", position, truncated(err))
@@ -63,16 +63,16 @@ func (im *Image) readMetadata(position int64) (metaBlock, error) {
 	return block, nil
 }
 
-// A cursor reads a table of metadata on, over the ends of its blocks.
+// A cursor reads a table of metadata, across the ends of its blocks.
 type cursor struct {
 	im    *Image
 	block metaBlock
-	at    int64 // where block lies
-	off   int   // of what is read next
+	at    int64 // position of block
+	off   int   // offset in block of what is read next
 	end   int64 // of the table
 }
 
-// cursorAt begins at an offset within the decompressed block at position.
+// cursorAt returns a cursor at an offset in the decompressed block at position.
 func (im *Image) cursorAt(position int64, offset int, end int64) (cursor, error) {
 	block, err := im.metadata(position, end)
 	if err != nil {
@@ -84,7 +84,7 @@ func (im *Image) cursorAt(position int64, offset int, end int64) (cursor, error)
 	return cursor{im: im, block: block, at: position, off: offset, end: end}, nil
 }
 
-// more returns what is left of the block, of the next one where nothing is: never nothing.
+// more returns what is left of the block, or the next block if nothing is. It is never empty.
 func (c *cursor) more() ([]byte, error) {
 	if c.off == len(c.block.bytes) {
 		next, err := c.im.metadata(c.block.next, c.end)
@@ -96,8 +96,8 @@ func (c *cursor) more() ([]byte, error) {
 	return c.block.bytes[c.off:], nil
 }
 
-// take returns the next n bytes, which nobody may change. Where they cross the end of a
-// block they are put together in scratch, or in new memory.
+// take returns the next n bytes, which must not be changed. If they cross the end of a block, take
+// copies them into scratch or, if that is too small, into new memory.
 func (c *cursor) take(n int, scratch []byte) ([]byte, error) {
 	if c.off+n <= len(c.block.bytes) {
 		c.off += n
@@ -116,7 +116,7 @@ func (c *cursor) take(n int, scratch []byte) ([]byte, error) {
 	return out, nil
 }
 
-// skip passes over n bytes.
+// skip skips n bytes.
 func (c *cursor) skip(n int64) error {
 	for n > 0 {
 		rest, err := c.more()
@@ -130,7 +130,7 @@ func (c *cursor) skip(n int64) error {
 	return nil
 }
 
-// A bufferPool has buffers for what is read from the file and decompressed at once.
+// A bufferPool has buffers for compressed blocks, which are read and then decompressed.
 type bufferPool struct {
 	size int // a block of data
 	pool sync.Pool

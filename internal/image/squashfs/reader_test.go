@@ -17,7 +17,7 @@ import (
 
 var testLimits = Limits{Data: 8 << 20, Metadata: 1 << 20}
 
-// makeImage makes an image of a tree with mksquashfs.
+// makeImage makes an image from a tree with mksquashfs.
 func makeImage(t testing.TB, tree string, options ...string) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image.sqfs")
@@ -46,7 +46,7 @@ func openImage(t testing.TB, path string, limits Limits) *Image {
 	return im
 }
 
-// content is reproducible, and compresses by half.
+// content returns reproducible bytes that compress by half.
 func content(seed, n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
 	b := make([]byte, n)
@@ -93,7 +93,7 @@ func makeTree(t testing.TB) string {
 	return dir
 }
 
-// readFile reads all of a file, n bytes at once.
+// readFile reads a whole file, n bytes at a time.
 func readFile(im *Image, i *Inode, n int) ([]byte, error) {
 	var all []byte
 	for uint64(len(all)) < i.Size {
@@ -112,7 +112,7 @@ func readFile(im *Image, i *Inode, n int) ([]byte, error) {
 	return all, nil
 }
 
-// members lists a directory, beginning anew after every `every` entries.
+// members lists a directory, and starts a new listing after every `every` entries.
 func members(im *Image, dir *Inode, every int) (map[string]Entry, error) {
 	entries := map[string]Entry{}
 	place := Place(0)
@@ -140,7 +140,7 @@ func members(im *Image, dir *Inode, every int) (map[string]Entry, error) {
 	}
 }
 
-// compare holds a directory of the image against one of the tree, and all below it.
+// compare compares a directory of the image with one of the tree, and everything below.
 func compare(t *testing.T, im *Image, ref Ref, path string, numbers map[uint64]uint32) {
 	t.Helper()
 	dir, err := im.Inode(ref)
@@ -217,7 +217,7 @@ func compare(t *testing.T, im *Image, ref Ref, path string, numbers map[uint64]u
 	}
 }
 
-// Everything of a tree is in its image, however it was compressed.
+// An image has everything that the tree has, however it was compressed.
 func TestTree(t *testing.T) {
 	tree := makeTree(t)
 	for name, options := range map[string][]string{
@@ -244,7 +244,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// A file with so many blocks that they are found by marks reads right at random places.
+// A file with so many blocks that they are found by marks can be read at random places.
 func TestManyBlocks(t *testing.T) {
 	tree := t.TempDir()
 	data := content(3, 40<<20+5)
@@ -290,7 +290,7 @@ func lookup(t *testing.T, im *Image, name string) Inode {
 	return i
 }
 
-// However many read a file, each of its blocks is decompressed once.
+// However many goroutines read a file, each of its blocks is decompressed once.
 func TestManyReaders(t *testing.T) {
 	tree := t.TempDir()
 	const blocks = 20

@@ -17,8 +17,8 @@ import (
 	"github.com/ocishim/ocishim/internal/pace"
 )
 
-// Importers that are killed at any time leave whole images or none, and the next one finds
-// nothing of theirs in its way, and removes it.
+// Importers that are killed at any time leave whole images or none. What else they leave does not
+// disturb the next importer, which removes it.
 func TestKilledImporters(t *testing.T) {
 	p := place(t)
 	s := open(t, p)
@@ -64,7 +64,7 @@ func TestKilledImporters(t *testing.T) {
 		}
 	}
 	if published == 0 || interrupted == 0 {
-		t.Errorf("%d rounds: %d images published before the kill, %d interrupted: the test looks at nothing", rounds, published, interrupted)
+		t.Errorf("%d rounds: %d images published before the kill, %d interrupted: the test checks nothing", rounds, published, interrupted)
 	}
 }
 
@@ -84,7 +84,7 @@ func run(t *testing.T, store string) error {
 	return start(t, store).Wait()
 }
 
-// Of many importers one does the work, and all have the image.
+// Of many importers one does the work, and all get the image.
 func TestConcurrentImporters(t *testing.T) {
 	p := place(t)
 	for _, format := range formats() {
@@ -117,7 +117,7 @@ func TestConcurrentImporters(t *testing.T) {
 	}
 }
 
-// Without any lease two importers at once both succeed.
+// Two importers at once both succeed even without a lease.
 func TestPublishTwice(t *testing.T) {
 	s := open(t, place(t))
 	src := sample(5)
@@ -134,7 +134,7 @@ func TestPublishTwice(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// What is no image gives way.
+		// An invalid image is replaced.
 		if err := os.WriteFile(filepath.Join(s.Path, image.ImagesDir, entry, image.RecordFile), []byte("{"), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -18,20 +18,21 @@ import (
 // ErrUsed says that a job uses an image.
 var ErrUsed = errors.New("in use")
 
-// openEntry opens the image of a directory's name.
+// openEntry opens the image in the directory called entry.
 func (s *Store) openEntry(entry string) (*image.Image, error) {
 	hex, format, _ := strings.Cut(entry, ".")
 	return s.Store.Open(image.Digest("sha256:"+hex), image.Format(format))
 }
 
-// discard takes an entry away. Who has opened it can go on; it is deleted after a while.
+// discard moves an entry to the trash. Processes that have it open can go on; it is deleted after
+// the grace time.
 func (s *Store) discard(entry string) error {
 	_, err := s.moveAway(entry)
 	return err
 }
 
-// discardUnused takes an entry away that nobody uses. A start that has found the image
-// before may mark it at this moment: it is put back then (see Image.Mark).
+// discardUnused moves an entry to the trash, unless it is in use. If a start that has already found
+// the image marks it at the same moment, the entry is put back (see Image.Mark).
 func (s *Store) discardUnused(entry string) (use image.Use, used bool, err error) {
 	if use, used := s.used(entry); used {
 		return use, true, nil
@@ -53,7 +54,7 @@ func (s *Store) moveAway(entry string) (trash string, err error) {
 	if err := s.root.Rename(filepath.Join(image.ImagesDir, entry), trash); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("remove %s: %w", entry, err)
 	}
-	// From now on counts the grace; a directory keeps its time when it is renamed.
+	// The grace time begins now. A rename does not change a directory's own time.
 	now := time.Now()
 	if err := s.root.Chtimes(trash, now, now); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("remove %s: %w", entry, err)
@@ -61,8 +62,7 @@ func (s *Store) moveAway(entry string) (trash string, err error) {
 	return trash, nil
 }
 
-// Remove takes an image away, in all formats that there are. It fails with ErrUsed while a
-// job uses it.
+// Remove removes an image in all its formats. It fails with ErrUsed while a job uses the image.
 func (s *Store) Remove(digest image.Digest) error {
 	hex, err := digest.Hex()
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Store) Remove(digest image.Digest) error {
 			return err
 		}
 		if used {
-			return fmt.Errorf("remove image %s: %w: by process %d on %s, job %q", digest, ErrUsed, use.Process.Pid, use.Host, use.Job)
+			return fmt.Errorf("remove image %s: %w by process %d on %s, job %q", digest, ErrUsed, use.Process.Pid, use.Host, use.Job)
 		}
 	}
 	if !found {
@@ -125,9 +125,9 @@ func (s *Store) used(entry string) (use image.Use, used bool) {
 
 // A Freed says what Evict did.
 type Freed struct {
-	Images []string // entries that were taken away
-	Bytes  int64    // that they have
-	Kept   int64    // bytes of those that stay
+	Images []string // entries that were removed
+	Bytes  int64    // their size
+	Kept   int64    // the size of the images that stay
 }
 
 // Evict removes the least recently used images until the others have no more than most
@@ -187,7 +187,7 @@ func (s *Store) Evict(most int64) (*Freed, error) {
 	return freed, s.forget()
 }
 
-// empty deletes what was taken away long enough ago.
+// empty deletes entries that have been in the trash for the grace time.
 func (s *Store) empty() error {
 	entries, err := fs.ReadDir(s.root.FS(), image.TrashDir)
 	if err != nil {
@@ -204,7 +204,7 @@ func (s *Store) empty() error {
 			continue
 		}
 		if err := rootfs.Remove(trash, e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("delete what was removed: %w", err)
+			return fmt.Errorf("empty trash: %w", err)
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// The least recently used goes first; what jobs use stays.
+// The least recently used image is removed first; images that jobs use stay.
 func TestEvict(t *testing.T) {
 	s := open(t, place(t))
 	s.grace = time.Hour
@@ -56,7 +56,7 @@ func TestEvict(t *testing.T) {
 	if err != nil || len(refs) != 2 || len(reasons) > 0 {
 		t.Errorf("%v, %v, %v", refs, reasons, err)
 	}
-	// Who has it open goes on, until the grace is over, and a start that has begun beyond it.
+	// A process that has the image open goes on until the grace time is over.
 	if err := Verify(all[1]); err != nil {
 		t.Error(err)
 	}
@@ -69,7 +69,7 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-// A full disk, or one of few inodes, ends an import with that error, and leaves nothing.
+// An import on a full disk, or on one without free inodes, fails with that error and leaves nothing.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")

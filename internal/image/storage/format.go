@@ -10,11 +10,11 @@ import (
 	"github.com/ocishim/ocishim/internal/image/rootfs"
 )
 
-// ErrPrivate says that an image that needed credentials would go where others can read it.
-var ErrPrivate = errors.New("it needed credentials, and others can read this store")
+// ErrPrivate says that others could read an image that needs credentials.
+var ErrPrivate = errors.New("the image needs credentials, but others can read this store")
 
-// sharedFileSystems are those that hosts share, by statfs's f_type: of linux/magic.h, and of
-// the sources of those that are not part of Linux. Of FUSE nobody knows.
+// sharedFileSystems are file systems that hosts share, by f_type of statfs(2): from linux/magic.h,
+// and for those outside Linux from their sources. FUSE may be either, and counts as shared.
 var sharedFileSystems = map[uint32]string{
 	0x6969:     "nfs",
 	0x0bd00bd0: "lustre",
@@ -33,18 +33,18 @@ var sharedFileSystems = map[uint32]string{
 	0x65735546: "fuse",
 }
 
-// Format is what images of this store should be: a file where hosts share the file system,
-// since a tree is tens of thousands of inodes there; else a tree, which needs no server.
-// The name is the file system's where it is shared.
+// Format returns the best format for images of this store: a file on a shared file system, where a
+// tree would cost tens of thousands of inodes; otherwise a tree, which needs no server. It also
+// returns the name of a shared file system.
 func (s *Store) Format() (format image.Format, name string, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(s.Dir().Fd()), &st); err != nil {
-		return "", "", fmt.Errorf("look at the file system of store %s: %w", s.Path, err)
+		return "", "", fmt.Errorf("inspect the file system of store %s: %w", s.Path, err)
 	}
 	format, name = formatOn(uint32(st.Type))
 	if format == image.Squashfs {
 		if _, err := rootfs.CanSquashfs(); err != nil {
-			return image.Tree, name, nil //nolint:nilerr // the other way works
+			return image.Tree, name, nil //nolint:nilerr // a tree always works
 		}
 	}
 	return format, name, nil
@@ -57,14 +57,14 @@ func formatOn(magic uint32) (image.Format, string) {
 	return image.Tree, ""
 }
 
-// admits refuses private images where others than the owner may look.
+// admits refuses a private image if others than the owner may read the store.
 func (s *Store) admits(private bool) error {
 	if !private {
 		return nil
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(s.Dir().Fd()), &st); err != nil {
-		return fmt.Errorf("look at store %s: %w", s.Path, err)
+		return fmt.Errorf("inspect store %s: %w", s.Path, err)
 	}
 	if st.Mode&0o077 != 0 {
 		return fmt.Errorf("store %s: %w", s.Path, ErrPrivate)

@@ -25,16 +25,17 @@ import (
 type Options struct {
 	Format image.Format
 	Limits layers.Limits
-	Job    string // for those who wait
-	// Share lets a private image into a store that others can read.
+	Job    string // shown to others who wait for this import
+	// Share allows a private image in a store that others can read.
 	Share bool
-	// Read is told how many bytes of the layers have come; Waiting, who imports the same
-	// image, every second. Both may be nil.
+	// Read is called with the number of bytes of layers that were read since the last call.
+	// Waiting is called every second while another process imports the same image. Both may
+	// be nil.
 	Read    func(bytes int)
 	Waiting func(Holder)
 }
 
-// Import makes a source an image of the store, unless it is one, and opens it.
+// Import imports a source into the store, unless the store has the image, and opens the image.
 func (s *Store) Import(ctx context.Context, from *source.Source, o Options) (*image.Image, error) {
 	hex, err := from.Digest.Hex()
 	if err != nil {
@@ -79,7 +80,7 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 		return err
 	}
 	defer func() {
-		// What was published is not there any more.
+		// After publishing, nothing is left to remove.
 		err = errors.Join(err, rootfs.Remove(tmp, name), tmp.Close())
 	}()
 	if err := tmp.Mkdir(name, 0o755); err != nil {
@@ -90,7 +91,7 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	if err := dir.Chmod(".", 0o755); err != nil { // whatever the umask
+	if err := dir.Chmod(".", 0o755); err != nil { // regardless of the umask
 		return err
 	}
 	record, err := s.make(ctx, dir, from, o, l)
@@ -110,7 +111,7 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 	return s.publish(name, entry)
 }
 
-// make writes a root file system into the directory.
+// make writes the root file system into the directory, and returns the image's record.
 func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o Options, l *lease) (*image.Record, error) {
 	total, read := from.Size(), int64(0)
 	count := func(bytes int) {
@@ -197,8 +198,8 @@ func makeTree(ctx context.Context, dir *os.Root, from *source.Source, o Options,
 	return result, err
 }
 
-// publish gives a whole image its place. That another was faster is no error: its image is
-// of the same layers. One that cannot be opened is moved out of the way.
+// publish moves a complete image to its place. It is not an error if another importer was faster:
+// its image has the same layers. An image there that cannot be opened is moved out of the way.
 func (s *Store) publish(name, entry string) error {
 	from, to := filepath.Join(image.TmpDir, name), filepath.Join(image.ImagesDir, entry)
 	for range 3 {
@@ -216,5 +217,5 @@ func (s *Store) publish(name, entry string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("publish %s: another one is in its place, again and again", entry)
+	return fmt.Errorf("publish %s: another image keeps appearing in its place", entry)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// A Holder says who imports an image now, as JSON in the lease's file.
+// A Holder says which process is importing an image, as JSON in the lease's file.
 type Holder struct {
 	Host     string     `json:"host"`
 	Boot     string     `json:"boot"`
@@ -27,9 +27,9 @@ type Holder struct {
 	Progress string     `json:"progress,omitempty"` // for people
 }
 
-// A lease keeps others from doing the same work: they wait for its holder. It is a file
-// that one makes with O_EXCL, which works on every shared file system, and writes to every
-// ten seconds. That two hold it, for a moment in which it was taken over, wastes work only.
+// A lease keeps others from doing the same work: they wait for its holder. It is a file that the
+// holder creates with O_EXCL, which works on every shared file system, and rewrites every ten
+// seconds. If two processes hold it for a moment after a takeover, that only wastes work.
 type lease struct {
 	store *Store
 	path  string
@@ -41,7 +41,8 @@ type lease struct {
 	ended  sync.WaitGroup
 }
 
-// take makes the lease of an image's entry. It is nil, and who holds it, where another does.
+// take takes the lease of an image's entry. If another process holds the lease, take returns nil
+// and the holder.
 func (s *Store) take(entry, job string) (*lease, Holder, error) {
 	path := filepath.Join(image.LeasesDir, entry)
 	for range 8 {
@@ -66,10 +67,11 @@ func (s *Store) take(entry, job string) (*lease, Holder, error) {
 			return nil, holder, nil
 		}
 	}
-	return nil, Holder{}, nil // others are as quick: look again later
+	return nil, Holder{}, nil // others keep being faster: the caller tries again later
 }
 
-// held reports who holds a lease, and whether that one lives; one that does not is removed.
+// held reports who holds a lease, and whether the holder is alive. It removes the lease of a holder
+// that is not.
 func (s *Store) held(path string) (holder Holder, held bool, err error) {
 	f, err := s.root.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESTALE) {
@@ -83,7 +85,7 @@ func (s *Store) held(path string) (holder Holder, held bool, err error) {
 	if err != nil && !errors.Is(err, unix.ESTALE) {
 		return holder, false, err
 	}
-	_ = json.Unmarshal(data, &holder) // half written: its time counts
+	_ = json.Unmarshal(data, &holder) // if it is half written, only its time counts
 	info, err := f.Stat()
 	if err != nil {
 		return holder, false, nil
@@ -101,8 +103,8 @@ func (s *Store) held(path string) (holder Holder, held bool, err error) {
 	return holder, false, s.revoke(path, info)
 }
 
-// revoke removes the lease that was judged. Another may have done so meanwhile, and have
-// made a new one, which is put back.
+// revoke removes the lease that was checked. If another process has replaced it meanwhile, revoke
+// puts the new lease back.
 func (s *Store) revoke(path string, judged os.FileInfo) error {
 	aside := filepath.Join(image.LeasesDir, ".new."+s.name())
 	if err := s.root.Rename(path, aside); err != nil {
@@ -117,7 +119,7 @@ func (s *Store) revoke(path string, judged os.FileInfo) error {
 	return s.root.Remove(aside)
 }
 
-// serverTime is what the file server's clock says: hosts have their own.
+// serverTime returns the time of the file server's clock, since the clocks of hosts differ.
 func (s *Store) serverTime() (time.Time, error) {
 	path := filepath.Join(image.LeasesDir, ".new."+s.name())
 	f, err := s.root.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -139,7 +141,7 @@ func (s *Store) serverTime() (time.Time, error) {
 	return info.ModTime(), nil
 }
 
-// say notes how far the import is, for those who wait; written at the next renewal.
+// say sets the progress that waiting processes see from the next renewal on.
 func (l *lease) say(progress string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +175,7 @@ func (l *lease) keep() {
 	}
 }
 
-// release ends the lease, if it still is ours.
+// release ends the lease, and removes its file unless another process has taken over.
 func (l *lease) release() error {
 	select {
 	case <-l.stop:
@@ -185,7 +187,7 @@ func (l *lease) release() error {
 	defer l.file.Close()
 	ours, err := l.file.Stat()
 	if err != nil {
-		return nil // ESTALE: it was taken over
+		return nil // ESTALE: another process has taken over
 	}
 	if there, err := l.store.root.Lstat(l.path); err != nil || !os.SameFile(ours, there) {
 		return nil
@@ -196,8 +198,8 @@ func (l *lease) release() error {
 	return nil
 }
 
-// wait takes the lease, or waits until there is no need to: done reports that. Who holds it
-// is told to waiting every second.
+// wait waits until it has the lease, or until done reports that the image exists; then it returns
+// nil. While another process holds the lease, it calls waiting every second.
 func (s *Store) wait(ctx context.Context, entry, job string, waiting func(Holder), done func() bool) (*lease, error) {
 	tick := time.NewTicker(min(time.Second, s.renewal))
 	defer tick.Stop()
@@ -210,7 +212,7 @@ func (s *Store) wait(ctx context.Context, entry, job string, waiting func(Holder
 			return nil, err
 		}
 		if l != nil {
-			if done() { // between the look and the lease
+			if done() { // the image was published before we got the lease
 				return nil, l.release()
 			}
 			return l, nil

@@ -13,8 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// A lease whose holder is dead, or silent for too long, is taken over; one that is renewed
-// is not.
+// A lease is taken over if its holder is dead or silent for too long, but not if it is renewed.
 func TestLease(t *testing.T) {
 	s := open(t, place(t))
 	l, _, err := s.take("x", "job 1")
@@ -33,7 +32,7 @@ func TestLease(t *testing.T) {
 	if err != nil || second == nil {
 		t.Fatal(second, err)
 	}
-	if err := l.release(); err != nil { // it is another's now
+	if err := l.release(); err != nil { // another process holds it now
 		t.Error(err)
 	}
 	if _, holder, err := s.take("x", ""); err != nil || holder.Job != "job 2" {

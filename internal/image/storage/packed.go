@@ -15,8 +15,8 @@ import (
 	"github.com/ocishim/ocishim/internal/image/squashfs"
 )
 
-// copyPacked takes over an image that is a squashfs already. Where the file system can let
-// two files share their blocks, it does.
+// copyPacked copies an image that already is a squashfs. The copy shares its blocks with the
+// original if the file system supports that.
 func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *image.Record, count func(int)) (*layers.Result, error) {
 	p, err := from.Packed(ctx)
 	if err != nil {
@@ -34,12 +34,12 @@ func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return nil, fmt.Errorf("copy squashfs: %w", err)
 	}
-	// Of the copy: what is published is what was summed up.
+	// Hash the copy, not the original: the copy is what gets published.
 	if record.SHA256, record.Size, err = digestOf(io.NewSectionReader(f, 0, p.Size)); err != nil {
 		return nil, err
 	}
 	if p.Digest != "" && record.SHA256 != p.Digest {
-		return nil, fmt.Errorf("copy squashfs: %w: it changes while it is read", ErrDamaged)
+		return nil, fmt.Errorf("copy squashfs: %w: it changed while it was read", ErrDamaged)
 	}
 	const little = 1 << 20
 	im, err := squashfs.Open(f, record.Size, squashfs.Limits{Data: little, Metadata: little})
@@ -50,7 +50,7 @@ func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *
 	return &layers.Result{Members: int64(im.Inodes())}, nil
 }
 
-// clone makes f have what p has.
+// clone copies p into f.
 func clone(ctx context.Context, f *os.File, p *source.Packed, count func(int)) error {
 	info, err := p.File.Stat()
 	if err != nil {

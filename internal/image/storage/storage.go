@@ -1,7 +1,7 @@
-// Package storage writes stores of images: it imports, publishes, evicts and verifies. Two
-// who import the same image at once waste work and corrupt nothing: each works in a
-// directory of its own, and the first whose image is whole has it renamed to its place.
-// No lock is needed for that, and none is taken on a file system that hosts share.
+// Package storage writes stores of images: it imports, publishes, evicts and verifies. If two
+// processes import the same image at once, work is wasted but nothing is corrupted: each works
+// in a directory of its own, and the first to complete the image renames it to its place. This
+// needs no lock, and none is taken on a file system that hosts share.
 package storage
 
 import (
@@ -23,23 +23,24 @@ import (
 	"github.com/ocishim/ocishim/internal/process"
 )
 
-// A Store is one that the caller may write to.
+// A Store is a store that the caller may write to.
 type Store struct {
 	*image.Store
 	root *os.Root
 	host string
-	// What begins names of this host's importers: pids mean something in their namespace only.
+	// label is the prefix of names from this host and pid namespace: pids from other namespaces
+	// cannot be checked.
 	label string
 	self  process.ID
 
-	// What others must not do for so long to count as gone; tests have less patience.
+	// Times after which leases, leftovers and removed images expire; tests shorten them.
 	leaseAge, renewal, tmpAge, grace time.Duration
 }
 
 const (
 	leaseAge = time.Minute
 	renewal  = 10 * time.Second
-	tmpAge   = 24 * time.Hour   // nobody on another host imports for so long
+	tmpAge   = 24 * time.Hour   // longer than any import on another host takes
 	grace    = 10 * time.Minute // between an image's removal and its deletion
 )
 
@@ -68,7 +69,7 @@ func (s *Store) prepare() (err error) {
 	if s.self, err = process.Identify(os.Getpid()); err != nil {
 		return err
 	}
-	// By the descriptor that was judged, not by the path.
+	// Open the descriptor that was checked, not the path: the path may lead elsewhere by now.
 	if s.root, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(s.Dir().Fd()))); err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (s *Store) prepare() (err error) {
 			return err
 		}
 	}
-	// Who may read is decided by the store's own mode, not by the umask of an importer.
+	// The mode of the store itself decides who may read it, not the importer's umask.
 	for _, dir := range []string{filepath.Dir(image.ImagesDir), image.ImagesDir, image.RefsDir} {
 		if err := s.root.Chmod(dir, 0o755); err != nil {
 			return err
@@ -86,7 +87,7 @@ func (s *Store) prepare() (err error) {
 	return nil
 }
 
-// Close ends the use of the store.
+// Close closes the store.
 func (s *Store) Close() error {
 	var err error
 	if s.root != nil {
@@ -95,12 +96,12 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.Store.Close())
 }
 
-// again repeats what may fail once because a file server has answered from a cache, of a
-// directory that another host has changed (NFS: ENOENT, ESTALE).
+// again repeats do once if it fails with ENOENT or ESTALE: on NFS the client's cache of a directory
+// that another host has changed may be out of date.
 func (s *Store) again(do func() error) error {
 	err := do()
 	if errors.Is(err, unix.ESTALE) || errors.Is(err, unix.ENOENT) {
-		if dir, oerr := s.root.Open("."); oerr == nil { // open is what makes the client ask
+		if dir, oerr := s.root.Open("."); oerr == nil { // open makes the client ask the server
 			dir.Close()
 		}
 		err = do()
@@ -108,14 +109,14 @@ func (s *Store) again(do func() error) error {
 	return err
 }
 
-// name returns a name that no other importer has, and that says whose it is.
+// name returns a unique name that identifies this process.
 func (s *Store) name() string {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // it never fails
 	return fmt.Sprintf("%s.%d.%d.%s", s.label, s.self.Pid, s.self.Start, hex.EncodeToString(random))
 }
 
-// A maker is who made a name as of name.
+// maker returns the process that made a name with Store.name.
 func maker(name string) (host string, id process.ID, ok bool) {
 	parts := strings.Split(name, ".")
 	if len(parts) < 4 {
@@ -127,20 +128,20 @@ func maker(name string) (host string, id process.ID, ok bool) {
 	return host, process.ID{Pid: pid, Start: start}, err == nil && serr == nil
 }
 
-// syncDir writes a directory's names to the disk.
+// syncDir syncs a directory to disk.
 func syncDir(root *os.Root, path string) error {
 	dir, err := root.Open(path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: it has no such thing
+	if err := dir.Sync(); err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: the file system cannot sync directories
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	return nil
 }
 
-// write makes or replaces a file of the store, by rename.
+// write makes or replaces a file of the store atomically, by rename.
 func (s *Store) write(path string, data []byte) error {
 	half := filepath.Join(filepath.Dir(path), ".new."+s.name())
 	if err := writeSynced(s.root, half, data); err != nil {
@@ -161,20 +162,20 @@ func writeSynced(root *os.Root, path string, data []byte) error {
 	return errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 }
 
-// SetRef notes what a name means.
+// SetRef records what a name means.
 func (s *Store) SetRef(name string, digest image.Digest) error {
 	data, err := json.Marshal(image.Ref{Name: name, Digest: digest, Time: time.Now().UTC()})
 	if err == nil {
 		err = s.write(filepath.Join(image.RefsDir, image.RefFile(name)), data)
 	}
 	if err != nil {
-		return fmt.Errorf("note name %s: %w", name, err)
+		return fmt.Errorf("record name %s: %w", name, err)
 	}
 	return nil
 }
 
-// sweep removes what importers have left that were killed: of this host those that do not
-// live any more, of others what is too old.
+// sweep removes what killed importers have left: everything from dead processes of this host, and
+// from other hosts everything older than tmpAge.
 func (s *Store) sweep() error {
 	var errs []error
 	for _, dir := range []string{image.TmpDir, image.RefsDir, image.LeasesDir} {
@@ -201,7 +202,7 @@ func (s *Store) sweep() error {
 		errs = append(errs, parent.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("remove what was left half made: %w", err)
+		return fmt.Errorf("remove leftovers of importers: %w", err)
 	}
 	return nil
 }

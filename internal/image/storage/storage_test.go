@@ -22,7 +22,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// importerVar makes the test's program an importer, into the store that it names.
+// importerVar makes the test's program an importer into the store that the variable names.
 const importerVar = "OCISHIM_TEST_IMPORT"
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ func importer(path string) int {
 
 func formats() []image.Format { return []image.Format{image.Tree, image.Squashfs} }
 
-// sample is an image of two layers with files, the upper of which hides a part.
+// sample returns an image with two layers of files; the upper layer hides some of the lower.
 func sample(files int) *source.Source {
 	lower, upper := newArchive(), newArchive()
 	lower.add(&tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o500, Uid: 1234}, "")
@@ -134,7 +134,7 @@ func bring(t *testing.T, s *Store, src *source.Source, format image.Format) *ima
 	return i
 }
 
-// Both formats are found, are whole, and say what they lack.
+// Both formats are found, are complete, and record what was lost.
 func TestImport(t *testing.T) {
 	s := open(t, place(t))
 	src := sample(5)
@@ -172,8 +172,8 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// In a store that others may read they can, whatever the importer's umask; a private image
-// does not go there by itself.
+// Others can read all of a store that they may read, whatever the importer's umask. A private image
+// does not go into such a store by default.
 func TestReadableByOthers(t *testing.T) {
 	defer unix.Umask(unix.Umask(0o077))
 	s := open(t, place(t))
@@ -204,7 +204,7 @@ func TestReadableByOthers(t *testing.T) {
 	}
 }
 
-// left lists what importers have in the store beside images.
+// left lists what importers have left in the store beside images.
 func left(t *testing.T, s *Store) (names []string) {
 	t.Helper()
 	for _, dir := range []string{image.TmpDir, image.LeasesDir} {
@@ -219,7 +219,7 @@ func left(t *testing.T, s *Store) (names []string) {
 	return names
 }
 
-// What mksquashfs reads of the stream is what went in: names and targets of every kind.
+// mksquashfs gets names and link targets of every kind unchanged.
 func TestSquashfsNames(t *testing.T) {
 	s := open(t, place(t))
 	long := strings.Repeat("long/", 60) + "end"
@@ -267,7 +267,7 @@ func TestSquashfsNames(t *testing.T) {
 	}
 }
 
-// A change of any kind is found.
+// Verify finds every kind of change.
 func TestVerify(t *testing.T) {
 	p := place(t)
 	s := open(t, p)

@@ -12,8 +12,8 @@ import (
 	"github.com/ocishim/ocishim/internal/image/source"
 )
 
-// Source makes a source of an image that a store has: its layers are flattened, so there is
-// one. The image stays open until the source is closed, and is closed with it.
+// Source makes a source from an image of a store. It has one layer, since the import merged the
+// layers. Closing the source closes the image.
 func Source(i *image.Image) *source.Source {
 	s := &source.Source{Digest: i.Digest, Reference: i.Reference, Platform: i.Platform, Config: i.Config, Private: i.Private}
 	write := func(ctx context.Context, w io.Writer) error { return archive.Squashfs(ctx, w, i.Root, i.Size) }

@@ -12,11 +12,11 @@ import (
 	"github.com/ocishim/ocishim/internal/image/rootfs"
 )
 
-// ErrDamaged says that an image of the store is not what was written.
+// ErrDamaged says that an image of the store has changed since it was written.
 var ErrDamaged = errors.New("damaged")
 
-// Verify compares an image with its record: the sum of a file of squashfs; the list of a
-// tree's members, whose sum the record has, with each of them.
+// Verify compares an image with its record: a squashfs file with its digest; a tree's list of
+// members with its digest, and each member with the list.
 func Verify(i *image.Image) error {
 	if err := verify(i); err != nil {
 		return fmt.Errorf("verify %s: %w: %w", i.Path, ErrDamaged, err)
@@ -57,11 +57,11 @@ func verify(i *image.Image) error {
 	return rootfs.Verify(tree, list)
 }
 
-// is compares what can be read with a digest.
+// is fails unless the content of r has the digest.
 func is(r io.Reader, want image.Digest) error {
 	got, _, err := digestOf(r)
 	if err == nil && got != want {
-		err = fmt.Errorf("it is %s, not %s", got, want)
+		err = fmt.Errorf("its content has %s, not %s", got, want)
 	}
 	return err
 }

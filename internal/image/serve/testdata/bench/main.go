@@ -1,5 +1,5 @@
-// The program compares what it costs to read an image by this server, by squashfuse_ll, and
-// as an unpacked tree: in processor time of readers and server, by turns.
+// Command bench compares the cost of reading an image through this server, through squashfuse_ll,
+// and as an unpacked tree. It measures them in turns, by the processor time of readers and server.
 package main
 
 import (
@@ -115,7 +115,7 @@ func ownTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// task reads and prints: processor time of reader and server, and the time on the wall, in ms.
+// task reads, and prints the processor time of reader and server and the wall-clock time, in ms.
 func task(pid, what, path, count string) error {
 	n, _ := strconv.Atoi(count)
 	for range 2 {
@@ -142,7 +142,7 @@ func task(pid, what, path, count string) error {
 	return nil
 }
 
-// small is what an import does with each file: look, open, read, close.
+// small does with each file what an import in Python does: stat, open, read, close.
 func small(dir string) error {
 	buf := make([]byte, 1<<20)
 	return filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
@@ -152,7 +152,7 @@ func small(dir string) error {
 		if _, err := os.Stat(path); err != nil {
 			return err
 		}
-		_, _ = os.Stat(path + ".so") // as Python looks for other kinds of modules first
+		_, _ = os.Stat(path + ".so") // Python first looks for other kinds of modules
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
