@@ -19,9 +19,11 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/process"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/slurm"
+	"github.com/ocishim/ocishim/runtime"
 )
 
 // errNoImageProgram says that ocishim was installed without its other half.
@@ -108,6 +110,10 @@ func usersStore(cfg *config.Config, env []string) string {
 
 // findImage opens the image that a bundle of a Slurm task stands for.
 func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+	if runtime.BeganAsRoot() {
+		// Whoever writes annotations for an engine cannot make root fetch something.
+		return nil, fmt.Errorf("%s: %w", wish.By, plan.ErrRoot)
+	}
 	// Slurm starts a runtime without variables, and puts the job's into the bundle.
 	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
