@@ -169,6 +169,18 @@ func TestSearch(t *testing.T) {
 	if found, err := u.Resolve(context.Background(), byDigest); err != nil || found.Reference.Registry != second.host {
 		t.Errorf("%+v, %v", found, err)
 	}
+	for name, status := range map[string]int{"refuses": http.StatusForbidden, "fails": http.StatusInternalServerError} {
+		first.wrong(func(w http.ResponseWriter, r *http.Request, inner http.Handler) {
+			if strings.Contains(r.URL.Path, "/manifests/") {
+				w.WriteHeader(status)
+				return
+			}
+			inner.ServeHTTP(w, r)
+		})
+		if _, err := u.Resolve(context.Background(), r); (err == nil) != (name == "refuses") {
+			t.Errorf("a registry that %s: %v", name, err)
+		}
+	}
 	first.wrong(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadGateway) })
 	if found, err := u.Resolve(context.Background(), r); err == nil {
 		t.Errorf("a registry that cannot be asked was passed over for %s", found.Reference)

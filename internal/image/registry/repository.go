@@ -59,12 +59,18 @@ func (c *Client) Resolve(ctx context.Context, r image.Reference) (*Repository, e
 		if err == nil {
 			return found, nil
 		}
-		var answer *Error
-		if !errors.Is(err, ErrNotFound) && (!errors.As(err, &answer) || !strings.HasPrefix(answer.Shown, "anonymous")) {
+		if !errors.Is(err, ErrNotFound) && !isAnonymousRefusal(err) {
 			break
 		}
 	}
 	return nil, fmt.Errorf("find image %s: %w", text.Printable(r.Familiar()), err)
+}
+
+// isAnonymousRefusal reports whether a registry wants credentials and got none: some answer so for
+// images that they do not have.
+func isAnonymousRefusal(err error) bool {
+	var answer *Error
+	return errors.Is(err, ErrDenied) && errors.As(err, &answer) && strings.HasPrefix(answer.Shown, "anonymous")
 }
 
 // resolve asks the endpoints of one registry. With others, which means that more registries could
