@@ -123,6 +123,30 @@ func (s *Store) used(entry string) (use image.Use, used bool) {
 	return use, used
 }
 
+// oldestJob is how long what names meant for a job is kept, from when the last one was noted.
+const oldestJob = 31 * 24 * time.Hour
+
+// forgetJobs removes what names meant for jobs that must be over.
+func (s *Store) forgetJobs() error {
+	jobs, err := fs.ReadDir(s.root.FS(), image.PinsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, job := range jobs {
+		info, ierr := job.Info()
+		if ierr == nil && time.Since(info.ModTime()) > oldestJob {
+			ierr = s.root.RemoveAll(filepath.Join(image.PinsDir, job.Name()))
+		}
+		if ierr != nil && !errors.Is(ierr, os.ErrNotExist) {
+			err = errors.Join(err, ierr)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("forget names of old jobs: %w", err)
+	}
+	return nil
+}
+
 // A Freed says what Evict did.
 type Freed struct {
 	Images []string // entries that were removed
@@ -138,6 +162,9 @@ func (s *Store) Evict(most int64) (*Freed, error) {
 		return nil, err
 	}
 	if err := s.empty(); err != nil {
+		return nil, err
+	}
+	if err := s.forgetJobs(); err != nil {
 		return nil, err
 	}
 	entries, err := fs.ReadDir(s.root.FS(), image.ImagesDir)

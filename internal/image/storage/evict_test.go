@@ -93,3 +93,32 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// What names meant for jobs goes when the jobs must be over.
+func TestForgetJobs(t *testing.T) {
+	s := open(t, place(t))
+	ref := image.Ref{Name: "docker://x/y:1", Digest: image.Digest("sha256:" + strings.Repeat("0", 64)), Time: time.Now()}
+	for _, job := range []string{"old", "new"} {
+		if first, err := s.Pin(job, ref); err != nil || first.Digest != ref.Digest {
+			t.Fatalf("%+v, %v", first, err)
+		}
+	}
+	moved := ref
+	moved.Digest = image.Digest("sha256:" + strings.Repeat("1", 64))
+	if second, err := s.Pin("new", moved); err != nil || second.Digest != ref.Digest {
+		t.Errorf("the name means something else to the same job: %+v, %v", second, err)
+	}
+	long := time.Now().Add(-2 * oldestJob)
+	if err := os.Chtimes(filepath.Join(s.Path, image.PinsDir, "old"), long, long); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Evict(1 << 40); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Pinned("old", ref.Name); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an old job: %v", err)
+	}
+	if found, err := s.Pinned("new", ref.Name); err != nil || found.Digest != ref.Digest {
+		t.Errorf("a new job: %+v, %v", found, err)
+	}
+}
