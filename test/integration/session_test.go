@@ -279,11 +279,11 @@ func (s *session) started() {
 	s.until("does not start", 10*time.Second, func() bool { return s.out("ready") != "" })
 }
 
-// job returns the number of alice's only job.
+// job returns the number of alice's only job. The one before may still be completing.
 func (s *session) job() string {
 	var id string
 	s.until("no job", 10*time.Second, func() bool {
-		id = strings.TrimSpace(s.admin("squeue", "-h", "-o", "%A", "--user", "alice"))
+		id = strings.TrimSpace(s.admin("squeue", "-h", "-o", "%A", "--states", "PENDING,CONFIGURING,RUNNING,SUSPENDED", "--user", "alice"))
 		return regexp.MustCompile(`^\d+$`).MatchString(id)
 	})
 	return id
