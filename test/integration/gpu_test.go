@@ -288,6 +288,7 @@ func (g *gpuCluster) said(t *testing.T, args ...string) string {
 
 // quiet removes lines from an error output that are not errors here.
 func (g *gpuCluster) quiet(text string) string {
+	text = queueing.ReplaceAllString(text, "")
 	if g.driver == "none" {
 		text = strings.ReplaceAll(text, "ocishim: warning: NVIDIA's kernel driver is not loaded on this host: the container gets only its device nodes\n", "")
 	}

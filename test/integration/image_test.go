@@ -17,6 +17,7 @@ import (
 // and with --container and the shipped cli_filter.lua.
 func TestImages(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	versions := []string{"24.11"}
 	if pace.All() {
 		versions = []string{"22.05", "24.11", "26.05"}

@@ -207,6 +207,7 @@ func readFigures(out string, want int) (f figures, err error) {
 // TestMPI runs Open MPI and MPICH bare and in containers, in one allocation.
 func TestMPI(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	prepareColumn(t, column{runtime: "ocishim", slurm: "24.11"})
 	mustRun(t, "hack/cluster", "root", "--slurm", "24.11", "--mpi")
 	m := newMPICluster(t, "ocishim", "24.11")

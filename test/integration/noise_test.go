@@ -26,6 +26,9 @@ func (s *session) noise() string {
 	return strings.Join(found, "\n")
 }
 
+// queueing matches what srun says when the job before is still completing.
+var queueing = regexp.MustCompile(`(?m)^srun: job \d+ (queued and waiting for resources|has been allocated resources)\n`)
+
 // quiet returns text without those lines, which are reported separately.
 func quiet(text string) string {
 	var b strings.Builder

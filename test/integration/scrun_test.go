@@ -44,6 +44,7 @@ var scrunScenarios = []podmanScenario{
 // Slurm starts by oci.conf, on ocishim.
 func TestScrun(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	throughScruns(t, "24.11", "it-scrun")
 	if pace.All() {
 		t.Run("26.05", func(t *testing.T) { throughScruns(t, "26.05", "it-scrun-2605") })

@@ -126,6 +126,7 @@ podman rmi -f mini >/dev/null; podman system migrate`,
 // another one.
 func TestScrunDocker(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	for _, program := range []string{"/usr/sbin/dockerd", "/usr/bin/docker", "/usr/sbin/slurmd", "/usr/bin/rootlesskit"} {
 		if _, err := os.Stat(program); err != nil {
 			skip(t, program+" is missing: hack/deps test installs it")

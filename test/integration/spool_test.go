@@ -17,6 +17,7 @@ import (
 // path in both.
 func TestSpool(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	col := column{runtime: "ocishim", slurm: "26.05", mode: "run"}
 	prepareColumn(t, col)
 	c := newCluster(t, col, "spool")
