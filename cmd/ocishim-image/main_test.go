@@ -216,9 +216,9 @@ func TestErrors(t *testing.T) {
 		{"not in a store", "ls", []string{"pull", "sha256:" + strings.Repeat("0", 64)}},
 		{"--max-size", "--help", []string{"gc", "--max-size", "much"}},
 		{"no store", "--store", []string{"--store", "", "ls"}},
-		{"the same descriptor was given twice", "--help", []string{"serve", "--device", "3", "--image", "3", "--launcher", "4", "--uid", "0", "--gid", "0"}},
-		{"standard stream", "--help", []string{"serve", "--device", "0", "--image", "1", "--launcher", "2", "--uid", "0", "--gid", "0"}},
-		{"not valid ids", "--help", []string{"serve", "--device", "3", "--image", "4", "--launcher", "5", "--uid", "-1", "--gid", "0"}},
+		{"the same descriptor was given twice", "--help", []string{"serve", "--image", "3", "--client", "3", "--uid", "0", "--gid", "0"}},
+		{"standard stream", "--help", []string{"serve", "--image", "1", "--client", "2", "--uid", "0", "--gid", "0"}},
+		{"not valid ids", "--help", []string{"serve", "--image", "4", "--client", "5", "--uid", "-1", "--gid", "0"}},
 		{"is not a registry", "--help", []string{"logout", "a b"}},
 		{"not logged in", "docker logout", []string{"logout", "a.example"}},
 	} {

@@ -129,6 +129,9 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	stores := append(append(image.Stores{}, shared...), s.Store)
 	if isDigest(arg) {
 		found, reasons, err := stores.Find(image.Digest(arg), w.formats()...)
+		if other, _, e := stores.Find(image.Digest(arg)); err != nil && e == nil {
+			return p.convert(c, s, other, w)
+		}
 		warn(reasons)
 		return found, err
 	}
@@ -136,14 +139,14 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if err != nil {
 		return nil, err
 	}
-	if found := kept(stores, r, w); found != nil {
-		return found, nil
+	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
+		return found, err
 	}
 	if r, err = p.fetchable(c, r); err != nil {
 		return nil, err
 	}
-	if found := kept(stores, r, w); found != nil {
-		return found, nil
+	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
+		return found, err
 	}
 	src, err := p.open(c, r, w.platform)
 	if err != nil {
@@ -164,6 +167,25 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 		}
 	}
 	return found, nil
+}
+
+// inStore returns the image that kept finds, in a format that is wished for. It returns nil if no
+// store has the image in any format.
+func (p *program) inStore(c *cli.Context, s *storage.Store, stores image.Stores, r image.Reference, w wish) (*image.Image, error) {
+	if found := kept(stores, r, w); found != nil {
+		return found, nil
+	}
+	if other := kept(stores, r, wish{format: formatAuto, platform: w.platform}); other != nil {
+		return p.convert(c, s, other, w)
+	}
+	return nil, nil
+}
+
+// convert makes the image's other format from the one that a store has.
+func (p *program) convert(c *cli.Context, s *storage.Store, other *image.Image, w wish) (*image.Image, error) {
+	src := storage.Source(other)
+	defer src.Close() //nolint:errcheck // only read from
+	return p.store(c, s, src, w)
 }
 
 // kept finds an image in the stores if no registry or file has to be asked: the reference has
