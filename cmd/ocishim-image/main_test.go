@@ -209,6 +209,7 @@ func TestErrors(t *testing.T) {
 		{"this cannot be imported", "ocishim", []string{"pull", "@name"}},
 		{"linux/riscv64 is wanted, there is linux/amd64, linux/arm64", "--platform", []string{"pull", "--platform", "linux/riscv64", "oci:" + dir + ":tag"}},
 		{"--format x", "--help", []string{"pull", "--format", "x", "oci:" + dir}},
+		{"--prefer x", "--help", []string{"--prefer", "x", "pull", "oci:" + dir}},
 		{"--name a/b", "--help", []string{"pull", "--name", "a/b", "oci:" + dir}},
 		{"no such file", "", []string{"pull", "oci:" + dir + "/none"}},
 		{"no image: an empty file", "squashfs", []string{"import", "registries.conf"}},

@@ -97,15 +97,19 @@ func (p *program) pull(c *cli.Context, arg string) error {
 
 // A wish holds the options of an import.
 type wish struct {
-	format   string
+	format   string // of the result
+	prefer   string // of an import without one
 	platform image.Platform
 	name     string
 }
 
 func readWish(c *cli.Context) (w wish, err error) {
 	w.format, w.name = c.String("format"), c.String("name")
-	if w.format != formatAuto && w.format != string(image.Squashfs) && w.format != string(image.Tree) {
-		return w, usageError{fmt.Errorf("--format %s: must be sqfs, tree or auto", w.format)}
+	w.prefer = c.String("prefer")
+	for option, format := range map[string]string{"format": w.format, "prefer": w.prefer} {
+		if format != formatAuto && format != string(image.Squashfs) && format != string(image.Tree) {
+			return w, usageError{fmt.Errorf("--%s %s: must be sqfs, tree or auto", option, format)}
+		}
 	}
 	if w.name != "" && !image.ValidName(w.name) {
 		return w, usageError{fmt.Errorf("--name %s: only letters, digits, '.', '_' and '-' are allowed", w.name)}
@@ -175,7 +179,7 @@ func (p *program) inStore(c *cli.Context, s *storage.Store, stores image.Stores,
 	if found := kept(stores, r, w); found != nil {
 		return found, nil
 	}
-	if other := kept(stores, r, wish{format: formatAuto, platform: w.platform}); other != nil {
+	if other := kept(stores, r, wish{format: formatAuto, prefer: w.prefer, platform: w.platform}); other != nil {
 		return p.convert(c, s, other, w)
 	}
 	return nil, nil
@@ -244,6 +248,9 @@ func (p *program) open(c *cli.Context, r image.Reference, platform image.Platfor
 func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
 	format := image.Format(w.format)
 	if w.format == formatAuto {
+		format = image.Format(w.prefer)
+	}
+	if format == formatAuto {
 		format = image.Squashfs
 		if src.Packed == nil {
 			var err error
@@ -294,7 +301,7 @@ func (p *program) pullBundle(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.format != formatAuto || w.name != "" {
+	if c.IsSet("format") || w.name != "" {
 		return usageError{errors.New("--format and --name are for stores, not for a bundle")}
 	}
 	src, err := p.source(c, c.Args().First(), w)

@@ -87,6 +87,9 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	for _, registry := range cfg.Image.Registries {
 		options = append(options, "--registry", registry)
 	}
+	if cfg.Image.Format != "auto" {
+		options = append(options, "--prefer", cfg.Image.Format)
+	}
 	if cfg.Image.Bare {
 		options = append(options, "--bare")
 	}
