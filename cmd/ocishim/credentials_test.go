@@ -97,9 +97,7 @@ func TestCredentialsStayInside(t *testing.T) {
 		t.Errorf("the process's memory may be read, and dumped: %v, owner %d", err, st.Uid)
 	}
 	_ = cmd.Process.Signal(syscall.SIGABRT)
-	select {
-	case <-ended:
-	case <-time.After(time.Minute):
+	if !wait(time.Minute, func() bool { return len(ended) > 0 }) {
 		t.Error("SIGABRT does not end the pull")
 		_ = cmd.Process.Kill()
 	}

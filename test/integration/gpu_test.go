@@ -66,19 +66,6 @@ func TestGPUs(t *testing.T) {
 	}
 }
 
-// image does the same in images of stores.
-func (g *gpuCluster) image(t *testing.T) {
-	for _, format := range []string{"tree", "sqfs"} {
-		g.container = g.imageOf(t, "alice", bundle("alice", "ro"), format)
-		for _, k := range gpuCases {
-			if pace.All() || format == "sqfs" && k.short {
-				t.Run("image/"+format+"/"+k.name, func(t *testing.T) { g.compare(t, k) })
-			}
-		}
-	}
-	g.container = bundle("alice", "ro")
-}
-
 // A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in which CONTAINER
 // stands for the option, or for nothing.
 type gpuCase struct {
