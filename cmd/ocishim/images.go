@@ -112,18 +112,18 @@ func usersStore(cfg *config.Config, env []string) string {
 }
 
 // findImage opens the image that a bundle of a Slurm task stands for.
-func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+func (l *launchArgs) findImage(r request.Request, cfg *config.Config, t *target) (*image.Image, error) {
 	if runtime.BeganAsRoot() {
 		// Whoever writes annotations for an engine cannot make root fetch something.
-		return nil, fmt.Errorf("%s: %w", wish.By, plan.ErrRoot)
+		return nil, fmt.Errorf("%s: %w", r.Image.By, plan.ErrRoot)
 	}
 	// Slurm starts a runtime without variables, and puts the job's into the bundle.
-	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
+	finder, err := newImageFinder(cfg, r.Pull.Value, workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
 		return nil, err
 	}
 	finder.tree = l.tree
-	return finder.find(wish)
+	return finder.find(r.Image)
 }
 
 // usersPath replaces %u and %U in a path of the site's. It is empty where that is not

@@ -171,7 +171,7 @@ func planBundle(c *cli.Context, launch, tree bool) (*launchArgs, error) {
 
 // makePlan composes the launch.
 func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
-	r, err := readRequest(c, l.bundle, t, l.slurm)
+	r, err := readRequest(c, l.bundle, t, l.slurm, l.image != nil)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 	defer scene.Host.Close()
 	l.tree = l.tree || !scene.CanBecome || scene.Root
 	if l.image == nil && r.Image.Value != "" {
-		if l.image, err = l.findImage(r.Image, scene.Config, t); err != nil {
+		if l.image, err = l.findImage(r, scene.Config, t); err != nil {
 			return err
 		}
 		defer l.image.Close() //nolint:errcheck // only looked at

@@ -78,6 +78,8 @@ func hint(err error) string {
 		hint string
 	}{
 		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to start from"},
+		{plan.ErrNoSource, "the source of a mount has to exist on every host of the job; the flag optional leaves it out where it does not"},
+		{plan.ErrNoWorkdir, "make it in the image, or mount a directory there"},
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this host"},
 		{config.ErrUnsafe, "only root may be able to change it: `chown root FILE` and `chmod go-w FILE`, also for the directories above"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may change: users.may"},

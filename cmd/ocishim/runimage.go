@@ -26,10 +26,7 @@ func runImageCommand(inv *invocation) *cli.Command {
 		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout\n" +
 			"or archive. As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
 			"starts becomes the command. Without a COMMAND it is what the image says (ENTRYPOINT and CMD).",
-		Flags: []cli.Flag{
-			profileFlag(), cwdFlag(), deviceFlag(), pullFlag(),
-			&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
-		},
+		Flags: append(wishFlags(), profileFlag(), cwdFlag(), deviceFlag()),
 		Action: func(c *cli.Context) error {
 			l, err := planImage(c)
 			if err != nil {
@@ -70,7 +67,14 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder, err := newImageFinder(cfg, c.String("pull"), dir, os.Environ())
+	wish, err := request.Read(nil, os.Environ(), true)
+	if err != nil {
+		return nil, err
+	}
+	if err := readOptions(c, &wish); err != nil {
+		return nil, err
+	}
+	finder, err := newImageFinder(cfg, wish.Pull.Value, dir, os.Environ())
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if len(given) > 0 && given[0] == "--" {
 		given = given[1:]
 	}
-	command := found.Config.Command(given, c.Bool("entrypoint"))
+	command := found.Config.Command(given, wish.Entrypoint.Value == "true")
 	if len(command) == 0 {
 		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
 	}

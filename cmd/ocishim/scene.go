@@ -19,18 +19,22 @@ import (
 )
 
 // readRequest collects what is asked for: by the bundle's annotations, by the job of a task, and by
-// options, which override both.
-func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step bool) (request.Request, error) {
+// options, which override both. named says that the image was asked for by name, so that the
+// environment is the job's alone.
+func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step, named bool) (request.Request, error) {
 	var jobEnv []string
 	if step {
 		jobEnv = b.Spec.Process.Env
 	}
-	r, err := request.Read(b.Spec.Annotations, jobEnv)
+	r, err := request.Read(b.Spec.Annotations, jobEnv, named)
 	if err != nil {
 		return r, err
 	}
 	if name := c.String("profile"); name != "" {
 		r.Profile = request.Choice{Value: name, By: "--profile"}
+	}
+	if err := readOptions(c, &r); err != nil {
+		return r, err
 	}
 	r.Devices = c.StringSlice("device")
 	r.Workdir, err = readCwd(c, t)

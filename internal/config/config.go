@@ -20,6 +20,9 @@ const (
 // MayProfile in Users.May lets users choose the profile.
 const MayProfile = "profile"
 
+// askKeys in Users.May let users ask for what request.Keys lists, each key or kind of key by itself.
+func askKeys() []string { return []string{"mounts", "env", "workdir", "home", "entrypoint"} }
+
 // MayDevices in Users.May lets users request CDI devices by name.
 const MayDevices = "gpu.cdi.devices"
 
@@ -86,7 +89,7 @@ func Default() *Config {
 			Edits:   []string{},
 		},
 		GPU:   defaultGPU(),
-		Users: Users{May: []string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}},
+		Users: Users{May: append([]string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}, askKeys()...)},
 		MPI:   []MPI{},
 		Image: defaultImage(),
 		Scrun: defaultScrun(),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	goruntime "runtime"
+	"slices"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
@@ -84,9 +85,11 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s), which uses process.cwd", choice.By))
 	}
 
-	providers := []func() error{p.imageConfig, p.gpus}
+	job := slices.Clone(p.env())
+	wishes := func() error { return p.wishes(job) }
+	providers := []func() error{p.hidden, p.imageConfig, wishes, p.gpus}
 	if p.InPlace {
-		providers = []func() error{p.imageConfig, func() error { return p.hpc(choice) }, p.gpus}
+		providers = []func() error{p.hidden, p.imageConfig, func() error { return p.hpc(choice) }, wishes, p.gpus}
 		if s.Slurm {
 			providers = append(providers, p.torch, p.slurmInside, p.mpi)
 		}
@@ -109,6 +112,14 @@ func (p *composition) decide() (request.Choice, error) {
 				return request.Choice{}, err
 			}
 		}
+	}
+	if s.Slurm {
+		if err := p.mayAsk(); err != nil {
+			return request.Choice{}, err
+		}
+	}
+	if home := p.request.Home; home.Value != "" {
+		s.Config.HPC.Home = home.Value == "true"
 	}
 	choice, err := profile.Choose(s.Config, p.request.Profile, s.Slurm && s.CanBecome && !s.Root)
 	if err == nil && choice.Value == config.ProfileHPC && s.Root {

@@ -61,12 +61,17 @@ func CheckAnnotations(annotations map[string]string) error {
 }
 
 // annotationKeys returns the names of our annotations, without the prefix.
-func annotationKeys() []string { return append(config.GPUKeys(), strings.Fields(ownAnnotations)...) }
+func annotationKeys() []string {
+	return append(append(config.GPUKeys(), strings.Fields(ownAnnotations)...), keyNames()...)
+}
 
 // UnknownVariables returns a line for each unknown variable with our prefix. That is not an error,
 // since other programs may use the user's environment.
 func UnknownVariables(env []string) []string {
 	known := []string{ProfileVariable, MPIVariable, ExplainVariable}
+	for _, k := range Keys() {
+		known = append(known, k.Variable())
+	}
 	var lines []string
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")

@@ -40,6 +40,25 @@ type Request struct {
 	// instead of the job's.
 	Workdir string
 
+	// Mounts are those that the user wants, each at another destination.
+	Mounts []Mount
+
+	// Env are changes of variables, each of another one. NoEnv are patterns for the job's variables
+	// that the container does not get.
+	Env   []Variable
+	NoEnv []Choice
+
+	// ContainerWorkdir is the absolute path of the directory in the container in which the
+	// application starts, whatever the image and the job say.
+	ContainerWorkdir Choice
+
+	// Home and Entrypoint are true, false or empty: whether the user's home is in the container,
+	// and whether a command is run by the image's ENTRYPOINT.
+	Home, Entrypoint Choice
+
+	// Pull says when the image is pulled: missing, always or never.
+	Pull Choice
+
 	// Devices are the qualified names of CDI devices, such as nvidia.com/gpu=0.
 	Devices []string
 }
@@ -56,7 +75,10 @@ const (
 // the variables of their containers are the application's. A misspelt name or word is an error even
 // if another one overrides it, so that the mistake is not first found by the job that depends on
 // it.
-func Read(annotations map[string]string, env []string) (Request, error) {
+//
+// withKeys also reads the variables of Keys. They do not count for a bundle: its environment has the
+// variables of an image as well, which must not mount anything.
+func Read(annotations map[string]string, env []string, withKeys bool) (Request, error) {
 	if err := CheckAnnotations(annotations); err != nil {
 		return Request{}, err
 	}
@@ -69,6 +91,9 @@ func Read(annotations map[string]string, env []string) (Request, error) {
 		Image:   annotated(annotations, "image"),
 		Profile: later(annotated(annotations, "profile"), variable(env, ProfileVariable)),
 		MPI:     later(annotated(annotations, "mpi"), variable(env, MPIVariable)),
+	}
+	if err := r.readKeys(annotations, env, withKeys || r.Image.Value != ""); err != nil {
+		return Request{}, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(annotations)) {
 		if key, ours := strings.CutPrefix(name, annotationPrefix); ours && isSetting(key) {
@@ -84,6 +109,29 @@ func Read(annotations map[string]string, env []string) (Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// readKeys reads annotations and, over them, pyxis's variables and then ours.
+func (r *Request) readKeys(annotations map[string]string, env []string, variables bool) error {
+	for _, k := range Keys() {
+		c := annotated(annotations, k.Name)
+		if err := r.setText(k, c.Value, c.By); err != nil {
+			return err
+		}
+		if !variables {
+			continue
+		}
+		for _, name := range []string{k.Synonym, k.Variable()} {
+			if name == "" {
+				continue
+			}
+			value, _ := bundle.Getenv(env, name)
+			if err := r.setText(k, value, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func annotated(annotations map[string]string, name string) Choice {

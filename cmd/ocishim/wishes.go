@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ocishim/ocishim/internal/request"
+)
+
+// wishFlags are the options of run-image that set keys of a request.
+func wishFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "mount", Aliases: []string{"m"}, Usage: "mount `SOURCE[:DESTINATION[:FLAG+FLAG]]` of the host, tmpfs:DESTINATION[:size=N], or umount:DESTINATION"},
+		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME[=VALUE]`; without a value, the job's wins over the image's"},
+		&cli.StringSliceFlag{Name: "env-file", Usage: "set the variables in `FILE`, a line NAME[=VALUE] each"},
+		&cli.StringSliceFlag{Name: "no-env", Usage: "do not take the job's variables that match `PATTERN`"},
+		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
+		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
+		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+		pullFlag(),
+	}
+}
+
+// readOptions adds what the options say to the request. --env wins over --env-file.
+func readOptions(c *cli.Context, r *request.Request) error {
+	if c.Command.Name != "run-image" {
+		return nil
+	}
+	for _, file := range c.StringSlice("env-file") {
+		if err := readEnvFile(r, file); err != nil {
+			return fmt.Errorf("--env-file: %w", err)
+		}
+	}
+	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env"} {
+		if values := c.StringSlice(option); len(values) > 0 {
+			if err := r.Set(key, values, "--"+option); err != nil {
+				return usageError{err}
+			}
+		}
+	}
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "pull": "pull"} {
+		if !c.IsSet(option) {
+			continue
+		}
+		if err := r.Set(key, []string{fmt.Sprint(c.Value(option))}, "--"+option); err != nil {
+			return usageError{err}
+		}
+	}
+	return nil
+}
+
+// maxEnvFile is how large a file of variables may be, in bytes.
+const maxEnvFile = 1 << 20
+
+// readEnvFile adds the variables of a file.
+func readEnvFile(r *request.Request, file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxEnvFile {
+		return fmt.Errorf("%s: not a file of at most 1 MiB", strconv.Quote(file))
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	variables, err := request.ParseEnvFile(string(data), file)
+	if err != nil {
+		return err
+	}
+	r.AddVariables(variables...)
+	return nil
+}

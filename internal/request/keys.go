@@ -1,0 +1,181 @@
+package request
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ocishim/ocishim/internal/text"
+)
+
+// A Key is a wish that a user can write in several places: in an environment file by its name, as
+// the annotation org.ocishim.NAME, as the variable OCISHIM_NAME of the job, and as an option of
+// run-image. This table is all that those places know of it.
+type Key struct {
+	Name string
+
+	// Synonym is a variable of pyxis with the same meaning; empty for none.
+	Synonym string
+
+	// List says that there may be several values, with commas between them where there is one
+	// string. A comma behind a backslash is part of a value.
+	List bool
+
+	// Values shows for people what a value looks like, and Doc says what it does.
+	Values, Doc string
+
+	add func(r *Request, values []string, by string) error
+}
+
+// Keys are all keys, in the order in which help and documentation list them.
+func Keys() []Key {
+	return []Key{
+		{
+			Name: "mounts", Synonym: "PYXIS_CONTAINER_MOUNTS", List: true, add: (*Request).addMounts,
+			Values: "SOURCE[:DESTINATION[:FLAG+FLAG...]]",
+			Doc:    "mount a directory or file of the host, or tmpfs, at DESTINATION; umount:DESTINATION takes a mount away",
+		},
+		{
+			Name: "env", Synonym: "PYXIS_CONTAINER_ENV", List: true, add: (*Request).passVariables,
+			Values: "NAME[=VALUE]",
+			Doc:    "set a variable, or let the job's value win over the image's",
+		},
+		{
+			Name: "no_env", List: true, add: (*Request).hideVariables,
+			Values: "PATTERN",
+			Doc:    "do not take the job's variables that match from the job",
+		},
+		{
+			Name: "workdir", Synonym: "PYXIS_CONTAINER_WORKDIR", add: one((*Request).setWorkdir),
+			Values: "DIRECTORY",
+			Doc:    "the directory in the container in which the command starts",
+		},
+		{
+			Name: "home", Synonym: "PYXIS_CONTAINER_MOUNT_HOME", add: one((*Request).setHome),
+			Values: "true or false",
+			Doc:    "whether the user's home is in the container",
+		},
+		{
+			Name: "entrypoint", Synonym: "PYXIS_CONTAINER_ENTRYPOINT", add: one((*Request).setEntrypoint),
+			Values: "true or false",
+			Doc:    "whether a command is run by the image's ENTRYPOINT",
+		},
+		{
+			Name: "pull", add: one((*Request).setPull),
+			Values: "missing, always or never",
+			Doc:    "when the image is pulled",
+		},
+	}
+}
+
+// Variable is the variable of the job that sets the key.
+func (k Key) Variable() string { return variablePrefix + strings.ToUpper(k.Name) }
+
+// keyNames returns the names of all keys.
+func keyNames() []string {
+	var names []string
+	for _, k := range Keys() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// Set adds the values of a key; by says who wrote them.
+func (r *Request) Set(name string, values []string, by string) error {
+	for _, k := range Keys() {
+		if k.Name != name {
+			continue
+		}
+		if len(values) > 1 && !k.List {
+			return fmt.Errorf("%s: %d values, and there can be one", by, len(values))
+		}
+		return k.add(r, values, by)
+	}
+	return fmt.Errorf("%s: unknown key %s", by, text.Quoted(name))
+}
+
+// setText adds a key's values from one string.
+func (r *Request) setText(k Key, value, by string) error {
+	if value == "" {
+		return nil
+	}
+	values := []string{value}
+	if k.List {
+		values = slices.DeleteFunc(splitEscaped(value, ','), func(item string) bool { return item == "" })
+	}
+	return k.add(r, values, by)
+}
+
+func one(set func(r *Request, value, by string) error) func(*Request, []string, string) error {
+	return func(r *Request, values []string, by string) error {
+		for _, value := range values {
+			if err := set(r, value, by); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func (r *Request) passVariables(values []string, by string) error {
+	for _, value := range values {
+		v, err := ParseVariable(value, by)
+		if err != nil {
+			return err
+		}
+		r.AddVariables(v)
+	}
+	return nil
+}
+
+// hideVariables keeps the patterns, in which * stands for any characters, for those of the job's
+// variables that the container does not get.
+func (r *Request) hideVariables(values []string, by string) error {
+	for _, value := range values {
+		if strings.ContainsAny(value, "= \n\x00") {
+			return fmt.Errorf("%s: %s is not a pattern for names of variables", by, text.Quoted(value))
+		}
+		r.NoEnv = append(r.NoEnv, Choice{value, by})
+	}
+	return nil
+}
+
+func (r *Request) setWorkdir(value, by string) error {
+	if !strings.HasPrefix(value, "/") || strings.ContainsAny(value, "\x00\n") {
+		return fmt.Errorf("%s: %s is not an absolute path", by, text.Quoted(value))
+	}
+	r.ContainerWorkdir = Choice{value, by}
+	return nil
+}
+
+var errTruth = errors.New("expected true or false")
+
+// truth reads what pyxis and TOML users write for a boolean.
+func truth(value, by string) (Choice, error) {
+	switch strings.ToLower(value) {
+	case "true", "1", "yes", "y":
+		return Choice{"true", by}, nil
+	case "false", "0", "no", "n":
+		return Choice{"false", by}, nil
+	}
+	return Choice{}, fmt.Errorf("%s: %w, not %s", by, errTruth, text.Quoted(value))
+}
+
+func (r *Request) setHome(value, by string) (err error) {
+	r.Home, err = truth(value, by)
+	return err
+}
+
+func (r *Request) setEntrypoint(value, by string) (err error) {
+	r.Entrypoint, err = truth(value, by)
+	return err
+}
+
+func (r *Request) setPull(value, by string) error {
+	if !slices.Contains([]string{"missing", "always", "never"}, value) {
+		return fmt.Errorf("%s: %s: choose missing, always or never", by, text.Quoted(value))
+	}
+	r.Pull = Choice{value, by}
+	return nil
+}
