@@ -20,6 +20,8 @@ var (
 )
 
 func main() {
+	// No core file, and no other process, gets credentials from the memory of this one.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := newApp(caller()).RunContext(ctx, os.Args); err != nil {
@@ -49,6 +51,7 @@ func newApp(u user) *cli.App {
 			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust site stores that the user `UID` owns, not only root's and your own; may be repeated"},
 			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has no registry; may be repeated", DefaultText: "those of registries.conf, or docker.io"},
 			&cli.BoolFlag{Name: "bare", Usage: "let a single word, such as ubuntu, name an image of a registry"},
+			&cli.StringFlag{Name: "prefer", Usage: "import images in `FORMAT` sqfs, tree or auto, without --format", Value: formatAuto},
 			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from no other file", DefaultText: "the files of Podman, Docker and enroot"},
 		},
 		Commands: []*cli.Command{

@@ -58,9 +58,25 @@ func TestGPUs(t *testing.T) {
 				if !constrain && col.mode == "run" {
 					t.Run("engines", g.engines)
 				}
+				if col.slurm == "24.11" && col.mode == "run" {
+					g.image(t)
+				}
 			})
 		}
 	}
+}
+
+// image does the same in images of stores.
+func (g *gpuCluster) image(t *testing.T) {
+	for _, format := range []string{"tree", "sqfs"} {
+		g.container = g.imageOf(t, "alice", bundle("alice", "ro"), format)
+		for _, k := range gpuCases {
+			if pace.All() || format == "sqfs" && k.short {
+				t.Run("image/"+format+"/"+k.name, func(t *testing.T) { g.compare(t, k) })
+			}
+		}
+	}
+	g.container = bundle("alice", "ro")
 }
 
 // A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in which CONTAINER
@@ -89,6 +105,7 @@ const fakeDriver = "550.54.15"
 // gpuCluster is a cluster with fake GPUs, and a driver that is a library of ours.
 type gpuCluster struct {
 	*cluster
+	container string // for srun --container
 }
 
 func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
@@ -102,7 +119,7 @@ func newGPUCluster(t *testing.T, col column, constrain bool) *gpuCluster {
 	}
 	t.Cleanup(c.down)
 	c.up(t)
-	g := &gpuCluster{c}
+	g := &gpuCluster{c, bundle("alice", "ro")}
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		skip(t, "no gcc here")
@@ -161,7 +178,7 @@ func (g *gpuCluster) own(l look) ([]int, error) {
 // compare runs the case without a container and in one.
 func (g *gpuCluster) compare(t *testing.T, k gpuCase) {
 	bare := looks(t, g.job(t, k, ""))
-	in := looks(t, g.job(t, k, "--container="+bundle("alice", "ro")))
+	in := looks(t, g.job(t, k, "--container="+g.container))
 	if len(bare) == 0 || len(in) != len(bare) {
 		t.Fatalf("%d tasks without a container, %d in one", len(bare), len(in))
 	}
