@@ -33,7 +33,7 @@ func appendFields(text []byte, v reflect.Value) ([]byte, error) {
 		switch {
 		case inner:
 			text, err = appendFields(text, field)
-		case name != "" && !(optional && unset(field)):
+		case name != "" && (!optional || !unset(field)):
 			text, err = appendField(text, name, field)
 		}
 		if err != nil {
