@@ -66,19 +66,6 @@ func TestGPUs(t *testing.T) {
 	}
 }
 
-// image does the same in images of stores.
-func (g *gpuCluster) image(t *testing.T) {
-	for _, format := range []string{"tree", "sqfs"} {
-		g.container = g.imageOf(t, "alice", bundle("alice", "ro"), format)
-		for _, k := range gpuCases {
-			if pace.All() || format == "sqfs" && k.short {
-				t.Run("image/"+format+"/"+k.name, func(t *testing.T) { g.compare(t, k) })
-			}
-		}
-	}
-	g.container = bundle("alice", "ro")
-}
-
 // A gpuCase is a way of asking for GPUs: an srun command line, or a batch script in which CONTAINER
 // stands for the option, or for nothing.
 type gpuCase struct {
@@ -385,31 +372,5 @@ func (g *gpuCluster) dev(t *testing.T) {
 	if out := g.said(t, "srun", "-w", "n2", "--gpus=1", "--export=ALL,OCISHIM_EXPLAIN=1", "--container", bundle("alice", "ro"), "true"); !strings.Contains(out, "\ngpu /dev: without ") ||
 		!strings.Contains(out, "\n  directory  /dev\n") {
 		t.Errorf("explain: %s", out)
-	}
-}
-
-// explain: what a task would get, without starting it, called from the directory where it would
-// start.
-func (g *gpuCluster) explain(t *testing.T) {
-	ro := bundle("alice", "ro")
-	for _, args := range [][]string{
-		{"srun", "-w", "n2", "--gpus=2", "--export=ALL,OCISHIM_EXPLAIN=1", "--container", ro, "look"},
-		{"srun", "-w", "n2", "--gpus=2", "ocishim", "explain", "--bundle", ro, "--profile", map[string]string{"run": "hpc", "oci": "oci"}[g.mode]},
-	} {
-		out := g.said(t, args...)
-		want := "\ngpu libraries: NVIDIA driver " + fakeDriver + "\n"
-		if g.driver == "none" {
-			want = "\n  device     /dev/nvidia5 c 195:5 rw\n"
-		}
-		if strings.Contains(out, "LOOK") || !strings.Contains(out, want) {
-			t.Errorf("%v: %s", args, out)
-		}
-	}
-	if g.driver == "none" {
-		return
-	}
-	out := g.said(t, "srun", "-w", "n2", "--gpus=2", "--export=ALL,OCISHIM_EXPLAIN=verify", "--container", ro, "look")
-	if !strings.HasPrefix(out, "libcuda.so.1: ") || !strings.Contains(out, "/libcuda.so."+fakeDriver+" by ") || strings.Contains(out, "[") {
-		t.Errorf("verify: %s", out)
 	}
 }
