@@ -44,6 +44,7 @@ func (f fixture) bundle() string {
 
 func TestMain(m *testing.M) {
 	pace.UsualSignals()
+	pace.MoreAtOnce() // one of them waits for all tests of another user, another one for a minute
 	status, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare tests:", err)
