@@ -87,6 +87,9 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	for _, registry := range cfg.Image.Registries {
 		options = append(options, "--registry", registry)
 	}
+	if cfg.Image.Format != "auto" {
+		options = append(options, "--prefer", cfg.Image.Format)
+	}
 	if cfg.Image.Bare {
 		options = append(options, "--bare")
 	}
@@ -119,6 +122,7 @@ func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *targe
 	if err != nil {
 		return nil, err
 	}
+	finder.tree = l.tree
 	return finder.find(wish)
 }
 
@@ -145,6 +149,7 @@ type imageFinder struct {
 	dir    string   // where relative paths begin
 	job    string   // pins names to digests; empty outside of jobs
 	pull   string   // missing, always or never
+	tree   bool     // only a directory will do, not a file that is mounted
 }
 
 func newImageFinder(cfg *config.Config, pull, dir string, env []string) (*imageFinder, error) {
@@ -184,36 +189,44 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 		return nil, err
 	}
 	name = ref.String()
-	digest := ref.Digest
+	stores := f.openStores()
+	defer func() { _ = stores.Close() }() // those that are open then
+	digest, pinned := ref.Digest, ref.Digest != "" || f.job == ""
 	if digest == "" {
-		digest = f.known(ref)
+		if digest = f.pinned(stores, name); digest != "" {
+			pinned = true
+		} else {
+			digest = f.known(stores, ref)
+		}
 	}
 	if digest == "" {
-		if digest, err = f.pullImage(name); err != nil {
+		if digest, err = f.pullImage(name, &stores); err != nil {
 			return nil, err
 		}
 	}
-	if ref.Digest == "" && f.job != "" {
+	if !pinned {
 		if digest, err = f.pin(name, digest); err != nil {
 			return nil, err
 		}
 	}
-	found, err := f.open(digest)
+	found, err := f.open(stores, digest)
 	if !errors.Is(err, image.ErrNotFound) {
 		return found, err
 	}
 	// The store has lost it, or another step has pinned an image that it never had.
-	if digest, err = f.pullImage(ref.WithDigest(digest).String()); err != nil {
+	if digest, err = f.pullImage(ref.WithDigest(digest).String(), &stores); err != nil {
 		return nil, err
 	}
-	return f.open(digest)
+	return f.open(stores, digest)
 }
 
-// open opens an image of the site's stores or of the user's.
-func (f *imageFinder) open(digest image.Digest) (*image.Image, error) {
-	stores := f.openStores()
-	defer func() { _ = stores.Close() }()
-	found, reasons, err := stores.Find(digest, image.Tree)
+// open opens an image of the stores.
+func (f *imageFinder) open(stores image.Stores, digest image.Digest) (*image.Image, error) {
+	formats := []image.Format{image.Tree}
+	if !f.tree {
+		formats = append(formats, image.Squashfs)
+	}
+	found, reasons, err := stores.Find(digest, formats...)
 	for _, reason := range reasons {
 		logrus.Warn(reason)
 	}
@@ -240,18 +253,22 @@ func (f *imageFinder) own() image.Place {
 	return image.Place{Path: usersStore(f.config, f.env), Owners: []int{os.Geteuid()}}
 }
 
-// known returns what the reference means without asking anybody: to the job, or to a
-// store. It is empty where it means nothing yet, or is to be asked for anew.
-func (f *imageFinder) known(ref image.Reference) image.Digest {
-	stores := f.openStores()
-	defer func() { _ = stores.Close() }()
-	if f.job != "" {
-		for _, store := range stores {
-			if pinned, err := store.Pinned(f.job, ref.String()); err == nil {
-				return pinned.Digest
-			}
+// pinned returns what the name means to the job; empty where that is not known yet.
+func (f *imageFinder) pinned(stores image.Stores, name string) image.Digest {
+	if f.job == "" {
+		return ""
+	}
+	for _, store := range stores {
+		if pinned, err := store.Pinned(f.job, name); err == nil {
+			return pinned.Digest
 		}
 	}
+	return ""
+}
+
+// known returns what the reference means to a store. It is empty where it means nothing yet, or
+// is to be asked for anew.
+func (f *imageFinder) known(stores image.Stores, ref image.Reference) image.Digest {
 	if f.pull == "always" {
 		return ""
 	}
@@ -264,8 +281,8 @@ func (f *imageFinder) known(ref image.Reference) image.Digest {
 }
 
 // pullImage imports the image with ocishim-image, which shows progress, and returns its
-// digest.
-func (f *imageFinder) pullImage(name string) (image.Digest, error) {
+// digest. It opens the stores anew: the user's may not have existed.
+func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
 	if f.pull == "never" {
 		return "", errNotHere
 	}
@@ -273,7 +290,11 @@ func (f *imageFinder) pullImage(name string) (image.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command(program, append(imageOptions(f.config, f.env), "pull", "--format", string(image.Tree), "--", name)...)
+	args := append(imageOptions(f.config, f.env), "pull")
+	if f.tree {
+		args = append(args, "--format", string(image.Tree))
+	}
+	cmd := exec.Command(program, append(args, "--", name)...)
 	cmd.Dir, cmd.Env, cmd.Stderr = f.dir, f.env, os.Stderr
 	out, err := cmd.Output()
 	var exit *exec.ExitError
@@ -283,6 +304,8 @@ func (f *imageFinder) pullImage(name string) (image.Digest, error) {
 	if err != nil {
 		return "", fmt.Errorf("pull: %w", err)
 	}
+	_ = stores.Close()
+	*stores = f.openStores()
 	return image.Digest(strings.TrimSpace(string(out))), nil
 }
 

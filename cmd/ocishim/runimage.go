@@ -55,6 +55,10 @@ func pullFlag() cli.Flag {
 
 // planImage works out what run-image launches: a bundle that is nowhere but here.
 func planImage(c *cli.Context) (*launchArgs, error) {
+	return mountOrUnpack(func(tree bool) (*launchArgs, error) { return planNamed(c, tree) })
+}
+
+func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if !c.Args().Present() {
 		return nil, usageError{errors.New("run-image takes an image, and a command to run in it")}
 	}
@@ -70,6 +74,7 @@ func planImage(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
+	finder.tree = tree
 	found, err := finder.find(request.Choice{Value: c.Args().First(), By: "image"})
 	if err != nil {
 		return nil, err
@@ -84,7 +89,7 @@ func planImage(c *cli.Context) (*launchArgs, error) {
 		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
 	}
 	b := bundleOfImage(found, command)
-	l := &launchArgs{bundle: b, slurm: true, image: found, env: slices.Clone(b.Spec.Process.Env)}
+	l := &launchArgs{bundle: b, slurm: true, image: found, tree: tree, env: slices.Clone(b.Spec.Process.Env)}
 	t, err := l.imageTarget(c)
 	if err != nil {
 		return nil, err
