@@ -45,14 +45,13 @@ type job struct {
 }
 
 func TestMain(m *testing.M) {
-	status, err := 0, error(nil)
-	if path := os.Getenv(launchVariable); path != "" {
-		status, err = launch(path)
-	} else {
-		status, err = runWithMade(m)
+	doing, do := "launch", func() (int, error) { return launch(os.Getenv(launchVariable)) }
+	if os.Getenv(launchVariable) == "" {
+		doing, do = "prepare tests", func() (int, error) { return runWithMade(m) }
 	}
+	status, err := do()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "launch:", err)
+		fmt.Fprintln(os.Stderr, doing+":", err)
 		status = 125
 	}
 	os.Exit(status)
