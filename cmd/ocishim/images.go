@@ -173,14 +173,20 @@ func (f *imageFinder) find(wish request.Choice) (*image.Image, error) {
 	return found, nil
 }
 
-func (f *imageFinder) resolve(name string) (*image.Image, error) {
+// parse reads a name by its form and, for a path, by what is there.
+func (f *imageFinder) parse(name string) (image.Reference, error) {
 	home, _ := bundle.Getenv(f.env, "HOME")
 	rules := image.Rules{Registries: f.config.Image.Registries, Bare: f.config.Image.Bare, Dir: f.dir, Home: home}
 	ref, err := image.ParseReference(name, rules)
 	if err != nil {
-		return nil, err
+		return ref, err
 	}
-	if ref, err = ref.Decide(); err != nil {
+	return ref.Decide()
+}
+
+func (f *imageFinder) resolve(name string) (*image.Image, error) {
+	ref, err := f.parse(name)
+	if err != nil {
 		return nil, err
 	}
 	name = ref.String()
