@@ -109,13 +109,13 @@ func usersStore(cfg *config.Config, env []string) string {
 }
 
 // findImage opens the image that a bundle of a Slurm task stands for.
-func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+func (l *launchArgs) findImage(wish, pull request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
 	if runtime.BeganAsRoot() {
 		// Whoever writes annotations for an engine cannot make root fetch something.
 		return nil, fmt.Errorf("%s: %w", wish.By, plan.ErrRoot)
 	}
 	// Slurm starts a runtime without variables, and puts the job's into the bundle.
-	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
+	finder, err := newImageFinder(cfg, pull, workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
 		return nil, err
 	}
@@ -144,22 +144,15 @@ type imageFinder struct {
 	env    []string // the user's: home, credentials, proxies
 	dir    string   // where relative paths begin
 	job    string   // pins names to digests; empty outside of jobs
-	pull   string   // missing, always or never
+	pull   image.Pull
 }
 
-func newImageFinder(cfg *config.Config, pull, dir string, env []string) (*imageFinder, error) {
-	f := &imageFinder{config: cfg, env: env, dir: dir, pull: pull}
-	if task := slurm.FromEnv(env); task.InJob() {
-		f.job = task["SLURM_CLUSTER_NAME"] + "." + task["SLURM_JOB_ID"]
+func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
+	policy, err := image.ParsePull(pull.Value, pull.By)
+	if err != nil {
+		return nil, usageError{err}
 	}
-	switch f.pull {
-	case "":
-		f.pull = "missing"
-	case "missing", "always", "never":
-	default:
-		return nil, usageError{fmt.Errorf("--pull %q: choose missing, always or never", f.pull)}
-	}
-	return f, nil
+	return &imageFinder{config: cfg, env: env, dir: dir, pull: policy, job: image.JobOf(env)}, nil
 }
 
 // find opens the image that the name means for the job, and imports it where no store has
@@ -189,13 +182,16 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	name = ref.String()
+	asked, name := name, ref.String()
+	if !ref.Short {
+		asked = name
+	}
 	digest := ref.Digest
 	if digest == "" {
 		digest = f.known(ref)
 	}
 	if digest == "" {
-		if digest, err = f.pullImage(name); err != nil {
+		if digest, err = f.pullImage(asked); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +205,11 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 		return found, err
 	}
 	// The store has lost it, or another step has pinned an image that it never had.
-	if digest, err = f.pullImage(ref.WithDigest(digest).String()); err != nil {
+	again := ref.WithDigest(digest).String()
+	if ref.Short {
+		again = asked + "@" + string(digest)
+	}
+	if digest, err = f.pullImage(again); err != nil {
 		return nil, err
 	}
 	return f.open(digest)
@@ -254,11 +254,12 @@ func (f *imageFinder) known(ref image.Reference) image.Digest {
 	if f.job != "" {
 		for _, store := range stores {
 			if pinned, err := store.Pinned(f.job, ref.String()); err == nil {
+				f.sayMoved(stores, pinned)
 				return pinned.Digest
 			}
 		}
 	}
-	if f.pull == "always" {
+	if f.pull == image.PullAlways {
 		return ""
 	}
 	for _, candidate := range ref.Candidates() {
@@ -269,10 +270,20 @@ func (f *imageFinder) known(ref image.Reference) image.Digest {
 	return ""
 }
 
+// sayMoved says, once per step, that a name means another image by now.
+func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
+	now, _, err := stores.Lookup(pinned.Name)
+	if rank, _ := bundle.Getenv(f.env, "SLURM_PROCID"); err == nil && (rank == "" || rank == "0") {
+		if line := now.Moved(pinned); line != "" {
+			fmt.Fprintf(os.Stderr, "ocishim: note: %s; this job keeps the latter\n", line)
+		}
+	}
+}
+
 // pullImage imports the image with ocishim-image, which shows progress, and returns its
 // digest.
 func (f *imageFinder) pullImage(name string) (image.Digest, error) {
-	if f.pull == "never" {
+	if f.pull == image.PullNever {
 		return "", errNotHere
 	}
 	program, err := imageProgram()

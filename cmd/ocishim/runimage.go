@@ -54,6 +54,14 @@ func pullFlag() cli.Flag {
 	return &cli.StringFlag{Name: "pull", Usage: "pull the image `WHEN` missing, always (once per job) or never", DefaultText: "missing"}
 }
 
+// pullOf returns what --pull or the environment says.
+func pullOf(c *cli.Context) request.Choice {
+	if c.IsSet("pull") {
+		return request.Choice{Value: c.String("pull"), By: "--pull"}
+	}
+	return request.Choice{Value: os.Getenv(request.PullVariable), By: request.PullVariable}
+}
+
 // planImage works out what run-image launches: a bundle that is nowhere but here.
 func planImage(c *cli.Context) (*launchArgs, error) {
 	if !c.Args().Present() {
@@ -72,7 +80,7 @@ func planImage(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder, err := newImageFinder(cfg, c.String("pull"), dir, os.Environ())
+	finder, err := newImageFinder(cfg, pullOf(c), dir, os.Environ())
 	if err != nil {
 		return nil, err
 	}

@@ -67,11 +67,16 @@ func (c *cluster) wantImages(t *testing.T) {
 
 	// A bundle is as before, and what does not exist is an error before there is a job.
 	c.want(t, "alice", "", 0, "alice\n", "srun", "--container", bundle("alice", "ro"), "id", "-un")
+	c.want(t, "alice", "", 0, "alice\n", inHome("sh", "-c", "cp -r "+bundle("alice", "ro")+" mine && srun --container ./mine id -un")...)
 	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	out, err := c.command(ctx, "alice", inHome("srun", "--container", "oci:layout:2", "true")...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "no such image 2; there is 1") || strings.Contains(string(out), "Task launch") {
 		t.Errorf("an image that does not exist: %v: %s", err, out)
+	}
+	out, err = c.command(ctx, "alice", inHome("env", "OCISHIM_PULL=never", "srun", "--container", "oci:layout:2", "true")...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no store has the image, and it is not to be pulled") || strings.Contains(string(out), "Task launch") {
+		t.Errorf("an image that is not to be pulled: %v: %s", err, out)
 	}
 	if left, _ := os.ReadDir(c.onHost("/home/alice/.local/share/ocishim/images/tmp")); len(left) > 0 {
 		t.Errorf("left in the store: %v", left)
