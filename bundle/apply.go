@@ -96,6 +96,9 @@ func (b *Bundle) check(e Edit) (rootfs string, err error) {
 	if !path.IsAbs(e.RootPath) {
 		return "", invalid("rootPath", "%s is not an absolute path", text.Printable(e.RootPath))
 	}
+	if b.RootMount != nil && e.RootPath == b.RootMount.Name() {
+		return e.RootPath, nil
+	}
 	rootfs, err = resolveRootfs("", e.RootPath)
 	if err != nil {
 		return "", invalid("rootPath", "%w", err)

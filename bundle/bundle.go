@@ -6,7 +6,12 @@
 // tested and printed without creating a container.
 package bundle
 
-import specs "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"os"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
 
 // ConfigName is the name of the configuration file in the top directory of a
 // bundle (bundle.md).
@@ -26,6 +31,10 @@ type Bundle struct {
 	// symlinks.
 	Rootfs string
 
+	// RootMount is a mount of the root file system, attached nowhere, if Rootfs is a file: an image
+	// that is mounted for the container only. It stays open until the launch.
+	RootMount *os.File
+
 	// Spec is the configuration with every applied edit merged into it.
 	Spec *specs.Spec
 
@@ -42,4 +51,14 @@ type Bundle struct {
 	// Applied lists the edits merged into Spec, in the order in which they were applied. It shares
 	// no memory with Spec.
 	Applied []Edit
+}
+
+// RootDir returns a path at which this process finds the files of the root file system: Rootfs, or
+// the image that is mounted for the container only. It is for opening, not for people, and links of
+// the image must not be followed along it.
+func (b *Bundle) RootDir() string {
+	if b.RootMount != nil && b.Rootfs == b.RootMount.Name() {
+		return "/proc/self/fd/" + strconv.Itoa(int(b.RootMount.Fd()))
+	}
+	return b.Rootfs
 }

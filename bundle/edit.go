@@ -100,7 +100,8 @@ type Edit struct {
 	// Hooks run after the container's own hooks of the same kind (config.md, POSIX-platform Hooks).
 	Hooks *specs.Hooks `json:"hooks,omitempty"`
 
-	// RootPath replaces root.path: an absolute path of an existing directory on the host. It may
+	// RootPath replaces root.path: an absolute path of an existing directory on the host, or the
+	// name of Bundle.RootMount. It may
 	// lead through symlinks.
 	RootPath string `json:"rootPath,omitempty"`
 

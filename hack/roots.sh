@@ -2,7 +2,7 @@
 # The roots in build/: a Debian for each version of Slurm, with its packages. For
 # hack/cluster, which sets REPO, SLURM and MPI, and defines die and note.
 
-PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,runc,crun,uidmap,iproute2,procps,jq,bsdutils
+PACKAGES=slurmctld,slurmd,slurm-client,slurm-wlm-basic-plugins,munge,runc,crun,uidmap,iproute2,procps,jq,bsdutils,squashfs-tools
 # What calls scrun, which 24.11 and 26.05 have, and what a site's staging may use.
 ENGINES=podman,catatonit,iptables,rsync
 # Other packages for tests of engines, and for checkpoints.

@@ -22,7 +22,7 @@ import (
 // "no such file", as if the command were missing. A command that is on a mount, or cannot
 // be read, is left to execve.
 func checkInterpreter(b *bundle.Bundle) error {
-	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := os.OpenFile(b.RootDir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open rootfs: %w", err)
 	}

@@ -31,7 +31,7 @@ func homeAtLaunch(b *bundle.Bundle) (bundle.Edit, error) {
 	if hasHome(b.Spec.Process.Env) {
 		return e, nil
 	}
-	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := os.OpenFile(b.RootDir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return e, fmt.Errorf("open rootfs: %w", err)
 	}

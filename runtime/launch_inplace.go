@@ -95,6 +95,7 @@ func (l *launch) become() error {
 	if err != nil {
 		return err
 	}
+	ns.Image = l.b.RootMount
 	err = inplace.Become(file, ns, exe)
 	for _, f := range []*os.File{ns.Join, ns.Step} {
 		if f != nil {
@@ -148,6 +149,9 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	task, err := inplace.NewTask(l.b, l.c.Rootfs)
 	if err != nil {
 		return nil, err
+	}
+	if l.b.RootMount != nil {
+		task.Mount = int(l.b.RootMount.Fd())
 	}
 	if len(task.CreateContainer)+len(task.StartContainer) > 0 {
 		task.State = &specs.State{

@@ -54,8 +54,9 @@ func (s *Store) stepFile(step string) (string, error) {
 	return s.root.File(stepPrefix + name), nil
 }
 
-// leaveStep removes the step's file if no task of the step is alive.
+// leaveStep removes the step's files if no task of the step is alive.
 func (s *Store) leaveStep(step string) {
+	s.leaveImages(step)
 	if path, err := s.stepFile(step); err == nil {
 		sweepStep(path)
 	}

@@ -18,6 +18,8 @@ func (s *Store) Sweep() {
 			s.sweepEntry(name)
 		case strings.HasPrefix(name, stepPrefix):
 			sweepStep(s.root.File(name))
+		case strings.HasPrefix(name, imagePrefix):
+			sweepImage(s.root.File(name))
 		}
 	})
 }

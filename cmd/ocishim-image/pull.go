@@ -98,15 +98,19 @@ func (p *program) pull(c *cli.Context, arg string) error {
 
 // A wish holds the options of an import.
 type wish struct {
-	format   string
+	format   string // of the result
+	prefer   string // of an import without one
 	platform image.Platform
 	name     string
 }
 
 func readWish(c *cli.Context) (w wish, err error) {
 	w.format, w.name = c.String("format"), c.String("name")
-	if w.format != formatAuto && w.format != string(image.Squashfs) && w.format != string(image.Tree) {
-		return w, usageError{fmt.Errorf("--format %s: must be sqfs, tree or auto", w.format)}
+	w.prefer = c.String("prefer")
+	for option, format := range map[string]string{"format": w.format, "prefer": w.prefer} {
+		if format != formatAuto && format != string(image.Squashfs) && format != string(image.Tree) {
+			return w, usageError{fmt.Errorf("--%s %s: must be sqfs, tree or auto", option, format)}
+		}
 	}
 	if w.name != "" && !image.ValidName(w.name) {
 		return w, usageError{fmt.Errorf("--name %s: only letters, digits, '.', '_' and '-' are allowed", w.name)}
@@ -130,6 +134,9 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	stores := append(append(image.Stores{}, shared...), s.Store)
 	if isDigest(arg) {
 		found, reasons, err := stores.Find(image.Digest(arg), w.formats()...)
+		if other, _, e := stores.Find(image.Digest(arg)); err != nil && e == nil {
+			return p.convert(c, s, other, w)
+		}
 		warn(reasons)
 		return found, err
 	}
@@ -137,14 +144,14 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if err != nil {
 		return nil, err
 	}
-	if found := kept(stores, r, w); found != nil {
-		return found, nil
+	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
+		return found, err
 	}
 	if r, err = p.fetchable(c, r); err != nil {
 		return nil, err
 	}
-	if found := kept(stores, r, w); found != nil {
-		return found, nil
+	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
+		return found, err
 	}
 	src, err := p.open(c, r, w.platform)
 	if err != nil {
@@ -170,6 +177,25 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 		}
 	}
 	return found, nil
+}
+
+// inStore returns the image that kept finds, in a format that is wished for. It returns nil if no
+// store has the image in any format.
+func (p *program) inStore(c *cli.Context, s *storage.Store, stores image.Stores, r image.Reference, w wish) (*image.Image, error) {
+	if found := kept(stores, r, w); found != nil {
+		return found, nil
+	}
+	if other := kept(stores, r, wish{format: formatAuto, prefer: w.prefer, platform: w.platform}); other != nil {
+		return p.convert(c, s, other, w)
+	}
+	return nil, nil
+}
+
+// convert makes the image's other format from the one that a store has.
+func (p *program) convert(c *cli.Context, s *storage.Store, other *image.Image, w wish) (*image.Image, error) {
+	src := storage.Source(other)
+	defer src.Close() //nolint:errcheck // only read from
+	return p.store(c, s, src, w)
 }
 
 // kept finds an image in the stores if no registry or file has to be asked: the reference has
@@ -228,6 +254,9 @@ func (p *program) open(c *cli.Context, r image.Reference, platform image.Platfor
 func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
 	format := image.Format(w.format)
 	if w.format == formatAuto {
+		format = image.Format(w.prefer)
+	}
+	if format == formatAuto {
 		format = image.Squashfs
 		if src.Packed == nil {
 			var err error
@@ -278,7 +307,7 @@ func (p *program) pullBundle(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.format != formatAuto || w.name != "" {
+	if c.IsSet("format") || w.name != "" {
 		return usageError{errors.New("--format and --name are for stores, not for a bundle")}
 	}
 	src, err := p.source(c, c.Args().First(), w)

@@ -17,9 +17,9 @@ func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Usage: "serve a squashfs image to a mount, until the mount is gone", Hidden: true,
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "device", Required: true, Usage: "descriptor of /dev/fuse"},
 			&cli.IntFlag{Name: "image", Required: true, Usage: "descriptor of a squashfs file"},
-			&cli.IntFlag{Name: "launcher", Required: true, Usage: "descriptor of a socket to the launcher, which mounts"},
+			&cli.IntFlag{Name: "client", Required: true, Usage: "descriptor of a socket to the launcher, which gets a mount"},
+			&cli.IntFlag{Name: "listener", Usage: "descriptor of a socket at which others ask for mounts"},
 			&cli.Int64Flag{Name: "uid", Required: true, Usage: "user id that owns all files"},
 			&cli.Int64Flag{Name: "gid", Required: true, Usage: "group id that owns all files"},
 		},
@@ -31,24 +31,31 @@ func serveCommand() *cli.Command {
 			if uid < 0 || uid >= math.MaxUint32 || gid < 0 || gid >= math.MaxUint32 {
 				return usageError{fmt.Errorf("--uid %d --gid %d: not valid ids", uid, gid)}
 			}
-			device, image, launcher, err := served(c.Int("device"), c.Int("image"), c.Int("launcher"))
+			image, client, listener, err := files(c.Int("image"), c.Int("client"), c.Int("listener"))
 			if err != nil {
 				return usageError{err}
 			}
-			return serve.Run(device, image, launcher, serve.Options{UID: uint32(uid), GID: uint32(gid)})
+			return serve.Run(serve.Options{
+				Image: image, Client: client, Listener: listener, UID: uint32(uid), GID: uint32(gid), Ignore: survived,
+			})
 		},
 	}
 }
 
-// fuseDevice is the number of /dev/fuse (devices.txt of Linux).
-var fuseDevice = unix.Mkdev(10, 229)
+// survived are signals by which a job is warned of its end, or told something: the application may
+// want its files then.
+var survived = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGVTALRM,
+	unix.SIGPROF, unix.SIGIO, unix.SIGPWR, unix.SIGXCPU, unix.SIGXFSZ,
+}
 
-// served checks that each descriptor is what it should be, and returns them as files.
-func served(device, image, launcher int) (d, i, l *os.File, err error) {
-	if device == image || image == launcher || device == launcher {
+// files checks that each descriptor is what it should be, and returns them as files. The
+// listener may be missing (0).
+func files(image, client, listener int) (i, c, l *os.File, err error) {
+	if image == client || listener == image || listener == client {
 		return nil, nil, nil, errors.New("the same descriptor was given twice")
 	}
-	is := func(option string, fd int, good func(*unix.Stat_t) bool, what string) error {
+	is := func(option string, fd int, kind uint32, what string) error {
 		var st unix.Stat_t
 		if fd < 3 {
 			return fmt.Errorf("--%s %d: this is a standard stream", option, fd)
@@ -56,21 +63,18 @@ func served(device, image, launcher int) (d, i, l *os.File, err error) {
 		if err := unix.Fstat(fd, &st); err != nil {
 			return fmt.Errorf("--%s %d: %w", option, fd, err)
 		}
-		if !good(&st) {
+		if st.Mode&unix.S_IFMT != kind {
 			return fmt.Errorf("--%s %d: not %s", option, fd, what)
 		}
 		return nil
 	}
-	kind := func(want uint32) func(*unix.Stat_t) bool {
-		return func(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == want }
+	err = errors.Join(is("image", image, unix.S_IFREG, "a regular file"), is("client", client, unix.S_IFSOCK, "a socket"))
+	if listener != 0 {
+		err = errors.Join(err, is("listener", listener, unix.S_IFSOCK, "a socket"))
+		l = os.NewFile(uintptr(listener), "listener")
 	}
-	err = errors.Join(
-		is("device", device, func(st *unix.Stat_t) bool { return kind(unix.S_IFCHR)(st) && st.Rdev == fuseDevice }, "/dev/fuse"),
-		is("image", image, kind(unix.S_IFREG), "a regular file"),
-		is("launcher", launcher, kind(unix.S_IFSOCK), "a socket"),
-	)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return os.NewFile(uintptr(device), "/dev/fuse"), os.NewFile(uintptr(image), "image"), os.NewFile(uintptr(launcher), "launcher"), nil
+	return os.NewFile(uintptr(image), "image"), os.NewFile(uintptr(client), "launcher"), l, nil
 }

@@ -139,7 +139,7 @@ func (l *launchArgs) verify() error {
 		return err
 	}
 	defer node.Close()
-	image, err := host.Open(l.bundle.Rootfs, nil)
+	image, err := host.Open(l.bundle.RootDir(), nil)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,9 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	for _, registry := range cfg.Image.Registries {
 		options = append(options, "--registry", registry)
 	}
+	if cfg.Image.Format != "auto" {
+		options = append(options, "--prefer", cfg.Image.Format)
+	}
 	if cfg.Image.Bare {
 		options = append(options, "--bare")
 	}
@@ -119,6 +122,7 @@ func (l *launchArgs) findImage(wish, pull request.Choice, cfg *config.Config, t 
 	if err != nil {
 		return nil, err
 	}
+	finder.tree = l.tree
 	return finder.find(wish)
 }
 
@@ -145,6 +149,7 @@ type imageFinder struct {
 	dir    string   // where relative paths begin
 	job    string   // pins names to digests; empty outside of jobs
 	pull   image.Pull
+	tree   bool // only a directory will do, not a file that is mounted
 }
 
 func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
@@ -219,7 +224,11 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 func (f *imageFinder) open(digest image.Digest) (*image.Image, error) {
 	stores := f.openStores()
 	defer func() { _ = stores.Close() }()
-	found, reasons, err := stores.Find(digest, image.Tree)
+	formats := []image.Format{image.Tree}
+	if !f.tree {
+		formats = append(formats, image.Squashfs)
+	}
+	found, reasons, err := stores.Find(digest, formats...)
 	for _, reason := range reasons {
 		logrus.Warn(reason)
 	}
@@ -290,7 +299,11 @@ func (f *imageFinder) pullImage(name string) (image.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command(program, append(imageOptions(f.config, f.env), "pull", "--format", string(image.Tree), "--", name)...)
+	args := append(imageOptions(f.config, f.env), "pull")
+	if f.tree {
+		args = append(args, "--format", string(image.Tree))
+	}
+	cmd := exec.Command(program, append(args, "--", name)...)
 	cmd.Dir, cmd.Env, cmd.Stderr = f.dir, f.env, os.Stderr
 	out, err := cmd.Output()
 	var exit *exec.ExitError

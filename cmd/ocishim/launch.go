@@ -105,6 +105,7 @@ type launchArgs struct {
 	plan    plan.Result
 	env     []string     // the container's environment, before any edit
 	image   *image.Image // of a store, which provides the root file system; nil for a bundle's own
+	tree    bool         // the image has to be a directory
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
@@ -121,6 +122,11 @@ func readLaunch(c *cli.Context) (*launchArgs, error) {
 
 // planLaunch plans the launch. A real launch needs a store; an explanation does not make one.
 func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
+	return mountOrUnpack(func(tree bool) (*launchArgs, error) { return planBundle(c, launch, tree) })
+}
+
+// planBundle plans the launch of a bundle. With tree, an image that it names has to be a directory.
+func planBundle(c *cli.Context, launch, tree bool) (*launchArgs, error) {
 	env := slurm.FromEnv(os.Environ())
 	b, err := loadBundle(c, env)
 	if err != nil {
@@ -130,7 +136,7 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if !c.Args().Present() {
 		id = unnamed(b, env)
 	}
-	l := &launchArgs{bundle: b, env: slices.Clone(b.Spec.Process.Env)}
+	l := &launchArgs{bundle: b, env: slices.Clone(b.Spec.Process.Env), tree: tree}
 	env = slurm.FromEnv(os.Environ(), l.env)
 	t, err := readTargetAsOwner(c, id, env, b)
 	if err != nil {
@@ -148,12 +154,13 @@ func planLaunch(c *cli.Context, launch bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.slurm {
+		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	}
 	if err := l.makePlan(c, t, nodeDir); err != nil {
 		return nil, err
 	}
-	if l.slurm {
-		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
-	} else {
+	if !l.slurm {
 		l.options.NotifySocket, l.options.ListenFDs = os.Getenv("NOTIFY_SOCKET"), listenFDs()
 	}
 	if c.Command.Name == "restore" {
@@ -173,11 +180,15 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 		return err
 	}
 	defer scene.Host.Close()
+	l.tree = l.tree || !scene.CanBecome || scene.Root
 	if l.image == nil && r.Image.Value != "" {
 		if l.image, err = l.findImage(r.Image, r.Pull, scene.Config, t); err != nil {
 			return err
 		}
 		defer l.image.Close() //nolint:errcheck // only looked at
+	}
+	if err := l.mountImage(); err != nil {
+		return err
 	}
 	scene.Stored = l.image
 	if l.plan, err = plan.Make(l.bundle, r, scene); err != nil {

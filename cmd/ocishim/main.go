@@ -13,6 +13,8 @@
 //
 //   - the process that becomes the application of a launch in place, or a further process of
 //     such a container: _OCISHIM_ENTER, read in C before Go starts (runtime/inplace, Become);
+//   - what starts the server of an image that is mounted: _OCISHIM_SERVE, read in C before Go starts
+//     (runtime/inplace, serve.c);
 //   - the first process of a container that libcontainer makes, or a further one: `init`
 //     (runtime, BecomeInit);
 //   - in such a container, the last step for arguments that are not UTF-8: `ocishim-bytes`

@@ -160,6 +160,10 @@ func skip(t *testing.T, why string) {
 	t.Skip(why)
 }
 
+// withFUSE is a script that executes its arguments where everybody may open /dev/fuse, as on most
+// machines. The first argument is an empty directory.
+const withFUSE = `mount -t tmpfs devices "$1" && mknod -m 666 "$1/fuse" c 10 229 && mount --bind "$1/fuse" /dev/fuse; shift; exec "$@"`
+
 // TestAsUser runs all tests of this package again as an ordinary user. To run a single one: -run
 // TestAsUser/TestScripts/NAME.
 func TestAsUser(t *testing.T) {
@@ -178,7 +182,13 @@ func TestAsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Parallel()
-	cmd := exec.Command(program, "-test.skip=^TestAsUser$", "-test.run="+patternBelow("TestAsUser"))
+	devices := filepath.Join(shared.dir, "devices")
+	if err := os.Mkdir(devices, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", withFUSE, "sh", devices,
+		"setpriv", fmt.Sprintf("--reuid=%d", credential.Uid), fmt.Sprintf("--regid=%d", credential.Gid), fmt.Sprintf("--groups=%d", credential.Groups[0]),
+		program, "-test.skip=^TestAsUser$", "-test.run="+patternBelow("TestAsUser"))
 	if deadline, ok := t.Deadline(); ok { // before our own, to report what hangs
 		cmd.Args = append(cmd.Args, "-test.timeout="+(time.Until(deadline)*9/10).String())
 	}
@@ -195,7 +205,7 @@ func TestAsUser(t *testing.T) {
 		"OCISHIM_TEST_ROUNDS=" + os.Getenv("OCISHIM_TEST_ROUNDS"), "OCISHIM_TEST_TASKS=" + os.Getenv("OCISHIM_TEST_TASKS"),
 		"OCISHIM_TEST_SEEDS=" + os.Getenv("OCISHIM_TEST_SEEDS"), "OCISHIM_TEST_SEED=" + os.Getenv("OCISHIM_TEST_SEED"),
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	t.Logf("as %s:\n%s", userName, out)
 	if err != nil {

@@ -64,6 +64,10 @@ func pullOf(c *cli.Context) request.Choice {
 
 // planImage works out what run-image launches: a bundle that is nowhere but here.
 func planImage(c *cli.Context) (*launchArgs, error) {
+	return mountOrUnpack(func(tree bool) (*launchArgs, error) { return planNamed(c, tree) })
+}
+
+func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if !c.Args().Present() {
 		return nil, usageError{errors.New("run-image takes an image, and a command to run in it")}
 	}
@@ -84,11 +88,12 @@ func planImage(c *cli.Context) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
+	finder.tree = tree
 	given := c.Args().Tail()
 	if len(given) > 0 && given[0] == "--" {
 		given = given[1:]
 	}
-	l := &launchArgs{slurm: true}
+	l := &launchArgs{slurm: true, tree: tree}
 	if ref, err := finder.parse(c.Args().First()); err == nil && ref.Kind == image.KindBundle {
 		if c.Bool("entrypoint") {
 			return nil, usageError{fmt.Errorf("--entrypoint: %q is a bundle, which has no ENTRYPOINT", ref.Path)}

@@ -30,6 +30,7 @@ import (
 //	$QUIET  seconds after which anything that happens at once has happened
 //	[root]  the condition that the user is root
 //	[overlay] the condition that users can mount an overlay (Linux 5.11)
+//	[fuse]  that the user may open /dev/fuse
 //	[gcc]   that there is a C compiler
 //	[veth]  that this is root, who can make a pair of network devices
 //
@@ -93,6 +94,8 @@ func scriptCondition(name string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "overlay":
 		return works("unshare", "-Urm", "mount", "-t", "overlay", "-o", "lowerdir=/usr:/etc", "overlay", "/mnt")
+	case "fuse":
+		return works("test", "-r", "/dev/fuse", "-a", "-w", "/dev/fuse")
 	case "gcc":
 		return works("gcc", "--version")
 	case "veth":

@@ -7,10 +7,11 @@ type Image struct {
 	Registries []string `json:"registries"`
 	Bare       bool     `json:"bare"`
 	Stubs      string   `json:"stubs"`
+	Format     string   `json:"format"`
 }
 
 func defaultImage() Image {
-	return Image{Stores: []string{}, Registries: []string{}}
+	return Image{Stores: []string{}, Registries: []string{}, Format: "auto"}
 }
 
 func (i *Image) settings() []setting {
@@ -39,6 +40,14 @@ docker.io without these.`,
 			doc: `Let a single word, such as ubuntu, name an image of these registries.
 Without it a typing error cannot fetch what somebody published under
 that name.`,
+		},
+		{
+			key: "image.format", value: &i.Format, choices: []string{"auto", "tree", "sqfs"},
+			doc: `The form in which images are imported. A ` + "`tree`" + ` is a directory: its files
+are as fast as any, and no process serves them. ` + "`sqfs`" + ` is one compressed
+file, which is mounted by FUSE: a shared file system has one inode for
+it, and reads only what is used. ` + "`auto`" + ` is a tree on a local file system,
+otherwise sqfs.`,
 		},
 		{
 			key: "image.stubs", value: &i.Stubs, check: checkPattern,

@@ -87,7 +87,7 @@ var bans = []ban{
 	{
 		"internal/image/serve",
 		[]string{"./runtime/...", "./gpu/...", "./internal/plan/...", "net/http", "net", "os/exec", cli},
-		"it has a device and an image, and nothing else to do with anybody",
+		"it has an image and gives out mounts, and nothing else to do with anybody",
 	},
 	{
 		"internal/config",

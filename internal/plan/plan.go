@@ -131,7 +131,7 @@ func (p *composition) env() []string { return p.bundle.Spec.Process.Env }
 func (p *composition) image() (*host.Tree, error) {
 	var err error
 	if p.scene.Image == nil {
-		p.scene.Image, err = host.Open(p.bundle.Rootfs, host.Kernel{})
+		p.scene.Image, err = host.Open(p.bundle.RootDir(), host.Kernel{})
 	}
 	return p.scene.Image, err
 }

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "namespace.h"
 #include "restrict.h"
 
 enum { LAUNCH_FAILED = 125 }; // runtime.ExitLaunchFailed
@@ -33,28 +34,6 @@ static void fail(const char *what)
 		dprintf(STDERR_FILENO, "ocishim: hint: users of this host may not make user namespaces; see "
 				       "user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns (sysctl)\n");
 	_exit(LAUNCH_FAILED);
-}
-
-static void write_file(const char *path, const char *text)
-{
-	const size_t length = strlen(text);
-	const int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, length) != (ssize_t)length || close(fd) < 0)
-		fail(path);
-}
-
-// map_own_ids makes the caller's uid and gid the only ones in its new namespace, with the same
-// numbers. Groups cannot be set there, and so do not change.
-static void map_own_ids(uid_t uid, gid_t gid)
-{
-	char line[64];
-
-	write_file("/proc/self/setgroups", "deny");
-	snprintf(line, sizeof(line), "%u %u 1\n", uid, uid);
-	write_file("/proc/self/uid_map", line);
-	snprintf(line, sizeof(line), "%u %u 1\n", gid, gid);
-	write_file("/proc/self/gid_map", line);
 }
 
 __attribute__((constructor)) static void enter(void)
@@ -80,12 +59,10 @@ __attribute__((constructor)) static void enter(void)
 		if (lock >= 0)
 			close(lock);
 	} else {
-		const uid_t uid = geteuid();
-		const gid_t gid = getegid();
+		const char *failed = ocishim_new_user_namespace();
 
-		if (unshare(CLONE_NEWUSER) < 0)
-			fail("make a user namespace");
-		map_own_ids(uid, gid);
+		if (failed != NULL)
+			fail(failed);
 	}
 	if (mntns >= 0) {
 		if (setns(mntns, CLONE_NEWNS) < 0)

@@ -17,6 +17,9 @@ import (
 // orderVariable tells the constructor in enter.c, and later Go, what to do.
 const orderVariable = "_OCISHIM_ENTER"
 
+// ServeVariable makes this program start the server of an image's files; see serve.c.
+const ServeVariable = "_OCISHIM_SERVE"
+
 // A Namespace is the user namespace in which a container runs.
 type Namespace struct {
 	// Join is an open /proc/PID/ns/user, nil to make a new one.
@@ -28,6 +31,8 @@ type Namespace struct {
 	// for a single container. The process that makes the namespace records it there. The lock is
 	// released then, or when the process ends.
 	Step *os.File
+	// Image is the mount of the image, attached nowhere; nil if the image is a directory.
+	Image *os.File
 }
 
 // Become replaces this process by the application of the task in the file. It returns only if it
@@ -49,8 +54,13 @@ func Become(file *os.File, ns Namespace, exe *os.File) error {
 			return fmt.Errorf("launch in place: %w", err)
 		}
 	}
-	if err := keepOpen(file); err != nil {
-		return fmt.Errorf("launch in place: %w", err)
+	for _, f := range []*os.File{file, ns.Image} {
+		if f == nil {
+			continue
+		}
+		if err := keepOpen(f); err != nil {
+			return fmt.Errorf("launch in place: %w", err)
+		}
 	}
 	program := "/proc/self/exe"
 	if exe != nil {
@@ -110,6 +120,9 @@ func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 		return err
 	}
 	defer file.Close()
+	if t.Mount > 0 {
+		unix.CloseOnExec(t.Mount)
+	}
 	t.filter = filter
 	return t.launchOrRemove()
 }

@@ -108,15 +108,22 @@ func (t *Task) buildRoot() error {
 	if err := leaveHost(); err != nil {
 		return err
 	}
-	sources, err := t.openSources()
+	image, err := t.openImage()
 	if err != nil {
 		return err
 	}
-	r, err := mountRoot(t.Rootfs)
+	defer image.close()
+	sources, err := t.openSources(image)
 	if err != nil {
 		return err
 	}
-	defer r.fd.close()
+	r := &root{fd: image}
+	if t.Mount == 0 || t.Rootfs != t.Image {
+		if r, err = mountRoot(t.Rootfs); err != nil {
+			return err
+		}
+		defer r.fd.close()
+	}
 	for i, m := range t.Mounts {
 		if err := r.attach(m, sources[i]); err != nil {
 			return err
@@ -150,14 +157,27 @@ func (t *Task) buildRoot() error {
 	return r.enter()
 }
 
-// openSources opens the sources of bind mounts, by the indexes of the mounts.
-func (t *Task) openSources() ([]source, error) {
-	image, err := openPath(t.Image)
-	if err != nil {
-		return nil, fmt.Errorf("open rootfs %s: %w", t.Image, err)
+// openImage opens the image's directory. An image that is a file is attached where the store has
+// it: any directory would do, since nobody else is in this mount namespace.
+func (t *Task) openImage() (descriptor, error) {
+	if t.Mount == 0 {
+		image, err := openPath(t.Image)
+		if err != nil {
+			return -1, fmt.Errorf("open rootfs %s: %w", t.Image, err)
+		}
+		return image, nil
 	}
-	defer image.close()
+	err := unix.MoveMount(t.Mount, "", unix.AT_FDCWD, filepath.Dir(t.Image), unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err != nil {
+		return -1, fmt.Errorf("mount image %s: %w", t.Image, err)
+	}
+	return descriptor(t.Mount), nil
+}
+
+// openSources opens the sources of bind mounts, by the indexes of the mounts.
+func (t *Task) openSources(image descriptor) ([]source, error) {
 	sources := make([]source, len(t.Mounts))
+	var err error
 	for i, m := range t.Mounts {
 		if !m.isBind() {
 			continue

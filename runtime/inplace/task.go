@@ -21,8 +21,9 @@ import (
 // A Task is a container in the terms of the kernel: what remains to be done once the namespaces are
 // entered. It passes from one execution of this program to the next, and to no other program.
 type Task struct {
-	Image         string       `json:"image"`  // the directory of the image
-	Rootfs        string       `json:"rootfs"` // the directory that becomes the root: the image, or its replacement
+	Image         string       `json:"image"`           // the directory of the image
+	Rootfs        string       `json:"rootfs"`          // the directory that becomes the root: the image, or its replacement
+	Mount         int          `json:"mount,omitempty"` // the descriptor of the image's mount, if the image is a file
 	Readonly      bool         `json:"readonly,omitempty"`
 	Mounts        []mount      `json:"mounts,omitempty"`
 	MaskedPaths   []string     `json:"maskedPaths,omitempty"`

@@ -13,9 +13,9 @@ import (
 
 // places looks up each directory of a rootfs only once: injected files are many in few directories.
 type places struct {
-	rootfs string
-	root   *os.File
-	known  map[string]location // by their paths in the bundle
+	rootDir string // see bundle.RootDir
+	root    *os.File
+	known   map[string]location // by their paths in the bundle
 }
 
 // A location is a directory in the rootfs, which need not exist.
@@ -30,11 +30,11 @@ func (p location) missing() bool { return p.deepest != p.path }
 // resolve follows the links of the image, including the last one, and returns the path in the
 // rootfs.
 func (p *places) resolve(path string) (string, error) {
-	full, err := securejoin.SecureJoin(p.rootfs, path)
+	full, err := securejoin.SecureJoin(p.rootDir, path)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Clean("/" + strings.TrimPrefix(full, p.rootfs)), nil
+	return filepath.Clean("/" + strings.TrimPrefix(full, p.rootDir)), nil
 }
 
 func (p *places) dir(path string) (location, error) {

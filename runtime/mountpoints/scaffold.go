@@ -47,14 +47,14 @@ type Plan struct {
 //
 // New skips mounts below an earlier mount: their targets exist, or are made, there.
 func New(b *bundle.Bundle, dir string, o Options) (Plan, error) {
-	root, err := os.OpenFile(b.Rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := os.OpenFile(b.RootDir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Plan{}, fmt.Errorf("open rootfs: %w", err)
 	}
 	defer root.Close()
 	s := scaffold{
-		places: places{b.Rootfs, root, map[string]location{}}, view: newView(root),
-		dir: dir, Options: o, readonly: b.Spec.Root.Readonly,
+		places: places{b.RootDir(), root, map[string]location{}}, view: newView(root),
+		rootfs: b.Rootfs, dir: dir, Options: o, readonly: b.Spec.Root.Readonly,
 	}
 	s.Edit.From = "mount points"
 	if err := s.find(b.Spec.Mounts, b.Exact); err != nil {
@@ -84,7 +84,8 @@ func New(b *bundle.Bundle, dir string, o Options) (Plan, error) {
 type scaffold struct {
 	Options
 	places
-	view     *view // with all mounts
+	view     *view  // with all mounts
+	rootfs   string // the image, as the sources of mounts name it
 	dir      string
 	readonly bool
 	targets  []target        // all mounts, in order

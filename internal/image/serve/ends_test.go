@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 
 // The server holds the image and the device, but nothing of the process that started it.
 func TestServerHoldsNothing(t *testing.T) {
-	k := start(t, makeImage(t, makeTree(t, 0)), mountOptions, "/bin/sh", "-c", "cat MOUNT/soft >/dev/null; echo read; read line")
+	k := start(t, makeImage(t, makeTree(t, 0)), 0, "/bin/sh", "-c", "cat MOUNT/soft >/dev/null; echo read; read line")
 	if line, err := k.out.ReadString('\n'); line != "read\n" {
 		t.Fatalf("%q, %v\n%s", line, err, k.errors)
 	}
@@ -41,6 +42,7 @@ func TestServerHoldsNothing(t *testing.T) {
 		}
 	}
 	delete(held, "anon_inode") // Go's runtime waits for events with it
+	delete(held, "pidfd")      // of the task
 	if got := fmt.Sprint(held); got != "map[fuse:1 image.sqfs:1 null:3]" {
 		t.Errorf("it holds %s", got)
 	}
@@ -60,7 +62,7 @@ func TestTaskIsKilled(t *testing.T) {
 	}
 	image := makeImage(t, tree)
 	for range 3 {
-		k := start(t, image, mountOptions, "/bin/sh", "-c", "echo begun; exec cat MOUNT/file MOUNT/file")
+		k := start(t, image, 0, "/bin/sh", "-c", "echo begun; exec cat MOUNT/file MOUNT/file")
 		if line, err := k.out.ReadString('\n'); line != "begun\n" {
 			t.Fatalf("%q, %v", line, err)
 		}
@@ -76,7 +78,7 @@ func TestTaskIsKilled(t *testing.T) {
 
 // When the server is killed, readers get an error and do not hang.
 func TestServerIsKilled(t *testing.T) {
-	k := start(t, makeImage(t, makeTree(t, 0)), mountOptions, "survivor", "MOUNT")
+	k := start(t, makeImage(t, makeTree(t, 0)), 0, "survivor", "MOUNT")
 	if line, err := k.out.ReadString('\n'); line != "ready\n" {
 		t.Fatalf("%q, %v\n%s", line, err, k.errors)
 	}
@@ -99,27 +101,60 @@ func TestReaders(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(tree, "file"), data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	k := start(t, makeImage(t, tree, "-b", "1M"), mountOptions, "readers", "MOUNT/file", "64")
+	k := start(t, makeImage(t, tree, "-b", "1M"), 0, "readers", "MOUNT/file", "64")
 	want := strings.Repeat(fmt.Sprintf("%x <nil>\n", sha256.Sum256(data)), 64)
 	if got := k.finish(t); got != want {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-// beginServer starts a server with the test as its launcher. It mounts nothing.
+// If the launcher ends before it takes its mount, the server ends.
+func TestLauncherGoes(t *testing.T) {
+	k := start(t, makeImage(t, makeTree(t, 0)), takesNone, "/bin/sh")
+	if !pace.Quiet(50*time.Millisecond, func() bool { return lives(k.server) }) {
+		t.Error("the server does not wait for its launcher")
+	}
+	if err := k.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each process that connects gets a mount, and the server ends after the last one. Another user
+// gets none, even one who can reach the socket.
+func TestFurtherClients(t *testing.T) {
+	tree := makeTree(t, 100)
+	want, err := listTree(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := start(t, makeImage(t, tree), 5, "manifest", "MOUNT")
+	if os.Getuid() == 0 {
+		conn, err := net.Dial("unixpacket", k.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if len(answer) != 0 || err != nil {
+			t.Errorf("another user gets %q, %v", answer, err)
+		}
+	}
+	if _, err := k.in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSuffix(k.finish(t), "\n"); got != want {
+		t.Errorf("the trees differ:\n%s", firstDifference(got, want))
+	}
+}
+
+// beginServer starts a server with the test as its launcher.
 func beginServer(t *testing.T, image string) (*exec.Cmd, *os.File) {
 	t.Helper()
-	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		lacks(t, "FUSE: "+err.Error())
-	}
-	defer device.Close()
 	file, err := os.Open(image)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,39 +163,12 @@ func beginServer(t *testing.T, image string) (*exec.Cmd, *os.File) {
 	t.Cleanup(func() { ours.Close() })
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleVariable+"=server")
-	cmd.ExtraFiles = []*os.File{device, file, theirs}
+	cmd.ExtraFiles = []*os.File{file, theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return cmd, ours
-}
-
-// If the launcher exits before it mounts, the server ends.
-func TestLauncherGoes(t *testing.T) {
-	cmd, launcher := beginServer(t, makeImage(t, makeTree(t, 0)))
-	if !pace.Quiet(50*time.Millisecond, func() bool { return lives(cmd.Process.Pid) }) {
-		t.Error("the server does not wait for the mount")
-	}
-	launcher.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-}
-
-// If nothing was mounted, or the mount is already gone, the server ends.
-func TestNothingIsMounted(t *testing.T) {
-	cmd, launcher := beginServer(t, makeImage(t, makeTree(t, 0)))
-	if _, err := launcher.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(launcher)
-	if err != nil || len(answer) != 0 {
-		t.Errorf("%q, %v", answer, err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
 }
 
 // The launcher is told if the file is not a valid image.
@@ -173,8 +181,8 @@ func TestNoImage(t *testing.T) {
 		image []byte
 		want  string
 	}{
-		"empty":     {nil, "open image: read superblock: corrupt squashfs image: it ends too early\n"},
-		"text":      {[]byte(strings.Repeat("no image\x1b[31m", 1000)), "open image: corrupt squashfs image: it does not begin with hsqs\n"},
+		"empty":     {nil, "open image: read superblock: corrupt squashfs image: it ends too early"},
+		"text":      {[]byte(strings.Repeat("no image\x1b[31m", 1000)), "open image: corrupt squashfs image: it does not begin with hsqs"},
 		"truncated": {whole[:len(whole)/2], ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +202,7 @@ func TestNoImage(t *testing.T) {
 	}
 }
 
-// The mount options decide who may read, other than the task itself.
+// Of other processes only those with the ids of the task may read.
 func TestWhoMayRead(t *testing.T) {
 	if os.Getuid() != 0 {
 		lacks(t, "root, who becomes other users")
@@ -202,25 +210,20 @@ func TestWhoMayRead(t *testing.T) {
 	image := makeImage(t, makeTree(t, 0))
 	user, group := fmt.Sprintf("--reuid=%d", taskUser), fmt.Sprintf("--regid=%d", taskUser)
 	for name, test := range map[string]struct {
-		options string
 		as      []string // options of setpriv
 		command []string
 		may     bool
 	}{
-		"user":                          {"", []string{user, group}, nil, true},
-		"user in a namespace":           {"", []string{user, group}, []string{"unshare", "-Ur"}, true},
-		"group":                         {"", []string{user, "--regid=1"}, nil, false},
-		"other user":                    {"", []string{"--reuid=1", group}, nil, false},
-		"root":                          {"", nil, nil, false},
-		"user, allow_other":             {",allow_other", []string{user, group}, nil, false},
-		"user in a namespace, allowed":  {",allow_other", []string{user, group}, []string{"unshare", "-Ur"}, false},
-		"root, allow_other":             {",allow_other", nil, nil, false},
-		"namespace below":               {"", nil, []string{"below"}, true},
-		"namespace below, allow_other ": {",allow_other", nil, []string{"below"}, true},
+		"user":                {[]string{user, group}, nil, true},
+		"user in a namespace": {[]string{user, group}, []string{"unshare", "-Ur"}, true},
+		"group":               {[]string{user, "--regid=1"}, nil, false},
+		"other user":          {[]string{"--reuid=1", group}, nil, false},
+		"root":                {nil, nil, false},
+		"namespace below":     {nil, []string{"below"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := start(t, image, ",default_permissions"+test.options, "/bin/sh", "-c", "echo MOUNT $$; read line; unshare -Ur cat MOUNT/secret/none")
+			k := start(t, image, 0, "/bin/sh", "-c", "echo MOUNT $$; read line; unshare -Ur cat MOUNT/secret/none")
 			line, err := k.out.ReadString('\n')
 			mount, pid, found := strings.Cut(strings.TrimSpace(line), " ")
 			if err != nil || !found {

@@ -21,7 +21,10 @@ import (
 // The tests run this program in several roles. As root it first makes a place where any user may
 // open /dev/fuse. Then it is the launcher, in a user namespace, which starts the server, mounts,
 // and becomes the task.
-const roleVariable = "OCISHIM_TEST_ROLE"
+const (
+	roleVariable   = "OCISHIM_TEST_ROLE"
+	socketVariable = "OCISHIM_TEST_SOCKET"
+)
 
 // taskUser is the launcher's user if the tests run as root.
 const taskUser = 12345
@@ -68,14 +71,14 @@ func place() error {
 }
 
 // launch does what the package's documentation requires of a launcher. Its arguments are the image,
-// the mount point, further mount options, and the task.
+// the mount point, how many further mounts to ask for, and the task.
 func launch() error {
-	image, dir, options, task := os.Args[1], os.Args[2], os.Args[3], os.Args[4:]
-	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	image, dir, task := os.Args[1], os.Args[2], os.Args[4:]
+	further, err := strconv.Atoi(os.Args[3])
 	if err != nil {
 		return err
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -86,29 +89,48 @@ func launch() error {
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleVariable+"=server")
-	cmd.ExtraFiles = []*os.File{device, file, theirs}
+	cmd.ExtraFiles = []*os.File{file, theirs}
+	name := os.Getenv(socketVariable)
+	if further > 0 {
+		listener, err := listen(name)
+		if err != nil {
+			return err
+		}
+		defer listener.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, listener)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	theirs.Close()
+	if further < 0 {
+		fmt.Println("server", cmd.Process.Pid)
+		_, err := os.Stdin.Read(make([]byte, 1))
+		return err
+	}
 	runtime.LockOSThread()
 	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
 		return err
 	}
-	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d%s", device.Fd(), os.Getuid(), os.Getgid(), options)
-	if err := unix.Mount("image", dir, "fuse.squashfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
-		return fmt.Errorf("mount: %w", err)
-	}
-	device.Close()
-	if _, err := ours.Write([]byte{1}); err != nil {
+	if err := attachFrom(int(ours.Fd()), dir); err != nil {
 		return err
 	}
-	answer, err := io.ReadAll(ours)
-	if err != nil || string(answer) != "ok\n" {
-		return fmt.Errorf("the server: %q, %w", answer, err)
+	for range further {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(unix.Connect(fd, &unix.SockaddrUnix{Name: name}), attachFrom(fd, dir), unix.Close(fd)); err != nil {
+			return err
+		}
 	}
 	fmt.Println("server", cmd.Process.Pid)
+	if further > 0 {
+		if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+	}
 	if task[0] != "/bin/sh" {
 		if err := os.Setenv(roleVariable, task[0]); err != nil {
 			return err
@@ -122,9 +144,41 @@ func launch() error {
 	return unix.Exec(task[0], task, os.Environ())
 }
 
+// listen makes the socket for further clients.
+func listen(name string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "listener"), errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: name}), unix.Listen(fd, 8))
+}
+
+// attachFrom attaches the mount that the server gives at the other end of the socket.
+func attachFrom(socket int, dir string) error {
+	data, rights := make([]byte, 512), make([]byte, unix.CmsgSpace(4))
+	n, m, _, _, err := unix.Recvmsg(socket, data, rights, unix.MSG_CMSG_CLOEXEC)
+	if err != nil || string(data[:n]) != "ok" {
+		return fmt.Errorf("the server: %q, %w", data[:n], err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:m])
+	if err != nil || len(messages) != 1 {
+		return fmt.Errorf("the server: no descriptor, %w", err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fds[0])
+	return unix.MoveMount(fds[0], "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 func server() error {
-	name := func(fd uintptr, what string) *os.File { return os.NewFile(fd, what) }
-	return Run(name(3, "fuse"), name(4, "image"), name(5, "launcher"), Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	o := Options{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Image: os.NewFile(3, "image"), Client: os.NewFile(4, "launcher")}
+	var st unix.Stat_t
+	if unix.Fstat(5, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		o.Listener = os.NewFile(5, "listener")
+	}
+	return Run(o)
 }
 
 // manifest prints what is in a directory.

@@ -3,39 +3,29 @@
 //
 // # What the launcher does
 //
-// Linux requires that /dev/fuse is opened in the user namespace that mounts. So the launcher
-// enters the user namespace, opens /dev/fuse and starts the server before it enters the mount
-// namespace: a server inside the mount namespace would keep it alive. Then the launcher
-// mounts, in the new mount namespace:
+// The launcher starts the server in a user namespace of its own, in which the server has
+// CAP_SYS_ADMIN and the caller's ids have their own numbers. It gives the server the image, its
+// end of a pair of sockets (SOCK_SEQPACKET) and, if several tasks shall have the image, a socket
+// that listens. Then it waits for a message: "ok" with a descriptor of a mount that is attached
+// nowhere (move_mount(2)), or a line with a reason. Every connection to the
+// listening socket gets another such message; nothing is sent to the server.
 //
-//	mount("image", DIR, "fuse.squashfs", MS_RDONLY|MS_NOSUID|MS_NODEV,
-//	      "fd=N,rootmode=40000,user_id=UID,group_id=GID,default_permissions")
-//
-// UID and GID are the launcher's ids inside its user namespace. default_permissions makes
-// the kernel check mode and owner, without asking the server. With these options only
-// processes whose real, effective and saved ids are all UID and GID may read, in whichever
-// user namespace they are; nobody else may, not even the host's root. That is right for a
-// user namespace with one user and one group. For one with more, add allow_other: then
-// every process in that user namespace or in one below it may read, and no process in any
-// other, so the tasks have to share the user namespace. Do not set max_read: the kernel's
-// own limit is the best.
+// The descriptor shows the files of the image at once, wherever its holder is, to
+// processes whose real, effective and saved ids are all those of the user; to nobody else, not
+// even to the host's root (fuse(4), without allow_other). Attached in a mount namespace, it
+// stays there when the descriptor is closed. Linux cannot copy a mount that is attached nowhere
+// (before 6.15), so each task asks for its own.
 //
 // The server works for all tasks of the step, and inherits the launcher's attributes. So the
-// launcher should start it with the processors of the step, not with those that its own task
-// is bound to, and with a timer slack of a millisecond (PR_SET_TIMERSLACK): without that,
-// Go's runtime wakes up every 20 µs while requests arrive.
-//
-// The launcher holds one end of a pair of stream sockets, created with close-on-exec, and the
-// server the other. After mounting, the launcher writes one byte. Then it reads to the end of
-// the stream: "ok\n" when the server is answering, otherwise a line with the reason why it is
-// not. If the launcher's end closes before that byte, the launcher is gone and the server
-// exits. After mounting, the launcher closes its own descriptor of /dev/fuse: if a task held
-// it and the server were killed, readers would wait for ever instead of getting ENOTCONN.
+// launcher should start it with the processors of the step, not with those that its own task is
+// bound to, and with a timer slack of a millisecond (PR_SET_TIMERSLACK): without that, Go's
+// runtime wakes up every 20 µs while requests arrive.
 //
 // # How the server ends
 //
-// The server exits when the last mount of the file system is gone. It needs no cleanup and
-// leaves nothing behind.
+// The server keeps a mount to copy from until all processes that asked for one have ended. It
+// exits when the last mount of the file system is gone. It needs no cleanup and leaves nothing
+// behind but the name of the listening socket.
 package serve
 
 import (
@@ -55,8 +45,12 @@ import (
 	"github.com/ocishim/ocishim/internal/text"
 )
 
-// Options are the options of a server. The zero value is usual.
+// Options are what a server works with. Image and Client are necessary.
 type Options struct {
+	// Image is the squashfs file. Client is the launcher's socket, Listener takes further
+	// clients; without it only the launcher gets a mount. Run closes the three.
+	Image, Client, Listener *os.File
+
 	// UID and GID own all files. They are the ids of the task's user in the user namespace of
 	// the mount, so that the user can read files that only their owner may read.
 	UID, GID uint32
@@ -83,52 +77,60 @@ const (
 // Linux 6.13.
 const request = 1 << 20
 
-// Run serves the image to the mount of device until the mount is gone. It closes the three files.
-// Run needs a process of its own: it calls Detach and limits the memory of the process. It also
-// returns nil if the launcher exits before it mounts.
-func Run(device, image, launcher *os.File, o Options) error {
-	defer device.Close()
-	defer image.Close()
-	defer launcher.Close()
-	if err := Detach(device, image, launcher); err != nil {
-		return tell(launcher, err)
+// Run serves the image until its last mount is gone. It needs a process of its own: it calls
+// Detach and limits the memory of the process. It also returns nil if all clients exit before
+// they have a mount.
+func Run(o Options) error {
+	defer o.Image.Close()
+	defer o.Client.Close()
+	if o.Listener != nil {
+		defer o.Listener.Close()
+	}
+	server, err := begin(o)
+	if err != nil {
+		// The client may be gone; the caller also gets the error.
+		_, _ = o.Client.WriteString(text.Printable(err.Error()))
+		return err
+	}
+	o.Client.Close()
+	if server != nil {
+		server.Serve()
+	}
+	return nil
+}
+
+// begin mounts the image, and gives the mounts to those who ask for them. It returns nil if the
+// mount is gone already.
+func begin(o Options) (*fuse.Server, error) {
+	keep := []*os.File{o.Image, o.Client}
+	if o.Listener != nil {
+		keep = append(keep, o.Listener)
+	}
+	if err := Detach(keep...); err != nil {
+		return nil, err
 	}
 	if len(o.Ignore) > 0 {
 		signal.Ignore(o.Ignore...)
 	}
-	fs, err := open(image, o)
+	fs, err := open(o.Image, o)
 	if err != nil {
-		return tell(launcher, fmt.Errorf("open image: %w", err))
+		return nil, fmt.Errorf("open image: %w", err)
 	}
-	if _, err := io.ReadFull(launcher, make([]byte, 1)); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
-			return nil
-		}
-		return fmt.Errorf("wait for the mount: %w", err)
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer device.Close()
+	m, err := mountDevice(device, o)
+	if err != nil {
+		return nil, err
 	}
 	server, err := newServer(device, fs)
-	if err != nil {
-		return tell(launcher, err)
+	if err != nil || server == nil {
+		m.release()
+		return nil, err
 	}
-	if server == nil {
-		return nil
-	}
-	device.Close()
-	// Serve even if the launcher does not wait for the answer.
-	_, _ = launcher.Write([]byte(answer))
-	launcher.Close()
-	server.Serve()
-	return nil
-}
-
-// answer is what the launcher reads when the server is ready.
-const answer = "ok\n"
-
-// tell sends the launcher the reason of a failure, and returns the error.
-func tell(launcher *os.File, err error) error {
-	// The launcher may be gone; the caller also gets the error.
-	_, _ = launcher.WriteString(text.Printable(err.Error()) + "\n")
-	return err
+	return server, giveMounts(m, o)
 }
 
 // open opens the image, and sets the limits of memory.

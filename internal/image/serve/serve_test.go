@@ -29,7 +29,11 @@ type task struct {
 	out    *bufio.Reader
 	errors *bytes.Buffer
 	server int
+	socket string // for further clients
 }
+
+// takesNone is a number of mounts: the launcher does not even take its own.
+const takesNone = -1
 
 // readable makes a directory whose files every user may use.
 func readable(t testing.TB) string {
@@ -68,17 +72,16 @@ var copied = sync.OnceValues(func() (string, error) {
 
 var programDir string
 
-const mountOptions = ",default_permissions"
-
 // start starts a task: a role of this program, or /bin/sh, with arguments. MOUNT in the arguments
-// is replaced by the mount point.
-func start(t testing.TB, image, options string, command ...string) *task {
+// is replaced by the mount point. further is how many more mounts than one are asked for; the task
+// begins after a line, if there are some.
+func start(t testing.TB, image string, further int, command ...string) *task {
 	t.Helper()
 	mount := readable(t)
 	for i := range command {
 		command[i] = strings.ReplaceAll(command[i], "MOUNT", mount)
 	}
-	arguments := append([]string{image, mount, options}, command...)
+	arguments := append([]string{image, mount, strconv.Itoa(further)}, command...)
 	role, attributes := "place", &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	if os.Getuid() == 0 {
 		arguments = append([]string{readable(t)}, arguments...)
@@ -92,7 +95,12 @@ func start(t testing.TB, image, options string, command ...string) *task {
 	}
 	k := &task{Cmd: exec.Command(program(t), arguments...), errors: &bytes.Buffer{}}
 	k.SysProcAttr = attributes
-	k.Env = append(os.Environ(), roleVariable+"="+role)
+	sockets := readable(t)
+	if err := os.Chmod(sockets, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	k.socket = filepath.Join(sockets, "socket")
+	k.Env = append(os.Environ(), roleVariable+"="+role, socketVariable+"="+k.socket)
 	k.Stderr = k.errors
 	in, err := k.StdinPipe()
 	if err != nil {
@@ -213,7 +221,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := start(t, makeImage(t, tree), mountOptions, "manifest", "MOUNT")
+	k := start(t, makeImage(t, tree), 0, "manifest", "MOUNT")
 	if got := strings.TrimSuffix(k.finish(t), "\n"); got != want {
 		t.Errorf("the trees differ:\n%s", firstDifference(got, want))
 	}

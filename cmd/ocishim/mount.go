@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/runtime"
+)
+
+// errNoMount says that an image is a file that cannot be mounted here.
+var errNoMount = errors.New("the image cannot be mounted")
+
+// mountOrUnpack plans a launch. An image that is a file is mounted. Where that is not possible, or
+// the launcher cannot use the mount, it plans again with the image as a directory.
+func mountOrUnpack(plan func(tree bool) (*launchArgs, error)) (*launchArgs, error) {
+	l, err := plan(false)
+	if errors.Is(err, errNoMount) {
+		if task, _ := bundle.Getenv(os.Environ(), "SLURM_LOCALID"); task == "" || task == "0" {
+			fmt.Fprintf(os.Stderr, "ocishim: warning: %v; a directory is made of it\n", err)
+		}
+		return plan(true)
+	}
+	if err != nil || l.bundle.RootMount == nil || runtime.WhyNotInPlace(l.bundle, l.options) == "" {
+		return l, err
+	}
+	l.bundle.RootMount.Close()
+	return plan(true)
+}
+
+// mountImage mounts an image that is a file. The mount is attached nowhere: the launch attaches it
+// in the container.
+func (l *launchArgs) mountImage() error {
+	if l.image == nil || l.image.Format != image.Squashfs || l.tree {
+		return nil
+	}
+	if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
+		return fmt.Errorf("%w: /dev/fuse: %w", errNoMount, err)
+	}
+	program, err := imageProgram()
+	if err != nil {
+		return err
+	}
+	step := l.options.SharedBy
+	if l.store == nil { // to be explained, not to be launched
+		step = ""
+	}
+	mount, err := l.store.MountImage(program, l.image.Root, l.image.Path, string(l.image.Digest), step)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoMount, err)
+	}
+	l.bundle.RootMount, l.bundle.Rootfs = mount, l.image.Path
+	return nil
+}
