@@ -35,6 +35,7 @@ func hint(err error) string {
 		hint string
 	}{
 		{errNoStore, "name one with --store DIR, or set HOME"},
+		{errNoLocal, "name one: `ocishim-image stage IMAGE DIR`, or image.local in /etc/ocishim"},
 		{errNoTerminal, "give the password on standard input: --username USER --password-stdin"},
 		{errNotFetched, "start a bundle, an environment (EDF) or a named container with ocishim: they are not images"},
 		{registry.ErrDenied, "log in with `ocishim-image login REGISTRY`; registries also give this answer for images that do not exist"},

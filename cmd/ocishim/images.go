@@ -81,6 +81,9 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	if store := usersStore(cfg, env); store != "" {
 		options = append(options, "--store", store)
 	}
+	if local := localStore(cfg, env); local != "" {
+		options = append(options, "--local-store", local)
+	}
 	for _, store := range cfg.Image.Stores {
 		options = append(options, "--site-store", store)
 	}
@@ -109,6 +112,14 @@ func usersStore(cfg *config.Config, env []string) string {
 		return filepath.Join(home, ".local", "share", "ocishim", "images")
 	}
 	return ""
+}
+
+// localStore is the store on this host's own disk; empty where the site has none.
+func localStore(cfg *config.Config, env []string) string {
+	if cfg.Image.Local == "" {
+		return ""
+	}
+	return usersPath(cfg.Image.Local, env)
 }
 
 // findImage opens the image that a bundle of a Slurm task stands for.
@@ -237,6 +248,9 @@ func (f *imageFinder) open(digest image.Digest) (*image.Image, error) {
 
 func (f *imageFinder) openStores() image.Stores {
 	var places []image.Place
+	if local := localStore(f.config, f.env); local != "" {
+		places = append(places, image.Place{Path: local, Owners: []int{os.Geteuid()}})
+	}
 	for _, path := range f.config.Image.Stores {
 		places = append(places, image.Place{Path: path})
 	}

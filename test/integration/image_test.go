@@ -87,19 +87,16 @@ func (c *cluster) wantImages(t *testing.T) {
 // wantMountedImages runs an image that is one file, which is mounted for each step and host.
 func (c *cluster) wantMountedImages(t *testing.T) {
 	const image = "oci:layout:1"
-	in := func(args ...string) []string {
-		return append([]string{"sh", "-c", `cd && exec "$@"`, "sh"}, args...)
-	}
-	c.want(t, "alice", "", 0, "", in("sh", "-c",
+	c.want(t, "alice", "", 0, "", inHome("sh", "-c",
 		`ocishim image rm `+image+` && ocishim image pull --format sqfs `+image+` >/dev/null 2>&1`)...)
 	const device = `'while read -r _ _ device _ at rest; do [ $at = / ] && echo $device ${rest#*- }; done </proc/self/mountinfo; true'`
 	for _, way := range []string{"ocishim run-image " + image, "--container " + image} {
-		c.want(t, "alice", "", 0, "2 fuse.squashfs\n", in("sh", "-c",
+		c.want(t, "alice", "", 0, "2 fuse.squashfs\n", inHome("sh", "-c",
 			`srun -N2 -n16 --ntasks-per-node=8 `+way+` sh -c `+device+` | sort | uniq -c | awk '$1 == 8 { n++; kind = $3 } END { print n, kind }'`)...)
 	}
-	c.want(t, "alice", "#!/bin/sh\necho $GREETING from batch\n", 0, "hello from batch\n", in("sh", "-c",
+	c.want(t, "alice", "#!/bin/sh\necho $GREETING from batch\n", 0, "hello from batch\n", inHome("sh", "-c",
 		`cat >job.sh && sbatch --parsable --wait --container `+image+` --output job.out job.sh >/dev/null && head -1 job.out`)...)
-	c.want(t, "alice", "", 0, "cancelled\n", in("sh", "-c",
+	c.want(t, "alice", "", 0, "cancelled\n", inHome("sh", "-c",
 		`srun --immediate=60 ocishim run-image `+image+` sh -c 'echo began; exec sleep 600' 2>/dev/null | { read line; scancel --me; cat >/dev/null; echo cancelled; }`)...)
 	if out, err := c.asRoot("sh", "-c", waitForServers); err != nil {
 		t.Errorf("a server is left: %v: %s", err, out)
