@@ -51,7 +51,7 @@ func newApp(u user) *cli.App {
 			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has no registry; may be repeated", DefaultText: "those of registries.conf, or docker.io"},
 			&cli.BoolFlag{Name: "bare", Usage: "let a single word, such as ubuntu, name an image of a registry"},
 			&cli.StringFlag{Name: "prefer", Usage: "import images in `FORMAT` sqfs, tree or auto, without --format", Value: formatAuto},
-			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from no other file", DefaultText: "the files of Podman, Docker and enroot"},
+			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from nothing else", DefaultText: "the files of Podman, Docker and enroot"},
 		},
 		Commands: []*cli.Command{
 			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),
