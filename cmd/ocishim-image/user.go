@@ -56,6 +56,19 @@ func (u user) store() string {
 	return ""
 }
 
+// policies are the files that may say which images are accepted (containers-policy.json(5)): the
+// user's or else the site's.
+func (u user) policies() []string {
+	var files []string
+	e := u.credentials("")
+	if dir := e.ConfigDir; dir != "" {
+		files = append(files, filepath.Join(dir, "containers", "policy.json"))
+	} else if e.Home != "" {
+		files = append(files, filepath.Join(e.Home, ".config", "containers", "policy.json"))
+	}
+	return append(files, "/etc/containers/policy.json")
+}
+
 // A program is one run of ocishim-image for a user.
 type program struct {
 	user

@@ -202,21 +202,27 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 	if !ref.Short {
 		asked = name
 	}
-	digest := ref.Digest
+	stores := f.openStores()
+	defer func() { _ = stores.Close() }() // those that are open then
+	digest, pinned := ref.Digest, ref.Digest != "" || f.job == ""
 	if digest == "" {
-		digest = f.known(ref)
+		if digest = f.pinned(stores, name); digest != "" {
+			pinned = true
+		} else {
+			digest = f.known(stores, ref)
+		}
 	}
 	if digest == "" {
-		if digest, err = f.pullImage(asked); err != nil {
+		if digest, err = f.pullImage(asked, &stores); err != nil {
 			return nil, err
 		}
 	}
-	if ref.Digest == "" && f.job != "" {
+	if !pinned {
 		if digest, err = f.pin(name, digest); err != nil {
 			return nil, err
 		}
 	}
-	found, err := f.open(digest)
+	found, err := f.open(stores, digest)
 	if !errors.Is(err, image.ErrNotFound) {
 		return found, err
 	}
@@ -225,16 +231,14 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 	if ref.Short {
 		again = asked + "@" + string(digest)
 	}
-	if digest, err = f.pullImage(again); err != nil {
+	if digest, err = f.pullImage(again, &stores); err != nil {
 		return nil, err
 	}
-	return f.open(digest)
+	return f.open(stores, digest)
 }
 
-// open opens an image of the site's stores or of the user's.
-func (f *imageFinder) open(digest image.Digest) (*image.Image, error) {
-	stores := f.openStores()
-	defer func() { _ = stores.Close() }()
+// open opens an image of the stores.
+func (f *imageFinder) open(stores image.Stores, digest image.Digest) (*image.Image, error) {
 	formats := []image.Format{image.Tree}
 	if !f.tree {
 		formats = append(formats, image.Squashfs)
@@ -269,19 +273,23 @@ func (f *imageFinder) own() image.Place {
 	return image.Place{Path: usersStore(f.config, f.env), Owners: []int{os.Geteuid()}}
 }
 
-// known returns what the reference means without asking anybody: to the job, or to a
-// store. It is empty where it means nothing yet, or is to be asked for anew.
-func (f *imageFinder) known(ref image.Reference) image.Digest {
-	stores := f.openStores()
-	defer func() { _ = stores.Close() }()
-	if f.job != "" {
-		for _, store := range stores {
-			if pinned, err := store.Pinned(f.job, ref.String()); err == nil {
-				f.sayMoved(stores, pinned)
-				return pinned.Digest
-			}
+// pinned returns what the name means to the job; empty where that is not known yet.
+func (f *imageFinder) pinned(stores image.Stores, name string) image.Digest {
+	if f.job == "" {
+		return ""
+	}
+	for _, store := range stores {
+		if pinned, err := store.Pinned(f.job, name); err == nil {
+			f.sayMoved(stores, pinned)
+			return pinned.Digest
 		}
 	}
+	return ""
+}
+
+// known returns what the reference means to a store. It is empty where it means nothing yet, or
+// is to be asked for anew.
+func (f *imageFinder) known(stores image.Stores, ref image.Reference) image.Digest {
 	if f.pull == image.PullAlways {
 		return ""
 	}
@@ -295,17 +303,18 @@ func (f *imageFinder) known(ref image.Reference) image.Digest {
 
 // sayMoved says, once per step, that a name means another image by now.
 func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
+	if rank, _ := bundle.Getenv(f.env, "SLURM_PROCID"); rank != "" && rank != "0" {
+		return
+	}
 	now, _, err := stores.Lookup(pinned.Name)
-	if rank, _ := bundle.Getenv(f.env, "SLURM_PROCID"); err == nil && (rank == "" || rank == "0") {
-		if line := now.Moved(pinned); line != "" {
-			fmt.Fprintf(os.Stderr, "ocishim: note: %s; this job keeps the latter\n", line)
-		}
+	if line := now.Moved(pinned); err == nil && line != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: note: %s; this job keeps the latter\n", line)
 	}
 }
 
 // pullImage imports the image with ocishim-image, which shows progress, and returns its
-// digest.
-func (f *imageFinder) pullImage(name string) (image.Digest, error) {
+// digest. It opens the stores anew: the user's may not have existed.
+func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
 	if f.pull == image.PullNever {
 		return "", errNotHere
 	}
@@ -327,6 +336,8 @@ func (f *imageFinder) pullImage(name string) (image.Digest, error) {
 	if err != nil {
 		return "", fmt.Errorf("pull: %w", err)
 	}
+	_ = stores.Close()
+	*stores = f.openStores()
 	return image.Digest(strings.TrimSpace(string(out))), nil
 }
 

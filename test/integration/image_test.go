@@ -103,5 +103,19 @@ func (c *cluster) wantMountedImages(t *testing.T) {
 	}
 }
 
+// imageOf imports the root file system of a bundle, in the format, as the user, and returns the
+// bundle that stands for the image: for srun --container, as any other.
+func (c *cluster) imageOf(t *testing.T, user, dir, format string) string {
+	t.Helper()
+	const script = `cd && ocishim image stub "$(ocishim image import --format "$1" --name "${2##*/}" "$2" 2>/dev/null)"`
+	ctx, cancel := pace.Context(context.Background(), time.Minute)
+	defer cancel()
+	out, err := c.command(ctx, user, "sh", "-c", script, "sh", format, dir+"/rootfs").Output()
+	if err != nil {
+		t.Fatalf("import %s: %v: %s", dir, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // waitForServers is a script that returns when no server of an image runs.
 const waitForServers = `i=0; while ps -eo args | grep '[o]cishim-image serve'; do i=$((i+1)); [ $i -gt 600 ] && exit 1; sleep 0.1; done`
