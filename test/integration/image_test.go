@@ -90,7 +90,11 @@ func (c *cluster) wantMountedImages(t *testing.T) {
 	c.want(t, "alice", "", 0, "", inHome("sh", "-c",
 		`ocishim image rm `+image+` && ocishim image pull --format sqfs `+image+` >/dev/null 2>&1`)...)
 	const device = `'while read -r _ _ device _ at rest; do [ $at = / ] && echo $device ${rest#*- }; done </proc/self/mountinfo; true'`
-	for _, way := range []string{"ocishim run-image " + image, "--container " + image} {
+	ways := []string{"ocishim run-image " + image}
+	if c.slurm != "22.05" { // which starts one task with --container per host
+		ways = append(ways, "--container "+image)
+	}
+	for _, way := range ways {
 		c.want(t, "alice", "", 0, "2 fuse.squashfs\n", inHome("sh", "-c",
 			`srun -N2 -n16 --ntasks-per-node=8 `+way+` sh -c `+device+` | sort | uniq -c | awk '$1 == 8 { n++; kind = $3 } END { print n, kind }'`)...)
 	}
