@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -167,6 +168,11 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	}
 	// A name means the image for this host's platform. Others are found by digest only.
 	if w.platform == image.HostPlatform().Normal() {
+		if before, err := s.Lookup(src.Reference); err == nil && (r.Kind == image.KindRegistry || r.Kind == image.KindORAS) {
+			if line := (image.Ref{Name: before.Name, Digest: src.Digest, Time: time.Now()}).Moved(before); line != "" {
+				note(line)
+			}
+		}
 		if err := s.SetRef(src.Reference, src.Digest); err != nil {
 			return nil, errors.Join(err, found.Close())
 		}

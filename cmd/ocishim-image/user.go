@@ -126,6 +126,11 @@ func platformFlag() cli.Flag {
 	return &cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` of the image", DefaultText: image.HostPlatform().String()}
 }
 
+// note prints a line that is for information only.
+func note(line string) {
+	_, _ = os.Stderr.WriteString("ocishim-image: note: " + text.Whole(line) + "\n")
+}
+
 // say prints a warning.
 func say(line string) {
 	_, _ = os.Stderr.WriteString("ocishim-image: warning: " + text.Whole(line) + "\n")

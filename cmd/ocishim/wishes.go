@@ -41,7 +41,7 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			}
 		}
 	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "pull": "pull"} {
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint"} {
 		if !c.IsSet(option) {
 			continue
 		}

@@ -5,9 +5,9 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	goruntime "runtime"
-	"slices"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"

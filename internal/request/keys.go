@@ -61,11 +61,6 @@ func Keys() []Key {
 			Values: "true or false",
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
 		},
-		{
-			Name: "pull", add: one((*Request).setPull),
-			Values: "missing, always or never",
-			Doc:    "when the image is pulled",
-		},
 	}
 }
 
@@ -170,12 +165,4 @@ func (r *Request) setHome(value, by string) (err error) {
 func (r *Request) setEntrypoint(value, by string) (err error) {
 	r.Entrypoint, err = truth(value, by)
 	return err
-}
-
-func (r *Request) setPull(value, by string) error {
-	if !slices.Contains([]string{"missing", "always", "never"}, value) {
-		return fmt.Errorf("%s: %s: choose missing, always or never", by, text.Quoted(value))
-	}
-	r.Pull = Choice{value, by}
-	return nil
 }

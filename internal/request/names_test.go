@@ -21,7 +21,7 @@ func TestCheckAnnotations(t *testing.T) {
 		"org.ocishim.":                "unknown annotation org.ocishim.",
 		"org.ocishim.Profile":         "unknown annotation org.ocishim.Profile: did you mean org.ocishim.profile?",
 		"org.ocishim.isolate":         "unknown annotation org.ocishim.isolate: did you mean org.ocishim.gpu.isolate?",
-		"org.ocishim.hpc.home":        "unknown annotation org.ocishim.hpc.home",
+		"org.ocishim.hpc.home":        "unknown annotation org.ocishim.hpc.home: did you mean org.ocishim.home?",
 		"org.ocishim.a\nb":            `unknown annotation "org.ocishim.a\nb"`,
 	} {
 		err := CheckAnnotations(map[string]string{name: "x", "other": "y"})

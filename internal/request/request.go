@@ -29,6 +29,10 @@ type Request struct {
 	// Image is the name of the image that replaces the bundle's root file system.
 	Image Choice
 
+	// Pull says when a registry is asked for the image. Annotations of bundles that stand for
+	// images say never, if it was forbidden at submission.
+	Pull Choice
+
 	// MPI chooses the MPI that a program runs on: MPIOwn or MPISite.
 	MPI Choice
 
@@ -55,9 +59,6 @@ type Request struct {
 	// Home and Entrypoint are true, false or empty: whether the user's home is in the container,
 	// and whether a command is run by the image's ENTRYPOINT.
 	Home, Entrypoint Choice
-
-	// Pull says when the image is pulled: missing, always or never.
-	Pull Choice
 
 	// Devices are the qualified names of CDI devices, such as nvidia.com/gpu=0.
 	Devices []string
@@ -89,6 +90,7 @@ func Read(annotations map[string]string, env []string, withKeys bool) (Request, 
 	}
 	r := Request{
 		Image:   annotated(annotations, "image"),
+		Pull:    later(annotated(annotations, "pull"), variable(env, PullVariable)),
 		Profile: later(annotated(annotations, "profile"), variable(env, ProfileVariable)),
 		MPI:     later(annotated(annotations, "mpi"), variable(env, MPIVariable)),
 	}
