@@ -242,5 +242,9 @@ func copyFile(from, to string, mode os.FileMode) error {
 	if err != nil {
 		return err
 	}
+	// A child forked meanwhile would have the file open for writing until it executes, and the kernel
+	// would not execute the file ("text file busy").
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(to, data, mode)
 }
