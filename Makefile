@@ -80,7 +80,7 @@ unit: build/bin/ocishim build/bin/tally ## unit and command-line tests: no root,
 
 .PHONY: integration
 integration: build/bin/ocishim build/bin/ocishim-image build/bin/tally ## the scenarios on real Slurm, as root
-	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/integration | $(TALLY) -v
+	$(GOTEST) -tags '$(TAGS) integration' -count=1 -p 1 ./test/images ./test/integration | $(TALLY) -v
 
 .PHONY: table
 table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and README.md; half an hour, as root
@@ -103,6 +103,15 @@ conformance: REPORT = -args -write docs/conformance.md
 .PHONY: conformance-check
 conformance-check: build/bin/ocishim build/bin/tally build/conformance/programs ## the same without writing the document; a minute
 	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/conformance $(REPORT) | $(TALLY) -v
+
+# The tests' own mount namespace: what other programs mount in build/sid goes with it.
+.PHONY: images
+images: build/bin/ocishim build/bin/ocishim-image ## compare images by name with other programs, into docs/images.md; half an hour, as root
+	hack/deps test
+	hack/peers
+	unshare --mount --propagation private env CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 2h -run 'TestOddImages$$' ./test/images \
+		-args -peers $(CURDIR)/build/sid -report $(CURDIR)/build/odd-images.md
+	hack/table build/odd-images.md docs/images.md 'odd images'
 
 .PHONY: bench
 bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## measure containers of ocishim and other runtimes, into docs/performance.md; a quarter of an hour, as root
