@@ -152,6 +152,32 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
 		return found, err
 	}
+	turn, found, err := p.turn(c, s, stores, r, w)
+	if found != nil || err != nil {
+		return found, err
+	}
+	found, err = p.importFrom(c, r, s, shared, w, turn)
+	return found, errors.Join(err, turn.End())
+}
+
+// turn waits for this process's turn to ask a registry for a digest. If another process imports the
+// image meanwhile, turn returns the image.
+func (p *program) turn(c *cli.Context, s *storage.Store, stores image.Stores, r image.Reference, w wish) (t *storage.Turn, found *image.Image, err error) {
+	if r.Kind != image.KindRegistry || r.Digest == "" {
+		return nil, nil, nil
+	}
+	shown := newProgress(os.Stderr, r.String(), 0)
+	defer shown.end()
+	var failed error
+	t, err = s.Turn(c.Context, r.Digest, p.job(), shown.waiting, func() bool {
+		found, failed = p.inStore(c, s, stores, r, w)
+		return found != nil || failed != nil
+	})
+	return t, found, errors.Join(err, failed)
+}
+
+// importFrom imports an image that no store has, and records its name.
+func (p *program) importFrom(c *cli.Context, r image.Reference, s *storage.Store, shared image.Stores, w wish, turn *storage.Turn) (*image.Image, error) {
 	src, err := p.open(c, r, w.platform)
 	if err != nil {
 		return nil, err
@@ -160,7 +186,7 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if found, _, err := shared.Find(src.Digest, w.formats()...); err == nil {
 		return found, nil
 	}
-	found, err := p.store(c, s, src, w)
+	found, err := p.store(c, s, src, w, turn)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +215,7 @@ func (p *program) inStore(c *cli.Context, s *storage.Store, stores image.Stores,
 func (p *program) convert(c *cli.Context, s *storage.Store, other *image.Image, w wish) (*image.Image, error) {
 	src := storage.Source(other)
 	defer src.Close() //nolint:errcheck // only read from
-	return p.store(c, s, src, w)
+	return p.store(c, s, src, w, nil)
 }
 
 // kept finds an image in the stores if no registry or file has to be asked: the reference has
@@ -244,8 +270,11 @@ func (p *program) open(c *cli.Context, r image.Reference, platform image.Platfor
 	return source.Open(c.Context, r, o)
 }
 
+// job returns the job that this process belongs to, for those who wait for it.
+func (p *program) job() string { return p.credentials("").Getenv("SLURM_JOB_ID") }
+
 // store imports an image and shows the progress.
-func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
+func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish, turn *storage.Turn) (*image.Image, error) {
 	format := image.Format(w.format)
 	if w.format == formatAuto {
 		format = image.Format(w.prefer)
@@ -262,8 +291,8 @@ func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w 
 	shown := newProgress(os.Stderr, src.Reference, src.Size())
 	defer shown.end()
 	return s.Import(c.Context, src, storage.Options{
-		Format: format, Limits: layers.DefaultLimits(), Job: p.credentials("").Getenv("SLURM_JOB_ID"), Share: c.Bool("share"),
-		Read: shown.read, Waiting: shown.waiting,
+		Format: format, Limits: layers.DefaultLimits(), Job: p.job(), Share: c.Bool("share"),
+		Read: shown.read, Waiting: shown.waiting, Turn: turn,
 	})
 }
 
