@@ -40,9 +40,9 @@ func contestants(reference string) []contestant {
 			env:   []string{"APPTAINER_CACHEDIR=/work/apptainer/cache", "APPTAINER_TMPDIR=/work/apptainer"},
 		},
 		{
-			name: "charliecloud, directory", dir: "charliecloud",
-			load0: "ch-image --storage=/work/charliecloud/ch pull REF image >&2 && ch-convert --storage=/work/charliecloud/ch -i ch-image -o dir image dir >&2",
-			exec:  "ch-run dir --",
+			name: "charliecloud", dir: "charliecloud",
+			load0: "ch-image --storage=/work/charliecloud/ch pull REF image >&2",
+			exec:  "ch-run --storage=/work/charliecloud/ch image --",
 		},
 		{
 			name: "podman", dir: "podman",

@@ -84,6 +84,11 @@ func (f *first) Write(p []byte) (int, error) {
 
 func (f *first) last() string {
 	lines := strings.Split(strings.TrimSpace(f.said.String()), "\n")
+	for _, line := range lines {
+		if strings.Contains(strings.ToLower(line), "error") {
+			return line
+		}
+	}
 	return lines[len(lines)-1]
 }
 
