@@ -45,13 +45,13 @@ type job struct {
 }
 
 func TestMain(m *testing.M) {
-	path := os.Getenv(launchVariable)
-	if path == "" {
-		os.Exit(m.Run())
+	doing, do := "launch", func() (int, error) { return launch(os.Getenv(launchVariable)) }
+	if os.Getenv(launchVariable) == "" {
+		doing, do = "prepare tests", func() (int, error) { return runWithMade(m) }
 	}
-	status, err := launch(path)
+	status, err := do()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "launch:", err)
+		fmt.Fprintln(os.Stderr, doing+":", err)
 		status = 125
 	}
 	os.Exit(status)
@@ -123,11 +123,9 @@ func newMachine(t *testing.T, user int) *machine {
 	}
 	m := &machine{node: fakenode.New(t), dir: filepath.Join(t.TempDir(), "bundle"), user: user}
 	m.node.NVIDIA(fakenode.NVIDIA{GPUs: 1, Driver: driverVersion, LibDir: "/usr/lib64"})
-	run(t, "../hack/bundle", m.dir)
+	run(t, "cp", "-a", madeOnce.bundle(t), m.dir)
 	compile(t, gcc, "driver.c", m.node.Path("/usr/lib64/libcuda.so."+driverVersion), "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE="+hostCUDA)
-	link := filepath.Join(t.TempDir(), "libcuda.so")
-	compile(t, gcc, "driver.c", link, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=0")
-	compile(t, gcc, "linked.c", m.image("/usr/bin/linked"), link)
+	compile(t, gcc, "linked.c", m.image("/usr/bin/linked"), madeOnce.compiled(t, gcc, "driver.c", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-DVALUE=0"))
 	compile(t, gcc, "opens.c", m.image("/usr/bin/opens"), "-ldl")
 	return m
 }
@@ -146,7 +144,7 @@ func (m *machine) image(path string) string { return filepath.Join(m.dir, "rootf
 
 func compile(t *testing.T, gcc, source, out string, args ...string) {
 	t.Helper()
-	run(t, gcc, append([]string{"-o", out, filepath.Join("testdata", source)}, args...)...)
+	run(t, "cp", madeOnce.compiled(t, gcc, source, args...), out)
 }
 
 func run(t *testing.T, name string, args ...string) string {

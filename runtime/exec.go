@@ -22,7 +22,7 @@ const processFile = "process.json"
 const maxProcess = 32 << 20
 
 func (c *Container) keepProcess(p *specs.Process) error {
-	data, err := bundle.Marshal(p)
+	data, err := bundle.Marshal(keptProcess{*p})
 	if err != nil {
 		return fmt.Errorf("keep process of container %q: %w", c.ID, err)
 	}
@@ -31,6 +31,11 @@ func (c *Container) keepProcess(p *specs.Process) error {
 	}
 	return nil
 }
+
+// A keptProcess is a process that is written quickly: most have few of the fields.
+type keptProcess struct{ specs.Process }
+
+func (p keptProcess) MarshalJSON() ([]byte, error) { return bundle.MarshalFields(p) }
 
 // Process returns the process of the container's spec, as it was started.
 func (c *Container) Process() (*specs.Process, error) {

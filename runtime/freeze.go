@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runc/libcontainer"
 
 	"github.com/ocishim/ocishim/internal/entry"
@@ -42,17 +43,34 @@ func (c *Container) freeze(verb string, do func(*libcontainer.Container) error) 
 }
 
 // paused reports whether the container's cgroup is frozen. The caller's cgroup does not
-// count: Slurm freezes it to suspend the whole task.
-func (c *Container) paused() bool {
+// count: Slurm freezes it to suspend the whole task. If the record does not say which
+// cgroup that is, libcontainer's state does, which is many times as long.
+func (c *Container) paused(load func() (*libcontainer.Container, error)) bool {
 	if c.Cgroup == CallersCgroup {
 		return false
 	}
-	lc, err := c.libcontainer()
+	if c.Cgroups[freezerKey()] != "" {
+		m, err := manager.NewWithPaths(&cgroups.Cgroup{Resources: &cgroups.Resources{}}, c.Cgroups)
+		if err != nil {
+			return false
+		}
+		state, err := m.GetFreezerState()
+		return err == nil && state == cgroups.Frozen
+	}
+	lc, err := load()
 	if err != nil {
 		return false
 	}
 	status, err := lc.Status()
 	return err == nil && status == libcontainer.Paused
+}
+
+// freezerKey is the key, in Record.Cgroups, of the directory with the freezer.
+func freezerKey() string {
+	if cgroups.IsCgroup2UnifiedMode() {
+		return ""
+	}
+	return "freezer"
 }
 
 // thaw thaws a paused container, so that the signal that ends it takes effect: on cgroup

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -66,10 +67,11 @@ func (c *Container) execute() (*relay, error) {
 	if err := c.here(); err != nil {
 		return nil, err
 	}
-	if status := c.Status(); status != entry.Created {
+	load := sync.OnceValues(c.libcontainer)
+	if status := c.status(load); status != entry.Created {
 		return nil, fmt.Errorf("%w: it is %s", entry.ErrNotCreated, status)
 	}
-	lc, err := c.libcontainer()
+	lc, err := load()
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package runtime
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,13 +29,14 @@ func OnlyRoots(path string) bool {
 		rest = rest[1:]
 		var st unix.Statx_t
 		const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
-		if err := unix.Statx(int(at.Fd()), name, flags, unix.STATX_TYPE|unix.STATX_MODE|unix.STATX_UID, &st); err != nil {
+		const fields = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_UID | unix.STATX_MNT_ID
+		if err := unix.Statx(int(at.Fd()), name, flags, fields, &st); err != nil {
 			return errors.Is(err, unix.ENOENT)
 		}
 		switch {
 		case name == "..", st.Uid != 0, st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0:
 			return false
-		case depth > 1 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0:
+		case depth > 1 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 && !inMemory(&st):
 			return false // mounted over what may be a user's directory; nobody but root has one in /
 		}
 		next := filepath.Join(at.Name(), name)
@@ -56,4 +59,26 @@ func OnlyRoots(path string) bool {
 		at = entered
 	}
 	return true
+}
+
+// inMemory reports whether the mount is a tmpfs. No user can mount one, and no program serves
+// it, so it always answers. statfs(2) would ask the file system, mountinfo does not. Before
+// Linux 5.8 the mount is unknown, and the result false.
+func inMemory(root *unix.Statx_t) bool {
+	if root.Mask&unix.STATX_MNT_ID == 0 {
+		return false
+	}
+	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return false
+	}
+	id := strconv.AppendUint(nil, root.Mnt_id, 10)
+	for line := range bytes.Lines(mounts) {
+		before, after, _ := bytes.Cut(line, []byte(" - "))
+		if first, _, _ := bytes.Cut(before, []byte(" ")); bytes.Equal(first, id) {
+			kind, _, _ := bytes.Cut(after, []byte(" "))
+			return string(kind) == "tmpfs"
+		}
+	}
+	return false
 }

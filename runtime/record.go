@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/process"
 )
 
@@ -87,6 +88,12 @@ func (r *Record) onDisk() *recordOnDisk {
 		Record: *r, Buried: r.Lifetime.leavesTombstone(), Kept: r.Lifetime == UntilDelete || r.Lifetime == Tombstone,
 	}
 }
+
+// MarshalJSON and UnmarshalJSON prepare for no field that the record does not have.
+func (f *recordOnDisk) MarshalJSON() ([]byte, error) { return bundle.MarshalFields(f) }
+
+// UnmarshalJSON reads what MarshalJSON, or an earlier version, wrote.
+func (f *recordOnDisk) UnmarshalJSON(data []byte) error { return bundle.UnmarshalFields(data, f) }
 
 // record returns the record that was written, with policies even if an earlier version wrote
 // it.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/internal/entry"
@@ -39,13 +40,16 @@ func (c *Container) State() entry.State {
 }
 
 // Status works out the state from the record and the processes it names.
-func (c *Container) Status() entry.Status {
+func (c *Container) Status() entry.Status { return c.status(c.libcontainer) }
+
+// status is Status for a caller that loads libcontainer's state as well.
+func (c *Container) status(load func() (*libcontainer.Container, error)) entry.Status {
 	switch {
 	case c.launching():
 		return entry.Creating
 	case !c.alive():
 		return entry.Stopped
-	case c.paused():
+	case c.paused(load):
 		return entry.Paused
 	case c.waiting():
 		return entry.Created

@@ -20,6 +20,10 @@ var (
 )
 
 func main() {
+	if len(os.Args) < 2 || os.Args[1] != "serve" {
+		// No core file, and no other process, gets credentials from the memory of this one.
+		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := newApp(caller()).RunContext(ctx, os.Args); err != nil {
@@ -45,17 +49,18 @@ func newApp(u user) *cli.App {
 		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "store", Usage: "use the store in `DIR`", Value: u.store(), DefaultText: "$XDG_DATA_HOME/ocishim/images"},
+			&cli.StringFlag{Name: "local-store", Usage: "look first in the store in `DIR` on this host's own disk, to which stage copies images"},
 			&cli.StringSliceFlag{Name: "site-store", Usage: "look in the read-only store in `DIR` first; may be repeated"},
 			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust site stores that the user `UID` owns, not only root's and your own; may be repeated"},
 			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has no registry; may be repeated", DefaultText: "those of registries.conf, or docker.io"},
 			&cli.BoolFlag{Name: "bare", Usage: "let a single word, such as ubuntu, name an image of a registry"},
 			&cli.StringFlag{Name: "prefer", Usage: "import images in `FORMAT` sqfs, tree or auto, without --format", Value: formatAuto},
-			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from no other file", DefaultText: "the files of Podman, Docker and enroot"},
+			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from nothing else", DefaultText: "the files of Podman, Docker and enroot"},
 		},
 		Commands: []*cli.Command{
 			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),
 			p.lsCommand(), p.inspectCommand(), p.rmCommand(), p.gcCommand(), p.verifyCommand(),
-			p.loginCommand(), p.logoutCommand(), p.stubCommand(), serveCommand(),
+			p.loginCommand(), p.logoutCommand(), p.stubCommand(), p.stageCommand(), p.receiveCommand(), serveCommand(),
 		},
 		ExitErrHandler: func(*cli.Context, error) {}, // main prints and exits
 		OnUsageError:   usage,

@@ -228,6 +228,13 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q: %v, want %q; hint: %q, want %q", c.args, err, c.want, hint(err), c.hint)
 		}
 	}
+	policy := filepath.Join(s.home, ".config/containers/policy.json")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(policy), 0o700), os.WriteFile(policy, []byte(`{"default":[{"type":"signedBy"}]}`), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.call(t, "pull", "oci:"+dir+":tag"); err == nil || !strings.Contains(err.Error(), policy) || !strings.Contains(hint(err), "skopeo") {
+		t.Errorf("an image that needs a signature: %v", err)
+	}
 	if err := os.Chmod(s.store, 0o777); err != nil {
 		t.Fatal(err)
 	}

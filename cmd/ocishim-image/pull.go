@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/image/export"
 	"github.com/ocishim/ocishim/internal/image/layers"
+	"github.com/ocishim/ocishim/internal/image/policy"
 	"github.com/ocishim/ocishim/internal/image/source"
 	"github.com/ocishim/ocishim/internal/image/storage"
 )
@@ -192,6 +194,11 @@ func (p *program) importFrom(c *cli.Context, r image.Reference, s *storage.Store
 	}
 	// A name means the image for this host's platform. Others are found by digest only.
 	if w.platform == image.HostPlatform().Normal() {
+		if before, err := s.Lookup(src.Reference); err == nil && (r.Kind == image.KindRegistry || r.Kind == image.KindORAS) {
+			if line := (image.Ref{Name: before.Name, Digest: src.Digest, Time: time.Now()}).Moved(before); line != "" {
+				note(line)
+			}
+		}
 		if err := s.SetRef(src.Reference, src.Digest); err != nil {
 			return nil, errors.Join(err, found.Close())
 		}
@@ -259,6 +266,33 @@ func (p *program) fetchable(c *cli.Context, r image.Reference) (image.Reference,
 
 // open reads an image's manifest and configuration.
 func (p *program) open(c *cli.Context, r image.Reference, platform image.Platform) (*source.Source, error) {
+	accepted, err := policy.Load(p.policies()...)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Short {
+		if err := accepted.Check(r); err != nil {
+			return nil, fmt.Errorf("open image %s: %w", r.String(), err)
+		}
+		return p.openAny(c, r, platform)
+	}
+	src, err := p.openAny(c, r, platform)
+	if err != nil {
+		return nil, err
+	}
+	// Only now it is known in which of the registries the image was found.
+	found, err := image.ParseReference(src.Reference, image.Rules{})
+	if err == nil {
+		err = accepted.Check(found)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open image %s: %w", src.Reference, err), src.Close())
+	}
+	return src, nil
+}
+
+// openAny opens an image, whatever the policy.
+func (p *program) openAny(c *cli.Context, r image.Reference, platform image.Platform) (*source.Source, error) {
 	o := source.Options{Platform: platform, Environment: p.credentials(c.String("authfile"))}
 	o.TempDir = absolute(o.Environment.Getenv("TMPDIR"))
 	if r.Kind == image.KindRegistry || r.Kind == image.KindORAS {

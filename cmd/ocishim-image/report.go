@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/internal/image/credentials"
 	"github.com/ocishim/ocishim/internal/image/export"
 	"github.com/ocishim/ocishim/internal/image/layers"
+	"github.com/ocishim/ocishim/internal/image/policy"
 	"github.com/ocishim/ocishim/internal/image/registry"
 	"github.com/ocishim/ocishim/internal/image/rootfs"
 	"github.com/ocishim/ocishim/internal/image/source"
@@ -35,10 +36,14 @@ func hint(err error) string {
 		hint string
 	}{
 		{errNoStore, "name one with --store DIR, or set HOME"},
+		{errNoLocal, "name one: `ocishim-image stage IMAGE DIR`, or image.local in /etc/ocishim"},
 		{errNoTerminal, "give the password on standard input: --username USER --password-stdin"},
 		{errNotFetched, "start a bundle, an environment (EDF) or a named container with ocishim: they are not images"},
 		{registry.ErrDenied, "log in with `ocishim-image login REGISTRY`; registries also give this answer for images that do not exist"},
+		{policy.ErrSignature, "have the image verified by another program, such as skopeo copy to an OCI layout, or have the policy changed"},
+		{policy.ErrRejected, "ask who wrote the policy"},
 		{registry.ErrNotFound, "check the tag and the spelling of the repository"},
+		{registry.ErrAmbiguous, "write the registry, as in REGISTRY/NAME:TAG"},
 		{registry.ErrDigest, "the data received is not the image: try again, and report it to the operator of the registry, mirror or proxy"},
 		{image.ErrUntrusted, "only you and root may be able to write to a store and to every directory above it: chmod go-w"},
 		{image.ErrNotFound, "`ocishim-image ls` lists what is there; `ocishim-image pull IMAGE` imports it"},

@@ -95,6 +95,7 @@ func (p *program) inspectCommand() *cli.Command {
 func (p *program) rmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rm", Usage: "remove an image, unless a job uses it", ArgsUsage: "IMAGE",
+		Flags: []cli.Flag{localFlag()},
 		Action: func(c *cli.Context) error {
 			if err := wants(c, 1, 1, "one image"); err != nil {
 				return err
@@ -113,7 +114,7 @@ func (p *program) rmCommand() *cli.Command {
 func (p *program) gcCommand() *cli.Command {
 	return &cli.Command{
 		Name: "gc", Usage: "remove leftovers and broken images, and the least recently used images above --max-size",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "keep at most `SIZE` of images, such as 200GB"}},
+		Flags: []cli.Flag{&cli.StringFlag{Name: "max-size", Usage: "keep at most `SIZE` of images, such as 200GB"}, localFlag()},
 		Action: func(c *cli.Context) error {
 			most := int64(1) << 62
 			if size := c.String("max-size"); size != "" {

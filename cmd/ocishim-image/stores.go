@@ -37,9 +37,34 @@ func sites(c *cli.Context) (places []image.Place, err error) {
 	return places, nil
 }
 
+// errNoLocal says that it is not known where this host's own disk is.
+var errNoLocal = errors.New("no store on the hosts' own disks")
+
+// localPlace returns where the store on this host's own disk is.
+func localPlace(c *cli.Context) (image.Place, error) {
+	path := c.String("local-store")
+	if path == "" {
+		return image.Place{}, errNoLocal
+	}
+	path, err := filepath.Abs(path)
+	return image.Place{Path: path, Owners: []int{os.Geteuid()}}, err
+}
+
+// changed returns the store that a verb changes: with --local the one on this host's disk.
+func changed(c *cli.Context) (image.Place, error) {
+	if c.Bool("local") {
+		return localPlace(c)
+	}
+	return place(c)
+}
+
+func localFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "local", Usage: "change the store on this host's own disk"}
+}
+
 // change runs do on the user's own store, and creates the store if it is missing.
 func change(c *cli.Context, do func(*storage.Store) error) error {
-	p, err := place(c)
+	p, err := changed(c)
 	if err != nil {
 		return err
 	}
@@ -56,6 +81,9 @@ func look(c *cli.Context, do func(image.Stores) error) error {
 	places, err := sites(c)
 	if err != nil {
 		return err
+	}
+	if local, err := localPlace(c); err == nil {
+		places = append([]image.Place{local}, places...)
 	}
 	stores, reasons := image.OpenStores(places...)
 	warn(reasons)

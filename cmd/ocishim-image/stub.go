@@ -16,8 +16,11 @@ import (
 )
 
 // imageAnnotation is the annotation by which a stub, a bundle that stands for an image, names
-// the image to ocishim.
-const imageAnnotation = "org.ocishim.image"
+// the image to ocishim; pullAnnotation says never if ocishim must not pull it.
+const (
+	imageAnnotation = "org.ocishim.image"
+	pullAnnotation  = "org.ocishim.pull"
+)
 
 func (p *program) stubCommand() *cli.Command {
 	return &cli.Command{
@@ -26,6 +29,7 @@ func (p *program) stubCommand() *cli.Command {
 			"steps of the job run the same image. For a bundle, its own absolute path is printed.",
 		Flags: []cli.Flag{
 			platformFlag(),
+			&cli.StringFlag{Name: "pull", Usage: "ask the registry `WHEN` missing, always (once per job) or never", DefaultText: "$" + image.PullVariable + ", or missing"},
 			&cli.StringFlag{Name: "stubs", Usage: "keep these bundles in `DIR`, which compute hosts must see at the same path", DefaultText: "stubs, beside the store"},
 		},
 		Action: func(c *cli.Context) error {
@@ -56,28 +60,24 @@ func (p *program) stub(c *cli.Context, name string) (string, error) {
 	if ref.Kind == image.KindBundle {
 		return ref.Path, nil
 	}
-	wanted, err := platform(c)
+	pull, err := p.pullPolicy(c)
 	if err != nil {
 		return "", usageError{err}
 	}
-	src, err := p.source(c, name, wish{format: formatAuto, platform: wanted})
+	digest, err := p.meaning(c, ref, pull)
 	if err != nil {
-		return "", err
-	}
-	digest := src.Digest
-	if err := src.Close(); err != nil {
 		return "", err
 	}
 	dir := c.String("stubs")
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(c.String("store")), "stubs")
 	}
-	return writeStub(dir, ref.WithDigest(digest).String())
+	return writeStub(dir, stubOf(ref.WithDigest(digest).String(), pull))
 }
 
 // writeStub makes the bundle unless it exists: its name is a hash of its content.
-func writeStub(dir, reference string) (string, error) {
-	data, err := json.MarshalIndent(stubOf(reference), "", "\t")
+func writeStub(dir string, stub *specs.Spec) (string, error) {
+	data, err := json.MarshalIndent(stub, "", "\t")
 	if err != nil {
 		return "", err
 	}
@@ -112,13 +112,17 @@ func writeStub(dir, reference string) (string, error) {
 
 // stubOf returns the smallest configuration that Slurm accepts as a bundle. Slurm fills in the
 // command and the job's environment.
-func stubOf(reference string) *specs.Spec {
+func stubOf(reference string, pull image.Pull) *specs.Spec {
+	annotations := map[string]string{imageAnnotation: reference}
+	if pull == image.PullNever {
+		annotations[pullAnnotation] = string(pull)
+	}
 	return &specs.Spec{
 		Version:     specs.Version,
 		Root:        &specs.Root{Path: "rootfs", Readonly: true},
 		Process:     &specs.Process{Args: []string{"true"}, Cwd: "/", Env: []string{}},
 		Mounts:      []specs.Mount{},
 		Linux:       &specs.Linux{},
-		Annotations: map[string]string{imageAnnotation: reference},
+		Annotations: annotations,
 	}
 }

@@ -56,6 +56,19 @@ func (u user) store() string {
 	return ""
 }
 
+// policies are the files that may say which images are accepted (containers-policy.json(5)): the
+// user's or else the site's.
+func (u user) policies() []string {
+	var files []string
+	e := u.credentials("")
+	if dir := e.ConfigDir; dir != "" {
+		files = append(files, filepath.Join(dir, "containers", "policy.json"))
+	} else if e.Home != "" {
+		files = append(files, filepath.Join(e.Home, ".config", "containers", "policy.json"))
+	}
+	return append(files, "/etc/containers/policy.json")
+}
+
 // A program is one run of ocishim-image for a user.
 type program struct {
 	user
@@ -111,6 +124,11 @@ func platform(c *cli.Context) (image.Platform, error) {
 
 func platformFlag() cli.Flag {
 	return &cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` of the image", DefaultText: image.HostPlatform().String()}
+}
+
+// note prints a line that is for information only.
+func note(line string) {
+	_, _ = os.Stderr.WriteString("ocishim-image: note: " + text.Whole(line) + "\n")
 }
 
 // say prints a warning.

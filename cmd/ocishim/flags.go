@@ -206,8 +206,8 @@ func takesValue(flags []cli.Flag, option string) bool {
 	}
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
-			_, isBool := f.(*cli.BoolFlag)
-			return !isBool
+			valued, ok := f.(cli.DocGenerationFlag)
+			return ok && valued.TakesValue()
 		}
 	}
 	return false

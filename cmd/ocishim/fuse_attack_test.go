@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"os/exec"
@@ -19,10 +20,9 @@ import (
 // A user mounts a FUSE file system that never responds over the place of their state, so that no
 // signal ends a process that looks there. Slurm's cleanup, which runs as root, ends nevertheless:
 // after the minute of cmd/ocishim/watch.go, with a message, and without holding the streams that
-// Slurm reads.
+// Slurm reads. The minute begins before all parallel tests, which run meanwhile.
 func TestStateThatNeverAnswers(t *testing.T) {
 	needRoot(t)
-	t.Parallel()
 	dir := sharedTempDir(t)
 	state := filepath.Join(dir, "state")
 	step := "n1." + userName + "." + strings.TrimPrefix(uniqueID(), "test-") + ".0.0"
@@ -37,17 +37,25 @@ func TestStateThatNeverAnswers(t *testing.T) {
 		{"delete", "--force", "any"},
 		{"list"},
 	} {
+		began := time.Now()
+		cmd := exec.Command(shared.program(), append([]string{"--root", state}, args...)...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+			continue
+		}
 		wg.Go(func() {
-			began := time.Now()
-			out, err := exec.Command(shared.program(), append([]string{"--root", state}, args...)...).CombinedOutput()
+			err := cmd.Wait()
 			if took := time.Since(began); took > time.Minute+pace.Of(20*time.Second) {
 				t.Errorf("%v took %v", args, took)
 			}
-			if err == nil || !strings.Contains(string(out), "gave no answer") || !strings.Contains(string(out), "hint: ") {
-				t.Errorf("%v: %v: %s", args, err, out)
+			if err == nil || !strings.Contains(out.String(), "gave no answer") || !strings.Contains(out.String(), "hint: ") {
+				t.Errorf("%v: %v: %s", args, err, &out)
 			}
 		})
 	}
+	t.Parallel()
 	wg.Wait()
 }
 

@@ -18,12 +18,12 @@ import (
 // Helpers for attacks by a hostile image, or by a process in a container. docs/security.md lists
 // the attacks.
 
-// copyImage makes a separate root filesystem for the test. Its files are hard links to the shared
-// ones: a test replaces them, and never writes to them.
+// copyImage makes a separate root filesystem for the test. Its files are no hard links to the shared
+// ones: a link changes a file's ctime, and tar fails if another test makes an image meanwhile.
 func copyImage(t *testing.T) string {
 	t.Helper()
 	rootfs := filepath.Join(t.TempDir(), "rootfs")
-	out, err := exec.Command("cp", "-al", filepath.Join(shared.bundle(), "rootfs"), rootfs).CombinedOutput()
+	out, err := exec.Command("cp", "-a", filepath.Join(shared.bundle(), "rootfs"), rootfs).CombinedOutput()
 	if err != nil {
 		t.Fatalf("copy image: %v: %s", err, out)
 	}

@@ -81,6 +81,9 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	if store := usersStore(cfg, env); store != "" {
 		options = append(options, "--store", store)
 	}
+	if local := localStore(cfg, env); local != "" {
+		options = append(options, "--local-store", local)
+	}
 	for _, store := range cfg.Image.Stores {
 		options = append(options, "--site-store", store)
 	}
@@ -111,14 +114,22 @@ func usersStore(cfg *config.Config, env []string) string {
 	return ""
 }
 
+// localStore is the store on this host's own disk; empty where the site has none.
+func localStore(cfg *config.Config, env []string) string {
+	if cfg.Image.Local == "" {
+		return ""
+	}
+	return usersPath(cfg.Image.Local, env)
+}
+
 // findImage opens the image that a bundle of a Slurm task stands for.
-func (l *launchArgs) findImage(wish request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+func (l *launchArgs) findImage(wish, pull request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
 	if runtime.BeganAsRoot() {
 		// Whoever writes annotations for an engine cannot make root fetch something.
 		return nil, fmt.Errorf("%s: %w", wish.By, plan.ErrRoot)
 	}
 	// Slurm starts a runtime without variables, and puts the job's into the bundle.
-	finder, err := newImageFinder(cfg, "", workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
+	finder, err := newImageFinder(cfg, pull, workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
 		return nil, err
 	}
@@ -148,23 +159,16 @@ type imageFinder struct {
 	env    []string // the user's: home, credentials, proxies
 	dir    string   // where relative paths begin
 	job    string   // pins names to digests; empty outside of jobs
-	pull   string   // missing, always or never
-	tree   bool     // only a directory will do, not a file that is mounted
+	pull   image.Pull
+	tree   bool // only a directory will do, not a file that is mounted
 }
 
-func newImageFinder(cfg *config.Config, pull, dir string, env []string) (*imageFinder, error) {
-	f := &imageFinder{config: cfg, env: env, dir: dir, pull: pull}
-	if task := slurm.FromEnv(env); task.InJob() {
-		f.job = task["SLURM_CLUSTER_NAME"] + "." + task["SLURM_JOB_ID"]
+func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
+	policy, err := image.ParsePull(pull.Value, pull.By)
+	if err != nil {
+		return nil, usageError{err}
 	}
-	switch f.pull {
-	case "":
-		f.pull = "missing"
-	case "missing", "always", "never":
-	default:
-		return nil, usageError{fmt.Errorf("--pull %q: choose missing, always or never", f.pull)}
-	}
-	return f, nil
+	return &imageFinder{config: cfg, env: env, dir: dir, pull: policy, job: image.JobOf(env)}, nil
 }
 
 // find opens the image that the name means for the job, and imports it where no store has
@@ -178,17 +182,26 @@ func (f *imageFinder) find(wish request.Choice) (*image.Image, error) {
 	return found, nil
 }
 
-func (f *imageFinder) resolve(name string) (*image.Image, error) {
+// parse reads a name by its form and, for a path, by what is there.
+func (f *imageFinder) parse(name string) (image.Reference, error) {
 	home, _ := bundle.Getenv(f.env, "HOME")
 	rules := image.Rules{Registries: f.config.Image.Registries, Bare: f.config.Image.Bare, Dir: f.dir, Home: home}
 	ref, err := image.ParseReference(name, rules)
 	if err != nil {
+		return ref, err
+	}
+	return ref.Decide()
+}
+
+func (f *imageFinder) resolve(name string) (*image.Image, error) {
+	ref, err := f.parse(name)
+	if err != nil {
 		return nil, err
 	}
-	if ref, err = ref.Decide(); err != nil {
-		return nil, err
+	asked, name := name, ref.String()
+	if !ref.Short {
+		asked = name
 	}
-	name = ref.String()
 	stores := f.openStores()
 	defer func() { _ = stores.Close() }() // those that are open then
 	digest, pinned := ref.Digest, ref.Digest != "" || f.job == ""
@@ -200,7 +213,7 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 		}
 	}
 	if digest == "" {
-		if digest, err = f.pullImage(name, &stores); err != nil {
+		if digest, err = f.pullImage(asked, &stores); err != nil {
 			return nil, err
 		}
 	}
@@ -214,7 +227,11 @@ func (f *imageFinder) resolve(name string) (*image.Image, error) {
 		return found, err
 	}
 	// The store has lost it, or another step has pinned an image that it never had.
-	if digest, err = f.pullImage(ref.WithDigest(digest).String(), &stores); err != nil {
+	again := ref.WithDigest(digest).String()
+	if ref.Short {
+		again = asked + "@" + string(digest)
+	}
+	if digest, err = f.pullImage(again, &stores); err != nil {
 		return nil, err
 	}
 	return f.open(stores, digest)
@@ -235,6 +252,9 @@ func (f *imageFinder) open(stores image.Stores, digest image.Digest) (*image.Ima
 
 func (f *imageFinder) openStores() image.Stores {
 	var places []image.Place
+	if local := localStore(f.config, f.env); local != "" {
+		places = append(places, image.Place{Path: local, Owners: []int{os.Geteuid()}})
+	}
 	for _, path := range f.config.Image.Stores {
 		places = append(places, image.Place{Path: path})
 	}
@@ -260,6 +280,7 @@ func (f *imageFinder) pinned(stores image.Stores, name string) image.Digest {
 	}
 	for _, store := range stores {
 		if pinned, err := store.Pinned(f.job, name); err == nil {
+			f.sayMoved(stores, pinned)
 			return pinned.Digest
 		}
 	}
@@ -269,7 +290,7 @@ func (f *imageFinder) pinned(stores image.Stores, name string) image.Digest {
 // known returns what the reference means to a store. It is empty where it means nothing yet, or
 // is to be asked for anew.
 func (f *imageFinder) known(stores image.Stores, ref image.Reference) image.Digest {
-	if f.pull == "always" {
+	if f.pull == image.PullAlways {
 		return ""
 	}
 	for _, candidate := range ref.Candidates() {
@@ -280,10 +301,21 @@ func (f *imageFinder) known(stores image.Stores, ref image.Reference) image.Dige
 	return ""
 }
 
+// sayMoved says, once per step, that a name means another image by now.
+func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
+	if rank, _ := bundle.Getenv(f.env, "SLURM_PROCID"); rank != "" && rank != "0" {
+		return
+	}
+	now, _, err := stores.Lookup(pinned.Name)
+	if line := now.Moved(pinned); err == nil && line != "" {
+		fmt.Fprintf(os.Stderr, "ocishim: note: %s; this job keeps the latter\n", line)
+	}
+}
+
 // pullImage imports the image with ocishim-image, which shows progress, and returns its
 // digest. It opens the stores anew: the user's may not have existed.
 func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
-	if f.pull == "never" {
+	if f.pull == image.PullNever {
 		return "", errNotHere
 	}
 	program, err := imageProgram()

@@ -72,9 +72,13 @@ func run(args []string) int {
 			inv.scrun = "ocishim --slurm"
 		}
 	}
+	keepNames(app)
 	args = optionalValue(app, args, "rootless")
 	if at := verbIndex(app, args); at > 0 {
 		inv.verb = args[at]
+		if command := app.Command(inv.verb); command != nil {
+			command.Flags = withNames(command.Flags)
+		}
 	}
 	if inv.verb == "config" { // other calls need not pay for the text
 		app.Command(inv.verb).Description = describeConfig()

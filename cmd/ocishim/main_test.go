@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -44,6 +45,7 @@ func (f fixture) bundle() string {
 
 func TestMain(m *testing.M) {
 	pace.UsualSignals()
+	pace.MoreAtOnce() // one of them waits for all tests of another user, another one for a minute
 	status, err := testMain(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare tests:", err)
@@ -181,7 +183,6 @@ func TestAsUser(t *testing.T) {
 	if err := copyFile("/proc/self/exe", program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Parallel()
 	devices := filepath.Join(shared.dir, "devices")
 	if err := os.Mkdir(devices, 0o755); err != nil {
 		t.Fatal(err)
@@ -206,8 +207,15 @@ func TestAsUser(t *testing.T) {
 		"OCISHIM_TEST_SEEDS=" + os.Getenv("OCISHIM_TEST_SEEDS"), "OCISHIM_TEST_SEED=" + os.Getenv("OCISHIM_TEST_SEED"),
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	t.Logf("as %s:\n%s", userName, out)
+	// They take longer than anything else, so they start first.
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Parallel()
+	err := cmd.Wait()
+	t.Logf("as %s:\n%s", userName, &out)
 	if err != nil {
 		t.Errorf("as %s: %v", userName, err)
 	}

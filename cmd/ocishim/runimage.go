@@ -23,12 +23,13 @@ func runImageCommand(inv *invocation) *cli.Command {
 		Name:      "run-image",
 		Usage:     "run a command in an image, which is pulled where it is missing",
 		ArgsUsage: "IMAGE [--] [COMMAND [ARGUMENT]...]",
-		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout\n" +
-			"or archive. As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
+		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout,\n" +
+			"an archive or a bundle. As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
 			"starts becomes the command. Without a COMMAND it is what the image says (ENTRYPOINT and CMD).",
 		Flags: []cli.Flag{
 			profileFlag(), cwdFlag(), deviceFlag(), pullFlag(),
 			&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+			&cli.StringFlag{Name: "slurm-env", Usage: "use the environment in `FILE` and not the caller's: %e of an oci.conf with CreateEnvFile=null"},
 		},
 		Action: func(c *cli.Context) error {
 			l, err := planImage(c)
@@ -53,6 +54,14 @@ func pullFlag() cli.Flag {
 	return &cli.StringFlag{Name: "pull", Usage: "pull the image `WHEN` missing, always (once per job) or never", DefaultText: "missing"}
 }
 
+// pullOf returns what --pull or the environment says.
+func pullOf(c *cli.Context) request.Choice {
+	if c.IsSet("pull") {
+		return request.Choice{Value: c.String("pull"), By: "--pull"}
+	}
+	return request.Choice{Value: os.Getenv(request.PullVariable), By: request.PullVariable}
+}
+
 // planImage works out what run-image launches: a bundle that is nowhere but here.
 func planImage(c *cli.Context) (*launchArgs, error) {
 	return mountOrUnpack(func(tree bool) (*launchArgs, error) { return planNamed(c, tree) })
@@ -62,6 +71,11 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if !c.Args().Present() {
 		return nil, usageError{errors.New("run-image takes an image, and a command to run in it")}
 	}
+	if path := c.String("slurm-env"); path != "" {
+		if err := adoptEnvironment(path); err != nil {
+			return nil, err
+		}
+	}
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return nil, err
@@ -70,37 +84,52 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder, err := newImageFinder(cfg, c.String("pull"), dir, os.Environ())
+	finder, err := newImageFinder(cfg, pullOf(c), dir, os.Environ())
 	if err != nil {
 		return nil, err
 	}
 	finder.tree = tree
-	found, err := finder.find(request.Choice{Value: c.Args().First(), By: "image"})
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close() //nolint:errcheck // only looked at
 	given := c.Args().Tail()
 	if len(given) > 0 && given[0] == "--" {
 		given = given[1:]
 	}
-	command := found.Config.Command(given, c.Bool("entrypoint"))
+	l := &launchArgs{slurm: true, tree: tree}
+	if ref, err := finder.parse(c.Args().First()); err == nil && ref.Kind == image.KindBundle {
+		if c.Bool("entrypoint") {
+			return nil, usageError{fmt.Errorf("--entrypoint: %q is a bundle, which has no ENTRYPOINT", ref.Path)}
+		}
+		if l.bundle, err = bundleForTask(ref.Path, given, os.Environ()); err != nil {
+			return nil, err
+		}
+		return l, l.planCommand(c)
+	}
+	if l.image, err = finder.find(request.Choice{Value: c.Args().First(), By: "image"}); err != nil {
+		return nil, err
+	}
+	defer l.image.Close() //nolint:errcheck // only looked at
+	command := l.image.Config.Command(given, c.Bool("entrypoint"))
 	if len(command) == 0 {
 		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
 	}
-	b := bundleOfImage(found, command)
-	l := &launchArgs{bundle: b, slurm: true, image: found, tree: tree, env: slices.Clone(b.Spec.Process.Env)}
+	l.bundle = bundleOfImage(l.image, command)
+	return l, l.planCommand(c)
+}
+
+// planCommand plans the launch of l.bundle in the step that the environment names.
+func (l *launchArgs) planCommand(c *cli.Context) error {
+	bindBatchScript(l.bundle.Spec, slurm.FromEnv(os.Environ()))
+	l.env = slices.Clone(l.bundle.Spec.Process.Env)
 	t, err := l.imageTarget(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b.ID = t.id
+	l.bundle.ID = t.id
 	l.options.Policies = runtime.ForCommand()
 	cacheDir, err := l.openStore(t, true)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return l, l.makePlan(c, t, cacheDir)
+	return l.makePlan(c, t, cacheDir)
 }
 
 // bundleOfImage is what a config.json would say that starts the command with the caller's
@@ -109,7 +138,7 @@ func bundleOfImage(found *image.Image, command []string) *bundle.Bundle {
 	spec := runtime.ExampleSpec(os.Geteuid() != 0)
 	spec.Process.Terminal = false // the process has the caller's
 	spec.Process.Args = command
-	spec.Process.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.IndexByte(entry, '=') <= 0 })
+	spec.Process.Env = variables(os.Environ())
 	spec.Root.Path, spec.Root.Readonly = found.Path, true
 	return &bundle.Bundle{Dir: filepath.Dir(found.Path), Rootfs: found.Path, Spec: spec}
 }
@@ -127,7 +156,9 @@ func (l *launchArgs) imageTarget(c *cli.Context) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	if t.isStep {
+		l.options.SharedBy = strings.TrimSuffix(t.step.Prefix(), ".")
+	}
 	t.id = own + "." + id
 	return t, nil
 }

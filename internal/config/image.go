@@ -4,6 +4,7 @@ package config
 type Image struct {
 	Store      string   `json:"store"`
 	Stores     []string `json:"stores"`
+	Local      string   `json:"local"`
 	Registries []string `json:"registries"`
 	Bare       bool     `json:"bare"`
 	Stubs      string   `json:"stubs"`
@@ -28,6 +29,13 @@ or ~/.local/share.`,
 			doc: `Stores of the site, which are searched first, in this order, and never
 written to by users. They must belong to root, and so must every directory
 above them.`,
+		},
+		{
+			key: "image.local", value: &i.Local, check: checkPattern,
+			doc: `Directory on each host's own disk for the store that ` + "`ocishim image stage`" + `
+copies images to, such as /var/tmp/ocishim-%U. It is searched before all
+others. It must belong to the user, and nobody else may write to it; it
+is made with mode 0700. %u and %U as above.`,
 		},
 		{
 			key: "image.registries", value: &i.Registries,

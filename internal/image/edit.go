@@ -22,6 +22,10 @@ var jobsOwn = []string{
 // name files of the host and would break the image's programs.
 var loaders = []string{"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"}
 
+// passwords are variables that credentials for registries are read from. They are removed: they
+// are for ocishim, and not for the application.
+var passwords = []string{"APPTAINER_DOCKER_USERNAME", "APPTAINER_DOCKER_PASSWORD", "OCISHIM_REGISTRY_USERNAME", "OCISHIM_REGISTRY_PASSWORD"}
+
 // Edit returns what the image's configuration changes in a bundle whose root is the image. The
 // image's variables override the job's, except for jobsOwn. Its working directory is used
 // unless another edit sets one. Edit leaves the command alone: see Command. rootPath is the
@@ -33,7 +37,7 @@ var loaders = []string{"LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT"}
 func (i *Record) Edit(rootPath string) bundle.Edit {
 	e := bundle.Edit{
 		From: "image", Rule: i.Reference + ", " + string(i.Digest),
-		RootPath: rootPath, EnvUnset: loaders, Cwd: cmp.Or(i.Config.WorkingDir, "/"),
+		RootPath: rootPath, EnvUnset: slices.Concat(loaders, passwords), Cwd: cmp.Or(i.Config.WorkingDir, "/"),
 		RootReadonly: true, Annotations: i.annotations(),
 	}
 	hasPath := false

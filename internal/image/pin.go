@@ -9,12 +9,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/text"
 )
 
 // PinsDir is the directory that holds what names mean for jobs: pins/JOB/NAME is a Ref. If a
 // tag moves while a job runs, only later jobs get the new image.
 const PinsDir = "pins"
+
+// JobOf returns the name of the job that an environment belongs to, for Pin; it is empty outside
+// of jobs.
+func JobOf(env []string) string {
+	id, _ := bundle.Getenv(env, "SLURM_JOB_ID")
+	if id == "" {
+		return ""
+	}
+	cluster, _ := bundle.Getenv(env, "SLURM_CLUSTER_NAME")
+	return cluster + "." + id
+}
 
 // Pinned returns what a name means for a job. The error is os.ErrNotExist if no step of the
 // job has used the name yet.

@@ -22,6 +22,15 @@ type Ref struct {
 	Time   time.Time `json:"time"`
 }
 
+// Moved returns a line that says that a name, which meant before, now means r; it is empty if it
+// means the same, or if r is the older of the two.
+func (r Ref) Moved(before Ref) string {
+	if r.Digest == before.Digest || r.Time.Before(before.Time) {
+		return ""
+	}
+	return fmt.Sprintf("%s now means %s, and meant %s before", text.Printable(r.Name), r.Digest, before.Digest)
+}
+
 // RefFile returns the file name for a name. Bytes that are special in paths or shells become +
 // and two hexadecimal digits; a long name becomes ++ and its SHA-256.
 func RefFile(name string) string {

@@ -14,6 +14,7 @@
 //	    // then in the script: for i in $(seq $((100 * OCISHIM_TEST_PACE))); do ...; sleep 0.1; done
 //	pace.Quiet(50*time.Millisecond, func() bool { return !happened() })    // nothing happens
 //	pace.Pause(10*time.Millisecond) // in load that a test makes, and in a polling loop
+//	pace.MoreAtOnce()               // in TestMain, if the package's tests mostly wait
 //
 // The costs of starting a process, of a page fault and of a piece of work are measured at
 // first use. A wait that runs out measures them again, and continues if the machine has
@@ -22,10 +23,12 @@ package pace
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -106,6 +109,15 @@ func UsualSignals() {
 		if signal.Ignored(n) {
 			signal.Notify(make(chan os.Signal, 1), n)
 		}
+	}
+}
+
+// MoreAtOnce is for TestMain, before it parses flags. It makes go test run two more parallel tests
+// than there are processors, because most of the package's tests wait. An explicit -parallel counts
+// instead.
+func MoreAtOnce() {
+	if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+2)); err != nil {
+		panic(err) // only a test has this flag
 	}
 }
 

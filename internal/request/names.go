@@ -31,6 +31,12 @@ const (
 
 	// ExplainVariable asks for an explanation instead of a start: 1, json, diff or verify.
 	ExplainVariable = "OCISHIM_EXPLAIN"
+
+	// PullVariable says when a registry is asked for an image: missing, always or never.
+	PullVariable = "OCISHIM_PULL"
+
+	// These hold credentials for registries, which ocishim-image reads.
+	usernameVariable, passwordVariable = "OCISHIM_REGISTRY_USERNAME", "OCISHIM_REGISTRY_PASSWORD"
 )
 
 // optionPrefix begins the annotations that name options of Slurm. scrun checks them.
@@ -38,7 +44,7 @@ const optionPrefix = annotationPrefix + "slurm."
 
 // ownAnnotations are the others: choices, and annotations that ocishim itself writes, which come
 // back if a state becomes a bundle again.
-const ownAnnotations = "profile mpi image output job step nodes failure version"
+const ownAnnotations = "profile mpi image pull output job step nodes failure version"
 
 // CheckAnnotations reports the first misspelt annotation with our prefix, which would otherwise be
 // ignored. Other annotations belong to other programs. The error is an ErrUnknownName.
@@ -66,7 +72,7 @@ func annotationKeys() []string { return append(config.GPUKeys(), strings.Fields(
 // UnknownVariables returns a line for each unknown variable with our prefix. That is not an error,
 // since other programs may use the user's environment.
 func UnknownVariables(env []string) []string {
-	known := []string{ProfileVariable, MPIVariable, ExplainVariable}
+	known := []string{ProfileVariable, MPIVariable, ExplainVariable, PullVariable, usernameVariable, passwordVariable}
 	var lines []string
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")

@@ -29,6 +29,10 @@ type Request struct {
 	// Image is the name of the image that replaces the bundle's root file system.
 	Image Choice
 
+	// Pull says when a registry is asked for the image. Annotations of bundles that stand for
+	// images say never, if it was forbidden at submission.
+	Pull Choice
+
 	// MPI chooses the MPI that a program runs on: MPIOwn or MPISite.
 	MPI Choice
 
@@ -67,6 +71,7 @@ func Read(annotations map[string]string, env []string) (Request, error) {
 	}
 	r := Request{
 		Image:   annotated(annotations, "image"),
+		Pull:    later(annotated(annotations, "pull"), variable(env, PullVariable)),
 		Profile: later(annotated(annotations, "profile"), variable(env, ProfileVariable)),
 		MPI:     later(annotated(annotations, "mpi"), variable(env, MPIVariable)),
 	}

@@ -11,7 +11,7 @@ func TestRead(t *testing.T) {
 		"org.ocishim.gpu.isolate": "true", "org.ocishim.gpu.capabilities": "video", "com.example.gpu.order": "x",
 	}
 	bundles := Request{
-		Profile: Choice{"oci", "annotation org.ocishim.profile"}, Image: Choice{By: "annotation org.ocishim.image"}, MPI: Choice{"own", "annotation org.ocishim.mpi"},
+		Profile: Choice{"oci", "annotation org.ocishim.profile"}, Image: Choice{By: "annotation org.ocishim.image"}, Pull: Choice{By: "annotation org.ocishim.pull"}, MPI: Choice{"own", "annotation org.ocishim.mpi"},
 		Settings: []Setting{
 			{"gpu.capabilities", "video", "annotation org.ocishim.gpu.capabilities"},
 			{"gpu.isolate", "true", "annotation org.ocishim.gpu.isolate"},
@@ -21,9 +21,9 @@ func TestRead(t *testing.T) {
 		t.Errorf("of an engine: %+v, %v", got, err)
 	}
 	job := bundles
-	job.MPI = Choice{"site", "OCISHIM_MPI"}
+	job.MPI, job.Pull = Choice{"site", "OCISHIM_MPI"}, Choice{"never", "OCISHIM_PULL"}
 	job.Settings = append(job.Settings[:2:2], Setting{"gpu.order", "file", "OCISHIM_GPU_ORDER"}, Setting{"gpu.cdi.devices", "", "OCISHIM_GPU_CDI_DEVICES"})
-	env := []string{"PATH=/bin", "OCISHIM_PROFILE=", "OCISHIM_MPI=site", "OCISHIM_GPU_ORDER=file", "OCISHIM_TEST=1", "OCISHIM_EXPLAIN=1", "OCISHIM_GPU_CDI_DEVICES=", "GPU_ISOLATE=x"}
+	env := []string{"PATH=/bin", "OCISHIM_PROFILE=", "OCISHIM_MPI=site", "OCISHIM_PULL=never", "OCISHIM_GPU_ORDER=file", "OCISHIM_TEST=1", "OCISHIM_EXPLAIN=1", "OCISHIM_GPU_CDI_DEVICES=", "GPU_ISOLATE=x"}
 	if got, err := Read(annotations, env); err != nil || !reflect.DeepEqual(got, job) {
 		t.Errorf("of a job: %+v, %v, want %+v", got, err, job)
 	}

@@ -34,7 +34,7 @@ func (e Environment) Values() Values {
 	v := Values{
 		Job:  first(e["SLURM_JOB_ID"], e["SLURM_JOBID"]),
 		Node: e["SLURMD_NODENAME"],
-		Step: first(e["SLURM_STEP_ID"], e["SLURM_STEPID"]),
+		Step: unsigned(first(e["SLURM_STEP_ID"], e["SLURM_STEPID"])),
 		Task: e["SLURM_LOCALID"],
 		User: e["SLURM_JOB_USER"],
 		UID:  e["SLURM_JOB_UID"],
@@ -47,6 +47,15 @@ func (e Environment) Values() Values {
 		v.Task = "0"
 	}
 	return v
+}
+
+// unsigned returns the number of a step as %s has it: Slurm 26.05 sets SLURM_STEP_ID to -5 in a
+// batch script, and not at all before.
+func unsigned(step string) string {
+	if n, err := strconv.ParseInt(step, 10, 32); err == nil && n < 0 {
+		return strconv.FormatUint(uint64(uint32(n)), 10)
+	}
+	return step
 }
 
 func first(values ...string) string {

@@ -85,6 +85,15 @@ func TestValuesOfRealSlurm(t *testing.T) {
 	}
 }
 
+// Slurm 26.05 numbers a batch script's step in its environment, as a negative number.
+func TestValuesOfBatchScript(t *testing.T) {
+	for variable, want := range map[string]string{"SLURM_STEP_ID=-5": "4294967291", "SLURM_STEPID=-5": "4294967291", "SLURM_STEP_ID=3": "3", "SLURM_STEP_ID=x": "x"} {
+		if got := FromEnv([]string{"SLURM_JOB_ID=1", variable}).Values().Step; got != want {
+			t.Errorf("%s: step %s, want %s", variable, got, want)
+		}
+	}
+}
+
 func TestFromEnv(t *testing.T) {
 	e := FromEnv([]string{"SLURM_JOB_ID=1", "HOME=/h", "SLURMD_NODENAME=n1", "broken"}, []string{"SLURM_JOB_ID=2"})
 	if e["SLURM_JOB_ID"] != "2" || e["SLURMD_NODENAME"] != "n1" || len(e) != 2 {

@@ -36,22 +36,32 @@ static const int signals[] = {SIGWINCH, SIGURG, SIGIO, SIGVTALRM};
 
 static struct __user_cap_data_struct allowed[2];
 static int no_new_privs;
-static int caller; // is the calling thread, which is left alone
-static atomic_int answered, failures;
+static int threads[MAX_THREADS]; // all that were asked
+static atomic_int count, answered[MAX_THREADS], failures;
+
+static int place_of(int thread)
+{
+	const int n = atomic_load(&count);
+
+	for (int i = 0; i < n; i++)
+		if (threads[i] == thread)
+			return i;
+	return -1;
+}
 
 static void restrict_self(int signal)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-	const int saved = errno, self = gettid();
+	const int saved = errno, place = place_of(gettid());
 
 	(void)signal;
-	if (self == caller)
+	if (place < 0) // such as the calling thread, which is left alone
 		return;
 	if (no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		atomic_fetch_add(&failures, 1);
 	if (syscall(SYS_capset, &header, allowed) < 0)
 		atomic_fetch_add(&failures, 1);
-	atomic_store(&answered, self);
+	atomic_store(&answered[place], 1);
 	errno = saved;
 }
 
@@ -74,15 +84,28 @@ static int lives(int thread)
 	return syscall(SYS_tgkill, getpid(), thread, 0) == 0;
 }
 
-// ask sends the signal and waits until the thread has answered, or has ended.
+// ask sends the signal to a thread that has not been asked yet.
 static int ask(int thread, int signal)
+{
+	const int place = atomic_load(&count);
+
+	if (place == MAX_THREADS)
+		return -1;
+	threads[place] = thread;
+	atomic_store(&count, place + 1);
+	if (syscall(SYS_tgkill, getpid(), thread, signal) == 0)
+		return 0;
+	atomic_store(&answered[place], 1); // or it has ended
+	return errno == ESRCH ? 0 : -1;
+}
+
+// await waits until the thread at this place has answered, or has ended.
+static int await(int place)
 {
 	const struct timespec pause = {0, PAUSE};
 
-	if (syscall(SYS_tgkill, getpid(), thread, signal) < 0)
-		return errno == ESRCH ? 0 : -1;
-	for (int i = 0; atomic_load(&answered) != thread; i++) {
-		if (!lives(thread))
+	for (int i = 0; !atomic_load(&answered[place]); i++) {
+		if (!lives(threads[place]))
 			return 0;
 		if (i >= PATIENCE) {
 			errno = ETIMEDOUT;
@@ -96,63 +119,50 @@ static int ask(int thread, int signal)
 	return 0;
 }
 
-static int seen_before(const int *seen, int count, int thread)
-{
-	for (int i = 0; i < count; i++)
-		if (seen[i] == thread)
-			return 1;
-	return 0;
-}
-
-// ask_new asks the threads that have not been seen yet. It returns their number, or -1 if one of
-// them could not be asked.
-static int ask_new(int signal, int *seen, int *count)
+// ask_new asks the threads that have not been asked yet, all at once, and waits for their answers.
+// It returns their number, or -1 if one of them could not be asked.
+static int ask_new(int signal)
 {
 	const int fd = openat(ocishim_tasks, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const int before = atomic_load(&count);
 	struct dirent *entry;
-	int asked = 0;
+	int failed = 0;
 
 	if (dir == NULL) {
 		if (fd >= 0)
 			close(fd);
 		return -1;
 	}
-	while (asked >= 0 && (entry = readdir(dir)) != NULL) {
+	while (!failed && (entry = readdir(dir)) != NULL) {
 		const int thread = atoi(entry->d_name);
 
-		if (thread <= 0 || thread == gettid() || seen_before(seen, *count, thread))
-			continue;
-		if (*count == MAX_THREADS || ask(thread, signal) < 0) {
-			asked = -1;
-			break;
-		}
-		seen[(*count)++] = thread;
-		asked++;
+		if (thread > 0 && thread != gettid() && place_of(thread) < 0)
+			failed = ask(thread, signal) < 0;
 	}
 	closedir(dir);
-	return asked;
+	for (int i = before; !failed && i < atomic_load(&count); i++)
+		failed = await(i) < 0;
+	return failed ? -1 : atomic_load(&count) - before;
 }
 
 // A new thread has the capabilities of the thread that made it, so the search repeats until there
 // is no new one.
 int ocishim_restrict_others(const struct __user_cap_data_struct *sets, int privileges)
 {
-	static int seen[MAX_THREADS];
 	struct sigaction action = {.sa_handler = restrict_self, .sa_flags = SA_ONSTACK | SA_RESTART}, old;
 	const int signal = free_signal();
-	int count = 0, asked;
+	int asked;
 
 	if (signal == 0)
 		return 0; // nobody else can look into this process (PR_SET_DUMPABLE), all the same
-	caller = gettid();
 	memcpy(allowed, sets, sizeof(allowed));
 	no_new_privs = privileges;
 	sigfillset(&action.sa_mask);
 	if (sigaction(signal, &action, &old) < 0)
 		return -1;
 	do
-		asked = ask_new(signal, seen, &count);
+		asked = ask_new(signal);
 	while (asked > 0);
 	sigaction(signal, &old, NULL);
 	if (asked == 0 && atomic_load(&failures) > 0) {

@@ -59,6 +59,12 @@ type Task struct {
 	filter func(*specs.LinuxSeccomp) error
 }
 
+// MarshalJSON and UnmarshalJSON prepare for no field that the task does not have.
+func (t *Task) MarshalJSON() ([]byte, error) { return bundle.MarshalFields(t) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (t *Task) UnmarshalJSON(data []byte) error { return bundle.UnmarshalFields(data, t) }
+
 // Extras are fields that few containers use.
 type Extras struct {
 	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`

@@ -19,6 +19,7 @@ import (
 // get a cgroup, which is gone afterwards.
 func TestCgroups(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	for _, place := range []struct{ slurm, view string }{{"24.11", "v1"}, {"24.11", "hybrid"}, {"24.11", "v2"}, {"26.05", "v2"}} {
 		t.Run(place.slurm+"_"+place.view, func(t *testing.T) {
 			col := column{runtime: "ocishim", slurm: place.slurm, mode: "run"}

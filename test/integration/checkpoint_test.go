@@ -91,6 +91,7 @@ func TestCheckpoint(t *testing.T) {
 func checkpointCluster(t *testing.T, which string) *cluster {
 	t.Helper()
 	prepare(t)
+	besideOthers(t)
 	col := column{runtime: "ocishim", slurm: "24.11", mode: "run"}
 	prepareColumn(t, col)
 	c := newCluster(t, col, which)

@@ -42,7 +42,7 @@ func prepare(t *testing.T) {
 }
 
 // besideOthers lets the test run at the same time as others that call it, each in clusters of its
-// own: they mostly wait for Slurm. What measures runs alone.
+// own: they mostly wait, for Slurm and for daemons. What measures runs alone.
 func besideOthers(t *testing.T) {
 	if *flagFigures == "" && *flagScrunReport == "" && *flagReport == "" {
 		t.Parallel()

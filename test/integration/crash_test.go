@@ -15,7 +15,7 @@ import (
 var crashScenarios = []scenario{
 	{name: "setsid orphans", run: orphans},
 	{name: "slurmstepd killed", noisy: true, run: stepdKilled},
-	{name: "runtime killed at random moments, 50 times", noisy: true, limit: 2 * time.Minute, run: runtimeKilled},
+	{name: "runtime killed at random moments", noisy: true, limit: 2 * time.Minute, run: runtimeKilled},
 }
 
 func orphans(s *session) {
@@ -72,10 +72,10 @@ func (s *session) stepds(job string) []process {
 	return all
 }
 
-// runtimeKilled: 50 steps of one job that would run forever, and a killer that kills the processes
+// runtimeKilled: many steps of one job that would run forever, and a killer that kills the processes
 // that slurmstepd has started, whatever they are doing.
 func runtimeKilled(s *session) {
-	const rounds = 50
+	rounds := crashes()
 	step := strings.Join(quote(s.srun("ro", "exec sleep 1000", "-n1", "--exact")), " ")
 	all := fmt.Sprintf("for i in $(seq %d); do %s & pids+=($!); [ $((i%%5)) != 0 ] || wait ${pids[i-5]}; done; "+
 		"for p in ${pids[@]}; do wait $p; s=$?; [ $s != 0 ] || echo status $s; done; echo all ended", rounds, step)

@@ -7,6 +7,7 @@ import "testing"
 // TestDocker runs real dockerd, as root, on ocishim: first the tables in parallel, then what needs
 // the daemon for itself.
 func TestDocker(t *testing.T) {
+	besideOthers(t) // but not beside TestContainerd, which uses the same cgroups
 	e := newEngine(t)
 	privileged, err := e.canPrivilege()
 	if err != nil {

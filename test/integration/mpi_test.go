@@ -65,7 +65,8 @@ const (
 // which everything runs.
 type mpiCluster struct {
 	*cluster
-	job string
+	job       string
+	container string // for srun --container
 }
 
 func newMPICluster(t *testing.T, runtime, slurm string) *mpiCluster {
@@ -77,7 +78,7 @@ func newMPICluster(t *testing.T, runtime, slurm string) *mpiCluster {
 	for from, to := range map[string]string{"test/mpi/measure.c": "measure.c", "test/mpi/cma.c": "cma.c", "hack/bundle": "bundle"} {
 		copyFile(t, filepath.Join(repo, from), filepath.Join(c.onHost("/opt"), to))
 	}
-	m := &mpiCluster{cluster: c}
+	m := &mpiCluster{cluster: c, container: mpiBundle}
 	m.inside(t, "root", "bash", "-ec", mpiBuild, "bash", bundleFlags(runtime))
 	if runtime != "ocishim" {
 		if err := placesForSlurm(c.onHost(mpiBundle + "/rootfs")); err != nil {
@@ -168,7 +169,7 @@ func (m *mpiCluster) srun(mpi string, nodes, ranks int, container bool, program 
 		all = append(all, "--ntasks-per-node", strconv.Itoa(ranks/nodes))
 	}
 	if container {
-		return append(append(all, "--container", mpiBundle, "/opt/mpi/"+program), args...)
+		return append(append(all, "--container", m.container, "/opt/mpi/"+program), args...)
 	}
 	return append(append(all, mpiBare+"/"+program), args...)
 }
@@ -218,6 +219,15 @@ func TestMPI(t *testing.T) {
 		t.Run(fmt.Sprintf("process_vm_readv_%d_tasks", tasks), func(t *testing.T) { m.readEachOther(t, tasks) })
 	}
 	if *flagFigures == "" {
+		t.Run("image", func(t *testing.T) {
+			m.container = m.imageOf(t, "alice", mpiBundle, "sqfs")
+			for _, mc := range selectedMPI(mpiCases) {
+				if mc.nodes > 1 || pace.All() {
+					t.Run(mc.String(), func(t *testing.T) { m.compare(t, mc) })
+				}
+			}
+			m.readEachOther(t, 8)
+		})
 		return
 	}
 	for _, runtime := range []string{"runc", "crun"} {

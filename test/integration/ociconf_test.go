@@ -20,10 +20,12 @@ func ociConf(col column) (string, error) {
 		"26.05 run-sh": "run.conf",
 		"26.05 oci":    "run.conf",
 		"26.05 create": "create-start.conf",
+		"26.05 image":  "image.conf",
 		"24.11 run":    "run.conf",
 		"24.11 run-sh": "run.conf",
 		"24.11 oci":    "run.conf",
 		"24.11 create": "create-start.conf",
+		"24.11 image":  "image.conf",
 		"22.05 run":    "22.05.conf",
 		"22.05 run-sh": "22.05.conf",
 	}[col.slurm+" "+col.mode]

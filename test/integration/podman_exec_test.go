@@ -27,14 +27,14 @@ var podmanExecScenarios = []podmanScenario{
 		p.is(p.input(strings.NewReader(text), "exec", "-i", "box", "wc", "-c"), 0, strconv.Itoa(len(text))+"\n")
 		p.is(p.call("exec", "-t", "box", "tty"), 0, "/dev/pts/0\r\n")
 	}},
-	{name: "exec: options", run: func(p *podman) {
+	{name: "exec: options", differs: true, run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000", "-e", "A=of the container")
 		p.wants(0, "/tmp\nb\n", "exec", "-w", "/tmp", "-e", "A=b", "box", "sh", "-c", "pwd; echo $A")
 		p.wants(0, "of the container\n", "exec", "box", "sh", "-c", "echo $A")
 		p.wants(0, defaultCapabilities+"\n", "exec", "box", "sh", "-c", effective)
 		p.wants(0, p.allCapabilities()+"\n", "exec", "--privileged", "box", "sh", "-c", effective)
 	}},
-	{name: "exec: another user", who: notSingle, run: func(p *podman) {
+	{name: "exec: another user", who: notSingle, differs: true, run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000", "--user", "5:6")
 		p.wants(0, "5 6\n", "exec", "box", "sh", "-c", "echo $(id -u) $(id -g)")
 		p.wants(0, "0 0\n", "exec", "-u", "root", "box", "sh", "-c", "echo $(id -u) $(id -g)")
@@ -45,7 +45,7 @@ var podmanExecScenarios = []podmanScenario{
 		p.do("exec", "-d", "box", "sh", "-c", "sleep 0.2; echo done >/tmp/done")
 		p.until("not done", 5*time.Second, func() bool { return p.call("exec", "box", "test", "-e", "/tmp/done").status == 0 })
 	}},
-	{name: "exec: same namespaces and cgroup", run: func(p *podman) {
+	{name: "exec: same namespaces and cgroup", differs: true, run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
 		const script = "cd /proc/%/ns; readlink cgroup ipc mnt net pid user uts; cat /proc/%/cgroup"
 		first := p.do("exec", "box", "sh", "-c", strings.ReplaceAll(script, "%", "1"))
@@ -62,7 +62,7 @@ var podmanExecScenarios = []podmanScenario{
 			p.is(p.wait(t), i, "")
 		}
 	}},
-	{name: "exec: dies with the container", run: func(p *podman) {
+	{name: "exec: dies with the container", differs: true, run: func(p *podman) {
 		p.daemon("box", "echo ready; exec sleep 1000")
 		t := p.begin(p.user, nil, nil, slices.Concat(quietly, []string{"exec", "box", "sh", "-c", "echo in; exec sleep 1000"})...)
 		p.until("does not start", 10*time.Second, func() bool { return t.stdout.String() == "in\n" })

@@ -10,7 +10,7 @@ import (
 
 // podmanPlaceScenarios: where a container is on the machine, and what it sees of it.
 var podmanPlaceScenarios = []podmanScenario{
-	{name: "user by name and number", who: notSingle, run: func(p *podman) {
+	{name: "user by name and number", who: notSingle, differs: true, run: func(p *podman) {
 		p.script(0, "5 6 6\n", "echo $(id -u) $(id -g) $(id -G)", "--user", "5:6")
 		p.script(0, "1000 1000\n", "echo $(id -u) $(id -g)", "--user", "alice")
 		p.script(0, "5 0 0 7\n", "echo $(id -u) $(id -g) $(id -G)", "--user", "5", "--group-add", "7")
@@ -24,11 +24,11 @@ var podmanPlaceScenarios = []podmanScenario{
 			dd if=/dev/zero of=/new/dir/x bs=1M count=2 2>/dev/null || { stat -c %s /new/dir/x; echo full; }`,
 			"--tmpfs", "/new/dir:size=1m")
 	}},
-	{name: "volumes", run: volumes},
+	{name: "volumes", differs: true, run: volumes},
 	{name: "cp", run: copies},
-	{name: "namespaces of others", run: sharedNamespaces},
-	{name: "devices by CDI", run: devicesByCDI},
-	{name: "devices and limits", run: func(p *podman) {
+	{name: "namespaces of others", differs: true, run: sharedNamespaces},
+	{name: "devices by CDI", differs: true, run: devicesByCDI},
+	{name: "devices and limits", differs: true, run: func(p *podman) {
 		p.script(0, "100\n", "ulimit -n", "--ulimit", "nofile=100:100", "--ulimit", "nproc=1000:1000")
 		p.script(0, "0077\n", "umask", "--umask", "0077")
 		p.script(0, "1\n", "grep -c ' /dev/shm .*size=2048k' /proc/mounts", "--shm-size", "2m")

@@ -4,7 +4,7 @@ package integration
 
 // podmanPodScenarios: containers that belong together.
 var podmanPodScenarios = []podmanScenario{
-	{name: "pod", run: func(p *podman) {
+	{name: "pod", differs: true, run: func(p *podman) {
 		p.do("pod", "create", "--name", "pod", "--network", "none", "--hostname", "podded")
 		for _, name := range []string{"a", "b"} {
 			p.do("run", "-d", "--pod", "pod", "--name", name, "mini", "sh", "-c", `trap "exit 0" TERM; echo ready; while :; do sleep 0.1; done`)

@@ -18,7 +18,7 @@ const (
 
 // podmanSecurityScenarios: what a container may do.
 var podmanSecurityScenarios = []podmanScenario{
-	{name: "capabilities", run: func(p *podman) {
+	{name: "capabilities", differs: true, run: func(p *podman) {
 		p.script(0, defaultCapabilities+"\n", effective)
 		p.script(0, "0000000000000000\n", effective, "--cap-drop", "all")
 		p.script(0, "0000000000000401\n", effective, "--cap-drop", "all", "--cap-add", "chown,net_bind_service")
@@ -30,13 +30,13 @@ var podmanSecurityScenarios = []podmanScenario{
 		p.script(0, "0\n", script)
 		p.script(0, "1\n", script, "--security-opt", "no-new-privileges")
 	}},
-	{name: "seccomp", run: seccomp},
-	{name: "privileged", run: func(p *podman) {
+	{name: "seccomp", differs: true, run: seccomp},
+	{name: "privileged", differs: true, run: func(p *podman) {
 		p.script(0, p.allCapabilities()+"\nmounted\n0\n", effective+`; mount -t tmpfs x /mnt && echo mounted
 			grep Seccomp: /proc/self/status | cut -f2`, "--privileged")
 		p.script(0, "mounted\n", "mount -t tmpfs x /mnt && echo mounted", "--cap-add", "sys_admin", "--security-opt", "seccomp=unconfined")
 	}},
-	{name: "masked and read-only paths", run: func(p *podman) {
+	{name: "masked and read-only paths", differs: true, run: func(p *podman) {
 		p.script(0, "refused\n0\n", "[ -w /proc/sys/kernel/msgmax ] || echo refused; cat /proc/kcore /proc/keys 2>/dev/null | wc -c")
 		p.script(0, "refused\n", "cd /sys/fs/cgroup; [ ! -d memory ] || cd memory; mkdir x 2>/dev/null || echo refused")
 		p.script(0, "seen\n", "[ $(wc -c </proc/keys) -gt 0 ] && echo seen", "--security-opt", "unmask=/proc/keys")

@@ -18,6 +18,8 @@ type podmanScenario struct {
 	name string
 	who  whose
 	run  func(*podman)
+
+	differs bool // root's containers have other ids, rights, devices or cgroups in it than a user's
 }
 
 // whose says for which users a scenario holds.
@@ -47,6 +49,7 @@ func podmanScenarios() []podmanScenario {
 // cgroups are of version 1, it also runs with version 2.
 func TestPodman(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	if _, err := os.Stat("/usr/bin/podman"); err != nil {
 		skip(t, "podman is not installed: hack/deps test installs it")
 	}

@@ -88,7 +88,7 @@ func (p *podman) throughScrun(stdin io.Reader, want *regexp.Regexp, script strin
 	p.until("job does not end", 10*time.Second, func() bool { return p.admin("squeue", "-h") == "" })
 	select {
 	case <-t.done:
-	case <-pace.After(5 * time.Second):
+	case <-pace.After(time.Second):
 		t.kill()
 	}
 }

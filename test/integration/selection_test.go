@@ -46,10 +46,26 @@ func selectedPlaces(all []*podmanPlace) []*podmanPlace {
 	return some
 }
 
-// selects reports whether a scenario runs at the place: a user without ids runs only those that are
-// for users alone.
+// selects reports whether a scenario runs at the place. Alice runs all that are for users, root those
+// that differ for root, and a user without ids those that are for users alone.
 func (place *podmanPlace) selects(sc podmanScenario) bool {
-	return place.holds(sc.who) && (pace.All() || place.user != "bob" || sc.who == rootless)
+	switch {
+	case !place.holds(sc.who):
+		return false
+	case pace.All(), place.user == "alice":
+		return true
+	case place.user == "root":
+		return sc.who == rootOnly || sc.differs
+	}
+	return sc.who == rootless
+}
+
+// crashes returns how many steps of a job are killed at random moments.
+func crashes() int {
+	if pace.All() || *flagReport != "" {
+		return 50
+	}
+	return 20
 }
 
 // selectedGPUs reports whether a column of TestGPUs runs: each way of calling once, with or without

@@ -113,6 +113,7 @@ var repo = func() string {
 }()
 
 func TestMain(m *testing.M) {
+	pace.MoreAtOnce()
 	flag.Parse()
 	pace.UsualSignals()
 	fmt.Println(pace.String())
@@ -145,6 +146,7 @@ func patience(seconds int) string { return strconv.Itoa(seconds * paceOfScripts(
 // TestSlurm runs the whole table in each column.
 func TestSlurm(t *testing.T) {
 	prepare(t)
+	besideOthers(t)
 	for _, col := range columns() {
 		t.Run(strings.ReplaceAll(col.String(), " ", "_"), func(t *testing.T) {
 			prepareColumn(t, col)

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -57,16 +59,31 @@ func (s *search) authFile(path string) {
 	}
 	// The registry's own helper goes before entries. A helper for all registries goes after
 	// them, since Podman's entries can be more specific.
-	if helper := file.CredHelpers[s.asked.Registry]; helper != "" && s.helper(helper, path) {
+	helper, own := file.helper(s.asked.Registry)
+	if helper != "" && s.helper(helper, path) {
 		return
 	}
 	if s.entries(file.Auths, path) {
 		return
 	}
-	if file.CredsStore != "" && s.helper(file.CredsStore, path) {
+	if file.CredsStore != "" && !own && s.helper(file.CredsStore, path) {
 		return
 	}
 	s.looked(path)
+}
+
+// helper returns the registry's own helper, and whether there is an entry for it: an empty one
+// means that the helper for all registries is not asked, as in Docker.
+func (f authFile) helper(registry string) (name string, own bool) {
+	if name, own = f.CredHelpers[registry]; own {
+		return name, own
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.CredHelpers)) {
+		if normalKey(key) == registry {
+			return f.CredHelpers[key], true
+		}
+	}
+	return "", false
 }
 
 // entries takes the entry whose key matches the longest part of the repository.

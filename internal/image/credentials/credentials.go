@@ -24,8 +24,11 @@ type Environment struct {
 	// means .config in Home.
 	ConfigDir, RuntimeDir string
 
-	// AuthFile is the file that --authfile names. If set, no other file is read.
+	// AuthFile is the file that --authfile names. If set, nothing else is looked at.
 	AuthFile string
+
+	// Helpers are the helpers that registries.conf names for all registries, without their prefix.
+	Helpers []string
 }
 
 // Getenv returns the value of a variable in Env; the last one of the name counts.
@@ -103,10 +106,11 @@ type Asked struct {
 	Mirror bool
 }
 
-// Find looks for a credential in this order: AuthFile or REGISTRY_AUTH_FILE, and no other file
-// if one is given; RuntimeDir/containers/auth.json; .config/containers/auth.json;
-// .docker/config.json, with its helpers; enroot's .credentials; APPTAINER_DOCKER_USERNAME and
-// _PASSWORD; OCISHIM_REGISTRY_USERNAME and _PASSWORD. A file that cannot be read only gives a
+// Find looks for a credential in this order: AuthFile, and nothing else if it is given;
+// REGISTRY_AUTH_FILE, and no other file; RuntimeDir/containers/auth.json;
+// .config/containers/auth.json; .docker/config.json, with its helpers; those of registries.conf;
+// enroot's .credentials; APPTAINER_DOCKER_USERNAME and _PASSWORD; OCISHIM_REGISTRY_USERNAME and
+// _PASSWORD. A file that cannot be read only gives a
 // warning: the image may be public.
 func (e Environment) Find(ctx context.Context, asked Asked) Answer {
 	s := search{environment: e, asked: asked, ctx: ctx}
@@ -115,6 +119,16 @@ func (e Environment) Find(ctx context.Context, asked Asked) Answer {
 			return s.answer
 		}
 		s.authFile(path)
+	}
+	if e.AuthFile != "" {
+		return s.answer
+	}
+	if e.given() == "" {
+		for _, helper := range e.Helpers {
+			if s.answer.Found == nil && !s.helper(helper, "registries.conf") {
+				s.looked("docker-credential-" + helper)
+			}
+		}
 	}
 	if s.answer.Found == nil && e.given() == "" {
 		s.enroot()

@@ -47,7 +47,7 @@ func TestFindInOrder(t *testing.T) {
 	given := write(t, home, "given.json", auths("reg.io=given:p"), 0o600)
 	variable := write(t, home, "variable.json", auths("reg.io=variable:p"), 0o600)
 	e := Environment{
-		Home: home, RuntimeDir: filepath.Join(home, "run"), AuthFile: given,
+		Home: home, RuntimeDir: filepath.Join(home, "run"), AuthFile: given, Helpers: []string{"own"},
 		Env: []string{
 			"PATH=" + bin + ":/usr/bin:/bin", "SECRET=s", "REGISTRY_AUTH_FILE=" + variable,
 			"APPTAINER_DOCKER_USERNAME=apptainer", "APPTAINER_DOCKER_PASSWORD=p",
@@ -66,6 +66,10 @@ func TestFindInOrder(t *testing.T) {
 	write(t, home, ".config/containers/auth.json", auths("reg.io=config:p"), 0o600)
 	write(t, home, ".docker/config.json", `{"credHelpers": {"reg.io": "own"}}`, 0o600)
 	write(t, home, ".config/enroot/.credentials", "machine reg.io login $oauthtoken password p\n", 0o600)
+	// Where a file is given by the option, nothing else is looked at.
+	if a := e.Find(context.Background(), Asked{Registry: "other.io", Repository: "x"}); a.Found != nil || !slices.Equal(a.Looked, []string{given}) {
+		t.Errorf("another registry: %+v", a)
+	}
 	for _, step := range []struct {
 		user string
 		next func()
@@ -75,6 +79,7 @@ func TestFindInOrder(t *testing.T) {
 		{"runtime", func() { remove("run/containers/auth.json") }},
 		{"config", func() { remove(".config/containers/auth.json") }},
 		{"helper-reg.io", func() { remove(".docker/config.json") }},
+		{"helper-reg.io", func() { e.Helpers = nil }},
 		{"$oauthtoken", func() { remove(".config/enroot/.credentials") }},
 		{"apptainer", func() { without("APPTAINER_DOCKER_PASSWORD") }},
 		{"own", func() { without("OCISHIM_REGISTRY_PASSWORD") }},
@@ -129,6 +134,8 @@ func TestFind(t *testing.T) {
 		"not base64":              {file: `{"auths": {"r.io": {"auth": "secret!"}}}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "auth is not base64"},
 		"a missing helper":        {file: `{"credsStore": "gone"}`, env: []string{"PATH=/nonexistent"}, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "docker-credential-gone: it is not in PATH"},
 		"a helper with a path":    {file: `{"credsStore": "../../x"}`, asked: Asked{Registry: "r.io", Repository: "x"}, warns: "its name contains a slash"},
+		"no helper, by its entry": {file: `{"credsStore": "gone", "credHelpers": {"r.io": ""}}`, asked: Asked{Registry: "r.io", Repository: "x"}},
+		"a helper by an old key":  {file: `{"credHelpers": {"https://index.docker.io/v1/": "gone"}}`, env: []string{"PATH=/nonexistent"}, asked: Asked{Registry: "docker.io", Repository: "x"}, warns: "docker-credential-gone: it is not in PATH"},
 		"too large":               {file: strings.Repeat(" ", maxFile+1), asked: Asked{Registry: "r.io", Repository: "x"}, warns: "larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {

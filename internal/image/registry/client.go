@@ -66,6 +66,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Environment.Helpers = conf.Helpers
 	return &Client{
 		options: o, conf: conf, dialer: &net.Dialer{Timeout: dialTime}, warned: map[string]bool{},
 		wait: wait, window: window,

@@ -26,7 +26,24 @@ type conf struct {
 	Unqualified []string          `toml:"unqualified-search-registries"`
 	Registries  []registryConf    `toml:"registry"`
 	Aliases     map[string]string `toml:"aliases"`
+
+	// ShortNames is what a name without a registry means if several registries are searched.
+	ShortNames string `toml:"short-name-mode"`
+
+	// Helpers keep credentials for all registries; authFiles stands for the files.
+	Helpers []string `toml:"credential-helpers"`
 }
+
+// The values of short-name-mode. Without a terminal to ask at, which is never done here, permissive
+// searches all registries, and so does disabled.
+const (
+	enforcing  = "enforcing"
+	permissive = "permissive"
+	disabled   = "disabled"
+)
+
+// authFiles is the member of credential-helpers that stands for containers-auth.json(5).
+const authFiles = "containers-auth.json"
 
 type registryConf struct {
 	Prefix     string       `toml:"prefix"`
@@ -101,6 +118,16 @@ func (c *conf) merge(file string) error {
 	var next conf
 	if err := toml.Unmarshal(data, &next); err != nil {
 		return fmt.Errorf("%s: %w", text.Whole(file), err)
+	}
+	switch next.ShortNames {
+	case "":
+	case enforcing, permissive, disabled:
+		c.ShortNames = next.ShortNames
+	default:
+		return fmt.Errorf("%s: short-name-mode %s: expected %s, %s or %s", text.Whole(file), text.Printable(next.ShortNames), enforcing, permissive, disabled)
+	}
+	if next.Helpers != nil {
+		c.Helpers = slices.DeleteFunc(next.Helpers, func(name string) bool { return name == authFiles })
 	}
 	if next.Unqualified != nil {
 		c.Unqualified = next.Unqualified

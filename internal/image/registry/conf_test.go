@@ -89,12 +89,39 @@ func TestWrongConf(t *testing.T) {
 		"[[registry]]\nblocked = true\n": "neither prefix nor location",
 		"[[registry]]\nlocation = 1\n":   "registries.conf",
 		strings.Repeat("#", maxConf+1):   "larger than",
+		"short-name-mode = 'x'\n":        "short-name-mode x: expected enforcing, permissive or disabled",
 	} {
 		u := newUser(t)
 		u.write(t, "etc/containers/registries.conf", content)
 		options := u.options
 		if _, err := New(options); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30q: %v", content, err)
+		}
+	}
+}
+
+// A name that several registries may have is refused if registries.conf says so; an alias, and the
+// site's own list, say which is meant.
+func TestShortNames(t *testing.T) {
+	const list = "unqualified-search-registries = ['localhost:1', 'localhost:2']\n[aliases]\n'apps/known' = 'localhost:1/apps/known'\n[[registry]]\nprefix = 'localhost:1'\nblocked = true\n"
+	for mode, want := range map[string]error{"": ErrBlocked, "permissive": ErrBlocked, "disabled": ErrBlocked, "enforcing": ErrAmbiguous} {
+		u := newUser(t)
+		u.write(t, "etc/containers/registries.conf", "short-name-mode = '"+mode+"'\ncredential-helpers = ['containers-auth.json', 'own']\n"+list)
+		u.read(t)
+		for name, c := range map[string]struct {
+			rules []string
+			is    error
+		}{"apps/new:1": {u.Unqualified(), want}, "apps/known:1": {u.Unqualified(), ErrBlocked}, "localhost:1/apps/new:1": {u.Unqualified(), ErrBlocked}, "apps/other:1": {[]string{"localhost:1", "localhost:3"}, ErrBlocked}} {
+			r, err := image.ParseReference(name, image.Rules{Registries: c.rules})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := u.Resolve(t.Context(), r); !errors.Is(err, c.is) {
+				t.Errorf("%s, %s: %v", mode, name, err)
+			}
+		}
+		if got := u.Client.options.Environment.Helpers; len(got) != 1 || got[0] != "own" {
+			t.Errorf("helpers: %q", got)
 		}
 	}
 }

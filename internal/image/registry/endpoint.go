@@ -81,6 +81,23 @@ func (c conf) endpoints(r image.Reference) ([]endpoint, error) {
 	return all, nil
 }
 
+// ErrAmbiguous says that a name without a registry may mean images of several registries.
+var ErrAmbiguous = errors.New("a name without a registry, which registries.conf lets mean one only (short-name-mode)")
+
+// unambiguous refuses a name that several registries of registries.conf may have, if it says so.
+// A site's own list is as the site wants it.
+func (c conf) unambiguous(r image.Reference) error {
+	if !r.Short || len(r.Search) == 0 || c.ShortNames != enforcing || len(r.Search)+1 != len(c.Unqualified) {
+		return nil
+	}
+	for i, candidate := range r.Candidates() {
+		if !strings.EqualFold(candidate.Registry, c.Unqualified[i]) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s", ErrAmbiguous, strings.Join(c.Unqualified, ", "))
+}
+
 // alias returns the image that registries.conf lists as an alias for a name without a registry.
 func (c conf) alias(r image.Reference) (image.Reference, bool) {
 	if !r.Short {

@@ -51,6 +51,9 @@ func (c *Client) Resolve(ctx context.Context, r image.Reference) (*Repository, e
 	if alias, found := c.conf.alias(r); found {
 		r = alias
 	}
+	if err := c.conf.unambiguous(r); err != nil {
+		return nil, fmt.Errorf("find image %s: %w", text.Printable(r.Familiar()), err)
+	}
 	err := errNothing
 	candidates := r.Candidates()
 	for _, candidate := range candidates {

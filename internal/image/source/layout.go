@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -41,6 +42,9 @@ func fromLayout(ctx context.Context, f files, r image.Reference, platform image.
 	}
 	c := blobs{files: f, name: inLayout}
 	list, err := pick(*index.Manifests, r)
+	if nested, found := within(f, r); err != nil && found {
+		list, err = nested, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +58,20 @@ func fromLayout(ctx context.Context, f files, r image.Reference, platform image.
 		return nil, err
 	}
 	return assemble(ctx, c, chosen.descriptor, platform)
+}
+
+// within finds a manifest by its digest among all blobs: index.json may list only an index of it.
+func within(f files, r image.Reference) ([]v1.Descriptor, bool) {
+	digest, err := v1.NewHash(string(r.Digest))
+	if err != nil {
+		return nil, false
+	}
+	blob, size, err := f.open(inLayout(digest))
+	if err != nil {
+		return nil, false
+	}
+	blob.Close() //nolint:errcheck // only looked at
+	return []v1.Descriptor{{Digest: digest, Size: size}}, true
 }
 
 // pick returns the manifests that a tag or digest names.
@@ -77,7 +95,7 @@ func pick(list []v1.Descriptor, r image.Reference) ([]v1.Descriptor, error) {
 	}
 	switch {
 	case len(found) == 0 && (r.Tag != "" || r.Digest != ""):
-		return nil, fmt.Errorf("%w %s; there is %s", registryNotFound, text.Printable(strings.TrimPrefix(string(r.Digest)+r.Tag, ":")), orNone(names))
+		return nil, fmt.Errorf("%w %s; there is %s", registryNotFound, text.Printable(cmp.Or(string(r.Digest), r.Tag)), orNone(names))
 	case len(found) == 0:
 		return nil, fmt.Errorf("%w in it", registryNotFound)
 	case r.Tag == "" && r.Digest == "" && len(names) > 1:

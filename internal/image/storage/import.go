@@ -26,6 +26,12 @@ type Options struct {
 	Format image.Format
 	Limits layers.Limits
 	Job    string // shown to others who wait for this import
+	// Like is the image that the source reads, or nil. A tree of a tree must have the same members,
+	// and one of a squashfs is only made of a file that has its digest.
+	Like *image.Image
+	// Adopt names a file of TmpDir that becomes the image, where the source's Packed is that file:
+	// it is linked, not copied.
+	Adopt string
 	// Share allows a private image in a store that others can read.
 	Share bool
 	// Read is called with the number of bytes of layers that were read since the last call.
@@ -144,7 +150,7 @@ func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o O
 	var err error
 	switch {
 	case o.Format == image.Squashfs && from.Packed != nil:
-		result, err = copyPacked(ctx, dir, from, record, count)
+		result, err = s.copyPacked(ctx, dir, from, o.Adopt, record, count)
 	case o.Format == image.Squashfs:
 		result, err = makeSquashfs(ctx, dir, from, o, record, count)
 	default:
@@ -194,12 +200,22 @@ func makeTree(ctx context.Context, dir *os.Root, from *source.Source, o Options,
 	defer list.Close()
 	w := rootfs.NewTree(dir, image.RootName(image.Tree), list)
 	defer w.Close()
+	if o.Like != nil && o.Like.Format == image.Squashfs {
+		if err := Verify(o.Like); err != nil {
+			return nil, err
+		}
+	}
 	result, err := layers.Flatten(ctx, from.Layers, o.Limits, w, count)
 	if err != nil {
 		return nil, err
 	}
 	if err := w.Finish(); err != nil {
 		return nil, err
+	}
+	if o.Like != nil && o.Like.Format == image.Tree {
+		if err := sameMembers(dir, o.Like); err != nil {
+			return nil, err
+		}
 	}
 	if err := list.Chmod(0o644); err != nil {
 		return nil, err

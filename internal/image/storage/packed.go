@@ -16,20 +16,27 @@ import (
 )
 
 // copyPacked copies an image that already is a squashfs. The copy shares its blocks with the
-// original if the file system supports that.
-func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *image.Record, count func(int)) (*layers.Result, error) {
+// original if the file system supports that; a file of TmpDir to be adopted gets another name.
+func (s *Store) copyPacked(ctx context.Context, dir *os.Root, from *source.Source, adopt string, record *image.Record, count func(int)) (*layers.Result, error) {
 	p, err := from.Packed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	name := image.RootName(image.Squashfs)
-	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if adopt != "" {
+		if err := s.link(adopt, dir, name); err != nil {
+			return nil, fmt.Errorf("take over squashfs: %w", err)
+		}
+	}
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := clone(ctx, f, p, count); err != nil {
-		return nil, fmt.Errorf("copy squashfs: %w", err)
+	if adopt == "" {
+		if err := clone(ctx, f, p, count); err != nil {
+			return nil, fmt.Errorf("copy squashfs: %w", err)
+		}
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
 		return nil, fmt.Errorf("copy squashfs: %w", err)
@@ -48,6 +55,26 @@ func copyPacked(ctx context.Context, dir *os.Root, from *source.Source, record *
 	}
 	record.Platform, record.Config = p.Platform, p.Config
 	return &layers.Result{Members: int64(im.Inodes())}, nil
+}
+
+// link gives a file of TmpDir another name, in a directory of the store.
+func (s *Store) link(file string, dir *os.Root, name string) error {
+	tmp, err := s.root.OpenRoot(image.TmpDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tmp.Close() }()
+	from, err := tmp.Open(".")
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return unix.Linkat(int(from.Fd()), file, int(to.Fd()), name, 0)
 }
 
 // clone copies p into f.

@@ -311,3 +311,29 @@ func TestVerify(t *testing.T) {
 		t.Errorf("squashfs: %v", err)
 	}
 }
+
+// A copy of a tree that is not as its list says is not published.
+func TestImportLike(t *testing.T) {
+	from, to := open(t, place(t)), open(t, place(t))
+	original := bring(t, from, sample(3), image.Tree)
+	copied := Options{Format: image.Tree, Limits: layers.DefaultLimits(), Like: original}
+	if err := os.WriteFile(filepath.Join(original.Path, "zero"), make([]byte, 1<<20-1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := to.Import(t.Context(), Source(original), copied); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a changed tree: %v", err)
+	}
+	if records, _, err := to.List(); err != nil || len(records) > 0 {
+		t.Errorf("published: %v, %v", records, err)
+	}
+	if err := os.WriteFile(filepath.Join(original.Path, "zero"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, err := to.Import(t.Context(), Source(original), copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(Verify(found), found.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -38,7 +38,26 @@ func verify(i *image.Image) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	list, err := dir.OpenFile(image.MembersFile, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	return verifyTree(dir, i)
+}
+
+// sameMembers compares a tree that was copied, in dir, with the list of the tree that it was
+// copied from.
+func sameMembers(dir *os.Root, original *image.Image) error {
+	if err := verifyTree(dir, original); err != nil {
+		return fmt.Errorf("compare the copy of %s: %w: %w", original.Path, ErrDamaged, err)
+	}
+	return nil
+}
+
+// verifyTree compares the tree in dir with the list of an image's members.
+func verifyTree(dir *os.Root, i *image.Image) error {
+	from, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", i.Dir().Fd()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	list, err := from.OpenFile(image.MembersFile, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
