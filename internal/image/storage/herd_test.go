@@ -31,7 +31,7 @@ import (
 const herdVar = "OCISHIM_TEST_HERD"
 
 // In the test leases expire sooner than in production, since each kill costs one such time.
-const herdAge, herdRenewal = 8 * time.Second, time.Second
+const herdAge, herdRenewal = 3 * time.Second, 500 * time.Millisecond
 
 // herdImporter imports the image of a registry as one of many hosts would: its host's name and pids are
 // its own.
