@@ -40,7 +40,7 @@ type Store struct {
 const (
 	leaseAge = time.Minute
 	renewal  = 10 * time.Second
-	tmpAge   = 24 * time.Hour   // longer than any import on another host takes
+	tmpAge   = 24 * time.Hour // longer than any import on another host takes
 	halfAge  = time.Hour
 	grace    = 10 * time.Minute // between an image's removal and its deletion
 )
