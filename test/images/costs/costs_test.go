@@ -50,11 +50,11 @@ func TestScaleGrows(t *testing.T) {
 // The table says what failed, and compares with the first contestant.
 func TestTable(t *testing.T) {
 	tree := row{contestant: contestant{name: "tree"}, size: 100, small: figure{CPU: time.Second}}
-	tree.cold.Written = 105
+	tree.cold.Written = 105 << 20
 	other := row{contestant: contestant{name: "other"}, small: figure{CPU: 3 * time.Second}, big: figure{Failed: "x"}}
 	broken := row{contestant: contestant{name: "broken"}, cold: figure{Failed: "no such thing"}}
 	text := table([]row{tree, other, broken}, served{layers: 10})
-	for _, want := range []string{"| tree | 0.0 s, 0.0 s | 1.05 |", "3.0 s (3.00) | failed |", "broken | does not work here: no such thing |"} {
+	for _, want := range []string{"| tree | 0.0 s, 0.0 s | 105 MB |", "3.0 s (3.00) | failed |", "broken | does not work here: no such thing |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q lacks %q", text, want)
 		}

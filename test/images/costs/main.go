@@ -236,9 +236,9 @@ func watch() (peak *int64, end func()) {
 
 func table(rows []row, image served) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "The image: %d layers, %d files, %d MB, %d MB as gzip. Written and peak are relative to what the import leaves on the disk.\n\n",
+	fmt.Fprintf(&out, "The image: %d layers, %d files, %d MB, %d MB as gzip.\n\n",
 		image.layers, image.files, image.bytes>>20, image.packed>>20)
-	fmt.Fprintf(&out, "| | cold start: CPU, wall | written | peak | import: CPU | on disk | warm start: CPU | %d at once: CPU per task | other processes | %d read 3,000 small files: CPU | %d read 200 MB: CPU |\n",
+	fmt.Fprintf(&out, "| | cold start: CPU, wall | written | most on disk | stays on disk | import: CPU | warm start: CPU | %d at once: CPU per task | other processes | %d read 3,000 small files: CPU | %d read 200 MB: CPU |\n",
 		many, many, many)
 	out.WriteString("|" + strings.Repeat("---|", 11) + "\n")
 	var tree row
@@ -250,14 +250,12 @@ func table(rows []row, image served) string {
 			fmt.Fprintf(&out, "| %s | does not work here: %s |\n", r.name, r.cold.Failed)
 			continue
 		}
-		fmt.Fprintf(&out, "| %s | %.1f s, %.1f s | %.2f | %.2f | %.1f s | %d MB | %.0f ms | %.0f ms | %s | %s | %s |\n", r.name,
-			r.cold.CPU.Seconds(), r.cold.First.Seconds(), ratio(r.cold.Written, r.size), ratio(r.cold.Peak, r.size), r.load.CPU.Seconds(), r.size>>20,
+		fmt.Fprintf(&out, "| %s | %.1f s, %.1f s | %d MB | %d MB | %d MB | %.1f s | %.0f ms | %.0f ms | %s | %s | %s |\n", r.name,
+			r.cold.CPU.Seconds(), r.cold.First.Seconds(), r.cold.Written>>20, r.cold.Peak>>20, r.size>>20, r.load.CPU.Seconds(),
 			1e3*r.one.CPU.Seconds(), 1e3*r.all.CPU.Seconds()/many, cell(r.all, fmt.Sprint(r.all.Processes)), relative(r.small, tree.small), relative(r.big, tree.big))
 	}
 	return out.String()
 }
-
-func ratio(a, b int64) float64 { return float64(a) / float64(max(b, 1)) }
 
 func cell(f figure, text string) string {
 	if f.Failed != "" {
