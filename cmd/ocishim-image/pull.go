@@ -162,22 +162,6 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	return found, errors.Join(err, turn.End())
 }
 
-// turn waits for this process's turn to ask a registry for a digest. If another process imports the
-// image meanwhile, turn returns the image.
-func (p *program) turn(c *cli.Context, s *storage.Store, stores image.Stores, r image.Reference, w wish) (t *storage.Turn, found *image.Image, err error) {
-	if r.Kind != image.KindRegistry || r.Digest == "" {
-		return nil, nil, nil
-	}
-	shown := newProgress(os.Stderr, r.String(), 0)
-	defer shown.end()
-	var failed error
-	t, err = s.Turn(c.Context, r.Digest, p.job(), shown.waiting, func() bool {
-		found, failed = p.inStore(c, s, stores, r, w)
-		return found != nil || failed != nil
-	})
-	return t, found, errors.Join(err, failed)
-}
-
 // importFrom imports an image that no store has, and records its name.
 func (p *program) importFrom(c *cli.Context, r image.Reference, s *storage.Store, shared image.Stores, w wish, turn *storage.Turn) (*image.Image, error) {
 	src, err := p.open(c, r, w.platform)
