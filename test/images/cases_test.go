@@ -165,7 +165,8 @@ func numbered(layers, files int) (all [][]string) {
 	for i := range layers {
 		var lines []string
 		for j := range files {
-			lines = append(lines, fmt.Sprintf("d%d/%d.%d=%d", j/1000, i, j, j))
+			// of many sizes: mksquashfs compares each file with all others of its size
+			lines = append(lines, fmt.Sprintf("d%d/%d.%d=%d%s", j/1000, i, j, j, strings.Repeat("x", j%997)))
 		}
 		all = append(all, lines)
 	}
