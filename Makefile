@@ -18,7 +18,7 @@ LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -e
 # less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/tally
+TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/images/costs ./test/tally
 # Packages whose tests start thousands of processes, compilers among them: one at a time.
 HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/image/serve ./internal/image/storage ./internal/mpi ./internal/plan
 # Tests have their own time limits, scaled to the machine (internal/pace): go's is for those
@@ -80,7 +80,7 @@ unit: build/bin/ocishim build/bin/tally ## unit and command-line tests: no root,
 
 .PHONY: integration
 integration: build/bin/ocishim build/bin/ocishim-image build/bin/tally ## the scenarios on real Slurm, as root
-	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/integration | $(TALLY) -v
+	$(GOTEST) -tags '$(TAGS) integration' -count=1 -p 1 ./test/images ./test/integration | $(TALLY) -v
 
 .PHONY: table
 table: build/bin/ocishim ## the same with runc and crun, into docs/slurm.md and README.md; half an hour, as root
@@ -103,6 +103,20 @@ conformance: REPORT = -args -write docs/conformance.md
 .PHONY: conformance-check
 conformance-check: build/bin/ocishim build/bin/tally build/conformance/programs ## the same without writing the document; a minute
 	$(GOTEST) -tags '$(TAGS) integration' -count=1 ./test/conformance $(REPORT) | $(TALLY) -v
+
+# The tests' own mount namespace: what other programs mount in build/sid goes with it.
+.PHONY: images
+images: roots build/bin/ocishim build/bin/ocishim-image ## compare images by name with other programs, into docs/images.md; half an hour, as root
+	hack/deps test
+	hack/peers
+	unshare --mount --propagation private env CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 2h -run 'TestOddImages$$' ./test/images \
+		-args -peers $(CURDIR)/build/sid -report $(CURDIR)/build/odd-images.md
+	hack/table build/odd-images.md docs/images.md 'odd images'
+	CGO_ENABLED=0 $$(command -v build/go || command -v go) build -o build/bin/costs ./test/images/costs
+	hack/peers exec costs /image /repo/build/costs.md
+	hack/table build/costs.md docs/images.md costs
+	build/bin/costs scale build/scale.md
+	hack/table build/scale.md docs/images.md hosts
 
 .PHONY: bench
 bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## measure containers of ocishim and other runtimes, into docs/performance.md; a quarter of an hour, as root
@@ -168,7 +182,7 @@ cluster-down: ## stop that cluster
 
 .PHONY: clean
 clean: ## remove build/, except the cached roots of other distributions
-	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -not -name 'forky*' -not -name 'images*' -exec rm -rf {} +
+	find build -mindepth 1 -maxdepth 1 -not -name 'trixie*' -not -name 'bookworm*' -not -name 'forky*' -not -name 'sid*' -not -name 'images*' -exec rm -rf {} +
 
 .PHONY: help
 help: ## this list

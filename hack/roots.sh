@@ -60,7 +60,7 @@ make_root() { # ROOT
 		case $1 in
 		*-mpi)
 			(make_root "${1%-mpi}") # has a lock of its own
-			add_mpi "${1%-mpi}" "$1" "$packages"
+			add_packages "${1%-mpi}" "$1" "$packages"
 			;;
 		*) debian "${1##*/}" "$1" "$packages" ;;
 		esac
@@ -95,10 +95,10 @@ debian() { # SUITE ROOT PACKAGE,...
 	chmod 755 "$2.part/usr/sbin/policy-rc.d"
 }
 
-# add_mpi copies the plain root and lets its apt install the rest, which is more than debootstrap
+# add_packages copies the plain root and lets its apt install the rest, which is more than debootstrap
 # can resolve. The index of a testing suite is valid for only a week, but a snapshot mirror keeps
 # it: apt ignores its date, and checks its signature.
-add_mpi() { # PLAIN ROOT PACKAGE,...
+add_packages() { # PLAIN ROOT PACKAGE,...
 	note "making build/${2##*/} of build/${1##*/} with apt (a minute or two)"
 	cp -a --reflink=auto "$1" "$2.part"
 	cp -L /etc/resolv.conf "$2.part/etc/resolv.conf"

@@ -154,6 +154,16 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if found, err := p.inStore(c, s, stores, r, w); found != nil || err != nil {
 		return found, err
 	}
+	turn, found, err := p.turn(c, s, stores, r, w)
+	if found != nil || err != nil {
+		return found, err
+	}
+	found, err = p.importFrom(c, r, s, shared, w, turn)
+	return found, errors.Join(err, turn.End())
+}
+
+// importFrom imports an image that no store has, and records its name.
+func (p *program) importFrom(c *cli.Context, r image.Reference, s *storage.Store, shared image.Stores, w wish, turn *storage.Turn) (*image.Image, error) {
 	src, err := p.open(c, r, w.platform)
 	if err != nil {
 		return nil, err
@@ -162,7 +172,7 @@ func (p *program) fetch(c *cli.Context, arg string, s *storage.Store, shared ima
 	if found, _, err := shared.Find(src.Digest, w.formats()...); err == nil {
 		return found, nil
 	}
-	found, err := p.store(c, s, src, w)
+	found, err := p.store(c, s, src, w, turn)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +206,7 @@ func (p *program) inStore(c *cli.Context, s *storage.Store, stores image.Stores,
 func (p *program) convert(c *cli.Context, s *storage.Store, other *image.Image, w wish) (*image.Image, error) {
 	src := storage.Source(other)
 	defer src.Close() //nolint:errcheck // only read from
-	return p.store(c, s, src, w)
+	return p.store(c, s, src, w, nil)
 }
 
 // kept finds an image in the stores if no registry or file has to be asked: the reference has
@@ -278,8 +288,11 @@ func (p *program) openAny(c *cli.Context, r image.Reference, platform image.Plat
 	return source.Open(c.Context, r, o)
 }
 
+// job returns the job that this process belongs to, for those who wait for it.
+func (p *program) job() string { return p.credentials("").Getenv("SLURM_JOB_ID") }
+
 // store imports an image and shows the progress.
-func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish) (*image.Image, error) {
+func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w wish, turn *storage.Turn) (*image.Image, error) {
 	format := image.Format(w.format)
 	if w.format == formatAuto {
 		format = image.Format(w.prefer)
@@ -296,8 +309,8 @@ func (p *program) store(c *cli.Context, s *storage.Store, src *source.Source, w 
 	shown := newProgress(os.Stderr, src.Reference, src.Size())
 	defer shown.end()
 	return s.Import(c.Context, src, storage.Options{
-		Format: format, Limits: layers.DefaultLimits(), Job: p.credentials("").Getenv("SLURM_JOB_ID"), Share: c.Bool("share"),
-		Read: shown.read, Waiting: shown.waiting,
+		Format: format, Limits: layers.DefaultLimits(), Job: p.job(), Share: c.Bool("share"),
+		Read: shown.read, Waiting: shown.waiting, Turn: turn,
 	})
 }
 

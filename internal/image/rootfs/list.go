@@ -56,7 +56,7 @@ func (t *Tree) note(e entry) error {
 func Verify(tree *os.Root, list io.Reader) error {
 	lines := bufio.NewScanner(list)
 	lines.Buffer(nil, 1<<17)
-	listed := map[string]bool{".": true}
+	listed := map[string]bool{}
 	for lines.Scan() {
 		e, err := readEntry(lines.Bytes())
 		if err != nil {
@@ -70,12 +70,46 @@ func Verify(tree *os.Root, list io.Reader) error {
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read list of members: %w", err)
 	}
-	return fs.WalkDir(tree.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && !listed[path] {
-			err = fmt.Errorf("%s: %w: a new member", text.Printable(path), ErrDiffers)
+	return eachName(tree, ".", func(path string) error {
+		if !listed[path] {
+			return fmt.Errorf("%s: %w: a new member", text.Printable(path), ErrDiffers)
 		}
-		return err
+		return nil
 	})
+}
+
+// eachName calls do for everything below a directory. It does not follow links. fs.WalkDir refuses
+// directories whose names are not UTF-8.
+func eachName(tree *os.Root, dir string, do func(path string) error) error {
+	f, err := tree.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		entries, err := f.ReadDir(256)
+		for _, e := range entries {
+			path := e.Name()
+			if dir != "." {
+				path = dir + "/" + path
+			}
+			if err := do(path); err != nil {
+				return err
+			}
+			if !e.IsDir() {
+				continue
+			}
+			if err := eachName(tree, path, do); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func readEntry(data []byte) (entry, error) {

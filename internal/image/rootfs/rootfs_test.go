@@ -129,6 +129,55 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// A tree with names of any bytes is as it was written, until something is added to it.
+func TestVerify(t *testing.T) {
+	dir := t.TempDir()
+	parent, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Close() //nolint:errcheck // only its files matter
+	list, err := parent.Create("list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	w := rootfs.NewTree(parent, "tree", list)
+	defer w.Close()
+	if err := w.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.File(file("\xff\xfe/\xe9", "1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Directory(layers.Member{Path: "\xff\xfe", Kind: layers.Directory, Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	written, err := parent.OpenRoot("tree")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close() //nolint:errcheck // only read from
+	verify := func() error {
+		if _, err := list.Seek(0, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		return rootfs.Verify(written, list)
+	}
+	if err := verify(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tree/\xff\xfe/new"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(); !errors.Is(err, rootfs.ErrDiffers) {
+		t.Errorf("with a new file: %v", err)
+	}
+}
+
 // Half a tree is removed even if its owner may not enter its directories.
 func TestRemove(t *testing.T) {
 	if os.Geteuid() == 0 { // modes do not restrict root

@@ -39,6 +39,8 @@ type Options struct {
 	// be nil.
 	Read    func(bytes int)
 	Waiting func(Holder)
+	// Turn is what the caller holds for the image, if it does: others see the progress there.
+	Turn *Turn
 }
 
 // Import imports a source into the store, unless the store has the image, and opens the image.
@@ -66,6 +68,12 @@ func (s *Store) Import(ctx context.Context, from *source.Source, o Options) (*im
 		return found, nil
 	}
 	err = s.makeAndPublish(ctx, from, o, entry, l)
+	if err != nil && ctx.Err() == nil {
+		// Another importer may have published the image, and removed what we were writing.
+		if found, e := s.Store.Open(from.Digest, o.Format); e == nil {
+			return found, l.release()
+		}
+	}
 	if err := errors.Join(err, l.release()); err != nil {
 		return nil, fmt.Errorf("import image %s: %w", from.Digest, err)
 	}
@@ -80,7 +88,7 @@ func (s *Store) Import(ctx context.Context, from *source.Source, o Options) (*im
 }
 
 func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Options, entry string, l *lease) (err error) {
-	name := s.name()
+	name := s.nameFor(entry)
 	tmp, err := s.root.OpenRoot(image.TmpDir)
 	if err != nil {
 		return err
@@ -114,7 +122,11 @@ func (s *Store) makeAndPublish(ctx context.Context, from *source.Source, o Optio
 	if err := syncDir(dir, "."); err != nil {
 		return err
 	}
-	return s.publish(name, entry)
+	if err := s.publish(name, entry); err != nil {
+		return err
+	}
+	s.removeOthers(tmp, entry)
+	return nil
 }
 
 // make writes the root file system into the directory, and returns the image's record.
@@ -123,6 +135,9 @@ func (s *Store) make(ctx context.Context, dir *os.Root, from *source.Source, o O
 	count := func(bytes int) {
 		read += int64(bytes)
 		l.say(fmt.Sprintf("%d of %d MB", read>>20, total>>20))
+		if o.Turn != nil {
+			o.Turn.lease.say(fmt.Sprintf("%d of %d MB", read>>20, total>>20))
+		}
 		if o.Read != nil {
 			o.Read(bytes)
 		}

@@ -44,6 +44,28 @@ type lease struct {
 // take takes the lease of an image's entry. If another process holds the lease, take returns nil
 // and the holder.
 func (s *Store) take(entry, job string) (*lease, Holder, error) {
+	return s.takeSeen(entry, job, new(sighting))
+}
+
+// A sighting is when a process that waits has seen a lease renewed last. While that was recently,
+// it need not ask the file server for the time.
+type sighting struct {
+	renewed time.Time // by the file server's clock
+	at      time.Time // by ours
+}
+
+// fresh reports whether the lease was renewed since the last look, or not long ago.
+func (g *sighting) fresh(renewed time.Time, age time.Duration) bool {
+	if g.at.IsZero() {
+		return false
+	}
+	if !renewed.Equal(g.renewed) {
+		g.renewed, g.at = renewed, time.Now()
+	}
+	return time.Since(g.at) < age
+}
+
+func (s *Store) takeSeen(entry, job string, seen *sighting) (*lease, Holder, error) {
 	path := filepath.Join(image.LeasesDir, entry)
 	for range 8 {
 		f, err := s.root.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
@@ -59,7 +81,7 @@ func (s *Store) take(entry, job string) (*lease, Holder, error) {
 		if !errors.Is(err, os.ErrExist) {
 			return nil, Holder{}, fmt.Errorf("take lease: %w", err)
 		}
-		holder, held, err := s.held(path)
+		holder, held, err := s.held(path, seen)
 		if err != nil {
 			return nil, Holder{}, fmt.Errorf("take lease: %w", err)
 		}
@@ -72,7 +94,7 @@ func (s *Store) take(entry, job string) (*lease, Holder, error) {
 
 // held reports who holds a lease, and whether the holder is alive. It removes the lease of a holder
 // that is not.
-func (s *Store) held(path string) (holder Holder, held bool, err error) {
+func (s *Store) held(path string, seen *sighting) (holder Holder, held bool, err error) {
 	f, err := s.root.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESTALE) {
 		return holder, false, nil
@@ -91,12 +113,16 @@ func (s *Store) held(path string) (holder Holder, held bool, err error) {
 		return holder, false, nil
 	}
 	dead := holder.Host == s.host && (holder.Boot != process.BootID() || holder.Pids == process.Numbering() && !holder.Process.Alive())
+	if !dead && seen.fresh(info.ModTime(), s.leaseAge) {
+		return holder, true, nil
+	}
 	if !dead {
 		now, err := s.serverTime()
 		if err != nil {
 			return holder, false, err
 		}
-		if now.Sub(info.ModTime()) <= s.leaseAge {
+		if age := now.Sub(info.ModTime()); age <= s.leaseAge {
+			seen.renewed, seen.at = info.ModTime(), time.Now().Add(-max(age, 0))
 			return holder, true, nil
 		}
 	}
@@ -203,11 +229,12 @@ func (l *lease) release() error {
 func (s *Store) wait(ctx context.Context, entry, job string, waiting func(Holder), done func() bool) (*lease, error) {
 	tick := time.NewTicker(min(time.Second, s.renewal))
 	defer tick.Stop()
+	seen := new(sighting)
 	for {
 		if done() {
 			return nil, nil
 		}
-		l, holder, err := s.take(entry, job)
+		l, holder, err := s.takeSeen(entry, job, seen)
 		if err != nil {
 			return nil, err
 		}

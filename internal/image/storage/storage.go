@@ -34,13 +34,14 @@ type Store struct {
 	self  process.ID
 
 	// Times after which leases, leftovers and removed images expire; tests shorten them.
-	leaseAge, renewal, tmpAge, grace time.Duration
+	leaseAge, renewal, tmpAge, halfAge, grace time.Duration
 }
 
 const (
 	leaseAge = time.Minute
 	renewal  = 10 * time.Second
-	tmpAge   = 24 * time.Hour   // longer than any import on another host takes
+	tmpAge   = 24 * time.Hour // longer than any import on another host takes
+	halfAge  = time.Hour
 	grace    = 10 * time.Minute // between an image's removal and its deletion
 )
 
@@ -54,7 +55,7 @@ func Open(place image.Place) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{Store: inner, leaseAge: leaseAge, renewal: renewal, tmpAge: tmpAge, grace: grace}
+	s := &Store{Store: inner, leaseAge: leaseAge, renewal: renewal, tmpAge: tmpAge, halfAge: halfAge, grace: grace}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", place.Path, err), s.Close())
 	}
@@ -116,6 +117,37 @@ func (s *Store) name() string {
 	return fmt.Sprintf("%s.%d.%d.%s", s.label, s.self.Pid, s.self.Start, hex.EncodeToString(random))
 }
 
+// nameFor returns a name like Store.name for a directory in which an entry of images is made.
+func (s *Store) nameFor(entry string) string {
+	parts := strings.Split(s.name(), ".")
+	parts[len(parts)-1] = tag(entry) + parts[len(parts)-1]
+	return strings.Join(parts, ".")
+}
+
+// tag is a short form of an entry's name, without a dot.
+func tag(entry string) string {
+	hex, format, _ := strings.Cut(entry, ".")
+	return hex[:min(len(hex), 16)] + "-" + format + "-"
+}
+
+// removeOthers removes what importers on other hosts have written of an entry that is published:
+// they are dead, or find the published image when they go on.
+func (s *Store) removeOthers(tmp *os.Root, entry string) {
+	dir, err := tmp.Open(".")
+	if err != nil {
+		return
+	}
+	entries, _ := dir.ReadDir(-1)
+	dir.Close()
+	for _, e := range entries {
+		host, _, ok := maker(e.Name())
+		last := e.Name()[strings.LastIndexByte(e.Name(), '.')+1:]
+		if ok && host != s.label && strings.HasPrefix(last, tag(entry)) {
+			_ = rootfs.Remove(tmp, e.Name()) // if it fails, sweep removes it a day later
+		}
+	}
+}
+
 // maker returns the process that made a name with Store.name.
 func maker(name string) (host string, id process.ID, ok bool) {
 	parts := strings.Split(name, ".")
@@ -175,7 +207,8 @@ func (s *Store) SetRef(name string, digest image.Digest) error {
 }
 
 // sweep removes what killed importers have left: everything from dead processes of this host, and
-// from other hosts everything older than tmpAge.
+// from other hosts everything older than tmpAge. Halves of small files exist for milliseconds, so
+// those of other hosts need not become as old.
 func (s *Store) sweep() error {
 	var errs []error
 	for _, dir := range []string{image.TmpDir, image.RefsDir, image.LeasesDir} {
@@ -192,7 +225,11 @@ func (s *Store) sweep() error {
 		}
 		for _, e := range entries {
 			name, half := strings.CutPrefix(e.Name(), ".new.")
-			if dir != image.TmpDir && !half || !s.isLeft(parent, e.Name(), name) {
+			age := s.tmpAge
+			if half {
+				age = min(age, s.halfAge)
+			}
+			if dir != image.TmpDir && !half || !s.isLeft(parent, e.Name(), name, age) {
 				continue
 			}
 			if err := rootfs.Remove(parent, e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -207,11 +244,11 @@ func (s *Store) sweep() error {
 	return nil
 }
 
-func (s *Store) isLeft(dir *os.Root, file, name string) bool {
+func (s *Store) isLeft(dir *os.Root, file, name string, age time.Duration) bool {
 	host, id, ok := maker(name)
 	if ok && host == s.label {
 		return !id.Alive()
 	}
 	info, err := dir.Lstat(file)
-	return err == nil && time.Since(info.ModTime()) > s.tmpAge
+	return err == nil && time.Since(info.ModTime()) > age
 }

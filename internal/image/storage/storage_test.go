@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(importerVar); path != "" {
 		os.Exit(importer(path))
 	}
+	if words := os.Getenv(herdVar); words != "" {
+		os.Exit(herdImporter(words))
+	}
 	os.Exit(m.Run())
 }
 
