@@ -215,6 +215,7 @@ func TestErrors(t *testing.T) {
 		{"no image: an empty file", "squashfs", []string{"import", "registries.conf"}},
 		{"not in a store", "ls", []string{"inspect", "name"}},
 		{"not in a store", "ls", []string{"pull", "sha256:" + strings.Repeat("0", 64)}},
+		{"not in a store", "ls", []string{"stub", "sha256:" + strings.Repeat("0", 64)}},
 		{"--max-size", "--help", []string{"gc", "--max-size", "much"}},
 		{"no store", "--store", []string{"--store", "", "ls"}},
 		{"the same descriptor was given twice", "--help", []string{"serve", "--image", "3", "--client", "3", "--uid", "0", "--gid", "0"}},

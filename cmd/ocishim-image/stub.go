@@ -64,7 +64,12 @@ func (p *program) stub(c *cli.Context, name string) (string, error) {
 	if err != nil {
 		return "", usageError{err}
 	}
-	digest, err := p.meaning(c, ref, pull)
+	digest := image.Digest(name)
+	if isDigest(name) {
+		err = inStores(c, digest)
+	} else {
+		digest, err = p.meaning(c, ref, pull)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -73,6 +78,18 @@ func (p *program) stub(c *cli.Context, name string) (string, error) {
 		dir = filepath.Join(filepath.Dir(c.String("store")), "stubs")
 	}
 	return writeStub(dir, stubOf(ref.WithDigest(digest).String(), pull))
+}
+
+// inStores fails unless a store has the image: a digest alone does not say where else it is.
+func inStores(c *cli.Context, digest image.Digest) error {
+	return look(c, func(stores image.Stores) error {
+		found, reasons, err := stores.Find(digest)
+		if err != nil {
+			warn(reasons)
+			return err
+		}
+		return found.Close()
+	})
 }
 
 // writeStub makes the bundle unless it exists: its name is a hash of its content.

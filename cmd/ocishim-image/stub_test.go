@@ -166,3 +166,13 @@ func TestStubOfFiles(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// A digest stands for the image of a store that has it, whatever that was imported from.
+func TestStubByDigest(t *testing.T) {
+	s, dir := newScene(t), newLayout(t)
+	digest := s.ok(t, "pull", "--format", "tree", "oci:"+dir+":tag")
+	path := s.ok(t, "stub", digest)
+	if config, err := os.ReadFile(filepath.Join(path, "config.json")); err != nil || !strings.Contains(string(config), digest) {
+		t.Errorf("%s: %s, %v", path, config, err)
+	}
+}
