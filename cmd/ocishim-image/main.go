@@ -1,6 +1,6 @@
 // Command ocishim-image imports images into stores and maintains the stores. It does all work
 // on images that needs a network, a decompressor or minutes. Launching an image that is
-// already in a store does not need it.
+// already in a store needs it only for one that is a single file, to serve that.
 package main
 
 import (

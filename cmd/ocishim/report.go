@@ -84,7 +84,7 @@ func hint(err error) string {
 		{config.ErrUnsafe, "only root may be able to change it: `chown root FILE` and `chmod go-w FILE`, also for the directories above"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may change: users.may"},
 		{request.ErrUnknownName, "the known ones are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
-		{errNoImageProgram, "`make install` and the packages install both programs; only pulling needs ocishim-image"},
+		{errNoImageProgram, "`make install` and the packages install both programs: ocishim-image pulls images, and serves those that are one file"},
 		{errNotHere, "`ocishim image pull IMAGE` imports it, on a host with access to the network"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and their possible values"},
 		{errNoAnswer, "a FUSE file system of the user may not respond: find it in /proc/mounts, and end it by writing to /sys/fs/fuse/connections/*/abort"},
