@@ -41,7 +41,7 @@ type Server struct {
 func (s Server) Start() (*os.File, error) {
 	mount, err := s.start()
 	if err != nil {
-		return nil, fmt.Errorf("serve image %s: %w", text.Printable(s.Path), err)
+		return nil, fmt.Errorf("serve image: %w", err)
 	}
 	return mount, nil
 }
