@@ -175,10 +175,10 @@ func (s Server) receive(socket int) (*os.File, error) {
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return nil, fmt.Errorf("its server does not answer within %v", patience)
+	case errors.Is(err, unix.ECONNRESET), err == nil && n == 0 && m == 0:
+		return nil, ErrNoServer // it has ended, with the last task that it knew
 	case err != nil:
 		return nil, err
-	case n == 0 && m == 0:
-		return nil, ErrNoServer // it has ended
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:m])
 	if err != nil {
