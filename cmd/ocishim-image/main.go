@@ -54,6 +54,7 @@ func newApp(u user) *cli.App {
 			&cli.IntSliceFlag{Name: "site-owner", Usage: "trust site stores that the user `UID` owns, not only root's and your own; may be repeated"},
 			&cli.StringSliceFlag{Name: "registry", Usage: "look in registry `NAME` for images whose name has no registry; may be repeated", DefaultText: "those of registries.conf, or docker.io"},
 			&cli.BoolFlag{Name: "bare", Usage: "let a single word, such as ubuntu, name an image of a registry"},
+			environmentsFlag(),
 			&cli.StringFlag{Name: "prefer", Usage: "import images in `FORMAT` sqfs, tree or auto, without --format", Value: formatAuto},
 			&cli.StringFlag{Name: "authfile", Usage: "read credentials from `FILE`, and from nothing else", DefaultText: "the files of Podman, Docker and enroot"},
 		},

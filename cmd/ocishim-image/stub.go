@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/internal/environment"
 	"github.com/ocishim/ocishim/internal/image"
 )
 
@@ -24,7 +25,7 @@ const (
 
 func (p *program) stubCommand() *cli.Command {
 	return &cli.Command{
-		Name: "stub", Usage: "print the path of a bundle that stands for an image, for srun --container", ArgsUsage: "IMAGE|BUNDLE",
+		Name: "stub", Usage: "print the path of a bundle that stands for an image, for srun --container", ArgsUsage: "IMAGE|ENVIRONMENT|BUNDLE",
 		Description: "The image is looked up now: a missing image is an error before the job is submitted, and all hosts and\n" +
 			"steps of the job run the same image. For a bundle, its own absolute path is printed.",
 		Flags: []cli.Flag{
@@ -46,23 +47,24 @@ func (p *program) stubCommand() *cli.Command {
 }
 
 func (p *program) stub(c *cli.Context, name string) (string, error) {
-	rules, err := p.rules(c)
+	ref, e, err := p.parseEnvironment(c, name)
 	if err != nil {
 		return "", err
 	}
-	ref, err := image.ParseReference(name, rules)
-	if err != nil {
-		return "", err
-	}
-	if ref, err = ref.Decide(); err != nil {
-		return "", err
-	}
-	if ref.Kind == image.KindBundle {
+	annotations := map[string]string{}
+	if e != nil {
+		if annotations, err = e.ContainerAnnotations(); err != nil {
+			return "", err
+		}
+	} else if ref.Kind == image.KindBundle {
 		return ref.Path, nil
 	}
-	pull, err := p.pullPolicy(c)
+	pull, err := p.stubPolicy(c, e)
 	if err != nil {
 		return "", usageError{err}
+	}
+	if ref.Kind == image.KindBundle {
+		return "", fmt.Errorf("%s: an environment of a bundle: --container takes the bundle, and run-image the environment", e.Image.By)
 	}
 	digest := image.Digest(name)
 	if isDigest(name) {
@@ -77,7 +79,19 @@ func (p *program) stub(c *cli.Context, name string) (string, error) {
 	if dir == "" {
 		dir = filepath.Join(filepath.Dir(c.String("store")), "stubs")
 	}
-	return writeStub(dir, stubOf(ref.WithDigest(digest).String(), pull))
+	annotations[imageAnnotation] = ref.WithDigest(digest).String()
+	if pull == image.PullNever {
+		annotations[pullAnnotation] = string(pull)
+	}
+	return writeStub(dir, stubOf(annotations))
+}
+
+// stubPolicy reads --pull, or the variable for it, or what the environment says.
+func (p *program) stubPolicy(c *cli.Context, e *environment.Environment) (image.Pull, error) {
+	if e != nil && e.Pull.Value != "" && !c.IsSet("pull") && p.credentials("").Getenv(image.PullVariable) == "" {
+		return image.ParsePull(e.Pull.Value, e.Pull.By)
+	}
+	return p.pullPolicy(c)
 }
 
 // inStores fails unless a store has the image: a digest alone does not say where else it is.
@@ -129,11 +143,7 @@ func writeStub(dir string, stub *specs.Spec) (string, error) {
 
 // stubOf returns the smallest configuration that Slurm accepts as a bundle. Slurm fills in the
 // command and the job's environment.
-func stubOf(reference string, pull image.Pull) *specs.Spec {
-	annotations := map[string]string{imageAnnotation: reference}
-	if pull == image.PullNever {
-		annotations[pullAnnotation] = string(pull)
-	}
+func stubOf(annotations map[string]string) *specs.Spec {
 	return &specs.Spec{
 		Version:     specs.Version,
 		Root:        &specs.Root{Path: "rootfs", Readonly: true},

@@ -101,19 +101,6 @@ func (p *program) rules(c *cli.Context) (image.Rules, error) {
 	return r, nil
 }
 
-// parse reads an argument by its form and, for a path, by what the path leads to.
-func (p *program) parse(c *cli.Context, arg string) (image.Reference, error) {
-	rules, err := p.rules(c)
-	if err != nil {
-		return image.Reference{}, err
-	}
-	r, err := image.ParseReference(arg, rules)
-	if err != nil {
-		return r, err
-	}
-	return r.Decide()
-}
-
 // platform returns the platform of --platform, or the host's.
 func platform(c *cli.Context) (image.Platform, error) {
 	if c.String("platform") == "" {

@@ -96,7 +96,7 @@ func imageOptions(cfg *config.Config, env []string) []string {
 	if cfg.Image.Bare {
 		options = append(options, "--bare")
 	}
-	return options
+	return append(options, environmentDirs(cfg)...)
 }
 
 // usersStore is the store that the images of the environment's user are imported into;
@@ -317,6 +317,9 @@ func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
 func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
 	if f.pull == image.PullNever {
 		return "", errNotHere
+	}
+	if ref, err := f.parse(name); err == nil && ref.Kind == image.KindName && !f.config.Image.Bare {
+		return "", f.noName(name)
 	}
 	program, err := imageProgram()
 	if err != nil {

@@ -113,7 +113,7 @@ func newApp(inv *invocation) *cli.App {
 			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), runImageCommand(inv), imageCommand(), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
-			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), mpiCommand(),
+			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), envCommand(), mpiCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },

@@ -37,7 +37,7 @@ func optionsOfRunc(t *testing.T) map[string][]string {
 			switch n := n.(type) {
 			case *ast.CompositeLit: // cli.Command{Name: "exec", Flags: []cli.Flag{...}}
 				if selected(n.Type) == "Command" {
-					verb := text(field(n, "Name"))
+					verb := literalOf(field(n, "Name"))
 					all[verb] = append(all[verb], flagNames(field(n, "Flags"))...)
 				}
 			case *ast.AssignStmt: // app.Flags = []cli.Flag{...}
@@ -71,8 +71,8 @@ func field(l *ast.CompositeLit, name string) ast.Expr {
 	return nil
 }
 
-// text returns the string in a literal.
-func text(e ast.Expr) string {
+// literalOf returns the string in a literal.
+func literalOf(e ast.Expr) string {
 	literal, ok := e.(*ast.BasicLit)
 	if !ok {
 		return ""
@@ -91,7 +91,7 @@ func flagNames(list ast.Expr) []string {
 	var names []string
 	for _, e := range l.Elts {
 		if flag, ok := e.(*ast.CompositeLit); ok {
-			for name := range strings.SplitSeq(text(field(flag, "Name")), ",") {
+			for name := range strings.SplitSeq(literalOf(field(flag, "Name")), ",") {
 				names = append(names, strings.TrimSpace(name))
 			}
 		}

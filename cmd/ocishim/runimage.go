@@ -22,9 +22,9 @@ func runImageCommand(inv *invocation) *cli.Command {
 	return &cli.Command{
 		Name:      "run-image",
 		Usage:     "run a command in an image, which is pulled where it is missing",
-		ArgsUsage: "IMAGE [--] [COMMAND [ARGUMENT]...]",
+		ArgsUsage: "IMAGE|ENVIRONMENT [--] [COMMAND [ARGUMENT]...]",
 		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout,\n" +
-			"an archive or a bundle. As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
+			"an archive or a bundle. ENVIRONMENT is the name or path of an environment file (see `ocishim env --help`). As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
 			"starts becomes the command. Without a COMMAND it is what the image says (ENTRYPOINT and CMD).",
 		Flags: append(wishFlags(), profileFlag(), cwdFlag(), deviceFlag(),
 			&cli.StringFlag{Name: "slurm-env", Usage: "use the environment in `FILE` and not the caller's: %e of an oci.conf with CreateEnvFile=null"}),
@@ -81,42 +81,58 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	wish, err := request.Read(nil, os.Environ(), true)
+	asked, err := readNamed(c, cfg, dir)
+	if err != nil {
+		return nil, err
+	}
+	wish, err := request.Read(asked.annotations, os.Environ(), true)
 	if err != nil {
 		return nil, err
 	}
 	if err := readOptions(c, &wish); err != nil {
 		return nil, err
 	}
-	finder, err := newImageFinder(cfg, pullOf(c), dir, os.Environ())
-	if err != nil {
-		return nil, err
-	}
-	finder.tree = tree
 	given := c.Args().Tail()
 	if len(given) > 0 && given[0] == "--" {
 		given = given[1:]
 	}
 	l := &launchArgs{slurm: true, tree: tree}
-	if ref, err := finder.parse(c.Args().First()); err == nil && ref.Kind == image.KindBundle {
-		if wish.Entrypoint.Value == "true" {
-			return nil, usageError{fmt.Errorf("%s: %q is a bundle, which has no ENTRYPOINT", wish.Entrypoint.By, ref.Path)}
-		}
-		if l.bundle, err = bundleForTask(ref.Path, given, os.Environ()); err != nil {
-			return nil, err
-		}
-		return l, l.planCommand(c)
+	if asked.ref.Kind == image.KindBundle {
+		return l, l.planBundle(c, asked, wish, given)
 	}
-	if l.image, err = finder.find(request.Choice{Value: c.Args().First(), By: "image"}); err != nil {
+	finder, err := newImageFinder(cfg, asked.pull, dir, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	finder.tree = tree
+	if l.image, err = finder.find(asked.image); err != nil {
 		return nil, err
 	}
 	defer l.image.Close() //nolint:errcheck // only looked at
 	command := l.image.Config.Command(given, wish.Entrypoint.Value == "true")
 	if len(command) == 0 {
-		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", c.Args().First())}
+		return nil, usageError{fmt.Errorf("image %s has neither ENTRYPOINT nor CMD: say which command to run", asked.image.Value)}
 	}
 	l.bundle = bundleOfImage(l.image, command)
+	l.bundle.Spec.Annotations = asked.annotations
 	return l, l.planCommand(c)
+}
+
+// planBundle plans the launch of a bundle as an image.
+func (l *launchArgs) planBundle(c *cli.Context, asked named, wish request.Request, command []string) (err error) {
+	if wish.Entrypoint.Value == "true" {
+		return usageError{fmt.Errorf("%s: %q is a bundle, which has no ENTRYPOINT", wish.Entrypoint.By, asked.ref.Path)}
+	}
+	if l.bundle, err = bundleForTask(asked.ref.Path, command, os.Environ()); err != nil {
+		return err
+	}
+	for name, value := range asked.annotations {
+		if l.bundle.Spec.Annotations == nil {
+			l.bundle.Spec.Annotations = map[string]string{}
+		}
+		l.bundle.Spec.Annotations[name] = value
+	}
+	return l.planCommand(c)
 }
 
 // planCommand plans the launch of l.bundle in the step that the environment names.

@@ -54,6 +54,7 @@ type HPC struct {
 	Etc     []string `json:"etc"` // names in /etc
 	Mounts  []Mount  `json:"mounts"`
 	Edits   []string `json:"edits"`
+	Hooks   []string `json:"hooks"`
 }
 
 // Values of HPC.Edits.
@@ -87,6 +88,7 @@ func Default() *Config {
 			Etc:     slices.Clone(etcNames),
 			Mounts:  []Mount{},
 			Edits:   []string{},
+			Hooks:   []string{},
 		},
 		GPU:   defaultGPU(),
 		Users: Users{May: append([]string{MayProfile, "gpu.capabilities", "gpu.features", "gpu.isolate", MayDevices}, askKeys()...)},

@@ -9,10 +9,12 @@ type Image struct {
 	Bare       bool     `json:"bare"`
 	Stubs      string   `json:"stubs"`
 	Format     string   `json:"format"`
+
+	Environments []string `json:"environments"`
 }
 
 func defaultImage() Image {
-	return Image{Stores: []string{}, Registries: []string{}, Format: "auto"}
+	return Image{Stores: []string{}, Registries: []string{}, Format: "auto", Environments: []string{"/etc/ocishim/edf"}}
 }
 
 func (i *Image) settings() []setting {
@@ -56,6 +58,11 @@ are as fast as any, and no process serves them. ` + "`sqfs`" + ` is one compress
 file, which is mounted by FUSE: a shared file system has one inode for
 it, and reads only what is used. ` + "`auto`" + ` is a tree on a local file system,
 otherwise sqfs.`,
+		},
+		{
+			key: "image.environments", value: &i.Environments, check: checkPath,
+			doc: `Directories with environment files of the site (docs/images.md), after
+the user's own: those in $OCISHIM_EDF_PATH or $EDF_PATH, or ~/.edf.`,
 		},
 		{
 			key: "image.stubs", value: &i.Stubs, check: checkPattern,

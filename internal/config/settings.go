@@ -77,6 +77,14 @@ fit them, a warning says why. ` + "`munge`" + `: only that socket, for a munge
 library in the image.`,
 		},
 		{
+			key: "hpc.hooks", value: &c.HPC.Hooks,
+			doc: `Hooks of CSCS's container engine whose effect this site gives to every
+container by other means, such as ` + "`hpc.mounts`" + ` or CDI: cxi, aws_ofi_nccl,
+netstack, nvidia_cuda_mps, dcgm, ssh. An environment that enables
+com.hooks.NAME is refused where nothing gives it: without its fabric a
+job would run, at a fraction of the speed.`,
+		},
+		{
 			key: "hpc.mounts", value: &c.HPC.Mounts,
 			doc: `Further files and directories of the host. A file that sets this key
 replaces the list of earlier files.`,

@@ -85,6 +85,12 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s), which uses process.cwd", choice.By))
 	}
 
+	if p.InPlace && s.Slurm {
+		if err := CheckHooks(b.Spec.Annotations, s.Config, s.Host); err != nil {
+			return Result{}, err
+		}
+	}
+
 	job := slices.Clone(p.env())
 	wishes := func() error { return p.wishes(job) }
 	providers := []func() error{p.hidden, p.imageConfig, wishes, p.gpus}
@@ -114,7 +120,7 @@ func (p *composition) decide() (request.Choice, error) {
 		}
 	}
 	if s.Slurm {
-		if err := p.mayAsk(); err != nil {
+		if err := MayAsk(s.Config, p.request); err != nil {
 			return request.Choice{}, err
 		}
 	}

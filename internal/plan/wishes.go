@@ -6,11 +6,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
+	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/text"
 )
@@ -21,9 +23,8 @@ var ErrNoSource = errors.New("there is no such file or directory")
 // ErrNoWorkdir says that a working directory that was asked for is not in the container.
 var ErrNoWorkdir = errors.New("the container has no such directory")
 
-// mayAsk checks what the user asks for against users.may.
-func (p *composition) mayAsk() error {
-	r, cfg := p.request, p.scene.Config
+// MayAsk checks what the user asks for against the site's users.may.
+func MayAsk(cfg *config.Config, r request.Request) error {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,
 	}
@@ -90,8 +91,9 @@ func (p *composition) wishes(job []string) error {
 			return err
 		}
 	}
+	before := slices.Clone(p.env())
 	for _, v := range p.request.Env {
-		if err := p.variable(v, job); err != nil {
+		if err := p.variable(v, job, before); err != nil {
 			return err
 		}
 	}
@@ -146,8 +148,9 @@ func bindOptions(options []string) []string {
 	return append(usual, options...)
 }
 
-// variable changes one variable.
-func (p *composition) variable(v request.Variable, job []string) error {
+// variable changes one variable. before is the environment before any of the user's changes: what a
+// value means does not depend on their order.
+func (p *composition) variable(v request.Variable, job, before []string) error {
 	e := bundle.Edit{From: "env", Rule: v.By}
 	switch {
 	case v.Unset:
@@ -162,7 +165,7 @@ func (p *composition) variable(v request.Variable, job []string) error {
 		value := v.Value
 		if v.Expand {
 			var err error
-			value, err = request.Expand(value, func(name string) (string, bool) { return bundle.Getenv(p.env(), name) })
+			value, err = request.Expand(value, func(name string) (string, bool) { return bundle.Getenv(before, name) })
 			if err != nil {
 				return fmt.Errorf("%s: variable %s: %w", v.By, v.Name, err)
 			}

@@ -18,9 +18,8 @@ type Key struct {
 	// Synonym is a variable of pyxis with the same meaning; empty for none.
 	Synonym string
 
-	// List says that there may be several values, with commas between them where there is one
-	// string. A comma behind a backslash is part of a value.
-	List bool
+	// Form says how the value is written.
+	Form Form
 
 	// Values shows for people what a value looks like, and Doc says what it does.
 	Values, Doc string
@@ -28,21 +27,39 @@ type Key struct {
 	add func(r *Request, values []string, by string) error
 }
 
+// A Form says how the value of a key is written in an environment file, and in the one string of a
+// variable or an annotation.
+type Form int
+
+// The forms.
+const (
+	// Text is a string.
+	Text Form = iota
+
+	// Switch is true or false, in an environment file without quotes. Elsewhere yes, y and 1, and
+	// no, n and 0 stand for them.
+	Switch
+
+	// List is an array of strings, in one string with commas between them. A comma behind a
+	// backslash is part of a value.
+	List
+)
+
 // Keys are all keys, in the order in which help and documentation list them.
 func Keys() []Key {
 	return []Key{
 		{
-			Name: "mounts", Synonym: "PYXIS_CONTAINER_MOUNTS", List: true, add: (*Request).addMounts,
+			Name: "mounts", Synonym: "PYXIS_CONTAINER_MOUNTS", Form: List, add: (*Request).addMounts,
 			Values: "SOURCE[:DESTINATION[:FLAG+FLAG...]]",
 			Doc:    "mount a directory or file of the host, or tmpfs, at DESTINATION; umount:DESTINATION takes a mount away",
 		},
 		{
-			Name: "env", Synonym: "PYXIS_CONTAINER_ENV", List: true, add: (*Request).passVariables,
+			Name: "env", Synonym: "PYXIS_CONTAINER_ENV", Form: List, add: (*Request).passVariables,
 			Values: "NAME[=VALUE]",
 			Doc:    "set a variable, or let the job's value win over the image's",
 		},
 		{
-			Name: "no_env", List: true, add: (*Request).hideVariables,
+			Name: "no_env", Form: List, add: (*Request).hideVariables,
 			Values: "PATTERN",
 			Doc:    "do not take the job's variables that match from the job",
 		},
@@ -52,12 +69,12 @@ func Keys() []Key {
 			Doc:    "the directory in the container in which the command starts",
 		},
 		{
-			Name: "home", Synonym: "PYXIS_CONTAINER_MOUNT_HOME", add: one((*Request).setHome),
+			Name: "home", Synonym: "PYXIS_CONTAINER_MOUNT_HOME", Form: Switch, add: one((*Request).setHome),
 			Values: "true or false",
 			Doc:    "whether the user's home is in the container",
 		},
 		{
-			Name: "entrypoint", Synonym: "PYXIS_CONTAINER_ENTRYPOINT", add: one((*Request).setEntrypoint),
+			Name: "entrypoint", Synonym: "PYXIS_CONTAINER_ENTRYPOINT", Form: Switch, add: one((*Request).setEntrypoint),
 			Values: "true or false",
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
 		},
@@ -82,7 +99,7 @@ func (r *Request) Set(name string, values []string, by string) error {
 		if k.Name != name {
 			continue
 		}
-		if len(values) > 1 && !k.List {
+		if len(values) > 1 && k.Form != List {
 			return fmt.Errorf("%s: %d values, and there can be one", by, len(values))
 		}
 		return k.add(r, values, by)
@@ -96,7 +113,7 @@ func (r *Request) setText(k Key, value, by string) error {
 		return nil
 	}
 	values := []string{value}
-	if k.List {
+	if k.Form == List {
 		values = slices.DeleteFunc(splitEscaped(value, ','), func(item string) bool { return item == "" })
 	}
 	return k.add(r, values, by)

@@ -44,7 +44,7 @@ const optionPrefix = annotationPrefix + "slurm."
 
 // ownAnnotations are the others: choices, and annotations that ocishim itself writes, which come
 // back if a state becomes a bundle again.
-const ownAnnotations = "profile mpi image pull output job step nodes failure version"
+const ownAnnotations = "profile mpi image environment pull output job step nodes failure version"
 
 // CheckAnnotations reports the first misspelt annotation with our prefix, which would otherwise be
 // ignored. Other annotations belong to other programs. The error is an ErrUnknownName.

@@ -94,6 +94,9 @@ func Read(annotations map[string]string, env []string, withKeys bool) (Request, 
 		Profile: later(annotated(annotations, "profile"), variable(env, ProfileVariable)),
 		MPI:     later(annotated(annotations, "mpi"), variable(env, MPIVariable)),
 	}
+	if err := r.readWishes(annotations, env); err != nil {
+		return Request{}, err
+	}
 	if err := r.readKeys(annotations, env, withKeys || r.Image.Value != ""); err != nil {
 		return Request{}, err
 	}

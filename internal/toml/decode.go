@@ -69,6 +69,24 @@ func (d *Decoder) set(key string, offset int) {
 	}
 }
 
+// String returns a string, for a Reader.
+func (d *Decoder) String(v *Value, key string) (s string, err error) {
+	err = d.assign(v, key, Setting{Value: &s})
+	return s, err
+}
+
+// Strings returns an array of strings, for a Reader.
+func (d *Decoder) Strings(v *Value, key string) (list []string, err error) {
+	err = d.assign(v, key, Setting{Value: &list})
+	return list, err
+}
+
+// Bool returns true or false, for a Reader.
+func (d *Decoder) Bool(v *Value, key string) (on bool, err error) {
+	err = d.assign(v, key, Setting{Value: &on})
+	return on, err
+}
+
 func (d *Decoder) assign(v *Value, key string, s Setting) error {
 	switch to := s.Value.(type) {
 	case *bool:
