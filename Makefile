@@ -112,6 +112,12 @@ images: roots build/bin/ocishim build/bin/ocishim-image ## compare images by nam
 	unshare --mount --propagation private env CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 2h -run 'TestOddImages$$' ./test/images \
 		-args -peers $(CURDIR)/build/sid -report $(CURDIR)/build/odd-images.md
 	hack/table build/odd-images.md docs/images.md 'odd images'
+	$(MAKE) image-costs
+
+.PHONY: image-costs
+image-costs: roots build/bin/ocishim build/bin/ocishim-image ## what images by name cost, beside other programs, into docs/images.md; ten minutes, as root
+	hack/deps test
+	hack/peers
 	CGO_ENABLED=0 $$(command -v build/go || command -v go) build -o build/bin/costs ./test/images/costs
 	hack/peers exec costs /image /repo/build/costs.md
 	hack/table build/costs.md docs/images.md costs
@@ -119,13 +125,14 @@ images: roots build/bin/ocishim build/bin/ocishim-image ## compare images by nam
 	hack/table build/scale.md docs/images.md hosts
 
 .PHONY: bench
-bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## measure containers of ocishim and other runtimes, into docs/performance.md; a quarter of an hour, as root
+bench: deps-for-bench build/bin/ocishim build/yardsticks/runc build/yardsticks/sample build/yardsticks/floor build/yardsticks/gofloor ## measure containers of ocishim and images with other programs, into docs/performance.md and docs/images.md; half an hour, as root
 	$$(command -v build/go || command -v go) build -o build/yardsticks/bench ./test/bench
 	CGO_ENABLED=1 $(GO) test -c -tags '$(TAGS)' -o build/yardsticks/mpi.test ./internal/mpi
 	build/yardsticks/bench
 	CGO_ENABLED=1 $(GO) test -tags '$(TAGS) integration' -count=1 -v -timeout 3h -run 'TestOverhead$$' ./test/integration \
 		-args -overhead $(CURDIR)/build/overhead.md -pairs 50
 	hack/table build/overhead.md docs/performance.md
+	$(MAKE) image-costs
 
 .PHONY: mpi
 mpi: build/bin/ocishim ## compare MPI in containers and bare, into docs/mpi.md; on a quiet machine, as root

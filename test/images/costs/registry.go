@@ -125,7 +125,7 @@ const (
 	smallFiles  = 3000
 	smallMost   = 16 << 10
 	bigBytes    = 200 << 20
-	layerBudget = 36 << 20 // of what the Debian has, in nine layers
+	layerBudget = 23 << 20 // of what the Debian has, in nine layers
 )
 
 // skipped is what the image does not need of a Debian.
