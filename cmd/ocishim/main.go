@@ -23,7 +23,8 @@
 //     (runtime, CreateSupervised);
 //   - root's work on a user's state: the same call again, _OCISHIM_WATCHED (watch.go);
 //   - as scrun, the anchor that stands for a container, and what srun starts in its place
-//     (internal/scrun, AnchorVerb and LauncherVerb).
+//     (internal/scrun, AnchorVerb and LauncherVerb);
+//   - as deed.Program, to do for doctor what a user does.
 package main
 
 import (
@@ -33,6 +34,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/internal/doctor/deed"
 	"github.com/ocishim/ocishim/internal/threads"
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/inplace"
@@ -58,6 +60,9 @@ func main() {
 	becomeScrun(os.Args)
 	if os.Getenv("PATH") == "" {
 		_ = os.Setenv("PATH", searchPath) // it fails only for invalid names
+	}
+	if os.Args[0] == deed.Program {
+		os.Exit(doDeed(os.Args[1:]))
 	}
 	os.Exit(run(os.Args))
 }
@@ -113,7 +118,7 @@ func newApp(inv *invocation) *cli.App {
 			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), runImageCommand(inv), imageCommand(), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
-			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), envCommand(), mpiCommand(),
+			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), envCommand(), mpiCommand(), doctorCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },

@@ -38,6 +38,10 @@ func (c *cluster) wantEnvironments(t *testing.T) {
 		job+`cat >job.sh && sbatch --parsable --wait --container=env --output job.out job.sh >/dev/null && cat job.out`)...)
 	c.want(t, "alice", "", 0, "/mem\n", inHome("sh", "-c", job+"OCISHIM_WORKDIR=/mem srun --container=env sh -c pwd")...)
 
+	// The hosts are fit, as tasks see them, and the same.
+	c.want(t, "alice", "", 0, "2 hosts are the same\n", inHome("sh", "-c",
+		`srun -N2 ocishim doctor --json program userns state oci.conf cma memlock >reports && ocishim doctor --compare reports`)...)
+
 	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
 	out, err := c.command(ctx, "alice", inHome("sh", "-c", `sed s/mounts/mouts/ env.toml >wrong.toml; srun --container=./wrong.toml true`)...).CombinedOutput()
