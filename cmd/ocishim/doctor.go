@@ -30,8 +30,7 @@ func doctorCommand() *cli.Command {
 		Usage:     "find out whether this host is fit for containers, and how to make it so",
 		ArgsUsage: "[CHECK]...",
 		Description: "It does what a task does, as a user, and explains what fails by what can be read. It changes nothing. The\n" +
-			"status is 1 if a check says FAIL. In a job (srun ocishim doctor) it also sees the limits of tasks.\n\n" +
-			"The checks:\n" + describeChecks(),
+			"status is 1 if a check says FAIL. In a job (srun ocishim doctor) it also sees the limits of tasks.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "user", Usage: "examine it for the user `NAME`; only root can", DefaultText: "the caller; nobody for root"},
 			&cli.StringFlag{Name: "image", Usage: "also find out whether `IMAGE`, a bundle or an environment would run here, and what it would lack"},
@@ -53,8 +52,10 @@ func doctorCommand() *cli.Command {
 	}
 }
 
+// describeChecks is the part of the help that is generated from the checks.
 func describeChecks() string {
 	var b strings.Builder
+	b.WriteString("\n\nThe checks:\n")
 	for _, check := range doctor.Checks() {
 		fmt.Fprintf(&b, "  %-11s %s\n", check.Name, check.About)
 	}

@@ -85,8 +85,11 @@ func run(args []string) int {
 			command.Flags = withNames(command.Flags)
 		}
 	}
-	if inv.verb == "config" { // other calls need not pay for the text
+	switch inv.verb { // other calls need not pay for the text
+	case "config":
 		app.Command(inv.verb).Description = describeConfig()
+	case "doctor":
+		app.Command(inv.verb).Description += describeChecks()
 	}
 	if err := app.Run(permute(app, args)); err != nil {
 		return inv.fail(err)
@@ -118,7 +121,7 @@ func newApp(inv *invocation) *cli.App {
 			createCommand(inv), startCommand(), stateCommand(), killCommand(), deleteCommand(),
 			runCommand(inv), runImageCommand(inv), imageCommand(), execCommand(inv), psCommand(), pauseCommand(), resumeCommand(), updateCommand(), eventsCommand(),
 			checkpointCommand(), restoreCommand(inv),
-			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), envCommand(), mpiCommand(), doctorCommand(),
+			explainCommand(), listCommand(), specCommand(), featuresCommand(), configCommand(), envCommand(), mpiCommand(), doctorCommand(), completeCommand(),
 		},
 		Action:         noVerb,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
