@@ -60,12 +60,25 @@ roots:
 .PHONY: build
 build: build/bin/ocishim build/bin/ocishim-image ## the static binaries, build/bin/ocishim and build/bin/ocishim-image
 
+# Both programs in the directory PROGRAMS, for another architecture if GOARCH, CC and PKG_CONFIG_LIBDIR say so.
+.PHONY: programs
+programs: build/commit
+	CGO_ENABLED=1 $(GO) build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o $(PROGRAMS)/ocishim ./cmd/ocishim
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(PROGRAMS)/ocishim-image ./cmd/ocishim-image
+
+.PHONY: packages
+packages: build/bin/ocishim ## .deb, .rpm and .tar.gz for amd64 and arm64, with checksums and SPDX, in build/packages: VERSION=N
+	hack/packages $(VERSION)
+
 .PHONY: install
 install: build/bin/ocishim build/bin/ocishim-image ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/bin/ocishim $(DESTDIR)$(PREFIX)/bin/ocishim
 	install -D -m 755 build/bin/ocishim-image $(DESTDIR)$(PREFIX)/bin/ocishim-image
 	install -D -m 644 docs/ocishim.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim.8
 	install -D -m 644 docs/ocishim-image.8 $(DESTDIR)$(PREFIX)/share/man/man8/ocishim-image.8
+	install -D -m 644 hack/completions/ocishim.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ocishim
+	install -D -m 644 hack/completions/_ocishim $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_ocishim
+	install -D -m 644 hack/completions/ocishim.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/ocishim.fish
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d
 	cp -R oci.conf.d/. $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d
