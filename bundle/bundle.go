@@ -39,6 +39,9 @@ type Bundle struct {
 	// there can be none. With it, root.readonly has no effect.
 	Layer *Layer
 
+	// FileMounts are mounts, attached nowhere, by the destinations of mounts of SquashfsType.
+	FileMounts map[string]*os.File
+
 	// Spec is the configuration with every applied edit merged into it.
 	Spec *specs.Spec
 
