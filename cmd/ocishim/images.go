@@ -324,7 +324,7 @@ func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
 // digest. It opens the stores anew: the user's may not have existed.
 func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
 	if f.pull == image.PullNever {
-		return "", errNotHere
+		return "", f.notHere()
 	}
 	if ref, err := f.parse(name); err == nil && ref.Kind == image.KindName && !f.config.Image.Bare {
 		return "", f.noName(name)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -33,6 +34,18 @@ func (f *imageFinder) openOwn(stores image.Stores, digest image.Digest) (*image.
 		}
 	}
 	return nil, fmt.Errorf("find image %s with files of uid %d, since they are to be changed: %w", digest, os.Geteuid(), image.ErrNotFound)
+}
+
+// errNotOwn says that --pull=never was given, and no store has the image in a form that the user
+// could change.
+var errNotOwn = errors.New("no store has it as a file, or as a directory of yours, which a writable image needs, and it is not to be pulled")
+
+// notHere is the error for an image that would have to be pulled, and must not be.
+func (f *imageFinder) notHere() error {
+	if f.changed {
+		return errNotOwn
+	}
+	return errNotHere
 }
 
 // pullConfig is the configuration by which images are imported. What only a store of the site's has

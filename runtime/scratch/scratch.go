@@ -27,15 +27,17 @@ const layersDir = ".ocishim-layers"
 // gonePrefix begins the names of layers that are being removed.
 const gonePrefix = "gone-"
 
-// ErrUnsafe says that somebody else could change the layers.
-var ErrUnsafe = errors.New("unsafe directory for what containers change")
+// ErrUnusable says that there can be no layers in a directory, or that somebody else could change
+// them.
+var ErrUnusable = errors.New("no layer can be kept in")
 
 // Make makes the directory of a new layer in dir, for a container that the process becomes, and
 // removes those that are over. It returns the path without links.
 func Make(dir string, owner process.ID) (string, error) {
 	layers, err := open(dir)
 	if err != nil {
-		return "", fmt.Errorf("make a layer in %s: %w", dir, err)
+		// The hints for these errors are about other directories.
+		return "", fmt.Errorf("%w %s: %s", ErrUnusable, dir, err) //nolint:errorlint // see above
 	}
 	sweep(layers)
 	path := filepath.Join(layers, nameOf(owner))
@@ -50,11 +52,14 @@ func Make(dir string, owner process.ID) (string, error) {
 
 // open returns the path of the user's layers, which it makes if they are missing.
 func open(dir string) (string, error) {
-	root, err := stateroot.Make(dir)
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	if root, err = filepath.EvalSymlinks(root); err != nil {
+	if err := stateroot.Check(dir); err != nil {
+		return "", err
+	}
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
 		return "", err
 	}
 	layers := filepath.Join(root, layersDir)
@@ -66,7 +71,7 @@ func open(dir string) (string, error) {
 		return "", &os.PathError{Op: "stat", Path: layers, Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
-		return "", fmt.Errorf("%w: %s is not a directory of uid %d with mode 0700", ErrUnsafe, layers, os.Geteuid())
+		return "", fmt.Errorf("%s is not a directory of uid %d with mode 0700", layers, os.Geteuid())
 	}
 	return layers, nil
 }
