@@ -241,7 +241,7 @@ func makePoints(fd descriptor, points []Point) error {
 	if err != nil {
 		return err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }()
 	for _, p := range points {
 		if err := makePoint(tree, p); err != nil {
 			return fmt.Errorf("make mount point %s: %w", p.Path, err)
