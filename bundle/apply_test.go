@@ -255,7 +255,7 @@ func fullEdit() Edit {
 		Capabilities: &specs.LinuxCapabilities{
 			Bounding: []string{"A"}, Effective: []string{"A"}, Inheritable: []string{"A"}, Permitted: []string{"A"}, Ambient: []string{"A"},
 		},
-		RootPath: "/usr", RootReadonly: true, Annotations: map[string]string{"a": "b"}, Terminal: true,
+		RootPath: "/usr", RootReadonly: true, Layer: &Layer{Size: "1m"}, Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
 		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
 		Devices: []Device{{

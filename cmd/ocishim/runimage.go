@@ -104,7 +104,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder.tree = tree
+	finder.tree, finder.changed = tree, changes(cfg, wish)
 	if l.image, err = finder.find(asked.image); err != nil {
 		return nil, err
 	}

@@ -21,10 +21,24 @@ func wishFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+		optionalFlag{&cli.GenericFlag{Name: "writable", Value: new(optionalValueOf), Usage: "let the image's files be changed for this task: --writable or =tmpfs[:SIZE] in memory, =disk on the host's disk, =false not", DefaultText: "image.writable"}},
 		pullFlag(),
 		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
 }
+
+// An optionalFlag is one with a value that can be left out: --NAME means --NAME=true.
+type optionalFlag struct{ *cli.GenericFlag }
+
+// TakesValue says that no argument of its own is the value.
+func (optionalFlag) TakesValue() bool { return false }
+
+type optionalValueOf string
+
+func (v *optionalValueOf) Set(value string) error { *v = optionalValueOf(value); return nil }
+func (v *optionalValueOf) String() string         { return string(*v) }
+func (v *optionalValueOf) IsBoolFlag() bool       { return true }
+func (v *optionalValueOf) Get() any               { return string(*v) }
 
 // readOptions adds what the options say to the request. --env wins over --env-file.
 func readOptions(c *cli.Context, r *request.Request) error {
@@ -43,7 +57,7 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			}
 		}
 	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint"} {
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "writable": "writable"} {
 		if !c.IsSet(option) {
 			continue
 		}

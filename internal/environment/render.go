@@ -136,7 +136,8 @@ func formOf(key string) request.Form {
 
 // written is a value as TOML.
 func written(line Line) string {
-	if formOf(line.Key) == request.Switch {
+	form := formOf(line.Key)
+	if form == request.Switch || form == request.SwitchOrText && request.IsSwitch(line.Value) {
 		return line.Value
 	}
 	return quoted(line.Value)

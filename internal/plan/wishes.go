@@ -27,6 +27,7 @@ var ErrNoWorkdir = errors.New("the container has no such directory")
 func MayAsk(cfg *config.Config, r request.Request) error {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,
+		"writable": r.Writable.By,
 	}
 	for _, m := range r.Mounts {
 		by["mounts"] = m.By

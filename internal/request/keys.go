@@ -15,8 +15,9 @@ import (
 type Key struct {
 	Name string
 
-	// Synonym is a variable of pyxis with the same meaning; empty for none.
-	Synonym string
+	// Synonym is a variable of pyxis with the same meaning, and Opposite one that says true for
+	// false; empty for none.
+	Synonym, Opposite string
 
 	// Form says how the value is written.
 	Form Form
@@ -43,6 +44,9 @@ const (
 	// List is an array of strings, in one string with commas between them. A comma behind a
 	// backslash is part of a value.
 	List
+
+	// SwitchOrText is a switch, or a string that says more than true.
+	SwitchOrText
 )
 
 // Keys are all keys, in the order in which help and documentation list them.
@@ -77,6 +81,12 @@ func Keys() []Key {
 			Name: "entrypoint", Synonym: "PYXIS_CONTAINER_ENTRYPOINT", Form: Switch, add: one((*Request).setEntrypoint),
 			Values: "true or false",
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
+		},
+		{
+			Name: "writable", Synonym: "PYXIS_CONTAINER_WRITABLE", Opposite: "PYXIS_CONTAINER_READONLY",
+			Form: SwitchOrText, add: one((*Request).setWritable),
+			Values: "true, false, tmpfs[:SIZE] or disk",
+			Doc:    "whether the image's files can be changed, for this task only: in memory (true, tmpfs) or on the host's disk",
 		},
 	}
 }
