@@ -29,6 +29,16 @@ func globalFlags() []cli.Flag {
 	}
 }
 
+// globals returns the context of the global options: a verb may have an option of the same name.
+func globals(c *cli.Context) *cli.Context {
+	for _, outer := range c.Lineage() {
+		if outer.App != nil {
+			c = outer
+		}
+	}
+	return c
+}
+
 // setUp runs before every verb.
 func setUp(c *cli.Context) error {
 	if err := callInWatchedChild(c); err != nil {

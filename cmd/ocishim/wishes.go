@@ -20,6 +20,8 @@ func wishFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+		newWordFlag("root", "be root in the image, to install packages; --root=force also in a step whose MPI breaks then", "r"),
+		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
 		pullFlag(),
 	}
 }
@@ -34,14 +36,14 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			return fmt.Errorf("--env-file: %w", err)
 		}
 	}
-	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env"} {
+	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env", "unshare": "unshare"} {
 		if values := c.StringSlice(option); len(values) > 0 {
 			if err := r.Set(key, values, "--"+option); err != nil {
 				return usageError{err}
 			}
 		}
 	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint"} {
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "remap_root": "root"} {
 		if !c.IsSet(option) {
 			continue
 		}

@@ -86,6 +86,12 @@ func formed(d *toml.Decoder, v *toml.Value, key string, form request.Form) ([]st
 	case request.Switch:
 		on, err := d.Bool(v, key)
 		return []string{fmt.Sprint(on)}, err
+	case request.Word:
+		if v.IsString() {
+			break
+		}
+		on, err := d.Bool(v, key)
+		return []string{fmt.Sprint(on)}, err
 	}
 	value, err := d.String(v, key)
 	return []string{value}, err

@@ -136,7 +136,8 @@ func formOf(key string) request.Form {
 
 // written is a value as TOML.
 func written(line Line) string {
-	if formOf(line.Key) == request.Switch {
+	switch form := formOf(line.Key); {
+	case form == request.Switch, form == request.Word && (line.Value == "true" || line.Value == "false"):
 		return line.Value
 	}
 	return quoted(line.Value)

@@ -40,6 +40,9 @@ const (
 	// no, n and 0 stand for them.
 	Switch
 
+	// Word is true or false, written as a Switch, or another word, written as a Text.
+	Word
+
 	// List is an array of strings, in one string with commas between them. A comma behind a
 	// backslash is part of a value.
 	List
@@ -77,6 +80,21 @@ func Keys() []Key {
 			Name: "entrypoint", Synonym: "PYXIS_CONTAINER_ENTRYPOINT", Form: Switch, add: one((*Request).setEntrypoint),
 			Values: "true or false",
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
+		},
+		{
+			Name: "remap_root", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: Word, add: one((*Request).setRemapRoot),
+			Values: "true, false or force",
+			Doc:    "whether the command is root in the container; force also in a step whose MPI breaks then",
+		},
+		{
+			Name: "unshare", Synonym: "PYXIS_CONTAINER_UNSHARE", Form: List, add: (*Request).addUnshare,
+			Values: "net, ipc, uts or pid",
+			Doc:    "give the container a network, IPC objects, a host name or process ids of its own",
+		},
+		{
+			Name: "devices", Form: List, add: (*Request).addDevices,
+			Values: "VENDOR/CLASS=NAME or /dev/PATH",
+			Doc:    "give the container a CDI device, or a device node of the host that the task may use",
 		},
 	}
 }
