@@ -103,7 +103,7 @@ func cwdFlag() cli.Flag {
 }
 
 func deviceFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0; may be repeated"}
+	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0, or a device node, such as /dev/fuse; may be repeated"}
 }
 
 // commandVerbs are the verbs that take options of another program after the ID.
