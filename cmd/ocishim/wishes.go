@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,6 +24,7 @@ func wishFlags() []cli.Flag {
 		newWordFlag("root", "be root in the image, to install packages; --root=force also in a step whose MPI breaks then", "r"),
 		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
 		pullFlag(),
+		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
 }
 
@@ -52,6 +54,21 @@ func readOptions(c *cli.Context, r *request.Request) error {
 		}
 	}
 	return nil
+}
+
+// annotate adds --annotation to the annotations of an environment.
+func annotate(c *cli.Context, annotations map[string]string) (map[string]string, error) {
+	for _, given := range c.StringSlice("annotation") {
+		name, value, found := strings.Cut(given, "=")
+		if name == "" || !found || strings.ContainsRune(given, 0) {
+			return nil, usageError{fmt.Errorf("--annotation: %s is not NAME=VALUE", strconv.Quote(given))}
+		}
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[name] = value
+	}
+	return annotations, nil
 }
 
 // maxEnvFile is how large a file of variables may be, in bytes.

@@ -33,8 +33,9 @@ type Namespace struct {
 	Step *os.File
 	// Root makes the caller root in a new namespace.
 	Root bool
-	// Image is the mount of the image, attached nowhere; nil if the image is a directory.
-	Image *os.File
+	// Trees are mounts, attached nowhere, that the task names by their descriptors: its image, and
+	// files that it mounts.
+	Trees []*os.File
 }
 
 // Become replaces this process by the application of the task in the file. It returns only if it
@@ -61,10 +62,7 @@ func Become(file *os.File, ns Namespace, exe *os.File) error {
 	} else {
 		order += ":0"
 	}
-	for _, f := range []*os.File{file, ns.Image} {
-		if f == nil {
-			continue
-		}
+	for _, f := range append([]*os.File{file}, ns.Trees...) {
 		if err := keepOpen(f); err != nil {
 			return fmt.Errorf("launch in place: %w", err)
 		}
