@@ -35,8 +35,8 @@ import (
 //   - Directories, links and files are collected in the bundle; the last one at a path wins.
 //   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type in place; otherwise it is appended.
-//   - Mappings, user, capabilities, seccomp, arguments, directory and root path are replaced.
-//     Annotations are set by key.
+//   - Mappings, user, capabilities, seccomp, arguments, directory, layer and root path
+//     are replaced. Annotations are set by key.
 //
 // Afterwards edits share no memory with b.Spec or b.Applied. A wrong entry in the spec's own
 // environment is the same error as from Validate: once entries are collapsed, its index
@@ -172,6 +172,9 @@ func (b *Bundle) merge(e Edit) {
 		spec.Process.NoNewPrivileges = true
 	}
 	mergeRoot(spec, e)
+	if e.Layer != nil {
+		b.Layer = e.Layer
+	}
 	spec.Mounts = e.MergeMounts(spec.Mounts)
 	b.Exact = append(b.Exact, e.Exact...)
 	b.Directories = mergeByPath(b.Directories, e.Directories, path.Clean)

@@ -259,7 +259,7 @@ func fullEdit() Edit {
 			DefaultAction: specs.ActAllow, DefaultErrnoRet: ptr(uint(1)), Architectures: []specs.Arch{specs.ArchX86}, Flags: []specs.LinuxSeccompFlag{"f"},
 			Syscalls: []specs.LinuxSyscall{{Names: []string{"chown"}, Action: specs.ActErrno, ErrnoRet: ptr(uint(0)), Args: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo}}}},
 		},
-		RootPath: "/usr", RootReadonly: true, Annotations: map[string]string{"a": "b"}, Terminal: true,
+		RootPath: "/usr", RootReadonly: true, Layer: &Layer{Size: "1m"}, Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
 		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
 		Devices: []Device{{

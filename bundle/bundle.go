@@ -35,6 +35,10 @@ type Bundle struct {
 	// that is mounted for the container only. It stays open until the launch.
 	RootMount *os.File
 
+	// Layer is where changes of the root file system go, which itself is never written to; nil if
+	// there can be none. With it, root.readonly has no effect.
+	Layer *Layer
+
 	// FileMounts are mounts, attached nowhere, by the destinations of mounts of SquashfsType.
 	FileMounts map[string]*os.File
 

@@ -111,6 +111,9 @@ type Edit struct {
 	// RootReadonly sets root.readonly (config.md, Root).
 	RootReadonly bool `json:"rootReadonly,omitempty"`
 
+	// Layer is where changes of the root file system go; it replaces Bundle.Layer.
+	Layer *Layer `json:"layer,omitempty"`
+
 	// Annotations are set by key (config.md, Annotations).
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
@@ -140,6 +143,7 @@ func (e Edit) clone() Edit {
 	e.Links = slices.Clone(e.Links)
 	e.Files = cloneFiles(e.Files)
 	e.Hooks = cloneHooks(e.Hooks)
+	e.Layer = e.Layer.clone()
 	e.Annotations = maps.Clone(e.Annotations)
 	return e
 }

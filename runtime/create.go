@@ -13,6 +13,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/entry"
 	"github.com/ocishim/ocishim/internal/process"
+	"github.com/ocishim/ocishim/runtime/inplace"
 	"github.com/ocishim/ocishim/runtime/mountpoints"
 )
 
@@ -49,6 +50,7 @@ type launch struct {
 	process *libcontainer.Process
 	mounts  []specs.Mount // with their sources as the user named them
 	ofImage []string      // destinations at which parts of the image are mounted by path
+	layer   *inplace.Layer
 }
 
 // newLaunch sweeps the store, claims the container's id, and returns the launch with its
@@ -90,6 +92,9 @@ func newLaunch(s *Store, b *bundle.Bundle, o LaunchOptions) (*launch, error) {
 // prepare checks and plans the launch, and makes libcontainer's container and process.
 func (l *launch) prepare() error {
 	if err := l.checkRestore(); err != nil {
+		return err
+	}
+	if err := l.withoutLayer(); err != nil {
 		return err
 	}
 	if err := checkInterpreter(l.b); err != nil {
@@ -239,6 +244,7 @@ func (l *launch) abort() {
 	if l.o.PidFile != "" && l.c.Init.Pid != 0 {
 		_ = os.Remove(l.o.PidFile)
 	}
+	l.discardLayer()
 	if l.o.Lifetime.leavesTombstone() {
 		_ = l.c.bury(ExitLaunchFailed)
 		return
@@ -251,6 +257,7 @@ const ExitLaunchFailed = 125
 
 // bury turns the entry into a tombstone: its state is `stopped` until delete.
 func (c *Container) bury(status int) error {
+	c.leaveLayer()
 	c.Ended, c.ExitStatus = time.Now().UTC(), status
 	for _, name := range []string{libcontainerDir, scaffoldDir, processFile, taskFile} {
 		entry.RemoveTree(c.entry.File(name))

@@ -146,7 +146,12 @@ func (l *launch) planInPlace() error {
 	if err := inject(b, l.c.dir(), true); err != nil {
 		return err
 	}
-	_, err := addMountPoints(b, l.c.dir(), mountpoints.Options{Strict: true})
+	var err error
+	if b.Layer == nil {
+		_, err = addMountPoints(b, l.c.dir(), mountpoints.Options{Strict: true})
+		return err
+	}
+	l.layer, err = l.makeLayer()
 	return err
 }
 
@@ -155,6 +160,7 @@ func (l *launch) newTask() (*inplace.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	task.Layer = l.layer
 	if l.b.RootMount != nil {
 		task.Mount = int(l.b.RootMount.Fd())
 	}

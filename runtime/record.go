@@ -47,6 +47,9 @@ type Record struct {
 	// SharedBy is the Slurm step whose tasks share the container's user namespace.
 	SharedBy string `json:"sharedBy,omitempty"`
 
+	// Layer is the directory on disk of what the container changes in its image.
+	Layer string `json:"layer,omitempty"`
+
 	// Cgroups are the directories that libcontainer makes for the container, by controller.
 	// They are recorded before it makes them: it writes no state that early.
 	Cgroups map[string]string `json:"cgroups,omitempty"`

@@ -220,6 +220,7 @@ func (c *Container) discard() error {
 	if err := c.entry.Discard(); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.ID, err)
 	}
+	c.leaveLayer()
 	if c.SharedBy != "" {
 		c.store.leaveStep(c.SharedBy)
 	}

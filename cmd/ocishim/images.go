@@ -123,18 +123,18 @@ func localStore(cfg *config.Config, env []string) string {
 }
 
 // findImage opens the image that a bundle of a Slurm task stands for.
-func (l *launchArgs) findImage(wish, pull request.Choice, cfg *config.Config, t *target) (*image.Image, error) {
+func (l *launchArgs) findImage(r request.Request, cfg *config.Config, t *target) (*image.Image, error) {
 	if runtime.BeganAsRoot() {
 		// Whoever writes annotations for an engine cannot make root fetch something.
-		return nil, fmt.Errorf("%s: %w", wish.By, plan.ErrRoot)
+		return nil, fmt.Errorf("%s: %w", r.Image.By, plan.ErrRoot)
 	}
 	// Slurm starts a runtime without variables, and puts the job's into the bundle.
-	finder, err := newImageFinder(cfg, pull, workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
+	finder, err := newImageFinder(cfg, r.Pull, workdir(l.bundle, t), slices.Concat(os.Environ(), l.bundle.Spec.Process.Env))
 	if err != nil {
 		return nil, err
 	}
-	finder.tree = l.tree
-	return finder.find(wish)
+	finder.tree, finder.changed = l.tree, plan.Writable(cfg, r).Value != request.WritableNot
+	return finder.find(r.Image)
 }
 
 // usersPath replaces %u and %U in a path of the site's. It is empty where that is not
@@ -161,6 +161,10 @@ type imageFinder struct {
 	job    string   // pins names to digests; empty outside of jobs
 	pull   image.Pull
 	tree   bool // only a directory will do, not a file that is mounted
+
+	// changed says that the container changes the image's files in a layer of its own, which it
+	// can only where they belong to the user.
+	changed bool
 }
 
 func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
@@ -247,6 +251,10 @@ func (f *imageFinder) open(stores image.Stores, digest image.Digest) (*image.Ima
 	for _, reason := range reasons {
 		logrus.Warn(reason)
 	}
+	if err == nil && f.changed && isOthersTree(found) {
+		_ = found.Close()
+		return f.openOwn(stores, digest)
+	}
 	return found, err
 }
 
@@ -316,7 +324,7 @@ func (f *imageFinder) sayMoved(stores image.Stores, pinned image.Ref) {
 // digest. It opens the stores anew: the user's may not have existed.
 func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest, error) {
 	if f.pull == image.PullNever {
-		return "", errNotHere
+		return "", f.notHere()
 	}
 	if ref, err := f.parse(name); err == nil && ref.Kind == image.KindName && !f.config.Image.Bare {
 		return "", f.noName(name)
@@ -325,7 +333,7 @@ func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest
 	if err != nil {
 		return "", err
 	}
-	args := append(imageOptions(f.config, f.env), "pull")
+	args := append(imageOptions(f.pullConfig(), f.env), "pull")
 	if f.tree {
 		args = append(args, "--format", string(image.Tree))
 	}

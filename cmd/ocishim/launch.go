@@ -182,7 +182,7 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 	defer scene.Host.Close()
 	l.tree = l.tree || !scene.CanBecome || scene.Root
 	if l.image == nil && r.Image.Value != "" {
-		if l.image, err = l.findImage(r.Image, r.Pull, scene.Config, t); err != nil {
+		if l.image, err = l.findImage(r, scene.Config, t); err != nil {
 			return err
 		}
 		defer l.image.Close() //nolint:errcheck // only looked at

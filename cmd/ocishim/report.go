@@ -21,6 +21,7 @@ import (
 	"github.com/ocishim/ocishim/internal/stateroot"
 	"github.com/ocishim/ocishim/runtime"
 	"github.com/ocishim/ocishim/runtime/mountpoints"
+	"github.com/ocishim/ocishim/runtime/scratch"
 )
 
 // Exit statuses of our own for run, restore and exec, the same as for env(1) and other programs
@@ -83,11 +84,13 @@ func hint(err error) string {
 		{fakeroot.ErrBreaksMPI, "start one task (srun -n 1), or tasks that do not talk to each other (srun --mpi=none), or ask for it all the same: remap_root = force, --root=force"},
 		{plan.ErrNotTasks, "a task may use the devices that Slurm gives to its job, and those whose owner and mode let the user open them"},
 		{plan.ErrNoWorkdir, "make it in the image, or mount a directory there"},
+		{scratch.ErrUnusable, "image.scratch in /etc/ocishim names it: a directory on the host's disk that is yours, with mode 0700, and no link"},
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this host"},
 		{config.ErrUnsafe, "only root may be able to change it: `chown root FILE` and `chmod go-w FILE`, also for the directories above"},
 		{config.ErrNotAllowed, "`ocishim config` shows what users may change: users.may"},
 		{request.ErrUnknownName, "the known ones are org.ocishim.profile, org.ocishim.mpi, org.ocishim.gpu.KEY and, for scrun, org.ocishim.slurm.OPTION: see ocishim(8)"},
 		{errNoImageProgram, "`make install` and the packages install both programs: ocishim-image pulls images, and serves those that are one file"},
+		{errNotOwn, "`ocishim image pull IMAGE` imports it, on a host with access to the network; or start it without --writable"},
 		{errNotHere, "`ocishim image pull IMAGE` imports it, on a host with access to the network"},
 		{config.ErrInvalid, "`ocishim config --help` lists the keys and their possible values"},
 		{errNoAnswer, "a FUSE file system of the user may not respond: find it in /proc/mounts, and end it by writing to /sys/fs/fuse/connections/*/abort"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
@@ -104,7 +105,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder.tree = tree
+	finder.tree, finder.changed = tree, plan.Writable(cfg, wish).Value != request.WritableNot
 	if l.image, err = finder.find(asked.image); err != nil {
 		return nil, err
 	}

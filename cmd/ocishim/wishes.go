@@ -21,12 +21,26 @@ func wishFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
-		newWordFlag("root", "be root in the image, to install packages; --root=force also in a step whose MPI breaks then", "r"),
+		optionalFlag{&cli.GenericFlag{Name: "root", Aliases: []string{"r"}, Value: new(optionalValueOf), Usage: "be root in the image, to install packages; --root=force also in a step whose MPI breaks then"}},
 		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
+		optionalFlag{&cli.GenericFlag{Name: "writable", Value: new(optionalValueOf), Usage: "let the image's files be changed for this task: --writable or =tmpfs[:SIZE] in memory, =disk on the host's disk, =false not", DefaultText: "image.writable"}},
 		pullFlag(),
 		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
 }
+
+// An optionalFlag is one with a value that can be left out: --NAME means --NAME=true.
+type optionalFlag struct{ *cli.GenericFlag }
+
+// TakesValue says that no argument of its own is the value.
+func (optionalFlag) TakesValue() bool { return false }
+
+type optionalValueOf string
+
+func (v *optionalValueOf) Set(value string) error { *v = optionalValueOf(value); return nil }
+func (v *optionalValueOf) String() string         { return string(*v) }
+func (v *optionalValueOf) IsBoolFlag() bool       { return true }
+func (v *optionalValueOf) Get() any               { return string(*v) }
 
 // readOptions adds what the options say to the request. --env wins over --env-file.
 func readOptions(c *cli.Context, r *request.Request) error {
@@ -45,7 +59,7 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			}
 		}
 	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "remap_root": "root"} {
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "writable": "writable", "remap_root": "root"} {
 		if !c.IsSet(option) {
 			continue
 		}

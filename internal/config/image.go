@@ -9,12 +9,17 @@ type Image struct {
 	Bare       bool     `json:"bare"`
 	Stubs      string   `json:"stubs"`
 	Format     string   `json:"format"`
+	Writable   string   `json:"writable"`
+	Scratch    string   `json:"scratch"`
 
 	Environments []string `json:"environments"`
 }
 
 func defaultImage() Image {
-	return Image{Stores: []string{}, Registries: []string{}, Format: "auto", Environments: []string{"/etc/ocishim/edf"}}
+	return Image{
+		Stores: []string{}, Registries: []string{}, Format: "auto", Environments: []string{"/etc/ocishim/edf"},
+		Writable: "false", Scratch: "/tmp/ocishim-%U",
+	}
 }
 
 func (i *Image) settings() []setting {
@@ -63,6 +68,20 @@ otherwise sqfs.`,
 			key: "image.environments", value: &i.Environments, check: checkPath,
 			doc: `Directories with environment files of the site (docs/images.md), after
 the user's own: those in $OCISHIM_EDF_PATH or $EDF_PATH, or ~/.edf.`,
+		},
+		{
+			key: "image.writable", value: &i.Writable, choices: []string{"false", "tmpfs", "disk"},
+			doc: `Whether images can be changed where a user says nothing of it, and where the
+changes go, which end with the task: ` + "`tmpfs`" + ` is in memory, at most 12 % of
+it for each task, and counts for the job's limit; ` + "`disk`" + ` is in
+image.scratch. Containers whose launcher cannot do it stay read-only.`,
+		},
+		{
+			key: "image.scratch", value: &i.Scratch, check: checkPattern,
+			doc: `Directory on each host's own disk for what containers change in images with
+` + "`--writable=disk`" + `. It must belong to the user, and nobody else may write to
+it; it is made with mode 0700. Its file system must be one that overlayfs
+can write to, such as ext4 or xfs, and not NFS. %u and %U as above.`,
 		},
 		{
 			key: "image.stubs", value: &i.Stubs, check: checkPattern,

@@ -103,9 +103,8 @@ as org.ocishim.gpu.isolate, or by a variable such as OCISHIM_GPU_ISOLATE of
 the job or the image; lists have commas. ` + "`gpu.cdi.devices`" + `: also by
 --device, org.ocishim.devices and annotations cdi.k8s.io/*; with it, users
 also name device nodes. ` + "`mounts`, `env`, `workdir`, `home`, `entrypoint`," + `
-` + "`remap_root` and `unshare`" + `: what users ask for with an image
-(docs/images.md). If
-a user tries to change anything else, that is an error.`,
+` + "`remap_root`, `unshare` and `writable`" + `: what users ask for with an image
+(docs/images.md). If a user tries to change anything else, that is an error.`,
 		},
 	}
 }

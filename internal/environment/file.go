@@ -96,12 +96,10 @@ func formed(d *toml.Decoder, v *toml.Value, key string, form request.Form) ([]st
 	case request.Switch:
 		on, err := d.Bool(v, key)
 		return []string{fmt.Sprint(on)}, err
-	case request.Word:
-		if v.IsString() {
-			break
+	case request.SwitchOrText:
+		if on, err := d.Bool(v, key); err == nil {
+			return []string{fmt.Sprint(on)}, nil
 		}
-		on, err := d.Bool(v, key)
-		return []string{fmt.Sprint(on)}, err
 	}
 	value, err := d.String(v, key)
 	return []string{value}, err

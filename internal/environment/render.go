@@ -136,8 +136,8 @@ func formOf(key string) request.Form {
 
 // written is a value as TOML.
 func written(line Line) string {
-	switch form := formOf(line.Key); {
-	case form == request.Switch, form == request.Word && (line.Value == "true" || line.Value == "false"):
+	form := formOf(line.Key)
+	if form == request.Switch || form == request.SwitchOrText && request.IsSwitch(line.Value) {
 		return line.Value
 	}
 	return quoted(line.Value)

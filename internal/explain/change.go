@@ -260,6 +260,9 @@ func (l *list) process(e bundle.Edit) {
 	if e.RootReadonly {
 		l.add(Set, "root.readonly", "true")
 	}
+	if e.Layer != nil {
+		l.add(Set, "root.layer", e.Layer.String())
+	}
 	if e.Capabilities != nil {
 		l.add(Set, "process.capabilities", capabilities(e.Capabilities))
 	}

@@ -125,7 +125,7 @@ func TestEveryFieldOfAnEdit(t *testing.T) {
 		Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
 		Devices: []bundle.Device{{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c"}, HostPath: "/dev/y"}},
 		Links:   []bundle.Link{{Path: "/l", Target: "t"}}, Files: []bundle.File{{Path: "/f"}}, Directories: []string{"/d"},
-		Hooks: &specs.Hooks{StartContainer: []specs.Hook{{Path: "/h"}}}, RootPath: "/r", RootReadonly: true, Annotations: map[string]string{"k": "v"},
+		Hooks: &specs.Hooks{StartContainer: []specs.Hook{{Path: "/h"}}}, RootPath: "/r", RootReadonly: true, Layer: &bundle.Layer{Size: "1m"}, Annotations: map[string]string{"k": "v"},
 	}
 	v := reflect.ValueOf(full)
 	for i := range v.NumField() {

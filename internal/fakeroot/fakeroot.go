@@ -34,6 +34,10 @@ type Request struct {
 	// Spec is the container so far.
 	Spec *specs.Spec
 
+	// Layer says that the image's files can be changed: what is made for the container is made in a
+	// layer of its own.
+	Layer bool
+
 	// Home is a directory of the host that is to be the home of root; empty for the image's /root.
 	Home string
 }
@@ -125,20 +129,30 @@ func withSystemPrograms(env []string) string {
 	return strings.Join(dirs, ":")
 }
 
-// aptConfig is read by apt before the image's own configuration.
-const aptConfig = "/run/ocishim/apt.conf"
+// aptConfig is read by apt before the image's own configuration, and aptPart with it, after others.
+const (
+	aptConfig = "/run/ocishim/apt.conf"
+	aptParts  = "/etc/apt/apt.conf.d"
+	aptPart   = aptParts + "/zz-ocishim"
+)
 
 // apt makes apt download as root. It would become the user _apt, and checks that it is.
+//
+// Where the image has a layer, the file is among apt's own. Elsewhere that would hide the directory
+// from dpkg, which replaces the other files in it.
 func (r Request) apt() (e bundle.Edit, warning string) {
 	if r.Image == nil || !r.Image.Exists("/etc/apt") {
 		return e, ""
 	}
-	if file, set := bundle.Getenv(r.Env, "APT_CONFIG"); set && file != "" {
-		return e, `APT_CONFIG is set: apt works only if that file says APT::Sandbox::User "root";`
+	e = bundle.Edit{From: "remap_root", Rule: "the image has apt, which would change to the user _apt"}
+	says := []byte("APT::Sandbox::User \"root\";\n")
+	if r.Layer && r.Image.IsDir(aptParts) {
+		e.Files = []bundle.File{{Path: aptPart, Data: says}}
+		return e, ""
 	}
-	return bundle.Edit{
-		From: "remap_root", Rule: "the image has apt, which would change to the user _apt",
-		Env:   []string{"APT_CONFIG=" + aptConfig},
-		Files: []bundle.File{{Path: aptConfig, Data: []byte("APT::Sandbox::User \"root\";\n")}},
-	}, ""
+	if file, set := bundle.Getenv(r.Env, "APT_CONFIG"); set && file != "" {
+		return bundle.Edit{}, `APT_CONFIG is set: apt works only if that file says APT::Sandbox::User "root";`
+	}
+	e.Env, e.Files = []string{"APT_CONFIG=" + aptConfig}, []bundle.File{{Path: aptConfig, Data: says}}
+	return e, ""
 }

@@ -12,6 +12,9 @@ func (p *composition) imageConfig() error {
 	if err := p.apply(stored.Edit(stored.Path)); err != nil {
 		return err
 	}
+	if err := p.layer(); err != nil {
+		return err
+	}
 	// Without a name in the bundle, the caller has composed the command.
 	if c := p.request.Entrypoint; c.Value == "true" && p.request.Image.Value != "" {
 		return p.apply(bundle.Edit{From: "entrypoint", Rule: c.By, Args: stored.Config.Command(p.bundle.Spec.Process.Args, true)})

@@ -46,6 +46,10 @@ type Scene struct {
 	// Root says that the caller started as root: hpc is for users.
 	Root bool
 
+	// Scratch is the user's directory on this host's disk for what containers change in images;
+	// empty for none.
+	Scratch string
+
 	UID, GID int    // of the caller
 	Workdir  string // of the job or the caller; empty if unknown
 	Terminal string // path of the terminal on the caller's stdin, such as /dev/pts/0; empty for none
@@ -81,6 +85,9 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 		return Result{}, err
 	}
 	p.InPlace = choice.Value == config.ProfileHPC
+	if err := p.checkWritable(choice); err != nil {
+		return Result{}, err
+	}
 	if !p.InPlace && r.Workdir != "" {
 		p.Notes = append(p.Notes, fmt.Sprintf("--cwd has no effect under the profile oci (%s), which uses process.cwd", choice.By))
 	}

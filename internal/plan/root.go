@@ -30,7 +30,7 @@ func (p *composition) remapRoot() error {
 	if err != nil {
 		return fmt.Errorf("plan root: %w", err)
 	}
-	r := fakeroot.Request{Scene: seen, Choice: c, UID: p.scene.UID, GID: p.scene.GID, Spec: spec}
+	r := fakeroot.Request{Scene: seen, Choice: c, Layer: p.bundle.Layer != nil, UID: p.scene.UID, GID: p.scene.GID, Spec: spec}
 	if home := p.home(); p.InPlace && p.scene.Config.HPC.Home && home != "/" && p.scene.Host.IsDir(home) {
 		r.Home = home
 	}

@@ -28,6 +28,7 @@ var ErrNoWorkdir = errors.New("the container has no such directory")
 func MayAsk(cfg *config.Config, r request.Request) error {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,
+		"writable": r.Writable.By,
 	}
 	if r.RemapRoot.Value != "false" {
 		by["remap_root"] = r.RemapRoot.By

@@ -15,8 +15,9 @@ import (
 type Key struct {
 	Name string
 
-	// Synonym is a variable of pyxis with the same meaning; empty for none.
-	Synonym string
+	// Synonym is a variable of pyxis with the same meaning, and Opposite one that says true for
+	// false; empty for none.
+	Synonym, Opposite string
 
 	// Form says how the value is written.
 	Form Form
@@ -40,12 +41,12 @@ const (
 	// no, n and 0 stand for them.
 	Switch
 
-	// Word is true or false, written as a Switch, or another word, written as a Text.
-	Word
-
 	// List is an array of strings, in one string with commas between them. A comma behind a
 	// backslash is part of a value.
 	List
+
+	// SwitchOrText is a switch, or a string that says more than true.
+	SwitchOrText
 )
 
 // Keys are all keys, in the order in which help and documentation list them.
@@ -82,7 +83,7 @@ func Keys() []Key {
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
 		},
 		{
-			Name: "remap_root", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: Word, add: one((*Request).setRemapRoot),
+			Name: "remap_root", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: SwitchOrText, add: one((*Request).setRemapRoot),
 			Values: "true, false or force",
 			Doc:    "whether the command is root in the container; force also in a step whose MPI breaks then",
 		},
@@ -95,6 +96,12 @@ func Keys() []Key {
 			Name: "devices", Form: List, add: (*Request).addDevices,
 			Values: "VENDOR/CLASS=NAME or /dev/PATH",
 			Doc:    "give the container a CDI device, or a device node of the host that the task may use",
+		},
+		{
+			Name: "writable", Synonym: "PYXIS_CONTAINER_WRITABLE", Opposite: "PYXIS_CONTAINER_READONLY",
+			Form: SwitchOrText, add: one((*Request).setWritable),
+			Values: "true, false, tmpfs[:SIZE] or disk",
+			Doc:    "whether the image's files can be changed, for this task only: in memory (true, tmpfs) or on the host's disk",
 		},
 	}
 }

@@ -60,6 +60,10 @@ type Request struct {
 	// and whether a command is run by the image's ENTRYPOINT.
 	Home, Entrypoint Choice
 
+	// Writable is where changes of the image's files go: false for nowhere, WritableTmpfs, perhaps
+	// with a colon and a size, WritableDisk, or empty.
+	Writable Choice
+
 	// RemapRoot is true, false, RootForce or empty: whether the command is root in the container.
 	RemapRoot Choice
 
@@ -141,6 +145,11 @@ func (r *Request) readKeys(annotations map[string]string, env []string, variable
 			value, _ := bundle.Getenv(env, name)
 			if err := r.setText(k, value, name); err != nil {
 				return err
+			}
+			if name != k.Variable() {
+				if err := r.setOpposite(k, env); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -22,9 +22,6 @@ type Value struct {
 // IsArray reports whether the value is an array, of tables or of other values.
 func (v *Value) IsArray() bool { return v.kind == unstable.Array }
 
-// IsString reports whether the value is a string.
-func (v *Value) IsString() bool { return v.kind == unstable.String }
-
 // String describes the value for a message.
 func (v *Value) String() string {
 	switch v.kind {

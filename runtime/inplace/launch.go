@@ -2,6 +2,7 @@ package inplace
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,25 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launchOrRemove removes the entry if the launch fails. The root may be in the entry, with mounts
-// of the user's files by then: their home, /tmp. So a thread in its own mount namespace removes the
-// entry. That namespace is made before those mounts, and never has any of them. (Nor does the
+// launchOrRemove removes the entry and the layer if the launch fails. The root may be in them, with
+// mounts of the user's files by then: their home, /tmp. So a thread in its own mount namespace
+// removes them. That namespace is made before those mounts, and never has any of them. (Nor does the
 // kernel remove a directory that is a mount point in the thread's own namespace.) If it cannot be
-// made, the entry is left for a later sweep.
+// made, they are left for a later sweep.
 func (t *Task) launchOrRemove() error {
-	if t.Entry == "" {
+	made := t.made()
+	if len(made) == 0 {
 		return t.launch()
 	}
 	steps := make(chan struct{})
 	go func() {
 		defer close(steps)
 		runtime.LockOSThread() // for good: no other goroutine may get this namespace
-		store, err := apart(filepath.Dir(t.Entry))
+		parents, err := apart(made)
 		steps <- struct{}{}
 		<-steps // the launch has failed
-		if err == nil {
-			discard(store, filepath.Base(t.Entry), t.Gone)
-			_ = store.Close()
+		for i, parent := range parents {
+			if err == nil {
+				discard(parent, filepath.Base(made[i].path), made[i].gone)
+			}
+			_ = parent.Close()
 		}
 	}()
 	<-steps
@@ -39,6 +43,21 @@ func (t *Task) launchOrRemove() error {
 	return err
 }
 
+// A madeDirectory is one that goes if the launch fails: its path, and the name, beside it, of the
+// directory in which it is removed.
+type madeDirectory struct{ path, gone string }
+
+func (t *Task) made() []madeDirectory {
+	var made []madeDirectory
+	if t.Entry != "" {
+		made = append(made, madeDirectory{t.Entry, t.Gone})
+	}
+	if t.Layer != nil && t.Layer.Dir != "" {
+		made = append(made, madeDirectory{t.Layer.Dir, t.Layer.Gone})
+	}
+	return made
+}
+
 // discard removes the entry from the store at once, by rename into a new directory, and then its
 // files. If this process were killed in between, an entry without its record would belong to
 // nobody, and block its id.
@@ -46,21 +65,38 @@ func discard(store *os.Root, name, gone string) {
 	if store.Mkdir(gone, 0o700) != nil {
 		return
 	}
-	if store.Rename(name, gone+"/entry") == nil {
-		_ = store.RemoveAll(gone)
+	if store.Rename(name, gone+"/entry") != nil || store.RemoveAll(gone) == nil {
+		return
 	}
+	// overlayfs makes directories that nobody may enter.
+	_ = fs.WalkDir(store.FS(), gone, func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = store.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	_ = store.RemoveAll(gone)
 }
 
-// apart moves this thread into its own mount namespace, and opens the directory there. Later mounts
-// in the process's namespace do not appear in it: neither of the two propagates mounts.
-func apart(dir string) (*os.Root, error) {
+// apart moves this thread into its own mount namespace, and opens the directories above those that
+// were made. Later mounts in the process's namespace do not appear in it: neither of the two
+// propagates mounts.
+func apart(made []madeDirectory) ([]*os.Root, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return nil, fmt.Errorf("make a mount namespace: %w", err)
 	}
 	if err := leaveHost(); err != nil {
 		return nil, err
 	}
-	return os.OpenRoot(dir)
+	var parents []*os.Root
+	for _, m := range made {
+		parent, err := os.OpenRoot(filepath.Dir(m.path))
+		if err != nil {
+			return parents, err
+		}
+		parents = append(parents, parent)
+	}
+	return parents, nil
 }
 
 // launch builds the root, unless the task joins a container, takes on the application's properties,
@@ -108,6 +144,9 @@ func (t *Task) buildRoot() error {
 	if err := leaveHost(); err != nil {
 		return err
 	}
+	if err := t.Layer.hide(); err != nil {
+		return err
+	}
 	image, err := t.openImage()
 	if err != nil {
 		return err
@@ -117,20 +156,15 @@ func (t *Task) buildRoot() error {
 	if err != nil {
 		return err
 	}
-	r := &root{fd: image}
-	if t.Mount == 0 || t.Rootfs != t.Image {
-		if r, err = mountRoot(t.Rootfs); err != nil {
-			return err
-		}
+	r, err := t.mountRoot(image)
+	if err != nil {
+		return err
+	}
+	if r.fd != image {
 		defer r.fd.close()
 	}
-	for i, m := range t.Mounts {
-		if err := r.attach(m, sources[i]); err != nil {
-			return err
-		}
-		if m.isBind() {
-			sources[i].fd.close()
-		}
+	if err := r.attachAll(t.Mounts, sources, t.Layer); err != nil {
+		return err
 	}
 	r.makeCwd(t.Cwd)
 	if err := r.seal(); err != nil {
@@ -155,6 +189,35 @@ func (t *Task) buildRoot() error {
 		}
 	}
 	return r.enter()
+}
+
+// mountRoot mounts what becomes the container's root: the image, a layer over it, or what takes its
+// place.
+func (t *Task) mountRoot(image descriptor) (*root, error) {
+	switch {
+	case t.Layer != nil:
+		return t.Layer.mount(image, filepath.Dir(t.Image))
+	case t.Mount != 0 && t.Rootfs == t.Image:
+		return &root{fd: image}, nil
+	}
+	return mountRoot(t.Rootfs)
+}
+
+// attachAll makes the task's mounts, in order.
+func (r *root) attachAll(mounts []mount, sources []source, l *Layer) error {
+	for i, m := range mounts {
+		if err := r.attach(m, sources[i]); err != nil {
+			return err
+		}
+		if !m.isBind() {
+			continue
+		}
+		sources[i].fd.close()
+		if err := l.hideIn(r, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openImage opens the image's directory. An image that is a file is attached where the store has

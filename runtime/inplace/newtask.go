@@ -16,7 +16,7 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 	t := &Task{
 		Image:         image,
 		Rootfs:        b.Rootfs,
-		Readonly:      spec.Root.Readonly,
+		Readonly:      spec.Root.Readonly && b.Layer == nil,
 		Root:          MakesRoot(spec),
 		MaskedPaths:   spec.Linux.MaskedPaths,
 		ReadonlyPaths: spec.Linux.ReadonlyPaths,

@@ -25,6 +25,7 @@ type Task struct {
 	Rootfs        string       `json:"rootfs"`          // the directory that becomes the root: the image, or its replacement
 	Mount         int          `json:"mount,omitempty"` // the descriptor of the image's mount, if the image is a file
 	Readonly      bool         `json:"readonly,omitempty"`
+	Layer         *Layer       `json:"layer,omitempty"`
 	Mounts        []mount      `json:"mounts,omitempty"`
 	MaskedPaths   []string     `json:"maskedPaths,omitempty"`
 	ReadonlyPaths []string     `json:"readonlyPaths,omitempty"`

@@ -28,6 +28,10 @@ type Options struct {
 	// Strict makes nothing in a directory of the host, whatever leads there. Without it, only links
 	// of the image must not lead there.
 	Strict bool
+
+	// Layer is for a container with a layer for changes: what is missing is made there, and
+	// nothing needs a cover.
+	Layer bool
 }
 
 // A Plan says how the mounts of a container find their places.
@@ -37,6 +41,9 @@ type Plan struct {
 
 	// OfImage are the destinations of the edit's mounts that show a part of the image.
 	OfImage []string
+
+	// Points are to be made in the container's layer before anything is mounted, in this order.
+	Points []inplace.Point
 }
 
 // New plans mount points for those mounts whose target the image lacks, without changing the image:
@@ -67,6 +74,10 @@ func New(b *bundle.Bundle, dir string, o Options) (Plan, error) {
 	}
 	if err := s.findLinks(b.Links); err != nil {
 		return Plan{}, err
+	}
+	if o.Layer {
+		s.points()
+		return s.Plan, nil
 	}
 	bases := s.bases()
 	for _, base := range bases {

@@ -35,6 +35,7 @@ func TestImages(t *testing.T) {
 			c.wantImages(t)
 			c.wantMountedImages(t)
 			c.wantEnvironments(t)
+			c.wantWritableImages(t)
 		})
 	}
 }
