@@ -100,6 +100,22 @@ func TestApt(t *testing.T) {
 	}
 }
 
+// With a layer of its own the container's file is among apt's, whatever the environment says.
+func TestAptWithLayer(t *testing.T) {
+	for dirs, want := range map[string]string{"/etc/apt/apt.conf.d": aptPart, "/etc/apt": aptConfig} {
+		r := asked(t, "true", nil, dirs)
+		r.Layer = true
+		proposed, err := Edits(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := proposed.Edits[len(proposed.Edits)-1]
+		if len(e.Files) != 1 || e.Files[0].Path != want || (len(e.Env) == 0) != (want == aptPart) {
+			t.Errorf("%s: %+v", dirs, e)
+		}
+	}
+}
+
 func TestStepsWithMPI(t *testing.T) {
 	for _, test := range []struct {
 		value, env string
