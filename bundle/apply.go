@@ -35,8 +35,8 @@ import (
 //   - Directories, links and files are collected in the bundle; the last one at a path wins.
 //   - Hooks run after those that are there. Groups are added once.
 //   - A namespace replaces the one of the same type in place; otherwise it is appended.
-//   - Mappings, user, capabilities, arguments, directory, layer and root path are replaced.
-//     Annotations are set by key.
+//   - Mappings, user, capabilities, seccomp, arguments, directory, layer and root path
+//     are replaced. Annotations are set by key.
 //
 // Afterwards edits share no memory with b.Spec or b.Applied. A wrong entry in the spec's own
 // environment is the same error as from Validate: once entries are collapsed, its index
@@ -205,7 +205,7 @@ func mergeRoot(spec *specs.Spec, e Edit) {
 
 // mergeLinux applies what belongs to the linux section, and creates that section if needed.
 func mergeLinux(spec *specs.Spec, e Edit) {
-	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings)+len(e.Devices) == 0 {
+	if len(e.Namespaces)+len(e.UIDMappings)+len(e.GIDMappings)+len(e.Devices) == 0 && e.Seccomp == nil {
 		return
 	}
 	if spec.Linux == nil {
@@ -218,6 +218,9 @@ func mergeLinux(spec *specs.Spec, e Edit) {
 	}
 	if len(e.GIDMappings) > 0 {
 		spec.Linux.GIDMappings = e.GIDMappings
+	}
+	if e.Seccomp != nil {
+		spec.Linux.Seccomp = e.Seccomp
 	}
 }
 

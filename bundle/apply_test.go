@@ -255,6 +255,10 @@ func fullEdit() Edit {
 		Capabilities: &specs.LinuxCapabilities{
 			Bounding: []string{"A"}, Effective: []string{"A"}, Inheritable: []string{"A"}, Permitted: []string{"A"}, Ambient: []string{"A"},
 		},
+		Seccomp: &specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, DefaultErrnoRet: ptr(uint(1)), Architectures: []specs.Arch{specs.ArchX86}, Flags: []specs.LinuxSeccompFlag{"f"},
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"chown"}, Action: specs.ActErrno, ErrnoRet: ptr(uint(0)), Args: []specs.LinuxSeccompArg{{Op: specs.OpEqualTo}}}},
+		},
 		RootPath: "/usr", RootReadonly: true, Layer: &Layer{Size: "1m"}, Annotations: map[string]string{"a": "b"}, Terminal: true,
 		Rule: "all of them", AdditionalGids: []uint32{4},
 		Drop: []string{"hostname"}, DropMounts: []string{"/gone"}, Args: []string{"true"}, Cwd: "/tmp", NoNewPrivileges: true,
@@ -293,7 +297,7 @@ func scramble(v reflect.Value) {
 		}
 	case reflect.String:
 		v.SetString("scrambled")
-	case reflect.Uint32:
+	case reflect.Uint32, reflect.Uint:
 		v.SetUint(4711)
 	case reflect.Uint8:
 		v.SetUint(47)

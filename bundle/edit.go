@@ -66,6 +66,9 @@ type Edit struct {
 	// Capabilities replace process.capabilities as a whole (config.md, Linux Process).
 	Capabilities *specs.LinuxCapabilities `json:"capabilities,omitempty"`
 
+	// Seccomp replaces linux.seccomp as a whole (config-linux.md, Seccomp).
+	Seccomp *specs.LinuxSeccomp `json:"seccomp,omitempty"`
+
 	// Terminal sets process.terminal (config.md, Process).
 	Terminal bool `json:"terminal,omitempty"`
 
@@ -129,6 +132,7 @@ func (e Edit) clone() Edit {
 	e.GIDMappings = slices.Clone(e.GIDMappings)
 	e.User = cloneUser(e.User)
 	e.Capabilities = cloneCapabilities(e.Capabilities)
+	e.Seccomp = cloneSeccomp(e.Seccomp)
 	e.MountsAt = cloneMountsAt(e.MountsAt)
 	e.Mounts = cloneMounts(e.Mounts)
 	e.MountsFirst = cloneMounts(e.MountsFirst)
@@ -189,6 +193,29 @@ func cloneCapabilities(c *specs.LinuxCapabilities) *specs.LinuxCapabilities {
 		Bounding: slices.Clone(c.Bounding), Effective: slices.Clone(c.Effective), Inheritable: slices.Clone(c.Inheritable),
 		Permitted: slices.Clone(c.Permitted), Ambient: slices.Clone(c.Ambient),
 	}
+}
+
+func cloneSeccomp(s *specs.LinuxSeccomp) *specs.LinuxSeccomp {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.DefaultErrnoRet = cloneNumber(s.DefaultErrnoRet)
+	c.Architectures, c.Flags = slices.Clone(s.Architectures), slices.Clone(s.Flags)
+	c.Syscalls = slices.Clone(s.Syscalls)
+	for i, call := range s.Syscalls {
+		c.Syscalls[i].Names, c.Syscalls[i].Args = slices.Clone(call.Names), slices.Clone(call.Args)
+		c.Syscalls[i].ErrnoRet = cloneNumber(call.ErrnoRet)
+	}
+	return &c
+}
+
+func cloneNumber(n *uint) *uint {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	return &c
 }
 
 func cloneMounts(mounts []specs.Mount) []specs.Mount {

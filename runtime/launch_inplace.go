@@ -179,8 +179,11 @@ func (l *launch) newTask() (*inplace.Task, error) {
 }
 
 // userNamespace returns the user namespace that the tasks of a step share; any other
-// container gets a new one.
+// container gets a new one, and so does a task that is root there.
 func (l *launch) userNamespace() (inplace.Namespace, error) {
+	if inplace.MakesRoot(l.b.Spec) {
+		return inplace.Namespace{Root: true}, nil
+	}
 	if l.o.SharedBy == "" {
 		return inplace.Namespace{}, nil
 	}

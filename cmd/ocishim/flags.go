@@ -29,6 +29,16 @@ func globalFlags() []cli.Flag {
 	}
 }
 
+// globals returns the context of the global options: a verb may have an option of the same name.
+func globals(c *cli.Context) *cli.Context {
+	for _, outer := range c.Lineage() {
+		if outer.App != nil {
+			c = outer
+		}
+	}
+	return c
+}
+
 // setUp runs before every verb.
 func setUp(c *cli.Context) error {
 	if err := callInWatchedChild(c); err != nil {
@@ -93,7 +103,7 @@ func cwdFlag() cli.Flag {
 }
 
 func deviceFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0; may be repeated"}
+	return &cli.StringSliceFlag{Name: "device", Usage: "give the CDI device `NAME`, such as nvidia.com/gpu=0, or a device node, such as /dev/fuse; may be repeated"}
 }
 
 // commandVerbs are the verbs that take options of another program after the ID.

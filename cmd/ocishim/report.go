@@ -12,6 +12,7 @@ import (
 	"github.com/ocishim/ocishim/gpu"
 	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/entry"
+	"github.com/ocishim/ocishim/internal/fakeroot"
 	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
@@ -80,6 +81,8 @@ func hint(err error) string {
 	}{
 		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to start from"},
 		{plan.ErrNoSource, "the source of a mount has to exist on every host of the job; the flag optional leaves it out where it does not"},
+		{fakeroot.ErrBreaksMPI, "start one task (srun -n 1), or tasks that do not talk to each other (srun --mpi=none), or ask for it all the same: remap_root = force, --root=force"},
+		{plan.ErrNotTasks, "a task may use the devices that Slurm gives to its job, and those whose owner and mode let the user open them"},
 		{plan.ErrNoWorkdir, "make it in the image, or mount a directory there"},
 		{scratch.ErrUnusable, "image.scratch in /etc/ocishim names it: a directory on the host's disk that is yours, with mode 0700, and no link"},
 		{bundle.ErrNoRootfs, "root.path in config.json is relative to the bundle, and must be a directory on this host"},

@@ -145,6 +145,9 @@ func (l *launchArgs) planCommand(c *cli.Context) error {
 	}
 	l.bundle.ID = t.id
 	l.options.Policies = runtime.ForCommand()
+	if l.options.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {
+		return err
+	}
 	cacheDir, err := l.openStore(t, true)
 	if err != nil {
 		return err

@@ -36,7 +36,9 @@ func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step, named bool) 
 	if err := readOptions(c, &r); err != nil {
 		return r, err
 	}
-	r.Devices = c.StringSlice("device")
+	if err := r.Set("devices", c.StringSlice("device"), "--device"); err != nil {
+		return r, usageError{err}
+	}
 	r.Workdir, err = readCwd(c, t)
 	return r, err
 }

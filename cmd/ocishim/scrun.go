@@ -227,7 +227,7 @@ func scrunHost(c *cli.Context) (scrun.Host, error) {
 
 // scrunRoots lists the directories that may hold the state, likeliest first.
 func scrunRoots(c *cli.Context, h scrun.Host) []string {
-	if root := c.String("root"); root != "" {
+	if root := globals(c).String("root"); root != "" {
 		return []string{root}
 	}
 	var roots []string

@@ -51,6 +51,7 @@ func readTargetAsOwner(c *cli.Context, given string, env slurm.Environment, b *b
 
 // becomeOwner decides where the state is and, if root asks for a user's, becomes that user.
 func (t *target) becomeOwner(c *cli.Context) error {
+	c = globals(c)
 	if !c.IsSet("root") {
 		return t.becomeDefaultOwner()
 	}

@@ -91,7 +91,7 @@ func mayBeUsers(c *cli.Context) bool {
 		}
 	}
 	for _, name := range []string{"root", "log"} {
-		path := c.String(name)
+		path := globals(c).String(name)
 		if _, found := runtime.CallersDescriptor(path); found && name == "log" {
 			continue
 		}

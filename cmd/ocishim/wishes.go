@@ -21,6 +21,8 @@ func wishFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
+		optionalFlag{&cli.GenericFlag{Name: "root", Aliases: []string{"r"}, Value: new(optionalValueOf), Usage: "be root in the image, to install packages; --root=force also in a step whose MPI breaks then"}},
+		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
 		optionalFlag{&cli.GenericFlag{Name: "writable", Value: new(optionalValueOf), Usage: "let the image's files be changed for this task: --writable or =tmpfs[:SIZE] in memory, =disk on the host's disk, =false not", DefaultText: "image.writable"}},
 		pullFlag(),
 		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
@@ -50,14 +52,14 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			return fmt.Errorf("--env-file: %w", err)
 		}
 	}
-	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env"} {
+	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env", "unshare": "unshare"} {
 		if values := c.StringSlice(option); len(values) > 0 {
 			if err := r.Set(key, values, "--"+option); err != nil {
 				return usageError{err}
 			}
 		}
 	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "writable": "writable"} {
+	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "writable": "writable", "remap_root": "root"} {
 		if !c.IsSet(option) {
 			continue
 		}

@@ -22,7 +22,7 @@ const MayProfile = "profile"
 
 // askKeys in Users.May let users ask for what request.Keys lists, each key or kind of key by itself.
 func askKeys() []string {
-	return []string{"mounts", "env", "workdir", "home", "entrypoint", "writable"}
+	return []string{"mounts", "env", "workdir", "home", "entrypoint", "remap_root", "unshare", "writable"}
 }
 
 // MayDevices in Users.May lets users request CDI devices by name.

@@ -49,7 +49,7 @@ func TestErrors(t *testing.T) {
 		{"hpc.etc = ['shadow']", `f:1:12: hpc.etc[0]: expected "passwd", "group", "hosts", "resolv.conf" or "nsswitch.conf", not "shadow"`},
 		{"hpc.etc = ['hosts', 'hosts']", `f:1:21: hpc.etc[1]: "hosts" is listed twice`},
 		{"users.may = ['all']", `f:1:14: users.may[0]: expected "profile", "gpu.vendors", "gpu.capabilities", "gpu.features", "gpu.isolate", "gpu.order", ` +
-			`"gpu.firmware", "gpu.cdi.devices", "gpu.cdi.repair", "mounts", "env", "workdir", "home", "entrypoint" or "writable", not "all"`},
+			`"gpu.firmware", "gpu.cdi.devices", "gpu.cdi.repair", "mounts", "env", "workdir", "home", "entrypoint", "remap_root", "unshare" or "writable", not "all"`},
 		{"gpu.vendors = ['nvdia']", `f:1:16: gpu.vendors[0]: expected "nvidia", "amd" or "intel", not "nvdia"`},
 		{"gpu.order = 'minor'", `f:1:13: gpu.order: expected "pci" or "file", not "minor"`},
 		{"gpu.devices = ['dev/x']", `f:1:16: gpu.devices[0]: expected an absolute path, not "dev/x"`},

@@ -101,8 +101,9 @@ org.ocishim.profile in config.json, by the variable OCISHIM_PROFILE of the
 job or the image, and by --profile. The other keys: by an annotation such
 as org.ocishim.gpu.isolate, or by a variable such as OCISHIM_GPU_ISOLATE of
 the job or the image; lists have commas. ` + "`gpu.cdi.devices`" + `: also by
---device and by annotations cdi.k8s.io/*. ` + "`mounts`, `env`, `workdir`, `home`," + `
-` + "`entrypoint` and `writable`" + `: what users ask for with an image
+--device, org.ocishim.devices and annotations cdi.k8s.io/*; with it, users
+also name device nodes. ` + "`mounts`, `env`, `workdir`, `home`, `entrypoint`," + `
+` + "`remap_root`, `unshare` and `writable`" + `: what users ask for with an image
 (docs/images.md). If a user tries to change anything else, that is an error.`,
 		},
 	}

@@ -125,6 +125,9 @@ func (l *list) seed(s *specs.Spec) {
 		own(Set, "linux.uidMappings", mappings(s.Linux.UIDMappings))
 		own(Set, "linux.gidMappings", mappings(s.Linux.GIDMappings))
 	}
+	if s.Linux.Seccomp != nil {
+		own(Set, "linux.seccomp", seccomp(s.Linux.Seccomp))
+	}
 }
 
 // key identifies what two changes can conflict over. A mount, a file and a directory at
@@ -269,6 +272,9 @@ func (l *list) process(e bundle.Edit) {
 	if len(e.GIDMappings) > 0 {
 		l.add(Set, "linux.gidMappings", mappings(e.GIDMappings))
 	}
+	if e.Seccomp != nil {
+		l.add(Set, "linux.seccomp", seccomp(e.Seccomp))
+	}
 }
 
 // drop removes a field, and everything below it.
@@ -314,6 +320,16 @@ func numbers(d specs.LinuxDevice) string { return fmt.Sprintf("%s %d:%d", d.Type
 
 func capabilities(c *specs.LinuxCapabilities) string {
 	return strings.Join(c.Bounding, " ")
+}
+
+// seccomp is what a filter does with system calls, without their names: of those there may be
+// hundreds.
+func seccomp(s *specs.LinuxSeccomp) string {
+	names := 0
+	for _, call := range s.Syscalls {
+		names += len(call.Names)
+	}
+	return fmt.Sprintf("%s, rules for %d system calls", s.DefaultAction, names)
 }
 
 func user(u specs.User) string { return fmt.Sprintf("%d:%d", u.UID, u.GID) }

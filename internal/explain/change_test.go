@@ -120,6 +120,7 @@ func TestEveryFieldOfAnEdit(t *testing.T) {
 		Drop: []string{"hostname"}, DropMounts: []string{"/proc"}, Args: []string{"x"}, Cwd: "/x", NoNewPrivileges: true,
 		EnvUnset: []string{"U"}, Env: []string{"A=1"}, EnvDefault: []string{"B=1"}, EnvPrepend: []string{"C=1"}, Namespaces: []specs.LinuxNamespace{{Type: specs.UserNamespace}},
 		UIDMappings: []specs.LinuxIDMapping{{Size: 1}}, GIDMappings: []specs.LinuxIDMapping{{Size: 1}}, User: &specs.User{UID: 1}, AdditionalGids: []uint32{7},
+		Seccomp:  &specs.LinuxSeccomp{DefaultAction: specs.ActAllow},
 		Terminal: true, Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_X"}}, MountsAt: []bundle.MountsAt{{Index: 1, Replaced: 1}},
 		Mounts: []specs.Mount{bind("/a", "/a")}, MountsFirst: []specs.Mount{bind("/b", "/b")},
 		Devices: []bundle.Device{{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c"}, HostPath: "/dev/y"}},

@@ -161,6 +161,21 @@ func tasks(env environment) int {
 	return 0
 }
 
+// Step returns how many tasks the step of this environment has, 0 if unknown, and a variable
+// of the PMI that srun offers them; empty for none.
+func Step(env []string) (count int, variable string) {
+	e := newEnvironment(env)
+	for _, name := range pmiVariables {
+		if e[name] != "" {
+			return tasks(e), name
+		}
+	}
+	return tasks(e), ""
+}
+
+// pmiVariables are set by the plugins of srun's --mpi.
+var pmiVariables = []string{"PMIX_NAMESPACE", "PMIX_RANK", "PMI_FD", "PMI_PORT", "PMI_CONTROL_PORT", "PMI_CONTROL_FD", "PMI_RANK"}
+
 // Doubtful reports, by the environment only, whether this task must check if the ranks
 // of its step find each other: only the first of several does.
 func Doubtful(env []string) bool {

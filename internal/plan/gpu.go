@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/gpu"
@@ -38,7 +37,7 @@ func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	c, annotations := p.scene.Config, p.bundle.Spec.Annotations
 	r = gpu.Request{
 		Scene: p.look(),
-		Slurm: p.scene.Slurm, CDI: slices.Clone(p.request.Devices), Terminal: p.scene.Terminal, Site: site(c),
+		Slurm: p.scene.Slurm, CDI: p.cdi(), Terminal: p.scene.Terminal, Site: site(c),
 	}
 	if c.ByUser("gpu.capabilities") {
 		r.Capabilities = c.GPU.Capabilities
@@ -66,10 +65,19 @@ func (p *composition) gpuRequest() (r gpu.Request, asked bool, err error) {
 	return r, asked || gpu.Unknown(r.Env), nil
 }
 
+// cdi returns the names of the CDI devices that are asked for.
+func (p *composition) cdi() []string {
+	var names []string
+	for _, c := range p.mayHave(p.request.Devices) {
+		names = append(names, c.Value)
+	}
+	return names
+}
+
 // devicesBy names how the user asks for CDI devices; empty if they do not.
 func (p *composition) devicesBy() string {
 	if len(p.request.Devices) > 0 {
-		return "--device"
+		return p.request.Devices[0].By
 	}
 	return gpu.CDIAnnotation(p.bundle.Spec.Annotations)
 }

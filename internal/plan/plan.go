@@ -100,9 +100,9 @@ func Make(b *bundle.Bundle, r request.Request, s Scene) (Result, error) {
 
 	job := slices.Clone(p.env())
 	wishes := func() error { return p.wishes(job) }
-	providers := []func() error{p.hidden, p.imageConfig, wishes, p.gpus}
+	providers := []func() error{p.hidden, p.imageConfig, p.remapRoot, p.unshare, wishes, p.deviceNodes, p.gpus}
 	if p.InPlace {
-		providers = []func() error{p.hidden, p.imageConfig, func() error { return p.hpc(choice) }, wishes, p.gpus}
+		providers = slices.Insert(providers, 2, func() error { return p.hpc(choice) })
 		if s.Slurm {
 			providers = append(providers, p.torch, p.slurmInside, p.mpi)
 		}

@@ -167,7 +167,9 @@ func TestCDINames(t *testing.T) {
 		b := task(t)
 		b.Spec.Process.Env, b.Spec.Annotations = []string{tt.env, "SLURM_PROCID=0"}, tt.annotations
 		p := composed(b, Scene{Config: tt.cfg, Slurm: !tt.engine})
-		p.request.Devices = tt.devices
+		if err := p.request.Set("devices", tt.devices, "--device"); err != nil {
+			t.Fatal(err)
+		}
 		r, asked, err := p.gpuRequest()
 		got := strings.Join(r.CDI, " ")
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/config"
+	"github.com/ocishim/ocishim/internal/profile"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/text"
 )
@@ -28,6 +29,12 @@ func MayAsk(cfg *config.Config, r request.Request) error {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,
 		"writable": r.Writable.By,
+	}
+	if r.RemapRoot.Value != "false" {
+		by["remap_root"] = r.RemapRoot.By
+	}
+	for _, c := range r.Unshare {
+		by["unshare"] = c.By
 	}
 	for _, m := range r.Mounts {
 		by["mounts"] = m.By
@@ -105,6 +112,14 @@ func (p *composition) wishes(job []string) error {
 		return p.apply(bundle.Edit{From: "workdir", Rule: c.By, Cwd: path.Clean(c.Value)})
 	}
 	return nil
+}
+
+// unshare gives the container namespaces of its own.
+func (p *composition) unshare() error {
+	if len(p.request.Unshare) == 0 {
+		return nil
+	}
+	return p.apply(profile.Unshare(p.request.Unshare, p.scene.Host.Exists))
 }
 
 // mount applies one mount, which goes where it says, whatever the image has there.

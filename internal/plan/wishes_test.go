@@ -91,3 +91,65 @@ func TestWrongWishes(t *testing.T) {
 		}
 	}
 }
+
+// Root is for users, and not where config.json brings ids of its own; under hpc the home is at /root.
+func TestWishedRoot(t *testing.T) {
+	spec, err := wished(t, config.Default(), []string{"/home/alice"}, map[string][]string{"remap_root": {"true"}, "unshare": {"net,pid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Join(spec.Process.Env, " ")
+	if spec.Process.User.UID != 0 || len(spec.Linux.UIDMappings) != 1 || spec.Linux.Seccomp == nil || !strings.Contains(env, "HOME=/root") {
+		t.Errorf("user %+v, %+v, environment %s", spec.Process.User, spec.Linux, env)
+	}
+	if len(spec.Linux.Namespaces) != 4 {
+		t.Errorf("namespaces %v", spec.Linux.Namespaces)
+	}
+	root := nowhere(t)
+	root.Root = true
+	wish := request.Request{RemapRoot: request.Choice{Value: "true", By: "--root"}}
+	if _, err := Make(task(t), wish, root); !errors.Is(err, ErrRootAlready) || !strings.HasPrefix(err.Error(), "--root: ") {
+		t.Errorf("root: %v", err)
+	}
+	engine := nowhere(t)
+	engine.Slurm = false
+	b := task(t)
+	b.Spec.Linux = &specs.Linux{UIDMappings: []specs.LinuxIDMapping{{HostID: 1, Size: 1}, {ContainerID: 1, HostID: 100000, Size: 65536}}}
+	result, err := Make(b, wish, engine)
+	if err != nil || len(result.Edits) > 0 || !strings.Contains(strings.Join(result.Notes, ""), "--root has no effect") {
+		t.Errorf("with ids of its own: %+v, %v", result, err)
+	}
+}
+
+// A task gets device nodes that it may use. The annotations of an engine's container count only where
+// the site lets such containers ask for devices.
+func TestWishedDevices(t *testing.T) {
+	machine, err := host.Open("/", host.Kernel{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(machine.Close)
+	for name, test := range map[string]struct {
+		device, by      string
+		engine, engines bool
+		want            int // mounts
+		fails           string
+	}{
+		"a task":                    {device: "/dev/null", by: "OCISHIM_DEVICES", want: 1},
+		"none":                      {device: "/dev/no-such", by: "OCISHIM_DEVICES", fails: "has no device /dev/no-such"},
+		"a directory":               {device: "/dev/pts", by: "OCISHIM_DEVICES", fails: "not a device node"},
+		"an engine":                 {device: "/dev/null", by: "--device", engine: true, want: 1},
+		"an annotation":             {device: "/dev/null", by: "annotation org.ocishim.devices", engine: true},
+		"one that the site accepts": {device: "/dev/null", by: "annotation org.ocishim.devices", engine: true, engines: true, want: 1},
+	} {
+		s := nowhere(t)
+		s.Host, s.Slurm, s.Config.GPU.Engines = machine, !test.engine, test.engines
+		b := task(t)
+		p := composed(b, s)
+		p.request.DeviceNodes = []request.Choice{{Value: test.device, By: test.by}}
+		err := p.deviceNodes()
+		if (err != nil) != (test.fails != "") || err != nil && !strings.Contains(err.Error(), test.fails) || len(b.Spec.Mounts) != test.want {
+			t.Errorf("%s: %v, mounts %v", name, err, b.Spec.Mounts)
+		}
+	}
+}

@@ -83,6 +83,21 @@ func Keys() []Key {
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
 		},
 		{
+			Name: "remap_root", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: SwitchOrText, add: one((*Request).setRemapRoot),
+			Values: "true, false or force",
+			Doc:    "whether the command is root in the container; force also in a step whose MPI breaks then",
+		},
+		{
+			Name: "unshare", Synonym: "PYXIS_CONTAINER_UNSHARE", Form: List, add: (*Request).addUnshare,
+			Values: "net, ipc, uts or pid",
+			Doc:    "give the container a network, IPC objects, a host name or process ids of its own",
+		},
+		{
+			Name: "devices", Form: List, add: (*Request).addDevices,
+			Values: "VENDOR/CLASS=NAME or /dev/PATH",
+			Doc:    "give the container a CDI device, or a device node of the host that the task may use",
+		},
+		{
 			Name: "writable", Synonym: "PYXIS_CONTAINER_WRITABLE", Opposite: "PYXIS_CONTAINER_READONLY",
 			Form: SwitchOrText, add: one((*Request).setWritable),
 			Values: "true, false, tmpfs[:SIZE] or disk",

@@ -64,8 +64,16 @@ type Request struct {
 	// with a colon and a size, WritableDisk, or empty.
 	Writable Choice
 
-	// Devices are the qualified names of CDI devices, such as nvidia.com/gpu=0.
-	Devices []string
+	// RemapRoot is true, false, RootForce or empty: whether the command is root in the container.
+	RemapRoot Choice
+
+	// Unshare are the namespaces that the container does not share with the host, each once: net,
+	// ipc, uts or pid.
+	Unshare []Choice
+
+	// Devices are the qualified names of CDI devices, such as nvidia.com/gpu=0. DeviceNodes are paths
+	// in the host's /dev.
+	Devices, DeviceNodes []Choice
 }
 
 // These are the values of Request.MPI: the image's own MPI, or the site's. The site's is the

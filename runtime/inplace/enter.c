@@ -3,12 +3,13 @@
 //
 // The order comes in the environment, from our own process a moment before:
 //
-//	_OCISHIM_ENTER=TASK:USERNS:LOCK:MNTNS
+//	_OCISHIM_ENTER=TASK:USERNS:LOCK:MNTNS:ROOT
 //
-// These are four descriptors. TASK is for Go. USERNS is the user namespace to join, or -1 to make
+// The first four are descriptors. TASK is for Go. USERNS is the user namespace to join, or -1 to make
 // one that has only the caller's own ids. LOCK keeps other tasks of the same Slurm step from making
 // one. A process that joined releases it here; one that made the namespace must record that first,
-// and does so in Go. MNTNS is the mount namespace to join, with its root, or -1 to make one.
+// and does so in Go. MNTNS is the mount namespace to join, with its root, or -1 to make one. ROOT is 1
+// if the caller is root in a user namespace that is made, otherwise 0.
 //
 // Every descriptor and number is ours; nothing of a container exists yet.
 #define _GNU_SOURCE
@@ -39,12 +40,12 @@ static void fail(const char *what)
 __attribute__((constructor)) static void enter(void)
 {
 	const char *order = getenv("_OCISHIM_ENTER");
-	int task, userns, lock, mntns;
+	int task, userns, lock, mntns, root;
 	char end;
 
 	if (order == NULL)
 		return;
-	if (sscanf(order, "%d:%d:%d:%d%c", &task, &userns, &lock, &mntns, &end) != 4) {
+	if (sscanf(order, "%d:%d:%d:%d:%d%c", &task, &userns, &lock, &mntns, &root, &end) != 5) {
 		errno = EINVAL;
 		fail("read _OCISHIM_ENTER");
 	}
@@ -59,7 +60,7 @@ __attribute__((constructor)) static void enter(void)
 		if (lock >= 0)
 			close(lock);
 	} else {
-		const char *failed = ocishim_new_user_namespace();
+		const char *failed = ocishim_new_user_namespace(root);
 
 		if (failed != NULL)
 			fail(failed);

@@ -31,6 +31,8 @@ type Namespace struct {
 	// for a single container. The process that makes the namespace records it there. The lock is
 	// released then, or when the process ends.
 	Step *os.File
+	// Root makes the caller root in a new namespace.
+	Root bool
 	// Trees are mounts, attached nowhere, that the task names by their descriptors: its image, and
 	// files that it mounts.
 	Trees []*os.File
@@ -54,6 +56,11 @@ func Become(file *os.File, ns Namespace, exe *os.File) error {
 		if err := keepOpen(f); err != nil {
 			return fmt.Errorf("launch in place: %w", err)
 		}
+	}
+	if ns.Root {
+		order += ":1"
+	} else {
+		order += ":0"
 	}
 	for _, f := range append([]*os.File{file}, ns.Trees...) {
 		if err := keepOpen(f); err != nil {
@@ -94,11 +101,11 @@ func FinishBecoming(filter func(*specs.LinuxSeccomp) error) {
 // resume returns only if the launch has failed.
 func resume(order string, filter func(*specs.LinuxSeccomp) error) error {
 	fields := strings.Split(order, ":")
-	if len(fields) != 4 {
+	if len(fields) != 5 {
 		return fmt.Errorf("read %s: %d fields", orderVariable, len(fields))
 	}
 	var fds [4]int
-	for i, field := range fields {
+	for i, field := range fields[:4] {
 		fd, err := strconv.Atoi(field)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", orderVariable, err)

@@ -19,6 +19,9 @@ func (t *Task) Process() *specs.Process {
 			Ambient: capabilityList(t.Capabilities.Ambient),
 		},
 	}
+	if t.Root {
+		p.User.UID, p.User.GID = 0, 0
+	}
 	names := strings.Fields(rlimitNames)
 	for _, limit := range t.Rlimits {
 		if limit.Type < 0 || limit.Type >= len(names) {
@@ -38,7 +41,7 @@ func (t *Task) Further(p *specs.Process) (*Task, error) {
 		kept.NoNewPrivileges = true
 		p = &kept
 	}
-	reason := refuseProcess(p)
+	reason := refuseProcess(p, t.Root)
 	if reason == "" && t.Seccomp != nil && !p.NoNewPrivileges {
 		reason = "linux.seccomp without process.noNewPrivileges"
 	}

@@ -17,6 +17,7 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		Image:         image,
 		Rootfs:        b.Rootfs,
 		Readonly:      spec.Root.Readonly && b.Layer == nil,
+		Root:          MakesRoot(spec),
 		MaskedPaths:   spec.Linux.MaskedPaths,
 		ReadonlyPaths: spec.Linux.ReadonlyPaths,
 		Extras:        Extras{Seccomp: spec.Linux.Seccomp},

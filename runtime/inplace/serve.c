@@ -74,7 +74,7 @@ __attribute__((constructor)) static void start_server(int argc, char **argv)
 	}
 	setsid();
 	work_for_all();
-	failed = ocishim_new_user_namespace();
+	failed = ocishim_new_user_namespace(0);
 	if (failed != NULL)
 		tell(failed);
 	keep_admin();

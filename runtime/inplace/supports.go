@@ -12,7 +12,7 @@ import (
 // docs/launchers.md describes this function.
 func Supports(spec *specs.Spec) string {
 	for _, reason := range []string{
-		refuseProcess(spec.Process), refuseHooks(spec.Hooks), refuseMounts(spec.Mounts), refuseLinux(spec.Linux),
+		refuseProcess(spec.Process, MakesRoot(spec)), refuseHooks(spec.Hooks), refuseMounts(spec.Mounts), refuseMappings(spec), refuseLinux(spec.Linux),
 	} {
 		if reason != "" {
 			return reason
@@ -35,9 +35,22 @@ func notifies(s *specs.LinuxSeccomp) bool {
 	return s.ListenerPath != "" || s.ListenerMetadata != "" || s.DefaultAction == specs.ActNotify || slices.ContainsFunc(s.Syscalls, asks)
 }
 
-func refuseProcess(p *specs.Process) string {
+// MakesRoot reports whether the container has only the caller's ids, as those of root.
+func MakesRoot(spec *specs.Spec) bool {
+	only := func(mappings []specs.LinuxIDMapping, id int) bool {
+		return len(mappings) == 1 && mappings[0] == specs.LinuxIDMapping{HostID: uint32(id), Size: 1}
+	}
+	return spec.Linux != nil && only(spec.Linux.UIDMappings, unix.Geteuid()) && only(spec.Linux.GIDMappings, unix.Getegid())
+}
+
+// refuseProcess refuses what a process cannot have that is the caller, or the caller as root.
+func refuseProcess(p *specs.Process, root bool) string {
+	uid, gid := unix.Geteuid(), unix.Getegid()
+	if root {
+		uid, gid = 0, 0
+	}
 	switch {
-	case int(p.User.UID) != unix.Geteuid() || int(p.User.GID) != unix.Getegid():
+	case int(p.User.UID) != uid || int(p.User.GID) != gid:
 		return "process.user is not the caller"
 	case len(p.User.AdditionalGids) > 0:
 		return "process.user.additionalGids needs privileges"
@@ -91,6 +104,14 @@ func refuseMounts(mounts []specs.Mount) string {
 	return ""
 }
 
+// refuseMappings refuses all mappings but those of MakesRoot, which a user may write.
+func refuseMappings(spec *specs.Spec) string {
+	if l := spec.Linux; l != nil && len(l.UIDMappings)+len(l.GIDMappings) > 0 && !MakesRoot(spec) {
+		return "linux.uidMappings"
+	}
+	return ""
+}
+
 func refuseLinux(l *specs.Linux) string {
 	if l == nil {
 		return "linux is missing"
@@ -103,8 +124,6 @@ func refuseLinux(l *specs.Linux) string {
 	switch {
 	case !slices.ContainsFunc(l.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.MountNamespace }):
 		return "linux.namespaces: no mount namespace"
-	case len(l.UIDMappings)+len(l.GIDMappings) > 0:
-		return "linux.uidMappings"
 	case len(l.Sysctl) > 0:
 		return "linux.sysctl"
 	case l.Resources != nil:

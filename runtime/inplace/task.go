@@ -39,6 +39,9 @@ type Task struct {
 	Capabilities  capabilities `json:"capabilities,omitzero"`
 	NoNewPrivs    bool         `json:"noNewPrivs,omitempty"`
 
+	// Root says that the caller is root in the container's user namespace.
+	Root bool `json:"root,omitempty"`
+
 	Extras `json:"-"`
 
 	// Packed holds the extras as JSON, if there are any: encoding/json takes time to prepare for
