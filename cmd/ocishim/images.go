@@ -161,6 +161,7 @@ type imageFinder struct {
 	job    string   // pins names to digests; empty outside of jobs
 	pull   image.Pull
 	tree   bool // only a directory will do, not a file that is mounted
+	quiet  bool // an import says nothing: another task of the host does
 }
 
 func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
@@ -330,7 +331,10 @@ func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest
 		args = append(args, "--format", string(image.Tree))
 	}
 	cmd := exec.Command(program, append(args, "--", name)...)
-	cmd.Dir, cmd.Env, cmd.Stderr = f.dir, f.env, os.Stderr
+	cmd.Dir, cmd.Env = f.dir, f.env
+	if !f.quiet {
+		cmd.Stderr = os.Stderr
+	}
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

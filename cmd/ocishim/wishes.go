@@ -21,6 +21,7 @@ func wishFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
 		pullFlag(),
+		pyxisFlag(),
 	}
 }
 
@@ -28,6 +29,9 @@ func wishFlags() []cli.Flag {
 func readOptions(c *cli.Context, r *request.Request) error {
 	if c.Command.Name != "run-image" {
 		return nil
+	}
+	if err := readPyxis(c, r); err != nil {
+		return err
 	}
 	for _, file := range c.StringSlice("env-file") {
 		if err := readEnvFile(r, file); err != nil {

@@ -29,6 +29,9 @@ func (p *composition) hpc(choice request.Choice) error {
 	if err != nil {
 		return fmt.Errorf("plan profile %s: %w", choice.Value, err)
 	}
+	if p.request.OwnDirectory {
+		edit.Cwd = ""
+	}
 	edits := []bundle.Edit{edit}
 	if pmix := slurm.PMIx(p.bundle, p.scene.Host.Exists); len(pmix.Mounts) > 0 {
 		edits = append(edits, pmix)
