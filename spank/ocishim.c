@@ -165,7 +165,7 @@ int slurm_spank_init(spank_t sp, int argc, char **argv)
 	if (!here && context != S_CTX_REMOTE)
 		return 0;
 	if (beside_pyxis()) {
-		slurm_error("ocishim: spank_pyxis.so is in plugstack.conf, too, with the same options: remove one of the two");
+		slurm_error("ocishim: spank_pyxis.so is in plugstack.conf as well, with the same options: remove one of the two");
 		return here ? -1 : 0;
 	}
 	if (!here) { /* the task reports errors */

@@ -24,7 +24,7 @@ type pyxisWish struct{ key, by, value string }
 
 // pyxisFlag is how the plugin (spank/ocishim.c) passes on what it read.
 func pyxisFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "pyxis", Hidden: true, Usage: "ask for `KEY:BY=VALUE` as the plugin for Slurm does"}
+	return &cli.StringSliceFlag{Name: "pyxis", Usage: "for Slurm's plugin: ask for `KEY:BY=VALUE`, as pyxis does"}
 }
 
 func pyxisWishes(c *cli.Context) ([]pyxisWish, error) {
@@ -47,8 +47,8 @@ func (w pyxisWish) isSynonym() bool {
 	return slices.ContainsFunc(request.Keys(), func(k request.Key) bool { return k.Name == w.key && k.Synonym == w.by })
 }
 
-// readPyxis adds what the plugin read of options. The image begins in its own directory, and not in
-// the job's, as with pyxis.
+// readPyxis adds what the plugin read of options. As with pyxis, the command begins in the image's
+// directory, and the job's is not mounted for its own sake.
 func readPyxis(c *cli.Context, r *request.Request) error {
 	wishes, err := pyxisWishes(c)
 	if err != nil {
@@ -60,6 +60,9 @@ func readPyxis(c *cli.Context, r *request.Request) error {
 			continue
 		}
 		if !slices.ContainsFunc(request.Keys(), func(k request.Key) bool { return k.Name == w.key }) {
+			if w.value == "false" {
+				continue // what ocishim does not have is off
+			}
 			return fmt.Errorf("%s: this version of ocishim cannot do that: leave it out", text.Printable(w.by))
 		}
 		if err := r.SetText(w.key, w.value, w.by); err != nil {

@@ -19,6 +19,9 @@ func (p *composition) hpc(choice request.Choice) error {
 	if workdir == "" {
 		workdir = p.scene.Workdir
 	}
+	if p.request.OwnDirectory {
+		workdir = ""
+	}
 	edit, err := profile.HPC(p.bundle.Spec, profile.Request{
 		Config: p.scene.Config, Choice: choice,
 		UID: p.scene.UID, GID: p.scene.GID,
@@ -28,9 +31,6 @@ func (p *composition) hpc(choice request.Choice) error {
 	})
 	if err != nil {
 		return fmt.Errorf("plan profile %s: %w", choice.Value, err)
-	}
-	if p.request.OwnDirectory {
-		edit.Cwd = ""
 	}
 	edits := []bundle.Edit{edit}
 	if pmix := slurm.PMIx(p.bundle, p.scene.Host.Exists); len(pmix.Mounts) > 0 {

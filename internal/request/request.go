@@ -56,8 +56,8 @@ type Request struct {
 	// application starts, whatever the image and the job say.
 	ContainerWorkdir Choice
 
-	// OwnDirectory says that the application starts in the image's directory even where the job's
-	// is in the container.
+	// OwnDirectory says that the application starts in the image's directory, and that the job's is
+	// not mounted for its own sake.
 	OwnDirectory bool
 
 	// Home and Entrypoint are true, false or empty: whether the user's home is in the container,
