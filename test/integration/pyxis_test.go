@@ -292,16 +292,15 @@ func wrongLines() []pyxisLine {
 	} {
 		lines = append(lines, pyxisLine{args: with(options + " true"), status: 255, stderr: says})
 	}
-	for _, l := range []pyxisLine{
+	return append(lines, []pyxisLine{
 		{args: words("--container-image= true"), status: 255, stderr: "--container-image: it needs a value"},
 		{args: []string{"srun", "--container-image=a\nb", "true"}, status: 255, stderr: "a control character"},
 		{args: []string{"srun", "--container-image=" + strings.Repeat("x", 70000), "true"}, status: 255, stderr: "longer than 65536 bytes"},
-		{args: words("--container-mounts=/a:/a --container-env=A --container-readonly |echo ran"), stdout: "ran\n",
-			stderr: "ignored without --container-image: --container-mounts, --container-readonly, --container-env"},
-	} {
-		lines = append(lines, l)
-	}
-	return lines
+		{
+			args: words("--container-mounts=/a:/a --container-env=A --container-readonly |echo ran"), stdout: "ran\n",
+			stderr: "ignored without --container-image: --container-mounts, --container-readonly, --container-env",
+		},
+	}...)
 }
 
 // failingLines are errors of the task.
