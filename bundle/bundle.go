@@ -35,6 +35,9 @@ type Bundle struct {
 	// that is mounted for the container only. It stays open until the launch.
 	RootMount *os.File
 
+	// FileMounts are mounts, attached nowhere, by the destinations of mounts of SquashfsType.
+	FileMounts map[string]*os.File
+
 	// Spec is the configuration with every applied edit merged into it.
 	Spec *specs.Spec
 

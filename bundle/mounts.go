@@ -46,6 +46,10 @@ func IsBind(m specs.Mount) bool {
 	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
+// SquashfsType is the type of a mount that shows what is in a squashfs file, its source. The caller
+// of a launch mounts it beforehand, by FUSE (Bundle.FileMounts). As mount(8) writes such types.
+const SquashfsType = "fuse.squashfs"
+
 // NameOf says what m mounts, for people.
 func NameOf(m specs.Mount) string {
 	if IsBind(m) {

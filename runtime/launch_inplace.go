@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/runc/libcontainer/exeseal"
 	"github.com/opencontainers/runc/libcontainer/utils"
@@ -95,7 +97,10 @@ func (l *launch) become() error {
 	if err != nil {
 		return err
 	}
-	ns.Image = l.b.RootMount
+	ns.Trees = slices.Collect(maps.Values(l.b.FileMounts))
+	if l.b.RootMount != nil {
+		ns.Trees = append(ns.Trees, l.b.RootMount)
+	}
 	err = inplace.Become(file, ns, exe)
 	for _, f := range []*os.File{ns.Join, ns.Step} {
 		if f != nil {

@@ -50,6 +50,9 @@ func checkMounts(mounts []specs.Mount) error {
 		if err := checkIDMapping(m); err != nil {
 			return fmt.Errorf("mount at %q: %w", m.Destination, err)
 		}
+		if m.Type == bundle.SquashfsType {
+			return fmt.Errorf("mount at %q: %w", m.Destination, errSquashfs)
+		}
 		if !bundle.IsBind(m) {
 			continue // its file system may have options of its own
 		}
@@ -64,6 +67,9 @@ func checkMounts(mounts []specs.Mount) error {
 	}
 	return nil
 }
+
+// errSquashfs says that only a launch in place can mount a squashfs file.
+var errSquashfs = errors.New("a squashfs file can be mounted in containers of the profile hpc only")
 
 func checkIDMapping(m specs.Mount) error {
 	mappings := len(m.UIDMappings) + len(m.GIDMappings)

@@ -195,6 +195,9 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 		return err
 	}
 	l.options.InPlace = l.plan.InPlace
+	if err := l.mountFiles(); err != nil {
+		return err
+	}
 	for _, line := range l.plan.Notes {
 		logrus.Warnf("container %q: %s", l.bundle.ID, line)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,51 @@ func mountOrUnpack(plan func(tree bool) (*launchArgs, error)) (*launchArgs, erro
 	}
 	l.bundle.RootMount.Close()
 	return plan(true)
+}
+
+// mountFiles mounts the squashfs files that the container's mounts show. All tasks of a step on this
+// host share a file's server.
+func (l *launchArgs) mountFiles() error {
+	if l.store == nil || runtime.WhyNotInPlace(l.bundle, l.options) != "" {
+		return nil // it is to be explained, or refused
+	}
+	for _, m := range l.bundle.Spec.Mounts {
+		if m.Type != bundle.SquashfsType {
+			continue
+		}
+		mount, err := l.mountFile(m.Source)
+		if err != nil {
+			return fmt.Errorf("mount squashfs file %s at %s: %w", m.Source, m.Destination, err)
+		}
+		if l.bundle.FileMounts == nil {
+			l.bundle.FileMounts = map[string]*os.File{}
+		}
+		l.bundle.FileMounts[m.Destination] = mount
+	}
+	return nil
+}
+
+// mountFile mounts a squashfs file, as one that has changed since if it has.
+func (l *launchArgs) mountFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() {
+		return nil, errors.New("not a file")
+	}
+	program, err := imageProgram()
+	if err != nil {
+		return nil, err
+	}
+	identity := fmt.Sprintf("file %d %d %d %d", st.Dev, st.Ino, st.Size, info.ModTime().UnixNano())
+	return l.store.MountImage(program, file, path, identity, l.options.SharedBy)
 }
 
 // mountImage mounts an image that is a file. The mount is attached nowhere: the launch attaches it

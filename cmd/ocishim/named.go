@@ -24,7 +24,7 @@ type named struct {
 	ref         image.Reference
 	image, pull request.Choice
 
-	// annotations are those of an environment; nil without one.
+	// annotations are what an environment and --annotation say; nil without them.
 	annotations map[string]string
 }
 
@@ -34,6 +34,9 @@ func readNamed(c *cli.Context, cfg *config.Config, dir string) (named, error) {
 	n := named{image: request.Choice{Value: arg, By: imageBy(c)}, pull: pullOf(c)}
 	finder := imageFinder{config: cfg, env: os.Environ(), dir: dir}
 	var err error
+	if n.annotations, err = annotate(c, nil); err != nil {
+		return n, err
+	}
 	if n.ref, err = finder.parse(arg); err != nil {
 		return n, err
 	}
@@ -50,7 +53,10 @@ func readNamed(c *cli.Context, cfg *config.Config, dir string) (named, error) {
 	if n.pull.Value == "" {
 		n.pull = e.Pull
 	}
-	if n.annotations, err = e.ContainerAnnotations(); err != nil {
+	if n.annotations, err = e.ContainerAnnotations(); err == nil {
+		n.annotations, err = annotate(c, n.annotations)
+	}
+	if err != nil {
 		return n, err
 	}
 	n.ref, err = finder.parse(e.Image.Value)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,6 +23,7 @@ func wishFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
 		pullFlag(),
 		pyxisFlag(),
+		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
 }
 
@@ -54,6 +56,21 @@ func readOptions(c *cli.Context, r *request.Request) error {
 		}
 	}
 	return nil
+}
+
+// annotate adds --annotation to the annotations of an environment.
+func annotate(c *cli.Context, annotations map[string]string) (map[string]string, error) {
+	for _, given := range c.StringSlice("annotation") {
+		name, value, found := strings.Cut(given, "=")
+		if name == "" || !found || strings.ContainsRune(given, 0) {
+			return nil, usageError{fmt.Errorf("--annotation: %s is not NAME=VALUE", strconv.Quote(given))}
+		}
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[name] = value
+	}
+	return annotations, nil
 }
 
 // maxEnvFile is how large a file of variables may be, in bytes.

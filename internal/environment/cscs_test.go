@@ -38,6 +38,7 @@ func TestGuideOfCSCS(t *testing.T) {
 		"mount with flags":     {debian + "mounts = ['${SCRATCH}:${SCRATCH}:ro+private']", ""},
 		"mount of nothing":     {debian + "mounts = ['${NOSUCH}:/data']", "there is no variable NOSUCH"},
 		"mount of default":     {debian + "mounts = ['/x${NOSUCH:-}:/data']", ""},
+		"mount of a squashfs":  {debian + "mounts = ['${SCRATCH}:${SCRATCH}', '${SCRATCH}/data.sqsh:/data:sqsh']", ""},
 		"mount to no path":     {debian + "mounts = ['/paths/on/scratch:path/on/the/container']", "not an absolute path"},
 
 		"env":                 {debian + "[env]\nMY_RUN = 'production'\nDEBUG = 'false'", ""},

@@ -37,6 +37,7 @@ func (f *file) settings() []toml.Setting {
 	settings := []toml.Setting{
 		{Key: "image", Value: f.choice("image")},
 		{Key: "pull", Value: f.choice("pull")},
+		{Key: "profile", Value: f.annotation("org.ocishim.profile")},
 		{Key: "base_environment", Value: toml.Reader(f.readBases)},
 		{Key: "annotations", Value: toml.Reader(f.readAnnotations)},
 		{Key: "env", Value: toml.Reader(f.readEnv)},
@@ -57,6 +58,15 @@ func (f *file) choice(name string) toml.Reader {
 		if err == nil && !text.Fits(f.choices[name]) {
 			err = d.ErrorAt(v.Offset, key, errors.New("a control character in it"))
 		}
+		return err
+	}
+}
+
+// annotation reads a key that is an annotation by a shorter name.
+func (f *file) annotation(name string) toml.Reader {
+	return func(d *toml.Decoder, v *toml.Value, key string) (err error) {
+		f.offsets["annotations."+name] = v.Key
+		f.annotations[name], err = d.String(v, key)
 		return err
 	}
 }

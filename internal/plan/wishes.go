@@ -129,6 +129,12 @@ func (p *composition) mount(m request.Mount) error {
 			name, _ := os.Hostname()
 			return fmt.Errorf("%s: mount %s: %w on host %s", m.By, text.Printable(source), ErrNoSource, name)
 		}
+		if m.Squashfs {
+			e.Mounts = []specs.Mount{{
+				Type: bundle.SquashfsType, Source: filepath.Clean(source), Destination: m.Destination, Options: append([]string{"ro", "nosuid", "nodev"}, m.Options...),
+			}}
+			break
+		}
 		e.Mounts = []specs.Mount{bundle.Bind(filepath.Clean(source), m.Destination, bindOptions(m.Options)...)}
 	}
 	e.Exact = []string{m.Destination}
@@ -186,8 +192,11 @@ func (p *composition) hasDirectory(dir string) bool {
 		if !below {
 			continue
 		}
-		if m.Type == "tmpfs" {
+		switch m.Type {
+		case "tmpfs":
 			return rest == ""
+		case bundle.SquashfsType:
+			return true // the launch finds out
 		}
 		return bundle.IsBind(m) && p.scene.Host.Exists(filepath.Join(m.Source, rest))
 	}

@@ -23,14 +23,20 @@ type Variable struct {
 	By string
 }
 
+// maxVariable is how long NAME=VALUE may be, with its end, in bytes (execve(2), MAX_ARG_STRLEN).
+const maxVariable = 128 << 10
+
 // ParseVariable reads NAME=VALUE, which sets a variable, or NAME, whose value in the job is to win.
 func ParseVariable(value, by string) (Variable, error) {
 	name, assigned, found := strings.Cut(value, "=")
 	if err := checkName(name); err != nil {
 		return Variable{}, fmt.Errorf("%s: %w", by, err)
 	}
-	if strings.ContainsRune(assigned, 0) {
+	switch {
+	case strings.ContainsRune(assigned, 0):
 		return Variable{}, fmt.Errorf("%s: variable %s: a NUL byte in its value", by, name)
+	case len(value) >= maxVariable:
+		return Variable{}, fmt.Errorf("%s: variable %s: %d bytes, and a program takes less than %d: %s", by, text.Printable(name), len(value), maxVariable, text.Quoted(assigned))
 	}
 	return Variable{Name: name, Value: assigned, Pass: !found, By: by}, nil
 }

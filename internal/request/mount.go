@@ -22,6 +22,7 @@ type Mount struct {
 	Tmpfs       bool // an empty directory in memory
 	Unmount     bool // nothing else of the site's or the profile's is mounted at Destination
 	Optional    bool // nothing is mounted if there is no Source
+	Squashfs    bool // what is in the file Source, and not the file
 	By          string
 }
 
@@ -30,6 +31,9 @@ const (
 	sourceTmpfs   = "tmpfs"
 	sourceUnmount = "umount"
 )
+
+// flagSquashfs mounts what is in a squashfs file, as in CSCS's container engine.
+const flagSquashfs = "sqsh"
 
 // mountFlags are the flags of a mount that become its options.
 var mountFlags = []string{
@@ -91,6 +95,11 @@ func (m *Mount) setFlags(flags string) error {
 		switch {
 		case slices.Contains(mountFlags, flag):
 			m.Options = append(m.Options, flag)
+		case flag == flagSquashfs:
+			if m.Source == "" {
+				return errors.New("sqsh is for a squashfs file")
+			}
+			m.Squashfs = true
 		case flag == "optional", flag == "nofail":
 			m.Optional = true
 		case strings.HasPrefix(flag, "x-create="): // what is missing is always made
@@ -99,7 +108,7 @@ func (m *Mount) setFlags(flags string) error {
 		case isSize:
 			return errors.New("size= is for a tmpfs, as in tmpfs:/scratch:size=2g")
 		default:
-			if near := text.Nearest(flag, mountFlags); near != "" {
+			if near := text.Nearest(flag, append(mountFlags, flagSquashfs)); near != "" {
 				return fmt.Errorf("unknown flag %s: did you mean %s?", text.Quoted(flag), near)
 			}
 			return fmt.Errorf("unknown flag %s", text.Quoted(flag))

@@ -31,8 +31,9 @@ type Namespace struct {
 	// for a single container. The process that makes the namespace records it there. The lock is
 	// released then, or when the process ends.
 	Step *os.File
-	// Image is the mount of the image, attached nowhere; nil if the image is a directory.
-	Image *os.File
+	// Trees are mounts, attached nowhere, that the task names by their descriptors: its image, and
+	// files that it mounts.
+	Trees []*os.File
 }
 
 // Become replaces this process by the application of the task in the file. It returns only if it
@@ -54,10 +55,7 @@ func Become(file *os.File, ns Namespace, exe *os.File) error {
 			return fmt.Errorf("launch in place: %w", err)
 		}
 	}
-	for _, f := range []*os.File{file, ns.Image} {
-		if f == nil {
-			continue
-		}
+	for _, f := range append([]*os.File{file}, ns.Trees...) {
 		if err := keepOpen(f); err != nil {
 			return fmt.Errorf("launch in place: %w", err)
 		}

@@ -182,6 +182,10 @@ func (t *Task) openSources(image descriptor) ([]source, error) {
 		if !m.isBind() {
 			continue
 		}
+		if m.Mount != 0 {
+			sources[i] = source{descriptor(m.Mount), true}
+			continue
+		}
 		if sources[i], err = openSource(m, t.Image, &root{fd: image}); err != nil {
 			return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Target, err)
 		}

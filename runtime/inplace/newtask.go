@@ -1,6 +1,9 @@
 package inplace
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/ocishim/ocishim/bundle"
@@ -26,6 +29,13 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 		if err != nil {
 			return nil, err
 		}
+		if m.Type == bundle.SquashfsType {
+			from := b.FileMounts[m.Destination]
+			if from == nil {
+				return nil, fmt.Errorf("mount %s at %s: %w", m.Source, m.Destination, errNotMounted)
+			}
+			made.Mount = int(from.Fd())
+		}
 		t.Mounts = append(t.Mounts, made)
 	}
 	if domain := spec.Linux.Personality; domain != nil {
@@ -36,6 +46,9 @@ func NewTask(b *bundle.Bundle, image string) (*Task, error) {
 	}
 	return t, nil
 }
+
+// errNotMounted says that the caller of a launch left a mount of bundle.SquashfsType out.
+var errNotMounted = errors.New("this squashfs file is not mounted")
 
 // setProcess sets what is to run.
 func (t *Task) setProcess(p *specs.Process) (err error) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocishim/ocishim/bundle"
 )
 
 // mount is a mount in the terms of mount(2).
@@ -19,6 +21,10 @@ type mount struct {
 	// Propagation is set afterwards, in this order (MS_PRIVATE and similar).
 	Propagation []uintptr `json:"propagation,omitempty"`
 	Data        string    `json:"data,omitempty"`
+
+	// Mount is the descriptor of what a bind mount shows, if that is a mount already, attached
+	// nowhere.
+	Mount int `json:"mount,omitempty"`
 }
 
 func (m mount) isBind() bool    { return m.Type == "bind" }
@@ -81,7 +87,7 @@ func newMount(m specs.Mount) (mount, error) {
 			data = append(data, word)
 		}
 	}
-	if made.Flags&unix.MS_BIND != 0 || m.Type == "bind" {
+	if made.Flags&unix.MS_BIND != 0 || m.Type == "bind" || m.Type == bundle.SquashfsType {
 		made.Type = "bind"
 		if len(data) > 0 {
 			return mount{}, fmt.Errorf("%w %s of a bind mount", errOption, data[0])

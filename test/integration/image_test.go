@@ -34,6 +34,7 @@ func TestImages(t *testing.T) {
 			c.up(t)
 			c.wantImages(t)
 			c.wantMountedImages(t)
+			c.wantEnvironments(t)
 		})
 	}
 }
