@@ -107,12 +107,31 @@ static const char *by(int row)
 	return names[row];
 }
 
+/* inherited reports whether srun has the value from salloc or sbatch, which it reads first. */
+static bool inherited(int row, const char *value)
+{
+	char name[128];
+	const char *from;
+
+	(void)snprintf(name, sizeof(name), "SLURM_SPANK__SLURM_SPANK_OPTION_ocishim_%s", rows[row].option.name);
+	for (char *c = name; *c; c++)
+		if (*c == '-')
+			*c = '_';
+	from = getenv(name);
+	return from != NULL && strcmp(from, value) == 0;
+}
+
 static int option_given(int row, const char *value, int remote)
 {
+	char **before = &local.value[rows[row].wish];
 	reason why;
 
 	if (remote) /* the task asks for it */
 		return 0;
+	if (rows[row].value == NULL && *before != NULL && inherited(row, *before)) {
+		free(*before);
+		*before = NULL;
+	}
 	if (wish_give(&local, rows[row].wish, rows[row].value != NULL ? rows[row].value : value, by(row), why) && wish_possible(&local, why))
 		return 0;
 	slurm_error("ocishim: %s", why);

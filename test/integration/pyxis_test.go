@@ -334,6 +334,9 @@ func (c *cluster) wantPyxisJobs(t *testing.T) {
 		`sbatch --parsable --wait -o out job.sh >/dev/null; echo $?; grep -c 'error: ' out`, "125\n1\n")
 	script("", `salloc --container-image=almalinux:9 sh -c 'echo ${GREETING:-none}; srun sh -c "echo \$GREETING"' 2>/dev/null`, "none\nhello\n")
 
+	script("", `salloc -Q --container-image=nothing:1 sh -c 'srun --container-image=almalinux:9 sh -c "echo \$GREETING"
+		srun --container-image=almalinux:9 --container-image=nothing:2 true 2>&1 | grep -c "given twice"'`, "hello\n1\n")
+
 	// One line for each host, whatever the number of tasks.
 	script("", `srun -N2 -n8 --container-image=nothing:2 true 2>&1 | grep -c 'image: error: '`, "2\n")
 	script("", `srun -N2 -n8 --container-image=almalinux:9 --container-workdir=/nowhere true 2>&1 | grep -c 'ocishim: error: '`, "2\n")
