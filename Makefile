@@ -18,7 +18,7 @@ LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -e
 # less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/images/costs ./test/tally
+TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/images/costs ./test/spank ./test/tally
 # Packages whose tests start thousands of processes, compilers among them: one at a time.
 HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/image/serve ./internal/image/storage ./internal/mpi ./internal/plan
 # Tests have their own time limits, scaled to the machine (internal/pace): go's is for those
