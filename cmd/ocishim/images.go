@@ -158,10 +158,10 @@ type imageFinder struct {
 	config *config.Config
 	env    []string // the user's: home, credentials, proxies
 	dir    string   // where relative paths begin
+	quiet  bool     // an import says nothing: another task of the host does
 	job    string   // pins names to digests; empty outside of jobs
 	pull   image.Pull
 	tree   bool // only a directory will do, not a file that is mounted
-	quiet  bool // an import says nothing: another task of the host does
 }
 
 func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ocishim/ocishim/internal/config"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/text"
 )
@@ -105,4 +106,13 @@ func withoutPyxis(c *cli.Context, env []string) []string {
 func leavesErrors(c *cli.Context) bool {
 	task := os.Getenv("SLURM_LOCALID")
 	return len(c.StringSlice("pyxis")) > 0 && task != "" && task != "0"
+}
+
+// taskFinder returns what finds the image for a task.
+func taskFinder(c *cli.Context, cfg *config.Config, pull request.Choice, dir string) (*imageFinder, error) {
+	finder, err := newImageFinder(cfg, pull, dir, os.Environ())
+	if err == nil {
+		finder.quiet = leavesErrors(c)
+	}
+	return finder, err
 }

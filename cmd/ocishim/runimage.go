@@ -103,11 +103,11 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if asked.ref.Kind == image.KindBundle {
 		return l, l.planBundle(c, asked, wish, given)
 	}
-	finder, err := newImageFinder(cfg, asked.pull, dir, os.Environ())
+	finder, err := taskFinder(c, cfg, asked.pull, dir)
 	if err != nil {
 		return nil, err
 	}
-	finder.tree, finder.quiet = tree, leavesErrors(c)
+	finder.tree = tree
 	if l.image, err = finder.find(asked.image); err != nil {
 		return nil, err
 	}
