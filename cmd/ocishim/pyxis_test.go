@@ -130,6 +130,9 @@ func TestPyxisDocs(t *testing.T) {
 	}
 	keys := matches(`(?m)^\t\[[A-Z_]+\] = \{"([a-z_]+)"`, wishes)
 	for _, k := range request.Keys() {
+		for _, row := range matches("(?m)^(.*`"+strings.TrimPrefix(k.Synonym, pyxisVariables)+"`.*not available yet.*)$", table) {
+			t.Errorf("docs/pyxis.md: run-image has %s by now: %s", k.Name, row)
+		}
 		if k.Synonym != "" && !slices.Contains(keys, k.Name) {
 			t.Errorf("the plugin does not pass on %s, for which pyxis has %s", k.Name, k.Synonym)
 		}
