@@ -18,7 +18,7 @@ LDFLAGS = -s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT) -e
 # less memory until the application runs.
 GOFLAGS_BUILD = -trimpath -buildvcs=false -tags '$(TAGS)' -gcflags='github.com/...=-l'
 SOURCES = $(shell find bundle cmd gpu internal runtime \( -name '*.go' -o -name '*.[ch]' \) -not -name '*_test.go') go.mod go.sum
-TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/images/costs ./test/tally
+TESTED  = ./bundle/... ./cmd/... ./gpu/... ./internal/... ./runtime/... ./test/bench ./test/images/costs ./test/spank ./test/tally
 # Packages whose tests start thousands of processes, compilers among them: one at a time.
 HEAVY   = ./cmd/ocishim ./gpu ./internal/house ./internal/image/serve ./internal/image/storage ./internal/mpi ./internal/plan
 # Tests have their own time limits, scaled to the machine (internal/pace): go's is for those
@@ -83,6 +83,13 @@ install: build/bin/ocishim build/bin/ocishim-image ## install under $(DESTDIR)$(
 	cp -R oci.conf.d/. $(DESTDIR)$(PREFIX)/share/ocishim/oci.conf.d/
 	install -d $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d
 	cp -R mpi.d/. $(DESTDIR)$(PREFIX)/share/ocishim/mpi.d/
+
+# The directory with slurm/spank.h of the Slurm that is to load the plugin, in the same version.
+SLURM_HEADERS ?= /usr/include
+SPANK         ?= build/spank/spank_ocishim.so
+
+.PHONY: spank
+spank: $(SPANK) ## Slurm's plugin with pyxis's options, for the Slurm of SLURM_HEADERS
 
 ##@ For developers
 
@@ -258,6 +265,15 @@ FORCE:
 build/bin/ocishim: $(SOURCES) Makefile build/commit
 	@[ -x build/go ] || command -v go >/dev/null || hack/deps build
 	CGO_ENABLED=1 $$(command -v build/go || command -v go) build $(GOFLAGS_BUILD) -ldflags '$(LDFLAGS)' -o $@ ./cmd/ocishim
+
+# Symbols of Slurm are those of the program that loads it.
+$(SPANK): $(wildcard spank/*.[ch]) $(SLURM_HEADERS)/slurm/slurm_version.h Makefile
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -fPIC -fstack-protector-strong -shared -I'$(SLURM_HEADERS)' -o $@.part $(filter %.c,$^)
+	mv $@.part $@
+
+$(SLURM_HEADERS)/slurm/slurm_version.h:
+	@echo 'make spank: no $@: install the headers of your Slurm (Debian: libslurm-dev), or give SLURM_HEADERS=DIR' >&2; exit 1
 
 # It is no part of any launch, and needs no C.
 build/bin/ocishim-image: $(SOURCES) Makefile build/commit

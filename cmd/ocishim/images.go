@@ -158,6 +158,7 @@ type imageFinder struct {
 	config *config.Config
 	env    []string // the user's: home, credentials, proxies
 	dir    string   // where relative paths begin
+	quiet  bool     // an import says nothing: another task of the host does
 	job    string   // pins names to digests; empty outside of jobs
 	pull   image.Pull
 	tree   bool // only a directory will do, not a file that is mounted
@@ -337,7 +338,10 @@ func (f *imageFinder) pullImage(name string, stores *image.Stores) (image.Digest
 		args = append(args, "--format", string(image.Tree))
 	}
 	cmd := exec.Command(program, append(args, "--", name)...)
-	cmd.Dir, cmd.Env, cmd.Stderr = f.dir, f.env, os.Stderr
+	cmd.Dir, cmd.Env = f.dir, f.env
+	if !f.quiet {
+		cmd.Stderr = os.Stderr
+	}
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

@@ -31,7 +31,7 @@ type named struct {
 // readNamed decides what a name stands for: an environment, or else an image or a bundle.
 func readNamed(c *cli.Context, cfg *config.Config, dir string) (named, error) {
 	arg := c.Args().First()
-	n := named{image: request.Choice{Value: arg, By: "image"}, pull: pullOf(c)}
+	n := named{image: request.Choice{Value: arg, By: imageBy(c)}, pull: pullOf(c)}
 	finder := imageFinder{config: cfg, env: os.Environ(), dir: dir}
 	var err error
 	if n.annotations, err = annotate(c, nil); err != nil {

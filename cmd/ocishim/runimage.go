@@ -30,6 +30,9 @@ func runImageCommand(inv *invocation) *cli.Command {
 			&cli.StringFlag{Name: "slurm-env", Usage: "use the environment in `FILE` and not the caller's: %e of an oci.conf with CreateEnvFile=null"}),
 		Action: func(c *cli.Context) error {
 			l, err := planImage(c)
+			if err != nil && leavesErrors(c) {
+				return exitStatus(exitFailed)
+			}
 			if err != nil {
 				return err
 			}
@@ -85,7 +88,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	wish, err := request.Read(asked.annotations, os.Environ(), true)
+	wish, err := request.Read(asked.annotations, withoutPyxis(c, os.Environ()), true)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +103,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if asked.ref.Kind == image.KindBundle {
 		return l, l.planBundle(c, asked, wish, given)
 	}
-	finder, err := newImageFinder(cfg, asked.pull, dir, os.Environ())
+	finder, err := taskFinder(c, cfg, asked.pull, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step, named bool) 
 	if step {
 		jobEnv = b.Spec.Process.Env
 	}
-	r, err := request.Read(b.Spec.Annotations, jobEnv, named)
+	r, err := request.Read(b.Spec.Annotations, withoutPyxis(c, jobEnv), named)
 	if err != nil {
 		return r, err
 	}

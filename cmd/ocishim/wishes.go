@@ -25,6 +25,7 @@ func wishFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
 		optionalFlag{&cli.GenericFlag{Name: "writable", Value: new(optionalValueOf), Usage: "let the image's files be changed for this task: --writable or =tmpfs[:SIZE] in memory, =disk on the host's disk, =false not", DefaultText: "image.writable"}},
 		pullFlag(),
+		pyxisFlag(),
 		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
 }
@@ -46,6 +47,9 @@ func (v *optionalValueOf) Get() any               { return string(*v) }
 func readOptions(c *cli.Context, r *request.Request) error {
 	if c.Command.Name != "run-image" {
 		return nil
+	}
+	if err := readPyxis(c, r); err != nil {
+		return err
 	}
 	for _, file := range c.StringSlice("env-file") {
 		if err := readEnvFile(r, file); err != nil {

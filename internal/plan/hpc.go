@@ -19,6 +19,9 @@ func (p *composition) hpc(choice request.Choice) error {
 	if workdir == "" {
 		workdir = p.scene.Workdir
 	}
+	if p.request.OwnDirectory {
+		workdir = ""
+	}
 	edit, err := profile.HPC(p.bundle.Spec, profile.Request{
 		Config: p.scene.Config, Choice: choice,
 		UID: p.scene.UID, GID: p.scene.GID,

@@ -132,6 +132,16 @@ func (r *Request) Set(name string, values []string, by string) error {
 	return fmt.Errorf("%s: unknown key %s", by, text.Quoted(name))
 }
 
+// SetText adds the value of a key, written as in a variable; by says who wrote it.
+func (r *Request) SetText(name, value, by string) error {
+	for _, k := range Keys() {
+		if k.Name == name {
+			return r.setText(k, value, by)
+		}
+	}
+	return fmt.Errorf("%s: unknown key %s", by, text.Quoted(name))
+}
+
 // setText adds a key's values from one string.
 func (r *Request) setText(k Key, value, by string) error {
 	if value == "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ const flagSquashfs = "sqsh"
 
 // mountFlags are the flags of a mount that become its options.
 var mountFlags = []string{
-	"ro", "rw", "bind", "rbind", "private", "rprivate", "slave", "rslave", "shared", "rshared",
+	"ro", "rw", "bind", "rbind", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable",
 	"nosuid", "nodev", "noexec", "suid", "dev", "exec", "relatime", "noatime",
 }
 
@@ -138,13 +139,16 @@ func splitEscaped(s string, separator byte) []string {
 }
 
 // addMounts adds the mounts of one list. A later list replaces what an earlier one has at the same
-// destination; within a list that is a mistake.
+// destination; within a list that is a mistake, unless the two are the same.
 func (r *Request) addMounts(values []string, by string) error {
 	var list []Mount
 	for _, value := range values {
 		m, err := ParseMount(value, by)
 		if err != nil {
 			return err
+		}
+		if slices.ContainsFunc(list, func(other Mount) bool { return reflect.DeepEqual(other, m) }) {
+			continue
 		}
 		if slices.ContainsFunc(list, func(other Mount) bool { return other.Destination == m.Destination }) {
 			return fmt.Errorf("%s: mount %s: another mount of the list has the same destination", by, text.Quoted(value))

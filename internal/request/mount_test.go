@@ -94,6 +94,9 @@ func TestAddMounts(t *testing.T) {
 	if err := r.Set("mounts", []string{"/a:/x", "/b:/x/"}, "list"); err == nil || !strings.Contains(err.Error(), "same destination") {
 		t.Error(err)
 	}
+	if err := r.Set("mounts", []string{"/e:/e:ro", "/e:/e:ro", "/e:/e/:ro"}, "list"); err != nil || len(r.Mounts) != 4 {
+		t.Errorf("the same mount again: %v, %v", r.Mounts, err)
+	}
 	if err := r.Set("mount", []string{"/a"}, "list"); err == nil || !strings.Contains(err.Error(), "unknown key") {
 		t.Error(err)
 	}

@@ -56,6 +56,10 @@ type Request struct {
 	// application starts, whatever the image and the job say.
 	ContainerWorkdir Choice
 
+	// OwnDirectory says that the application starts in the image's directory, and that the job's is
+	// not mounted for its own sake.
+	OwnDirectory bool
+
 	// Home and Entrypoint are true, false or empty: whether the user's home is in the container,
 	// and whether a command is run by the image's ENTRYPOINT.
 	Home, Entrypoint Choice
