@@ -11,23 +11,39 @@ import (
 	"github.com/ocishim/ocishim/internal/request"
 )
 
-// wishFlags are the options of run-image that set keys of a request.
+// wishFlags are the options of run-image that set keys of a request, and those that are like them. The
+// option for devices is one of all launches.
 func wishFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "mount", Aliases: []string{"m"}, Usage: "mount `SOURCE[:DESTINATION[:FLAG+FLAG]]` of the host, tmpfs:DESTINATION[:size=N], or umount:DESTINATION"},
-		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME[=VALUE]`; without a value, the job's wins over the image's"},
+	flags := []cli.Flag{
 		&cli.StringSliceFlag{Name: "env-file", Usage: "set the variables in `FILE`, a line NAME[=VALUE] each"},
-		&cli.StringSliceFlag{Name: "no-env", Usage: "do not take the job's variables that match `PATTERN`"},
-		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIRECTORY` of the container"},
-		&cli.BoolFlag{Name: "home", Usage: "mount the user's home; --home=false does not", DefaultText: "hpc.home"},
-		&cli.BoolFlag{Name: "entrypoint", Usage: "run the COMMAND by the image's ENTRYPOINT"},
-		optionalFlag{&cli.GenericFlag{Name: "root", Aliases: []string{"r"}, Value: new(optionalValueOf), Usage: "be root in the image, to install packages; --root=force also in a step whose MPI breaks then"}},
-		&cli.StringSliceFlag{Name: "unshare", Usage: "give the container `NAMESPACES` of its own: net, ipc, uts, pid"},
-		optionalFlag{&cli.GenericFlag{Name: "writable", Value: new(optionalValueOf), Usage: "let the image's files be changed for this task: --writable or =tmpfs[:SIZE] in memory, =disk on the host's disk, =false not", DefaultText: "image.writable"}},
+		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 		pullFlag(),
 		pyxisFlag(),
-		&cli.StringSliceFlag{Name: "annotation", Usage: "give the container the annotation `NAME=VALUE`, such as org.ocishim.mpi=own"},
 	}
+	for _, k := range request.Keys() {
+		if k.OptionName() != "device" {
+			flags = append(flags, wishFlag(k))
+		}
+	}
+	return flags
+}
+
+// wishFlag is the option for a key, in the words of the table.
+func wishFlag(k request.Key) cli.Flag {
+	var aliases []string
+	if k.Short != "" {
+		aliases = []string{k.Short}
+	}
+	usage := "`" + k.Values + "`: " + k.Doc
+	switch k.Form {
+	case request.List:
+		return &cli.StringSliceFlag{Name: k.OptionName(), Aliases: aliases, Usage: usage}
+	case request.Switch:
+		return &cli.BoolFlag{Name: k.OptionName(), Aliases: aliases, Usage: k.Doc}
+	case request.SwitchOrText:
+		return optionalFlag{&cli.GenericFlag{Name: k.OptionName(), Aliases: aliases, Value: new(optionalValueOf), Usage: usage}}
+	}
+	return &cli.StringFlag{Name: k.OptionName(), Aliases: aliases, Usage: usage}
 }
 
 // An optionalFlag is one with a value that can be left out: --NAME means --NAME=true.
@@ -56,18 +72,16 @@ func readOptions(c *cli.Context, r *request.Request) error {
 			return fmt.Errorf("--env-file: %w", err)
 		}
 	}
-	for key, option := range map[string]string{"mounts": "mount", "no_env": "no-env", "env": "env", "unshare": "unshare"} {
-		if values := c.StringSlice(option); len(values) > 0 {
-			if err := r.Set(key, values, "--"+option); err != nil {
-				return usageError{err}
-			}
-		}
-	}
-	for key, option := range map[string]string{"workdir": "workdir", "home": "home", "entrypoint": "entrypoint", "writable": "writable", "remap_root": "root"} {
-		if !c.IsSet(option) {
+	for _, k := range request.Keys() {
+		option := k.OptionName()
+		if !c.IsSet(option) || option == "device" {
 			continue
 		}
-		if err := r.Set(key, []string{fmt.Sprint(c.Value(option))}, "--"+option); err != nil {
+		values := []string{fmt.Sprint(c.Value(option))}
+		if k.Form == request.List {
+			values = c.StringSlice(option)
+		}
+		if err := r.Set(k.Name, values, "--"+option); err != nil {
 			return usageError{err}
 		}
 	}

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,10 @@ import (
 // run-image. This table is all that those places know of it.
 type Key struct {
 	Name string
+
+	// Option is the option of run-image, without its hyphens, and Short one letter for it; empty for
+	// the name, and for none.
+	Option, Short string
 
 	// Synonym is a variable of pyxis with the same meaning, and Opposite one that says true for
 	// false; empty for none.
@@ -53,12 +58,12 @@ const (
 func Keys() []Key {
 	return []Key{
 		{
-			Name: "mounts", Synonym: "PYXIS_CONTAINER_MOUNTS", Form: List, add: (*Request).addMounts,
+			Name: "mounts", Option: "mount", Short: "m", Synonym: "PYXIS_CONTAINER_MOUNTS", Form: List, add: (*Request).addMounts,
 			Values: "SOURCE[:DESTINATION[:FLAG+FLAG...]]",
 			Doc:    "mount a directory or file of the host, or tmpfs, at DESTINATION; umount:DESTINATION takes a mount away",
 		},
 		{
-			Name: "env", Synonym: "PYXIS_CONTAINER_ENV", Form: List, add: (*Request).passVariables,
+			Name: "env", Short: "e", Synonym: "PYXIS_CONTAINER_ENV", Form: List, add: (*Request).passVariables,
 			Values: "NAME[=VALUE]",
 			Doc:    "set a variable, or let the job's value win over the image's",
 		},
@@ -68,7 +73,7 @@ func Keys() []Key {
 			Doc:    "do not take the job's variables that match from the job",
 		},
 		{
-			Name: "workdir", Synonym: "PYXIS_CONTAINER_WORKDIR", add: one((*Request).setWorkdir),
+			Name: "workdir", Short: "w", Synonym: "PYXIS_CONTAINER_WORKDIR", add: one((*Request).setWorkdir),
 			Values: "DIRECTORY",
 			Doc:    "the directory in the container in which the command starts",
 		},
@@ -83,7 +88,7 @@ func Keys() []Key {
 			Doc:    "whether a command is run by the image's ENTRYPOINT",
 		},
 		{
-			Name: "remap_root", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: SwitchOrText, add: one((*Request).setRemapRoot),
+			Name: "remap_root", Option: "root", Short: "r", Synonym: "PYXIS_CONTAINER_REMAP_ROOT", Form: SwitchOrText, add: one((*Request).setRemapRoot),
 			Values: "true, false or force",
 			Doc:    "whether the command is root in the container; force also in a step whose MPI breaks then",
 		},
@@ -93,7 +98,7 @@ func Keys() []Key {
 			Doc:    "give the container a network, IPC objects, a host name or process ids of its own",
 		},
 		{
-			Name: "devices", Form: List, add: (*Request).addDevices,
+			Name: "devices", Option: "device", Form: List, add: (*Request).addDevices,
 			Values: "VENDOR/CLASS=NAME or /dev/PATH",
 			Doc:    "give the container a CDI device, or a device node of the host that the task may use",
 		},
@@ -105,6 +110,9 @@ func Keys() []Key {
 		},
 	}
 }
+
+// OptionName is the option of run-image that sets the key, without its hyphens.
+func (k Key) OptionName() string { return cmp.Or(k.Option, strings.ReplaceAll(k.Name, "_", "-")) }
 
 // Variable is the variable of the job that sets the key.
 func (k Key) Variable() string { return variablePrefix + strings.ToUpper(k.Name) }
