@@ -46,6 +46,10 @@ type LaunchOptions struct {
 	InPlace  bool
 	SharedBy string
 
+	// Layer is the directory of a layer on disk that the caller has made (scratch.Make), and
+	// removes; empty for one that is made and removed with the container.
+	Layer string
+
 	// Restore makes the container from a checkpoint. It runs at once, without Start.
 	Restore *CheckpointOptions
 

@@ -45,6 +45,13 @@ func (l *launch) makeLayer() (*inplace.Layer, error) {
 	if l.b.Layer.Dir == "" {
 		return layer, nil
 	}
+	if l.o.Layer != "" {
+		layer.Dir, layer.Hidden = l.o.Layer, filepath.Dir(l.o.Layer)
+		if err := scratch.Adopt(layer.Dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", l.b.Layer.By, err)
+		}
+		return layer, nil
+	}
 	if layer.Dir, err = scratch.Make(l.b.Layer.Dir, l.c.Launcher); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.b.Layer.By, err)
 	}

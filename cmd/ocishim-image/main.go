@@ -61,7 +61,7 @@ func newApp(u user) *cli.App {
 		Commands: []*cli.Command{
 			p.pullCommand(), p.importCommand(), p.resolveCommand(), p.whichCommand(), p.exportCommand(),
 			p.lsCommand(), p.inspectCommand(), p.rmCommand(), p.gcCommand(), p.verifyCommand(),
-			p.loginCommand(), p.logoutCommand(), p.stubCommand(), p.stageCommand(), p.receiveCommand(), serveCommand(),
+			p.loginCommand(), p.logoutCommand(), p.stubCommand(), p.stageCommand(), p.saveCommand(), p.receiveCommand(), serveCommand(),
 		},
 		ExitErrHandler: func(*cli.Context, error) {}, // main prints and exits
 		OnUsageError:   usage,

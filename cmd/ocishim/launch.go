@@ -107,6 +107,7 @@ type launchArgs struct {
 	env     []string     // the container's environment, before any edit
 	image   *image.Image // of a store, which provides the root file system; nil for a bundle's own
 	tree    bool         // the image has to be a directory
+	save    request.Choice
 }
 
 func readLaunch(c *cli.Context) (*launchArgs, error) {
@@ -176,6 +177,7 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 	if err != nil {
 		return err
 	}
+	l.save = r.Save
 	scene, err := readScene(c, l.bundle, t, l.slurm, nodeDir)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func runImageCommand(inv *invocation) *cli.Command {
 		Description: "IMAGE is a name such as docker://ubuntu:24.04 or ghcr.io/alice/app:1, or the path of an OCI layout,\n" +
 			"an archive or a bundle. ENVIRONMENT is the name or path of an environment file (see `ocishim env --help`). As `srun ocishim run-image IMAGE COMMAND` it needs no oci.conf: the process that srun\n" +
 			"starts becomes the command. Without a COMMAND it is what the image says (ENTRYPOINT and CMD).",
-		Flags: append(wishFlags(), profileFlag(), cwdFlag(), deviceFlag(),
+		Flags: append(wishFlags(), profileFlag(), cwdFlag(), deviceFlag(), layerFlag(),
 			&cli.StringFlag{Name: "slurm-env", Usage: "use the environment in `FILE` and not the caller's: %e of an oci.conf with CreateEnvFile=null"}),
 		Action: func(c *cli.Context) error {
 			l, err := planImage(c)
@@ -44,6 +44,14 @@ func runImageCommand(inv *invocation) *cli.Command {
 				return l.explain(form)
 			}
 			printAdvice(l.plan)
+			save, err := plansToSave(c, l)
+			if err != nil {
+				return err
+			}
+			if save != nil {
+				inv.status, err = save.run()
+				return err
+			}
 			inv.status, err = runtime.Run(l.store, l.bundle, l.options)
 			return err
 		},
@@ -95,6 +103,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err := readOptions(c, &wish); err != nil {
 		return nil, err
 	}
+	wantsDisk(&wish)
 	given := c.Args().Tail()
 	if len(given) > 0 && given[0] == "--" {
 		given = given[1:]
@@ -147,7 +156,7 @@ func (l *launchArgs) planCommand(c *cli.Context) error {
 		return err
 	}
 	l.bundle.ID = t.id
-	l.options.Policies = runtime.ForCommand()
+	l.options.Policies, l.options.Layer = runtime.ForCommand(), c.String("layer")
 	if l.options.RootlessCgroups, err = rootlessCgroups(c.String("rootless")); err != nil {
 		return err
 	}

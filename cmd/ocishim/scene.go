@@ -39,6 +39,10 @@ func readRequest(c *cli.Context, b *bundle.Bundle, t *target, step, named bool) 
 	if err := r.Set("devices", c.StringSlice("device"), "--device"); err != nil {
 		return r, usageError{err}
 	}
+	wantsDisk(&r)
+	if r.Save.Value != "" && c.Command.Name != "run-image" && c.Command.Name != "explain" {
+		return r, fmt.Errorf("%s: %w: only run-image waits for the end of the command", r.Save.By, errNoSave)
+	}
 	r.Workdir, err = readCwd(c, t)
 	return r, err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // The first bytes of each kind of file.
@@ -118,4 +119,14 @@ func decideDirectory(path string) (Kind, error) {
 		}
 	}
 	return "", fmt.Errorf("%w: a directory without config.json, oci-layout, bin, usr or etc", ErrNoImage)
+}
+
+// ChangedSince reports whether a file was written since an image was imported from it. A directory's
+// time says nothing about its files, and a registry has no time.
+func (r Reference) ChangedSince(imported time.Time) bool {
+	if r.Path == "" {
+		return false
+	}
+	info, err := os.Stat(r.Path)
+	return err == nil && info.Mode().IsRegular() && !info.ModTime().Before(imported)
 }

@@ -45,6 +45,9 @@ func MayAsk(cfg *config.Config, r request.Request) error {
 	for _, c := range r.NoEnv {
 		by["env"] = c.By
 	}
+	if r.Save.By != "" {
+		by["writable"] = r.Save.By
+	}
 	for key, by := range by {
 		if by == "" {
 			continue

@@ -108,6 +108,11 @@ func Keys() []Key {
 			Values: "true, false, tmpfs[:SIZE] or disk",
 			Doc:    "whether the image's files can be changed, for this task only: in memory (true, tmpfs) or on the host's disk",
 		},
+		{
+			Name: "save", Synonym: "PYXIS_CONTAINER_SAVE", add: one((*Request).setSave),
+			Values: "FILE",
+			Doc:    "when the command has ended, write the image with its changes to a squashfs file, or an OCI archive if FILE ends in .tar",
+		},
 	}
 }
 

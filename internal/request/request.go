@@ -68,6 +68,9 @@ type Request struct {
 	// with a colon and a size, WritableDisk, or empty.
 	Writable Choice
 
+	// Save is the file to which the image is written with its changes, in the end; empty for none.
+	Save Choice
+
 	// RemapRoot is true, false, RootForce or empty: whether the command is root in the container.
 	RemapRoot Choice
 

@@ -3,6 +3,7 @@ package request
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -84,3 +85,14 @@ func (r *Request) setOpposite(k Key, env []string) error {
 
 // IsSwitch reports whether the value is a switch rather than a string.
 func IsSwitch(value string) bool { return slices.Contains([]string{"true", "false"}, value) }
+
+var errSave = errors.New("expected a file whose name ends in .sqsh, .sqfs, .squashfs or .tar")
+
+// setSave reads where the changed image is written to.
+func (r *Request) setSave(value, by string) error {
+	if !slices.Contains([]string{".sqsh", ".sqfs", ".squashfs", ".tar"}, path.Ext(value)) || strings.ContainsAny(value, "\x00\n") {
+		return fmt.Errorf("%s: %w, not %s", by, errSave, text.Quoted(value))
+	}
+	r.Save = Choice{value, by}
+	return nil
+}

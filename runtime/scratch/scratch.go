@@ -50,6 +50,18 @@ func Make(dir string, owner process.ID) (string, error) {
 	return path, nil
 }
 
+// Adopt checks that a directory is a layer that another process of the user's has made.
+func Adopt(path string) error {
+	layers, err := open(filepath.Dir(filepath.Dir(path)))
+	if err != nil {
+		return fmt.Errorf("%w %s: %s", ErrUnusable, path, err) //nolint:errorlint // see Make
+	}
+	if filepath.Join(layers, filepath.Base(path)) != path || !alive(filepath.Base(path)) {
+		return fmt.Errorf("%w %s: it is not a layer of a living process", ErrUnusable, path)
+	}
+	return nil
+}
+
 // open returns the path of the user's layers, which it makes if they are missing.
 func open(dir string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -44,7 +44,7 @@ func (w *writer) check(member string, depth int) error {
 	if depth > depthMost {
 		return fmt.Errorf("%s: more than %d nested directories", text.Printable(member), depthMost)
 	}
-	if strings.HasPrefix(path.Base(member), ".wh.") {
+	if strings.HasPrefix(path.Base(member), whiteoutPrefix) {
 		return fmt.Errorf("%s: %w", text.Printable(member), ErrName)
 	}
 	return nil

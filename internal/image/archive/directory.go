@@ -22,7 +22,11 @@ import (
 // archive; other owners stay. Mount points become empty directories. Sockets and extended
 // attributes are left out.
 func Directory(ctx context.Context, out io.Writer, root *os.Root) error {
-	d := &directory{writer: newWriter(ctx, out), links: map[uint64]string{}}
+	return writeDirectory(ctx, out, root, false)
+}
+
+func writeDirectory(ctx context.Context, out io.Writer, root *os.Root, changes bool) error {
+	d := &directory{writer: newWriter(ctx, out), changes: changes, links: map[uint64]string{}}
 	info, err := root.Lstat(".")
 	if err != nil {
 		return fmt.Errorf("read directory: %w", err)
@@ -37,6 +41,7 @@ func Directory(ctx context.Context, out io.Writer, root *os.Root) error {
 
 type directory struct {
 	*writer
+	changes      bool // it is what an overlay has changed
 	device       uint64
 	owner, group uint32
 	links        map[uint64]string // the first name of each file with several names, by inode
@@ -71,6 +76,9 @@ func (d *directory) member(dir *os.Root, name, at string, depth int) error {
 		return err
 	}
 	st := info.Sys().(*syscall.Stat_t)
+	if d.changes && isWhiteout(st) {
+		return d.whiteout(path.Join(path.Dir(at), whiteoutPrefix+name), info.ModTime())
+	}
 	h := d.describe(at, st)
 	switch info.Mode().Type() {
 	case 0:
@@ -123,6 +131,11 @@ func (d *directory) directory(dir *os.Root, name string, h *tar.Header, info fs.
 		return err
 	}
 	defer inner.Close() //nolint:errcheck // only read from
+	if d.changes {
+		if err := d.opaque(inner, at, info.ModTime()); err != nil {
+			return err
+		}
+	}
 	return d.members(inner, at, depth+1)
 }
 

@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,15 +20,9 @@ import (
 // refName is the annotation that names an image in a layout.
 const refName = "org.opencontainers.image.ref.name"
 
-// layout writes a layout called oci. Layers are compressed with gzip, which every program reads.
+// layout writes a layout called oci. The layers of a store's image are not compressed; they are now,
+// with gzip, which every program reads.
 func (w *writer) layout(ctx context.Context) error {
-	if len(w.src.Layers) != 1 {
-		return fmt.Errorf("the image has %d layers: only an image of a store, with one layer, can be written", len(w.src.Layers))
-	}
-	content, err := w.src.Layers[0].Open(ctx)
-	if err != nil {
-		return err
-	}
 	c := w.src.Config
 	img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
 		OS: w.src.Platform.OS, Architecture: w.src.Platform.Architecture, Variant: w.src.Platform.Variant,
@@ -42,9 +35,14 @@ func (w *writer) layout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	img, err = mutate.AppendLayers(img, stream.NewLayer(&counting{content, w.Read}))
-	if err != nil {
-		return err
+	for _, l := range w.src.Layers {
+		content, err := l.Open(ctx)
+		if err != nil {
+			return err
+		}
+		if img, err = mutate.AppendLayers(img, stream.NewLayer(&counting{content, w.Read})); err != nil {
+			return err
+		}
 	}
 	path, err := layout.Write(filepath.Join(w.path, "oci"), empty.Index)
 	if err != nil {
