@@ -101,6 +101,9 @@ func describe(r request.Request, image string, err error) string {
 // TestPyxisDocs compares the table of docs/pyxis.md with the plugin's source, and keys that the plugin
 // passes on with those of run-image.
 func TestPyxisDocs(t *testing.T) {
+	if os.Getenv("OCISHIM_TEST_FIXTURE") != "" {
+		t.Skip("the second run, as an ordinary user, is elsewhere: the first one has done this")
+	}
 	docs, options, wishes := read(t, "../../docs/pyxis.md"), read(t, "../../spank/ocishim.c"), read(t, "../../spank/wishes.c")
 	_, table, _ := strings.Cut(docs, "<!-- options -->")
 	table, _, _ = strings.Cut(table, "<!-- end of options -->")
