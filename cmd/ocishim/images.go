@@ -133,7 +133,7 @@ func (l *launchArgs) findImage(r request.Request, cfg *config.Config, t *target)
 	if err != nil {
 		return nil, err
 	}
-	finder.tree, finder.changed = l.tree, plan.Writable(cfg, r).Value != request.WritableNot
+	finder.tree, finder.changed = l.tree, changes(cfg, r)
 	return finder.find(r.Image)
 }
 
@@ -163,8 +163,8 @@ type imageFinder struct {
 	tree   bool // only a directory will do, not a file that is mounted
 
 	// changed says that the container changes the image's files in a layer of its own, which it
-	// can only where they belong to the user.
-	changed bool
+	// can only where they belong to the user. It is empty if nobody wants that.
+	changed request.Choice
 }
 
 func newImageFinder(cfg *config.Config, pull request.Choice, dir string, env []string) (*imageFinder, error) {
@@ -251,11 +251,10 @@ func (f *imageFinder) open(stores image.Stores, digest image.Digest) (*image.Ima
 	for _, reason := range reasons {
 		logrus.Warn(reason)
 	}
-	if err == nil && f.changed && isOthersTree(found) {
-		_ = found.Close()
-		return f.openOwn(stores, digest)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	return f.preferOwn(found, stores)
 }
 
 func (f *imageFinder) openStores() image.Stores {

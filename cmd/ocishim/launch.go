@@ -16,6 +16,7 @@ import (
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/image"
 	"github.com/ocishim/ocishim/internal/plan"
+	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
@@ -180,6 +181,9 @@ func (l *launchArgs) makePlan(c *cli.Context, t *target, nodeDir string) error {
 		return err
 	}
 	defer scene.Host.Close()
+	if plan.Writable(scene.Config, r).Value == request.WritableDisk {
+		scene.Scratch = usersPath(scene.Config.Image.Scratch, slices.Concat(os.Environ(), l.env))
+	}
 	l.tree = l.tree || !scene.CanBecome || scene.Root
 	if l.image == nil && r.Image.Value != "" {
 		if l.image, err = l.findImage(r, scene.Config, t); err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/image"
-	"github.com/ocishim/ocishim/internal/plan"
 	"github.com/ocishim/ocishim/internal/request"
 	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
@@ -105,7 +104,7 @@ func planNamed(c *cli.Context, tree bool) (*launchArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	finder.tree, finder.changed = tree, plan.Writable(cfg, wish).Value != request.WritableNot
+	finder.tree, finder.changed = tree, changes(cfg, wish)
 	if l.image, err = finder.find(asked.image); err != nil {
 		return nil, err
 	}

@@ -73,7 +73,6 @@ func readScene(c *cli.Context, b *bundle.Bundle, t *target, step bool, cacheDir 
 		CanBecome: slices.Contains([]string{"run", "run-image", "explain"}, c.Command.Name),
 		UID:       os.Geteuid(), GID: os.Getegid(),
 		Workdir: workdir(b, t), Terminal: terminal(),
-		Scratch: usersPath(cfg.Image.Scratch, os.Environ()),
 	}, nil
 }
 

@@ -74,7 +74,9 @@ the user's own: those in $OCISHIM_EDF_PATH or $EDF_PATH, or ~/.edf.`,
 			doc: `Whether images can be changed where a user says nothing of it, and where the
 changes go, which end with the task: ` + "`tmpfs`" + ` is in memory, at most 12 % of
 it for each task, and counts for the job's limit; ` + "`disk`" + ` is in
-image.scratch. Containers whose launcher cannot do it stay read-only.`,
+image.scratch. Containers whose launcher cannot do it stay read-only, and
+images whose files belong to another user; a host that cannot do it is an
+error.`,
 		},
 		{
 			key: "image.scratch", value: &i.Scratch, check: checkPattern,

@@ -129,6 +129,13 @@ type Image struct {
 	dir *os.File
 }
 
+// Owned reports whether the caller owns the image's files in a container. All files of a squashfs
+// belong to whoever mounts it.
+func (i *Image) Owned() bool {
+	var st unix.Stat_t
+	return i.Format != Tree || unix.Fstat(int(i.Root.Fd()), &st) == nil && int(st.Uid) == os.Geteuid()
+}
+
 // Close closes the image.
 func (i *Image) Close() error { return errors.Join(i.Root.Close(), i.dir.Close()) }
 

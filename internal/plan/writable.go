@@ -47,6 +47,13 @@ func (p *composition) layer() error {
 	if w.Value == request.WritableNot || !p.InPlace {
 		return nil
 	}
+	if p.request.Writable.Value == "" && !p.scene.Stored.Owned() {
+		if rank, _ := bundle.Getenv(p.env(), "SLURM_PROCID"); rank != "" && rank != "0" {
+			return nil // the first task says it
+		}
+		p.warn("the image stays read-only, since its files belong to another user: --writable makes a copy")
+		return nil
+	}
 	l := &bundle.Layer{By: w.By, Optional: p.request.Writable.Value == ""}
 	mode, size, _ := strings.Cut(w.Value, ":")
 	switch {

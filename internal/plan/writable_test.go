@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -18,7 +19,12 @@ func layered(t *testing.T, cfg *config.Config, wish, profile string, stored bool
 	s.Config, s.Scratch = cfg, "/scratch"
 	b := task(t)
 	if stored {
-		s.Stored = &image.Image{Path: b.Rootfs}
+		root, err := os.Open(b.Rootfs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = root.Close() })
+		s.Stored = &image.Image{Path: b.Rootfs, Root: root, Record: image.Record{Format: image.Tree}}
 	}
 	r := request.Request{Profile: request.Choice{Value: profile, By: "--profile"}}
 	if wish != "" {

@@ -27,12 +27,10 @@ type Layer struct {
 	own descriptor // the directory on disk, once it is hidden
 }
 
-// These are in the directory of a layer on disk. DeviceFile has the number of the file system that
-// its container sees, which exists as long as any process of the container.
+// These are in the directory of a layer.
 const (
-	UpperDir   = "upper"
-	WorkDir    = "work"
-	DeviceFile = "device"
+	UpperDir = "upper"
+	WorkDir  = "work"
 )
 
 // A Point is made in a layer before anything is mounted: a directory, a file, or a link. Instead,
@@ -109,14 +107,14 @@ func (l *Layer) mount(image descriptor, at string) (*root, error) {
 		return nil, l.refused(fmt.Errorf("open %s: %w", WorkDir, err), "")
 	}
 	defer work.close()
-	fd, err := overlay(image, upper, work)
+	fd, err := overlay(l.name(), image, upper, work)
 	if err == nil {
 		err = unix.MoveMount(int(fd), "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
 	if err != nil {
 		return nil, l.refused(fmt.Errorf("mount overlay: %w", err), l.advice())
 	}
-	r, err := l.begin(fd, own)
+	r, err := l.begin(fd)
 	if err != nil {
 		fd.close()
 		return nil, err
@@ -171,15 +169,24 @@ func (l *Layer) prepare(own, image descriptor) (descriptor, error) {
 	return upper, nil
 }
 
+// name is what the mount is called in mountinfo (proc(5)): the name of a layer on disk, so that it can
+// be seen which of them are in use.
+func (l *Layer) name() string {
+	if l.Dir == "" {
+		return "ocishim"
+	}
+	return filepath.Base(l.Dir)
+}
+
 // overlay returns a mount, attached nowhere. Nothing in it needs to outlast a crash of the host.
-func overlay(lower, upper, work descriptor) (descriptor, error) {
+func overlay(name string, lower, upper, work descriptor) (descriptor, error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(fs)
 	for _, option := range []struct{ name, value string }{
-		{"lowerdir", lower.path()}, {"upperdir", upper.path()}, {"workdir", work.path()},
+		{"source", name}, {"lowerdir", lower.path()}, {"upperdir", upper.path()}, {"workdir", work.path()},
 	} {
 		if err := unix.FsconfigSetString(fs, option.name, option.value); err != nil {
 			return -1, fmt.Errorf("%s: %w", option.name, because(fs, err))
@@ -209,7 +216,7 @@ func because(fs int, err error) error {
 }
 
 // begin makes in the layer what the image lacks.
-func (l *Layer) begin(fd, own descriptor) (*root, error) {
+func (l *Layer) begin(fd descriptor) (*root, error) {
 	var fs unix.Statfs_t
 	st, err := fd.stat()
 	if err == nil {
@@ -220,11 +227,6 @@ func (l *Layer) begin(fd, own descriptor) (*root, error) {
 	}
 	if err != nil {
 		return nil, l.refused(fmt.Errorf("mount overlay: %w", err), l.advice())
-	}
-	if l.Dir != "" {
-		if err := writeIn(own, DeviceFile, fmt.Sprintf("%d:%d\n", unix.Major(st.Dev), unix.Minor(st.Dev))); err != nil {
-			return nil, l.refused(fmt.Errorf("write %s: %w", DeviceFile, err), "")
-		}
 	}
 	if err := makePoints(fd, l.Points); err != nil {
 		return nil, l.refused(err, "")
@@ -299,14 +301,4 @@ func (l *Layer) advice() string {
 func openDirectoryIn(dir descriptor, name string) (descriptor, error) {
 	fd, err := unix.Openat(int(dir), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	return descriptor(fd), err
-}
-
-// writeIn writes a new file.
-func writeIn(dir descriptor, name, text string) error {
-	fd, err := unix.Openat(int(dir), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = unix.Write(fd, []byte(text))
-	return errors.Join(err, unix.Close(fd))
 }

@@ -125,14 +125,8 @@ func sweep(layers string) {
 // isOver reports whether nobody needs the layer: its process has ended, and no other process sees
 // its files.
 func isOver(path string, seen *visible) bool {
-	if alive(filepath.Base(path)) {
-		return false
-	}
-	device, err := entry.ReadFile(filepath.Join(path, inplace.DeviceFile), 32)
-	if err != nil {
-		return true // it was never mounted
-	}
-	return !seen.has(strings.TrimSpace(string(device)))
+	name := filepath.Base(path)
+	return !alive(name) && !seen.has(name)
 }
 
 // alive reports whether the process in a layer's name runs, or cannot be judged from here. What has
