@@ -19,7 +19,7 @@ var oldKernels = map[string]int{"4.18": 424, "5.4": 436, "5.10": 441}
 // what each of these kernels lacks; the short selection runs only those.
 var scriptsForOldKernels = []string{
 	"inplace_mounts", "lifecycle", "step_tasks", "inplace", "inplace_rights", "node_gpus", "node_mpi", "node_slurm",
-	"readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec", "image_any_kernel",
+	"readonly_image", "foreign_image", "hooks", "kill", "descriptors", "exec", "image_any_kernel", "image_writable_any_kernel",
 }
 
 // TestOldKernels runs scripts with an ocishim for which the kernel lacks its newer system calls.
