@@ -36,6 +36,7 @@ func TestImages(t *testing.T) {
 			c.wantMountedImages(t)
 			c.wantEnvironments(t)
 			c.wantWritableImages(t)
+			c.wantRootInImages(t)
 		})
 	}
 }
