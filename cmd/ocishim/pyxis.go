@@ -45,7 +45,7 @@ func pyxisWishes(c *cli.Context) ([]pyxisWish, error) {
 
 // isSynonym reports whether a variable asked for it which run-image reads itself.
 func (w pyxisWish) isSynonym() bool {
-	return slices.ContainsFunc(request.Keys(), func(k request.Key) bool { return k.Name == w.key && k.Synonym == w.by })
+	return slices.ContainsFunc(request.Keys(), func(k request.Key) bool { return k.Name == w.key && (k.Synonym == w.by || k.Opposite == w.by) })
 }
 
 // readPyxis adds what the plugin read of options. As with pyxis, the command begins in the image's

@@ -226,7 +226,10 @@ func otherLines() []pyxisLine {
 		{env: []string{"FOO=x"}, args: with("--container-entrypoint --container-entrypoint-log --container-env=FOO |echo $BY"), stdout: "banner\nentrypoint-x\n"},
 		{args: with("--no-container-entrypoint |echo ${BY:-none}"), stdout: "none\n"},
 		{args: with("--container-readonly |: >/newfile"), status: 2, stderr: "Read-only file system"},
+		{args: with("--container-writable |: >/newfile && echo made"), stdout: "made\n"},
+		{args: with("--container-remap-root |id -u"), stdout: "0\n"},
 		{args: with("--no-container-remap-root |id -u"), stdout: "1000\n"},
+		{args: with("--container-unshare=net |n=0; while read -r _; do n=$((n+1)); done </proc/net/dev; echo $n"), stdout: "3\n"}, // lo alone
 	}
 }
 
@@ -255,6 +258,11 @@ func variableLines() []pyxisLine {
 		{env: append(set("ENV=CUDA_VERSION"), "CUDA_VERSION=12.0.0"), args: with("|echo $CUDA_VERSION"), stdout: "12.0.0\n"},
 		{env: append(set("ENV=CUDA_VERSION"), "CUDA_VERSION=12.0.0", "LD_LIBRARY_PATH=/host/lib"), args: with("--container-env=LD_LIBRARY_PATH |echo $CUDA_VERSION $LD_LIBRARY_PATH"), stdout: "11.8.0 /host/lib\n"},
 		{env: set("READONLY=1"), args: with("|: >/newfile"), status: 2, stderr: "Read-only file system"},
+		{env: set("READONLY=0"), args: with("|: >/newfile && echo made"), stdout: "made\n"},
+		{env: set("READONLY=0", "WRITABLE=0"), args: with("|: >/newfile"), status: 2, stderr: "Read-only file system"},
+		{env: set("REMAP_ROOT=1"), args: with("|id -u"), stdout: "0\n"},
+		{env: set("REMAP_ROOT=1"), args: with("--no-container-remap-root |id -u"), stdout: "1000\n"},
+		{env: set("UNSHARE=net"), args: with("|n=0; while read -r _; do n=$((n+1)); done </proc/net/dev; echo $n"), stdout: "3\n"},
 		{env: set("WRITABLE=1"), args: with("--container-readonly |: >/newfile"), status: 2, stderr: "Read-only file system"},
 		{env: []string{"OCISHIM_WORKDIR=/etc", "PYXIS_CONTAINER_WORKDIR=/usr/bin"}, args: with("|pwd"), stdout: "/etc\n"},
 		{env: []string{"OCISHIM_WORKDIR=/etc"}, args: with("--container-workdir=/usr/bin |pwd"), stdout: "/usr/bin\n"},
