@@ -32,7 +32,7 @@ func Changes(ctx context.Context, out io.Writer, upper *os.Root) error {
 	return writeDirectory(ctx, out, upper, true)
 }
 
-// isWhiteout reports whether the overlay says by this file that there is none.
+// isWhiteout reports whether the overlay says by this file that another one is gone.
 func isWhiteout(st *syscall.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 }
 
 func (d *directory) whiteout(name string, at time.Time) error {
