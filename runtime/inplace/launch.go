@@ -1,6 +1,7 @@
 package inplace
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -65,8 +66,11 @@ func discard(store *os.Root, name, gone string) {
 	if store.Mkdir(gone, 0o700) != nil {
 		return
 	}
-	if store.Rename(name, gone+"/entry") != nil || store.RemoveAll(gone) == nil {
+	if store.Rename(name, gone+"/entry") != nil {
 		return
+	}
+	if !errors.Is(store.RemoveAll(gone), unix.EACCES) {
+		return // all is gone; or nothing more can be done, as without any descriptors left
 	}
 	// overlayfs makes directories that nobody may enter.
 	_ = fs.WalkDir(store.FS(), gone, func(path string, d fs.DirEntry, _ error) error {
