@@ -126,10 +126,15 @@ func (p *composition) decide() (request.Choice, error) {
 			}
 		}
 	}
-	if s.Slurm {
-		if err := MayAsk(s.Config, p.request); err != nil {
-			return request.Choice{}, err
-		}
+	var err error
+	switch {
+	case s.Slurm:
+		err = MayAsk(s.Config, p.request)
+	case s.Root:
+		err = refuseRoots(p.request)
+	}
+	if err != nil {
+		return request.Choice{}, err
 	}
 	if home := p.request.Home; home.Value != "" {
 		s.Config.HPC.Home = home.Value == "true"

@@ -24,8 +24,12 @@ var ErrNoSource = errors.New("there is no such file or directory")
 // ErrNoWorkdir says that a working directory that was asked for is not in the container.
 var ErrNoWorkdir = errors.New("the container has no such directory")
 
-// MayAsk checks what the user asks for against the site's users.may.
-func MayAsk(cfg *config.Config, r request.Request) error {
+// ErrEngine says that a container of root's has a wish, which the site could not limit: who may write
+// an engine's annotations may not be who may mount the host's directories.
+var ErrEngine = errors.New("it counts in tasks of Slurm, and in containers of users, but not in root's")
+
+// askedBy returns who asks for what, by the words of users.may; empty where nobody does.
+func askedBy(r request.Request) map[string]string {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,
 		"writable": r.Writable.By,
@@ -48,12 +52,27 @@ func MayAsk(cfg *config.Config, r request.Request) error {
 	if r.Save.By != "" {
 		by["writable"] = r.Save.By
 	}
-	for key, by := range by {
+	return by
+}
+
+// MayAsk checks what the user asks for against the site's users.may.
+func MayAsk(cfg *config.Config, r request.Request) error {
+	for key, by := range askedBy(r) {
 		if by == "" {
 			continue
 		}
 		if err := cfg.Allow(key, by); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// refuseRoots refuses every wish for a container of root's.
+func refuseRoots(r request.Request) error {
+	for _, by := range askedBy(r) {
+		if by != "" {
+			return fmt.Errorf("%s: %w", by, ErrEngine)
 		}
 	}
 	return nil
