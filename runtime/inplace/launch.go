@@ -1,6 +1,7 @@
 package inplace
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -65,7 +66,7 @@ func discard(store *os.Root, name, gone string) {
 	if store.Mkdir(gone, 0o700) != nil {
 		return
 	}
-	if store.Rename(name, gone+"/entry") != nil || store.RemoveAll(gone) == nil {
+	if store.Rename(name, gone+"/entry") != nil || !errors.Is(store.RemoveAll(gone), fs.ErrPermission) {
 		return
 	}
 	// overlayfs makes directories that nobody may enter.
