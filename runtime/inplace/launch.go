@@ -53,7 +53,7 @@ func (t *Task) made() []madeDirectory {
 	if t.Entry != "" {
 		made = append(made, madeDirectory{t.Entry, t.Gone})
 	}
-	if t.Layer != nil && t.Layer.Dir != "" {
+	if t.Layer != nil && t.Layer.Gone != "" {
 		made = append(made, madeDirectory{t.Layer.Dir, t.Layer.Gone})
 	}
 	return made
