@@ -133,7 +133,7 @@ func outlive() (stop func()) {
 		}
 	}
 	go func() {
-		for range caught { //nolint:revive // nothing is done
+		for range caught {
 		}
 	}()
 	return func() { signal.Stop(caught); close(caught) }

@@ -63,7 +63,7 @@ func sharedMemory(p *Patient) []Finding {
 	var system unix.Statfs_t
 	var memory unix.Sysinfo_t
 	if unix.Statfs(p.Host.HostPath(path), &system) == nil && unix.Sysinfo(&memory) == nil {
-		size, all := uint64(system.Blocks)*uint64(system.Bsize), uint64(memory.Totalram)*uint64(memory.Unit)
+		size, all := system.Blocks*uint64(system.Bsize), memory.Totalram*uint64(memory.Unit)
 		if size < all/8 {
 			return found(Warn, fmt.Sprintf("%s has %d MiB, and the host %d MiB of memory: MPI and data loaders may fail with SIGBUS", path, size>>20, all>>20),
 				"mount -o remount,size=50% "+path)
