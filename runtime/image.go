@@ -24,10 +24,11 @@ const (
 
 // MountImage returns a mount, attached nowhere, of the image in a squashfs file. All tasks of a
 // step on this host share one server; without a step the server is for this container alone.
+// tasks is how many containers of the step start on this host; 0 if that is not known.
 // program is the path of ocishim-image; digest names the image, and path the mount (os.File.Name).
-func (s *Store) MountImage(program string, file *os.File, path, digest, step string) (*os.File, error) {
-	server := imagemount.Server{Program: program, Image: file, Path: path}
-	if step == "" {
+func (s *Store) MountImage(program string, file *os.File, path, digest, step string, tasks int) (*os.File, error) {
+	server := imagemount.Server{Program: program, Image: file, Path: path, Tasks: tasks}
+	if step == "" || tasks == 1 {
 		return server.Start()
 	}
 	name := s.root.File(imagePrefix + shortened(step) + shortened(digest))

@@ -20,6 +20,7 @@ func serveCommand() *cli.Command {
 			&cli.IntFlag{Name: "image", Required: true, Usage: "descriptor of a squashfs file"},
 			&cli.IntFlag{Name: "client", Required: true, Usage: "descriptor of a socket to the launcher, which gets a mount"},
 			&cli.IntFlag{Name: "listener", Usage: "descriptor of a socket at which others ask for mounts"},
+			&cli.IntFlag{Name: "tasks", Usage: "how many will ask for mounts; 0 if that is not known"},
 			&cli.Int64Flag{Name: "uid", Required: true, Usage: "user id that owns all files"},
 			&cli.Int64Flag{Name: "gid", Required: true, Usage: "group id that owns all files"},
 		},
@@ -36,7 +37,7 @@ func serveCommand() *cli.Command {
 				return usageError{err}
 			}
 			return serve.Run(serve.Options{
-				Image: image, Client: client, Listener: listener, UID: uint32(uid), GID: uint32(gid), Ignore: survived,
+				Image: image, Client: client, Listener: listener, UID: uint32(uid), GID: uint32(gid), Tasks: c.Int("tasks"), Ignore: survived,
 			})
 		},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ocishim/ocishim/bundle"
 	"github.com/ocishim/ocishim/internal/image"
+	"github.com/ocishim/ocishim/internal/slurm"
 	"github.com/ocishim/ocishim/runtime"
 )
 
@@ -75,7 +76,13 @@ func (l *launchArgs) mountFile(path string) (*os.File, error) {
 		return nil, err
 	}
 	identity := fmt.Sprintf("file %d %d %d %d", st.Dev, st.Ino, st.Size, info.ModTime().UnixNano())
-	return l.store.MountImage(program, file, path, identity, l.options.SharedBy)
+	return l.store.MountImage(program, file, path, identity, l.options.SharedBy, l.tasks())
+}
+
+// tasks returns how many tasks of the step start on this host, each of which asks for the same mounts;
+// 0 if that is not known.
+func (l *launchArgs) tasks() int {
+	return slurm.FromEnv(os.Environ(), l.bundle.Spec.Process.Env).TasksHere()
 }
 
 // mountImage mounts an image that is a file. The mount is attached nowhere: the launch attaches it
@@ -95,7 +102,7 @@ func (l *launchArgs) mountImage() error {
 	if l.store == nil { // to be explained, not to be launched
 		step = ""
 	}
-	mount, err := l.store.MountImage(program, l.image.Root, l.image.Path, string(l.image.Digest), step)
+	mount, err := l.store.MountImage(program, l.image.Root, l.image.Path, string(l.image.Digest), step, l.tasks())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoMount, err)
 	}

@@ -28,7 +28,7 @@ var ErrNoWorkdir = errors.New("the container has no such directory")
 // an engine's annotations may not be who may mount the host's directories.
 var ErrEngine = errors.New("it counts in tasks of Slurm, and in containers of users, but not in root's")
 
-// askedBy returns who asks for what, by the words of users.may; empty where nobody does.
+// askedBy returns the origin of each wish, by the words of users.may; empty for no wish.
 func askedBy(r request.Request) map[string]string {
 	by := map[string]string{
 		"workdir": r.ContainerWorkdir.By, "home": r.Home.By, "entrypoint": r.Entrypoint.By,

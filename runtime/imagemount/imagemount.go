@@ -35,6 +35,9 @@ type Server struct {
 	// Socket is the path of the socket at which others ask for mounts; empty if there are none. Its
 	// directory is the user's alone.
 	Socket string
+
+	// Tasks is how many will ask for mounts; 0 if that is not known.
+	Tasks int
 }
 
 // Start starts the server, and returns a mount. The server ends by itself; see internal/image/serve.
@@ -67,7 +70,7 @@ func (s Server) start() (*os.File, error) {
 			return nil, err
 		}
 		defer listener.Close()
-		cmd.Args = append(cmd.Args, "--listener", "5")
+		cmd.Args = append(cmd.Args, "--listener", "5", "--tasks", strconv.Itoa(s.Tasks))
 		cmd.ExtraFiles = append(cmd.ExtraFiles, listener)
 	}
 	if err := cmd.Run(); err != nil { // which is the server's parent, and has ended

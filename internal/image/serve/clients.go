@@ -16,7 +16,7 @@ const answer = "ok"
 // giveMounts gives the launcher its mount and, in the background, one to each process that
 // connects, until all that have got one have ended.
 func giveMounts(m *mounts, o Options) error {
-	members := &members{mounts: m, atEnd: func() {}}
+	members := &members{mounts: m, tasks: o.Tasks, atEnd: func() {}}
 	if o.Listener != nil {
 		listener, err := unix.FcntlInt(o.Listener.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
@@ -34,9 +34,11 @@ type members struct {
 	mounts *mounts
 	atEnd  func()
 
-	mu    sync.Mutex
-	alive int
-	ended bool
+	tasks int // that will ask; 0 if that is not known
+
+	mu              sync.Mutex
+	admitted, alive int
+	ended           bool
 }
 
 // accept admits everybody who connects. The socket is where only its user can reach it.
@@ -70,6 +72,9 @@ func (m *members) admit(conn int) error {
 	defer mount.Close()
 	m.mu.Lock()
 	m.alive++
+	if m.admitted++; m.admitted == m.tasks {
+		m.end()
+	}
 	m.mu.Unlock()
 	go func() {
 		waitForEnd(peer)
@@ -81,8 +86,14 @@ func (m *members) admit(conn int) error {
 func (m *members) leave() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// One that was admitted at the last moment leaves after the end.
-	if m.alive--; m.alive == 0 && !m.ended {
+	if m.alive--; m.alive == 0 {
+		m.end()
+	}
+}
+
+// end admits nobody any more. One that was admitted at the last moment leaves after the end.
+func (m *members) end() {
+	if !m.ended {
 		m.ended = true
 		m.mounts.release()
 		m.atEnd()

@@ -23,8 +23,8 @@
 //
 // # How the server ends
 //
-// The server keeps a mount to copy from until all processes that asked for one have ended. It
-// exits when the last mount of the file system is gone. It needs no cleanup and leaves nothing
+// The server keeps a mount to copy from until all processes that asked for one have ended, or all
+// tasks (Options.Tasks) have asked. It exits when the last mount of the file system is gone. It needs no cleanup and leaves nothing
 // behind but the name of the listening socket.
 package serve
 
@@ -54,6 +54,11 @@ type Options struct {
 	// UID and GID own all files. They are the ids of the task's user in the user namespace of
 	// the mount, so that the user can read files that only their owner may read.
 	UID, GID uint32
+
+	// Tasks is how many clients there will be; 0 if that is not known. When all have their mounts,
+	// the file system ends with the last of them, before its parent hears of the end: Slurm waits
+	// for a second if it finds a process then.
+	Tasks int
 
 	// Memory bounds the server's caches, in bytes; 0 means DefaultMemory.
 	Memory int64
