@@ -25,16 +25,15 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// hint returns what the user can do about an error, or "".
-func hint(err error) string {
-	var wrong *image.ReferenceError
-	if errors.As(err, &wrong) && wrong.Hint != "" {
-		return wrong.Hint
-	}
-	hints := []struct {
-		is   error
-		hint string
-	}{
+// An advice says what to do about an error.
+type advice struct {
+	is   error
+	hint string
+}
+
+// hints are the advice for errors, the first that fits. docs/troubleshooting.md lists them.
+func hints() []advice {
+	return []advice{
 		{errNoStore, "name one with --store DIR, or set HOME"},
 		{errNoLocal, "name one: `ocishim-image stage IMAGE DIR`, or image.local in /etc/ocishim"},
 		{errNoTerminal, "give the password on standard input: --username USER --password-stdin"},
@@ -62,7 +61,15 @@ func hint(err error) string {
 		{unix.ENOSPC, "free space with `ocishim-image gc --max-size SIZE`, or use another --store"},
 		{unix.EDQUOT, "free space with `ocishim-image gc --max-size SIZE`, or use another --store"},
 	}
-	for _, h := range hints {
+}
+
+// hint returns what the user can do about an error, or "".
+func hint(err error) string {
+	var wrong *image.ReferenceError
+	if errors.As(err, &wrong) && wrong.Hint != "" {
+		return wrong.Hint
+	}
+	for _, h := range hints() {
 		if errors.Is(err, h.is) {
 			return h.hint
 		}

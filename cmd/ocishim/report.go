@@ -73,12 +73,15 @@ func (inv *invocation) inItsVerbs(hint string) string {
 	return hint
 }
 
-// hint says what to do about the error, if we know.
-func hint(err error) string {
-	hints := []struct {
-		is   error
-		hint string
-	}{
+// An advice says what to do about an error.
+type advice struct {
+	is   error
+	hint string
+}
+
+// hints are the advice for errors, the first that fits. docs/troubleshooting.md lists them.
+func hints() []advice {
+	return []advice{
 		{bundle.ErrNoConfig, "a bundle is a directory with config.json and a root filesystem; `ocishim spec` writes a config.json to start from"},
 		{plan.ErrNoSource, "the source of a mount has to exist on every host of the job; the flag optional leaves it out where it does not"},
 		{fakeroot.ErrBreaksMPI, "start one task (srun -n 1), or tasks that do not talk to each other (srun --mpi=none), or ask for it all the same: remap_root = force, --root=force"},
@@ -123,7 +126,11 @@ func hint(err error) string {
 		{slurm.ErrUnknownPattern, "the patterns are %n %u %U %j %s %t %b %r %Z and %%"},
 		{slurm.ErrNoValue, "patterns are replaced from SLURM_* variables: is this a Slurm job?"},
 	}
-	for _, h := range hints {
+}
+
+// hint says what to do about the error, if we know.
+func hint(err error) string {
+	for _, h := range hints() {
 		if errors.Is(err, h.is) {
 			return h.hint
 		}

@@ -29,7 +29,8 @@ func TestPyxis(t *testing.T) {
 			prepareColumn(t, col)
 			c := newCluster(t, col, "pyxis")
 			c.oci = "" // none is needed
-			plugin := strings.TrimSpace(mustRun(t, "hack/spank", slurm))
+			said := strings.Fields(mustRun(t, "hack/spank", slurm)) // the path comes last
+			plugin := said[len(said)-1]
 			plugstack := filepath.Join(t.TempDir(), "plugstack.conf")
 			writePlugstack(t, plugstack, "required "+plugin)
 			c.etc = []string{plugstack}
