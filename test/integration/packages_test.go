@@ -65,7 +65,7 @@ func installIn(t *testing.T, root, old, newer, conf string) {
 			zcat /usr/share/man/man8/ocishim.8.gz | grep -c "^.TH"
 			mkdir -p /etc/slurm && cp /usr/share/ocishim/oci.conf.d/"$1" /etc/slurm/oci.conf && touch /etc/slurm/slurm.conf
 			ocishim doctor --quiet program config oci.conf
-			rm -r /etc/slurm
+			rm /etc/slurm/oci.conf /etc/slurm/slurm.conf
 			echo "[hpc]" >/etc/ocishim/config.toml
 			dpkg -i /tmp/new.deb >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
 			ocishim --version | head -1

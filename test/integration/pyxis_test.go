@@ -28,7 +28,7 @@ func TestPyxis(t *testing.T) {
 			col := column{runtime: "ocishim", slurm: slurm, mode: "run"}
 			prepareColumn(t, col)
 			c := newCluster(t, col, "pyxis")
-			c.oci = "" // none is needed
+			c.oci = ""                                              // none is needed
 			said := strings.Fields(mustRun(t, "hack/spank", slurm)) // the path comes last
 			plugin := said[len(said)-1]
 			plugstack := filepath.Join(t.TempDir(), "plugstack.conf")
