@@ -31,7 +31,7 @@ func TestInstall(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for _, want := range []string{
-		"\npip: hello by pip\n", "\nrpm: hello-1-1.noarch\n", "\ndnf: made by root of the package\n", "\n-rwxr-s--- 1 0 0 ",
+		"\npip: hello by pip\n", "\nrpm: hello-1-1.noarch\n", "\ndnf: made by uid 0", "\n-rwxr-s--- 1 0 0 ",
 	} {
 		if !strings.Contains("\n"+string(out), want) {
 			t.Errorf("no %q in:\n%s", want, out)
@@ -62,10 +62,12 @@ BuildArch: noarch
 A package.
 %install
 mkdir -p %{buildroot}/opt/hello && echo hello >%{buildroot}/opt/hello/file
-%post
-echo "made by $(id -un) of the package" >/opt/hello/made
+%post -p <lua>
+local f = io.open("/opt/hello/made", "w")
+f:write("made by uid " .. posix.getprocessid("uid") .. "\n")
+f:close()
 %files
-%attr(2750, root, mail) /opt/hello/file
+%attr(2750, root, root) /opt/hello/file
 END
 chown -R $user:$user "$work/home" "$work/scratch"
 run() {
