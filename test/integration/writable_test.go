@@ -17,7 +17,7 @@ func (c *cluster) wantWritableImages(t *testing.T) {
 		for _, way := range ways {
 			c.want(t, "alice", "", 0, "0 1 2 3 4 5 6 7\n", inHome("sh", "-c",
 				`OCISHIM_WRITABLE=`+mode+` srun -N2 -n8 --ntasks-per-node=4 `+way+
-					` sh -c 'test ! -e /mine && echo $SLURM_PROCID >/mine && rm -r /var && mkdir /var && cat /mine' | sort | tr '\n' ' ' | sed 's/ $/\n/'`)...)
+					` sh -c 'test ! -e /mine && echo $SLURM_PROCID >/mine && rm -r /mnt && mkdir /mnt && cat /mine' | sort | tr '\n' ' ' | sed 's/ $/\n/'`)...)
 		}
 	}
 	c.want(t, "alice", "", 0, "cancelled\n", inHome("sh", "-c",
