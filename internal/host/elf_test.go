@@ -61,7 +61,7 @@ func compareSymbols(t *testing.T, tree *Tree, path string, theirs *elf.File) {
 	want, wantImports := map[string]bool{}, map[string]bool{}
 	names := []string{"no_such_symbol"}
 	for i, s := range symbols {
-		if i%7 > 0 && len(symbols) > 100 {
+		if s.Name == "" || i%7 > 0 && len(symbols) > 100 { // sections have symbols without a name
 			continue
 		}
 		names = append(names, s.Name)
