@@ -40,7 +40,7 @@ func (c *cluster) wantEnvironments(t *testing.T) {
 
 	// The hosts are fit, as tasks see them, and the same.
 	c.want(t, "alice", "", 0, "2 hosts are the same\n", inHome("sh", "-c",
-		`srun -N2 -o report-%N ocishim doctor --json program userns state oci.conf cma memlock && ocishim doctor --compare report-*`)...)
+		`srun -N2 sh -c 'ocishim doctor --json program userns state oci.conf cma memlock >report-$SLURM_NODEID' && ocishim doctor --compare report-*`)...)
 
 	ctx, cancel := pace.Context(context.Background(), 30*time.Second)
 	defer cancel()
